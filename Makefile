@@ -1,0 +1,69 @@
+# The OAE testbed. `make help` lists the targets; each sets up what it needs first.
+#
+#   make fabric   TOPO=leaf_spine SPINES=2 LEAVES=4 HOSTS_PER_LEAF=2    a fabric with Mininet's command line
+#   make scenario SCENARIO=nic-crash-mid-swap ENGINE=vkernel SEED=7     one run, judged
+#   make study    STUDY=jitter-leaf-spine                               a sweep with break points and a report
+#   make test     PYTEST="-k link -x"                                   the tests
+
+PYTHON  ?= python3
+VENV    ?= .venv
+BIN     := $(VENV)/bin
+TESTBED := $(BIN)/testbed
+
+TOPO     ?= leaf_spine
+SCENARIO ?= nic-crash-mid-swap
+STUDY    ?= jitter-leaf-spine
+RUN      ?= $(lastword $(sort $(wildcard runs/*)))
+PYTEST   ?=
+ARGS     ?=
+
+# Optional variables become options only where they are given.
+engine_option  = $(if $(ENGINE),--engine $(ENGINE))
+seed_option    = $(if $(SEED),--seed $(SEED))
+shape_options  = $(foreach pair,SPINES:spines LEAVES:leaves HOSTS_PER_LEAF:hosts_per_leaf HOSTS:hosts K:k,\
+                 $(if $($(word 1,$(subst :, ,$(pair)))),--set $(word 2,$(subst :, ,$(pair)))=$($(word 1,$(subst :, ,$(pair))))))
+
+export PYTHON VENV
+
+.DEFAULT_GOAL := help
+.PHONY: help setup kernel fabric scenario study test bench lint report clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2} /^#   make/ {sub(/^# /, ""); print}' $(MAKEFILE_LIST)
+
+setup: ## install what is missing: system packages (as root), the virtual environment
+	@bash testbed/setup.sh
+
+kernel: setup ## build the virtual-time kernel, once, into the user's cache
+	@$(TESTBED) kernel build
+
+# Everything but the kernel itself works without the kernel, so not having one must not stop anybody.
+.PHONY: kernel-if-possible
+kernel-if-possible: setup
+	@$(TESTBED) kernel build >/dev/null || echo "going on without the virtual-time kernel: sim still runs" >&2
+
+fabric: setup ## bring a fabric up and open Mininet's command line: TOPO, SPINES, LEAVES, HOSTS_PER_LEAF, HOSTS, K
+	@$(TESTBED) up $(TOPO) $(shape_options) $(ARGS)
+
+scenario: setup ## run one scenario: SCENARIO, ENGINE, SEED
+	@$(TESTBED) run $(SCENARIO) $(engine_option) $(seed_option) $(ARGS)
+
+study: kernel-if-possible ## run a study and write its report: STUDY
+	@$(TESTBED) study $(STUDY) $(ARGS)
+
+test: kernel-if-possible ## run all tests: PYTEST="options"
+	@$(BIN)/python -m pytest $(PYTEST)
+
+bench: kernel-if-possible ## measure against peers, in the same run
+	@for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
+
+lint: setup ## ruff, mypy, import directions
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+report: setup ## write the HTML report of a run or study again: RUN=runs/...
+	@$(TESTBED) report $(RUN) $(ARGS)
+
+clean: ## remove what runs left behind, and build products; runs/ stays
+	@if [ -x $(TESTBED) ]; then $(TESTBED) clean; fi
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
