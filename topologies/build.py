@@ -1,0 +1,166 @@
+"""From a kind and its parameters to a fabric: the registry, and Mininet ``Topo`` -> Fabric."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from topologies.base import MOST_HOSTS, NAME_BYTES, FabricTopo, at_least, host_mac, switch_mac
+from topologies.fabric import Fabric, Link, LinkEnd
+from topologies.fat_tree import FatTree
+from topologies.impairment import CLEAN, Impairment
+from topologies.leaf_spine import LeafSpine
+from topologies.pair import Pair
+from topologies.paths import forwarding
+from topologies.star import Star
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of topology: its class, and what may be chosen (all whole numbers) with the default."""
+
+    name: str
+    topo: type[FabricTopo]
+    parameters: dict[str, int]
+    description: str
+
+
+def _kind(name: str, topo: type[FabricTopo]) -> Kind:
+    chosen = [parameter for parameter in inspect.signature(topo.build).parameters.values() if parameter.name != "self"]
+    return Kind(
+        name=name,
+        topo=topo,
+        parameters={parameter.name: parameter.default for parameter in chosen},
+        description=(inspect.getdoc(topo) or "").split("\n")[0],
+    )
+
+
+KINDS: dict[str, Kind] = {
+    name: _kind(name, topo)
+    for name, topo in (("pair", Pair), ("star", Star), ("leaf_spine", LeafSpine), ("fat_tree", FatTree))
+}
+
+
+def make_topo(kind: str, parameters: Mapping[str, int] | None = None) -> FabricTopo:
+    """The Mininet ``Topo`` of a kind. Raises ValueError, one clear line, for what does not exist or cannot be built."""
+    known = KINDS.get(kind)
+    if known is None:
+        raise ValueError(f"no topology {kind!r}; there are {', '.join(KINDS)}")
+    chosen = dict(parameters or {})
+    for name, value in chosen.items():
+        if name not in known.parameters:
+            takes = ", ".join(known.parameters) or "no parameters"
+            raise ValueError(f"{kind} has no parameter {name!r}; it takes {takes}")
+        at_least(name, value, 1)
+    _check_size(kind, {**known.parameters, **chosen})
+    return known.topo(**chosen)
+
+
+def make_fabric(kind: str, parameters: Mapping[str, int] | None = None) -> Fabric:
+    """The fabric of a kind, all links clean."""
+    chosen = {**KINDS[kind].parameters, **(parameters or {})} if kind in KINDS else dict(parameters or {})
+    listed = ", ".join(f"{name}={value}" for name, value in chosen.items())
+    return fabric(make_topo(kind, parameters), f"{kind}({listed})" if listed else kind)
+
+
+def fabric(topo: Any, name: str = "") -> Fabric:
+    """Any Mininet ``Topo`` as a fabric, with its forwarding: hosts, switches and links in natural order of names.
+
+    Raises ValueError (one line) when it cannot be built: no hosts, too many hosts, a name or interface name longer
+    than Linux takes, a link of a node to itself, or hosts that cannot reach each other.
+    """
+    hosts = tuple(sorted(topo.hosts(sort=False), key=natural))
+    switches = tuple(sorted(topo.switches(sort=False), key=natural))
+    if not hosts:
+        raise ValueError("a fabric needs at least one host")
+    if len(hosts) > MOST_HOSTS:
+        raise ValueError(f"{len(hosts)} hosts are more than {MOST_HOSTS}: node numbers have 16 bits")
+    macs = _Macs(topo, hosts, switches)
+    links = tuple(_link(macs, info) for _, _, info in sorted(topo.iterLinks(withInfo=True), key=_link_order))
+    return Fabric(name or type(topo).__name__, hosts, switches, links, forwarding(hosts, switches, links))
+
+
+def topo_from_fabric(built: Fabric) -> FabricTopo:
+    """The Mininet ``Topo`` of a fabric: same names, ports and addresses, link options ``ab`` and ``ba`` set."""
+    topo = FabricTopo()
+    for index, host in enumerate(built.hosts):
+        topo.addHost(host, mac=host_mac(index))
+    for index, switch in enumerate(built.switches):
+        topo.addSwitch(switch, dpid=f"{index + 1:016x}")
+    for link in built.links:
+        topo.addLink(
+            link.a.node,
+            link.b.node,
+            port1=_port(link.a.nic),
+            port2=_port(link.b.nic),
+            ab=link.ab,
+            ba=link.ba,
+            addr1=link.a.mac,
+            addr2=link.b.mac,
+        )
+    return topo
+
+
+def natural(text: str) -> tuple[tuple[int, str], ...]:
+    """A sorting key under which host2 comes before host10."""
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text) if part)
+
+
+def _link_order(entry: tuple[str, str, dict[str, Any]]) -> tuple[Any, ...]:
+    _, _, info = entry
+    return natural(info["node1"]), natural(info["node2"]), info["port1"], info["port2"]
+
+
+class _Macs:
+    """Addresses of NICs: by the node's place and the port's."""
+
+    def __init__(self, topo: Any, hosts: tuple[str, ...], switches: tuple[str, ...]) -> None:
+        self._hosts = {name: place for place, name in enumerate(hosts)}
+        self._switches = {name: place for place, name in enumerate(switches)}
+        self._ports = {name: sorted(topo.ports.get(name, {})) for name in (*hosts, *switches)}
+
+    def end(self, node: str, port: int) -> LinkEnd:
+        """The NIC of ``node`` with Mininet's port number ``port``."""
+        nic = f"{node}-eth{port}"
+        if len(nic.encode()) > NAME_BYTES:
+            raise ValueError(
+                f"the interface name {nic} is longer than Linux takes ({NAME_BYTES} bytes); shorten {node}"
+            )
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", nic):
+            raise ValueError(f"the node name {node!r} can't be used: only letters, digits, _ . and - may stand in it")
+        if node in self._hosts:
+            return LinkEnd(node, nic, host_mac(self._hosts[node], self._ports[node].index(port)))
+        return LinkEnd(node, nic, switch_mac(self._switches[node], port))
+
+
+def _link(macs: _Macs, info: dict[str, Any]) -> Link:
+    if info["node1"] == info["node2"]:
+        raise ValueError(f"a link of {info['node1']} to itself can't be built")
+    return Link(
+        macs.end(info["node1"], info["port1"]),
+        macs.end(info["node2"], info["port2"]),
+        _impairment(info.get("ab")),
+        _impairment(info.get("ba")),
+    )
+
+
+def _impairment(option: object) -> Impairment:
+    return option if isinstance(option, Impairment) else CLEAN
+
+
+def _port(nic: str) -> int:
+    return int(nic.rpartition("-eth")[2])
+
+
+def _check_size(kind: str, chosen: Mapping[str, int]) -> None:
+    """Refuses before anything is built: a million hosts should not take minutes to say no."""
+    hosts = {
+        "star": lambda: chosen["hosts"],
+        "leaf_spine": lambda: chosen["leaves"] * chosen["hosts_per_leaf"],
+        "fat_tree": lambda: chosen["k"] ** 3 // 4,
+    }.get(kind, lambda: 2)()
+    if hosts > MOST_HOSTS:
+        raise ValueError(f"{kind} with {hosts} hosts: more than {MOST_HOSTS}, node numbers have 16 bits")

@@ -1,0 +1,39 @@
+"""A leaf-spine fabric (a folded Clos network of two stages): every leaf has one link to every spine.
+
+Several spines are loops at layer 2. The testbed forwards on static shortest paths; under plain ``mn`` use switches that
+block the loops:
+
+    mn --custom topologies/leaf_spine.py --topo leaf_spine,2,4,2 --switch lxbr,stp=1
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+try:
+    from topologies.base import FabricTopo, at_least
+except ImportError:  # run by `mn --custom`, which knows the file but not its package
+    sys.path.insert(0, str(Path(sys._getframe().f_code.co_filename).resolve().parents[1]))
+    from topologies.base import FabricTopo, at_least
+
+
+class LeafSpine(FabricTopo):
+    """``spines`` x ``leaves`` switches, ``hosts_per_leaf`` hosts under each leaf."""
+
+    def build(self, spines: int = 2, leaves: int = 4, hosts_per_leaf: int = 2) -> None:
+        """All at least 1. Hosts are numbered leaf by leaf."""
+        at_least("spines", spines, 1)
+        at_least("leaves", leaves, 1)
+        at_least("hosts_per_leaf", hosts_per_leaf, 1)
+        for spine in range(1, spines + 1):
+            self.add_switch(f"spine{spine}")
+        for leaf in range(1, leaves + 1):
+            self.add_switch(f"leaf{leaf}")
+            for _ in range(hosts_per_leaf):
+                self.join(self.add_host(), f"leaf{leaf}")
+            for spine in range(1, spines + 1):
+                self.join(f"leaf{leaf}", f"spine{spine}")
+
+
+topos = {"leaf_spine": LeafSpine}

@@ -1,0 +1,26 @@
+"""Two hosts and one link between them: the smallest place where bisynchrony can break.
+
+mn --custom topologies/pair.py --topo pair
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+try:
+    from topologies.base import FabricTopo
+except ImportError:  # run by `mn --custom`, which knows the file but not its package
+    sys.path.insert(0, str(Path(sys._getframe().f_code.co_filename).resolve().parents[1]))
+    from topologies.base import FabricTopo
+
+
+class Pair(FabricTopo):
+    """``host1<->host2``, no switch."""
+
+    def build(self) -> None:
+        """Builds it; there is nothing to choose."""
+        self.join(self.add_host(), self.add_host())
+
+
+topos = {"pair": Pair}

@@ -1,0 +1,29 @@
+"""Hosts around one switch.
+
+mn --custom topologies/star.py --topo star,4
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+try:
+    from topologies.base import FabricTopo, at_least
+except ImportError:  # run by `mn --custom`, which knows the file but not its package
+    sys.path.insert(0, str(Path(sys._getframe().f_code.co_filename).resolve().parents[1]))
+    from topologies.base import FabricTopo, at_least
+
+
+class Star(FabricTopo):
+    """``hosts`` hosts on ``switch1``."""
+
+    def build(self, hosts: int = 3) -> None:
+        """hosts: how many, at least 1."""
+        at_least("hosts", hosts, 1)
+        self.add_switch("switch1")
+        for _ in range(hosts):
+            self.join(self.add_host(), "switch1")
+
+
+topos = {"star": Star}
