@@ -1,0 +1,329 @@
+"""The agent's loop: waits for frames and timers, hands them to the machine, performs what it answers.
+
+Clock policies. ``read``: the clock is read for every event (cheap on real hardware). ``stamp``: a frame is handled at
+its arrival stamp, which in virtual time, where computing takes none, IS the time of handling; it saves a system call
+per frame. Timers always read the clock, so that their lag is on record.
+
+Order. What waits is handled by time: frames by stamp, timers by due time, frames before timers at equal times. So a
+node that was paused and resumed works off what gathered meanwhile in the order in which it became due, with ``now`` =
+the instant of resumption.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nodes.agent.control import hear, tell
+from nodes.agent.journal import Journal, JournalFullError, escaped, line, to_bytes
+from nodes.agent.nic import DEFAULT_RING_FRAMES, Nic
+from nodes.agent.nvram import Nvram
+from nodes.agent.timers import NEVER, TimerFd, Timers, no_timer_slack
+from nodes.core import (
+    Effect,
+    Effects,
+    Machine,
+    Port,
+)
+from nodes.core.config import START_NS, NodeConfig, node_config_from_json
+from nodes.core.driver import Driver, Moment
+from nodes.core.record import columns
+from nodes.frames import Frame, FrameError, decode, encode
+from nodes.registry import build_machine
+
+CLOCKS = ("stamp", "read")
+_EXIT_CRASHED, _EXIT_FULL = 3, 4
+
+
+class Agent:
+    """One life of one node. Implements nodes.core.driver.NodeIO."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        machine: Machine,
+        *,
+        moments: Sequence[Moment],
+        journal: Journal,
+        channel: socket.socket,
+        nvram: Nvram | None = None,
+        clock: str = "read",
+        ring_frames: int = DEFAULT_RING_FRAMES,
+        kept: bool = False,
+    ) -> None:
+        if clock not in CLOCKS:
+            raise ValueError(f"clock {clock!r} is none of {', '.join(CLOCKS)}")
+        self.config = config
+        self.machine = machine
+        self.journal = journal
+        self.channel = channel
+        self.nvram = nvram
+        self.reads_clock = clock == "read"
+        self.kept = kept
+        self.driver = Driver(machine, self, config.node, moments)
+        self.timers = Timers()
+        self.zero_ns = 0
+        self.latest_ns = -NEVER  # the latest time known for sure; no event is handled before it
+        self._armed_ns = NEVER
+        self._timerfd = TimerFd()
+        self._nics: dict[str, Nic[tuple[Frame, str]]] = {name: Nic(name, ring_frames) for name in config.nics}
+        self._by_fd = {nic.fileno(): nic for nic in self._nics.values()}
+        self._names = {peer.node: peer.name for peer in config.peers} | {config.node: config.name}
+        # per port: NIC, destination and source address, the peer's name
+        self._ports = [
+            (self._nics[peer.nic], _mac(peer.mac), _mac(config.nics[peer.nic]), peer.name) for peer in config.peers
+        ]
+        # (NIC, source address) -> port, the peer's number and name
+        self._senders = {
+            (peer.nic, _mac(peer.mac)): (port, peer.node, peer.name) for port, peer in enumerate(config.peers)
+        }
+        self._own_macs = {name: _mac(mac) for name, mac in config.nics.items()}
+        self._unsent: dict[str, Nic[tuple[Frame, str]]] = {}  # NICs with frames in their batch
+        self._lines: list[str] = []  # rows of the event being handled
+        self._epoll = select.epoll()
+        self._epoll.register(self._timerfd.fd, select.EPOLLIN)
+        for fd in self._by_fd:
+            self._epoll.register(fd, select.EPOLLIN)
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    def clock_ns(self) -> int:
+        """Reads the run's clock."""
+        return time.time_ns() - self.zero_ns
+
+    def resumed(self, *_: object) -> None:
+        """SIGCONT: whatever waits is handled now, not when it came in."""
+        self.latest_ns = max(self.latest_ns, self.clock_ns())
+
+    # -- NodeIO ------------------------------------------------------------------------------------------------------
+
+    def send(self, port: Port, frame: Frame, now_ns: int) -> None:
+        """Records the frame and puts it into the batch of its NIC."""
+        nic, dst_mac, src_mac, peer = self._ports[port]
+        key = f"{frame.src}.{frame.epoch}.{frame.seq}"
+        self._lines.append(line(now_ns, "send", frame.round, peer, frame.step, key))
+        nic.queue(encode(frame, dst_mac, src_mac), (frame, peer))
+        self._unsent[nic.name] = nic
+
+    def set_timer(self, name: str, at_ns: int) -> None:
+        """Arms or moves a timer of the machine."""
+        self.timers.set(name, at_ns)
+
+    def cancel_timer(self, name: str) -> None:
+        """Disarms a timer of the machine."""
+        self.timers.cancel(name)
+
+    def record(self, effect: Effect, now_ns: int) -> None:
+        """Puts an effect into the record."""
+        self._lines.append(self._line(effect, now_ns))
+
+    def strike(self, index: int, now_ns: int) -> bool:
+        """Sends what stands before the fault, then lets the supervisor carry it out; waits until it has."""
+        self._flush(now_ns)
+        tell(self.channel, "strike", index, now_ns)
+        return hear(self.channel)[:1] == ["alive"]
+
+    # -- the loop ----------------------------------------------------------------------------------------------------
+
+    def start(self, zero_ns: int) -> None:
+        """Starts the machine: a first life at START_NS before the run's zero (ns since the epoch), a later one at once.
+
+        The machine of a first life is told START_NS, the time it was meant to start at, so that it joins round 0; what
+        it does is recorded at the time at which it does it.
+        """
+        self.zero_ns = zero_ns
+        first_life = self.config.epoch == 1
+        if first_life:
+            self._wait_until(START_NS)
+        now_ns = self._advance(self.clock_ns())
+        told_ns = START_NS if first_life else now_ns
+        self._lines.append(line(now_ns, "start", info="kept" if self.kept else "fresh", at_ns=told_ns))
+        signal.signal(signal.SIGCONT, self.resumed)
+        self._perform(self.machine.on_start(told_ns), now_ns)
+
+    def run(self) -> None:
+        """Handles events until killed."""
+        while True:
+            self.handle_pending()
+            self.wait()
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Sleeps until a frame is there or the earliest timer is due."""
+        due_ns = self.timers.due_ns()
+        if due_ns != self._armed_ns:
+            self._arm(due_ns)
+        for fd, what in self._epoll.poll(timeout_s):
+            nic = self._by_fd.get(fd)
+            if nic is None:
+                self._advance(self.clock_ns())
+                self._armed_ns = -NEVER  # has fired: must be armed again
+            elif what & (select.EPOLLERR | select.EPOLLHUP):
+                nic.clear_error()
+
+    def handle_pending(self) -> None:
+        """Handles all frames that are in and all timers that are due, merged by stamp and due time."""
+        while True:
+            stamp_ns, nic = self._oldest()
+            due_ns = self.timers.due_ns()
+            if nic is not None and stamp_ns <= due_ns:
+                self._on_frame(nic, stamp_ns)
+            elif nic is not None or due_ns <= self.latest_ns:
+                self._on_timer()
+            else:
+                return
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    def _oldest(self) -> tuple[int, Nic[tuple[Frame, str]] | None]:
+        best_ns, best = NEVER, None
+        for nic in self._by_fd.values():
+            stamp_ns = nic.head_ns()
+            if 0 <= stamp_ns < best_ns:
+                best_ns, best = stamp_ns, nic
+        return best_ns - self.zero_ns, best
+
+    def _on_frame(self, nic: Nic[tuple[Frame, str]], stamp_ns: int) -> None:
+        wire = nic.take()
+        now_ns = self._advance(self.clock_ns() if self.reads_clock else stamp_ns)
+        if nic.lost_some:
+            lost = nic.dropped()
+            if lost:
+                self._lines.append(line(now_ns, "drop", info=f"ring:{lost}", at_ns=stamp_ns))
+        try:
+            frame = decode(wire)
+        except FrameError as error:
+            self._lines.append(line(now_ns, "drop", info=error.reason, at_ns=stamp_ns))
+            self._write()
+            return
+        sender = self._senders.get((nic.name, wire[6:12]))
+        key = f"{frame.src}.{frame.epoch}.{frame.seq}"
+        if (
+            sender is None
+            or frame.src != sender[1]
+            or frame.dst != self.config.node
+            or wire[:6] != self._own_macs[nic.name]
+        ):
+            name = self._names.get(frame.src, "")
+            self._lines.append(line(now_ns, "drop", frame.round, name, frame.step, key, "foreign", "", stamp_ns))
+            self._write()
+            return
+        port, _, peer = sender
+        self._lines.append(line(now_ns, "recv", frame.round, peer, frame.step, key, "", "", stamp_ns))
+        self._perform(self.machine.on_frame(port, frame, now_ns), now_ns)
+
+    def _on_timer(self) -> None:
+        due_ns, name = self.timers.pop()
+        # waking for this timer has read the clock; only a frame with a later stamp may have come in between
+        now_ns = self.latest_ns if self.latest_ns >= due_ns and not self.reads_clock else self._advance(self.clock_ns())
+        self._lines.append(line(now_ns, "timer", info=name, at_ns=due_ns))
+        self._perform(self.machine.on_timer(name, now_ns), now_ns)
+
+    def _perform(self, effects: Effects, now_ns: int) -> None:
+        if self.nvram is not None:
+            self.nvram.store(self.machine)
+        if not self.driver.perform(effects, now_ns):
+            os._exit(0)  # killed by a fault of its own; the supervisor's SIGKILL is on its way
+        self._flush(now_ns)
+
+    def _flush(self, now_ns: int) -> None:
+        """Puts what was recorded into the journal and then what was sent on the wire: the record is never behind."""
+        self._write()
+        while self._unsent:
+            _, nic = self._unsent.popitem()
+            for (frame, peer), error in nic.flush():
+                key = f"{frame.src}.{frame.epoch}.{frame.seq}"
+                self._lines.append(line(now_ns, "drop", frame.round, peer, frame.step, key, f"send:{error}"))
+                self._write()
+
+    def _write(self) -> None:
+        self.journal.append(to_bytes("".join(self._lines)))
+        self._lines.clear()
+
+    # -- helpers -----------------------------------------------------------------------------------------------------
+
+    def _advance(self, now_ns: int) -> int:
+        """Time never runs backwards within a life."""
+        self.latest_ns = max(self.latest_ns, now_ns)
+        return self.latest_ns
+
+    def _arm(self, due_ns: int) -> None:
+        self._timerfd.arm(due_ns if due_ns >= NEVER else due_ns + self.zero_ns)
+        self._armed_ns = due_ns
+
+    def _wait_until(self, at_ns: int) -> None:
+        self._arm(at_ns)
+        waiter = select.epoll()
+        waiter.register(self._timerfd.fd, select.EPOLLIN)
+        waiter.poll()
+        waiter.close()
+        self._armed_ns = -NEVER
+
+    def _line(self, effect: Effect, now_ns: int) -> str:
+        kind, round_, peer, step, key, info, value = columns(effect, self.config.node, self._names)
+        told = ".".join(map(str, key)) if key is not None else ""
+        text = escaped(info) if kind == "note" else info
+        return line(now_ns, kind, round_, peer, step, told, text, value)
+
+
+def run(payload: dict[str, Any], fds: Sequence[int]) -> int:
+    """One life of a node, until killed. ``fds``: journal memory, control socket, and NVRAM when state is to be kept.
+
+    payload: config (NodeConfig as a dict), moments (Moments as dicts), journal_bytes, clock (stamp or read), nvram
+    (keep the state), kept (begin with the state kept), ring_frames, and crash_file (where a traceback goes).
+    """
+    no_timer_slack()
+    channel = socket.socket(fileno=fds[1])
+    try:
+        agent = _agent_from(payload, fds, channel)
+        tell(channel, "ready")
+        zero = hear(channel)
+        if zero[:1] != ["go"]:
+            return 0
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        agent.start(int(zero[1]))
+        agent.run()
+    except JournalFullError as error:
+        tell(channel, "full", error)
+        return _EXIT_FULL
+    except Exception as error:
+        Path(payload["crash_file"]).write_text(traceback.format_exc(), encoding="utf-8")
+        tell(channel, "crash", f"{type(error).__name__}: {error}")
+        return _EXIT_CRASHED
+    return 0
+
+
+def _agent_from(payload: dict[str, Any], fds: Sequence[int], channel: socket.socket) -> Agent:
+    config = node_config_from_json(payload["config"])
+    nvram = Nvram(fds[2]) if payload.get("nvram") else None
+    kept = bool(payload.get("kept")) and nvram is not None
+    machine: Machine
+    if kept and nvram is not None:
+        machine = nvram.load()
+        machine.restarted(config.epoch)  # type: ignore[attr-defined]  # nodes.core.Restartable
+    else:
+        machine = build_machine(config)
+    return Agent(
+        config,
+        machine,
+        moments=[Moment.from_json(moment) for moment in payload["moments"]],
+        journal=Journal(fds[0], payload["journal_bytes"]),
+        channel=channel,
+        nvram=nvram,
+        clock=payload["clock"],
+        ring_frames=payload.get("ring_frames", DEFAULT_RING_FRAMES),
+        kept=kept,
+    )
+
+
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))

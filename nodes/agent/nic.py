@@ -1,0 +1,166 @@
+"""A NIC as raw frames: one AF_PACKET socket that receives through shared memory and sends in batches.
+
+Receiving takes no system call: the kernel writes frames and their arrival stamps into a ring (PACKET_RX_RING,
+TPACKET_V2; packet_mmap.rst of the kernel's documentation) that is mapped here. Each system call saved matters in the
+virtual-time kernel, where it costs two ptrace switches.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import socket
+import struct
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+from nodes.frames import ETHERTYPE, WIRE_BYTES
+
+_SOL_PACKET = 263
+_PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _PACKET_IGNORE_OUTGOING = 5, 6, 10, 23
+_TPACKET_V2 = 1
+_SO_TIMESTAMPNS = 35  # makes the kernel stamp frames where they come in, before any queue
+_STATUS_KERNEL, _STATUS_USER, _STATUS_LOSING = 0, 1, 4
+_HEADER = struct.Struct("=IIIHHII")  # status, len, snaplen, mac, net, s, ns
+_STATUS = struct.Struct("=I")
+_SLOT = 256  # header 32, sockaddr_ll 20, alignment, and the first ~170 bytes of a frame
+_BLOCK = 4096
+DEFAULT_RING_FRAMES = 4096
+"""Frames that may wait for the agent, e.g. while it is paused; more are counted as drops."""
+
+
+Tag = TypeVar("Tag")
+
+
+class _Iovec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("len", ctypes.c_size_t))
+
+
+class _Msghdr(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("namelen", ctypes.c_uint),
+        ("iov", ctypes.POINTER(_Iovec)),
+        ("iovlen", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("controllen", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )
+
+
+class _Mmsghdr(ctypes.Structure):
+    _fields_ = (("hdr", _Msghdr), ("len", ctypes.c_uint))
+
+
+class _Batch:
+    """Frames of one event on one NIC, handed over with one sendmmsg(2)."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.buffer = ctypes.create_string_buffer(room * WIRE_BYTES)
+        base = ctypes.addressof(self.buffer)
+        self.iovecs = (_Iovec * room)(*[_Iovec(base + i * WIRE_BYTES, WIRE_BYTES) for i in range(room)])
+        self.messages = (_Mmsghdr * room)()
+        for message, iovec in zip(self.messages, self.iovecs, strict=True):
+            message.hdr.iov = ctypes.pointer(iovec)
+            message.hdr.iovlen = 1
+        self.call = ctypes.CDLL(None, use_errno=True).sendmmsg
+
+
+class Nic(Generic[Tag]):
+    """One NIC of this node, by name. Survives its carrier's going and coming back. Tag: what names a frame to send."""
+
+    def __init__(self, name: str, ring_frames: int = DEFAULT_RING_FRAMES) -> None:
+        self.name = name
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self._socket.setblocking(False)
+        self._socket.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V2)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+        with suppress(OSError):  # since Linux 4.20; sockets on one EtherType see no outgoing frames anyway
+            self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        per_block = _BLOCK // _SLOT
+        blocks = -(-ring_frames // per_block)
+        request = struct.pack("=IIII", _BLOCK, blocks, _SLOT, blocks * per_block)
+        self._socket.setsockopt(_SOL_PACKET, _PACKET_RX_RING, request)
+        self._ring = mmap.mmap(self._socket.fileno(), blocks * _BLOCK)
+        self._end = blocks * _BLOCK
+        self._at = 0
+        self.lost_some = False
+        """Whether frames had been lost for want of room when the frame taken last came in: ask ``dropped``."""
+        self._socket.bind((name, ETHERTYPE))
+        self.mac: bytes = self._socket.getsockname()[4]
+        self._waiting: list[tuple[bytes, Tag]] = []
+        self._batch = _Batch(64)
+
+    def fileno(self) -> int:
+        """For epoll."""
+        return self._socket.fileno()
+
+    # -- in ----------------------------------------------------------------------------------------------------------
+
+    def head_ns(self) -> int:
+        """The stamp of the oldest frame that waits, -1 when none does. No system call."""
+        status, _, _, _, _, seconds, ns = _HEADER.unpack_from(self._ring, self._at)
+        return seconds * 1_000_000_000 + ns if status & _STATUS_USER else -1
+
+    def take(self) -> bytes:
+        """The oldest frame that waits, out of the ring. Only after ``head_ns`` said that there is one."""
+        at = self._at
+        status, _, length, mac, _, _, _ = _HEADER.unpack_from(self._ring, at)
+        self.lost_some = bool(status & _STATUS_LOSING)
+        wire = self._ring[at + mac : at + mac + length]
+        _STATUS.pack_into(self._ring, at, _STATUS_KERNEL)
+        self._at = at + _SLOT if at + _SLOT < self._end else 0
+        return wire
+
+    def clear_error(self) -> None:
+        """Forgets ENETDOWN: the carrier went, and the socket hears again when it comes back."""
+        self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+    def dropped(self) -> int:
+        """Frames lost since the last call because the ring was full."""
+        statistics = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
+        return int(struct.unpack("=II", statistics)[1])
+
+    # -- out ---------------------------------------------------------------------------------------------------------
+
+    def queue(self, wire: bytes, tag: Tag) -> None:
+        """Puts a frame into the batch that ``flush`` sends."""
+        self._waiting.append((wire, tag))
+
+    def flush(self) -> list[tuple[Tag, str]]:
+        """Sends the batch in order; returns what the NIC refused, each with the error's name (``ENETDOWN``)."""
+        waiting, self._waiting = self._waiting, []
+        if len(waiting) > 1:
+            return self._send_many(waiting)
+        refused: list[tuple[Tag, str]] = []
+        for wire, tag in waiting:
+            try:
+                self._socket.send(wire)
+            except OSError as error:
+                refused.append((tag, _error_name(error.errno or 0)))
+        return refused
+
+    def _send_many(self, frames: list[tuple[bytes, Tag]]) -> list[tuple[Tag, str]]:
+        batch = self._batch
+        refused: list[tuple[Tag, str]] = []
+        while frames:
+            part, frames = frames[: batch.room], frames[batch.room :]
+            ctypes.memmove(batch.buffer, b"".join(wire for wire, _ in part), len(part) * WIRE_BYTES)
+            done = 0
+            while done < len(part):
+                sent = batch.call(self.fileno(), ctypes.byref(batch.messages[done]), len(part) - done, 0)
+                if sent < 0:  # about the first frame that was not sent
+                    code = ctypes.get_errno()
+                    if code == errno.EINTR:
+                        continue
+                    refused.append((part[done][1], _error_name(code)))
+                    sent = 1
+                done += sent
+        return refused
+
+
+def _error_name(code: int) -> str:
+    return errno.errorcode.get(code, str(code))

@@ -1,0 +1,94 @@
+"""Ben-Or on one node: instances of the algorithm one after another, on links that may lose frames. See notes.md."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from nodes.consensus.ben_or.algorithm import BenOr, Pitfall
+from nodes.consensus.ben_or.messages import ASK, Message, read
+from nodes.consensus.instances import InstanceMachine
+from nodes.core import CancelTimer, Decide, Effects, Note, Propose, SetTimer
+from nodes.core.config import NodeConfig
+from nodes.core.inputs import draw, input_value
+from nodes.frames import Frame
+
+
+class BenOrMachine(InstanceMachine):
+    """Instances of Ben-Or one after another (nodes.core.Machine); t is ``config.protocol.f``.
+
+    Inputs are bits: the lowest of input_value. The algorithm assumes that every message between live nodes arrives;
+    this is made true by asking: a node that has waited for retry_ns repeats its message with the flag ASK to those
+    that it has not heard in this phase, and who has said something in that phase already says it again.
+    """
+
+    def __init__(self, config: NodeConfig, pitfalls: Collection[Pitfall] = ()) -> None:
+        super().__init__(config)
+        if not 0 <= 2 * config.protocol.f < config.n:
+            raise ValueError(f"ben_or bears f < n/2 crashes, not f = {config.protocol.f} of n = {config.n}")
+        self.pitfalls = frozenset(pitfalls)
+        self.instances: dict[int, BenOr] = {}
+
+    def begin(self, instance: int, now_ns: int) -> Effects:
+        """Enter the own bit and report it."""
+        value = input_value(self.config, instance) & 1
+        coin_seed = draw(self.config.seed, self.config.node, instance)
+        state = BenOr(self.config.n, self.config.protocol.f, value, coin_seed, self.pitfalls)
+        self.instances[instance] = state
+        return [Propose(instance, value), *self._say(instance, state, state.start(), now_ns)]
+
+    def resume(self, now_ns: int) -> Effects:
+        """What was to be sent when the last life ended may be lost: ask at once."""
+        effects: Effects = []
+        for instance, state in self.instances.items():
+            if not state.done:
+                effects += self._ask(instance, state, now_ns)
+        return effects
+
+    def expire(self, verb: str, instance: int, now_ns: int) -> Effects:  # noqa: ARG002 - there is only one verb
+        """``retry``: nothing has come on for retry_ns."""
+        state = self.instances[instance]
+        return [] if state.done else self._ask(instance, state, now_ns)
+
+    def receive(self, instance: int, frame: Frame, now_ns: int) -> Effects:
+        """A message of another member."""
+        message = read(frame)
+        if message is None:
+            return [Note("stray", instance, "no message of Ben-Or", frame)]
+        if self.stays_out(instance):
+            return [Note("absent", instance, "this life began after the instance", frame)]
+        state = self.instances[instance]
+        effects: Effects = []
+        answer = state.said.get((message.round, message.phase))
+        if frame.flags & ASK and answer is not None:
+            effects.append(self.send(frame.src, instance, answer.phase, answer.register()))
+        return effects + self._take(instance, state, frame.src, message, now_ns)
+
+    def _take(self, instance: int, state: BenOr, src: int, message: Message, now_ns: int) -> Effects:
+        decided_before = state.done
+        to_send = state.receive(src, message)
+        effects: Effects = []
+        if state.decision is not None and not decided_before:
+            effects.append(Decide(instance, state.decision, self.history_round(instance, state.round)))
+            effects.append(CancelTimer(f"retry {instance}"))
+        return effects + (self._say(instance, state, to_send, now_ns) if to_send else [])
+
+    def _say(self, instance: int, state: BenOr, messages: list[Message], now_ns: int) -> Effects:
+        """To all others, then to itself."""
+        effects: Effects = []
+        for message in messages:
+            for node in self.ports:
+                effects.append(self.send(node, instance, message.phase, message.register()))
+        if not state.done:
+            effects.append(SetTimer(f"retry {instance}", now_ns + self.config.protocol.retry_ns))
+        for message in messages:
+            effects += self._take(instance, state, self.config.node, message, now_ns)
+        return effects
+
+    def _ask(self, instance: int, state: BenOr, now_ns: int) -> Effects:
+        message = state.said[state.waiting_for]
+        effects: Effects = [
+            self.send(node, instance, message.phase, message.register(), ASK)
+            for node in self.ports
+            if not state.has_heard(node)
+        ]
+        return [*effects, SetTimer(f"retry {instance}", now_ns + self.config.protocol.retry_ns)]

@@ -1,0 +1,43 @@
+"""The messages of Ben-Or and their 16 bytes."""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+from nodes.frames import VALUE_BYTES, Frame
+
+_LAYOUT = struct.Struct("!II8x")
+assert _LAYOUT.size == VALUE_BYTES
+
+NO_VALUE = 2  # the "?" of a proposal
+ASK = 1  # frame flag: the sender has not heard the receiver in this phase and asks it to say its message again
+
+
+class Phase(IntEnum):
+    """The two phases of a round: the ``step`` of a frame."""
+
+    REPORT = 1
+    PROPOSAL = 2
+
+
+class Message(NamedTuple):
+    """What a node says in one phase of one round (1, 2, ..): 0 or 1, or NO_VALUE in a proposal."""
+
+    round: int
+    phase: Phase
+    value: int
+
+    def register(self) -> bytes:
+        """The 16 bytes of the frame's value."""
+        return _LAYOUT.pack(self.round, self.value)
+
+
+def read(frame: Frame) -> Message | None:
+    """The message in ``frame``; None when it holds none."""
+    round_, value = _LAYOUT.unpack(frame.value)
+    if frame.step not in (Phase.REPORT, Phase.PROPOSAL) or round_ == 0:
+        return None
+    phase = Phase(frame.step)
+    return Message(round_, phase, value) if value <= (1 if phase is Phase.REPORT else NO_VALUE) else None

@@ -1,0 +1,46 @@
+"""The messages of Paxos and their 16 bytes."""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+from nodes.frames import VALUE_BYTES, Frame
+
+_LAYOUT = struct.Struct("!III4x")
+assert _LAYOUT.size == VALUE_BYTES
+
+
+class Step(IntEnum):
+    """A message's type: the ``step`` of its frame."""
+
+    PREPARE = 1  # phase 1a
+    PROMISE = 2  # phase 1b: voted and value tell the acceptor's vote, voted = 0 if it has none
+    ACCEPT = 3  # phase 2a
+    ACCEPTED = 4  # phase 2b
+    DECIDE = 5  # what was chosen, and in which ballot
+    REJECT = 6  # the acceptor has promised the ballot ``voted``, which is above ``ballot``
+
+
+class Message(NamedTuple):
+    """ballot is at least 1; all numbers are unsigned and have 32 bits."""
+
+    step: Step
+    ballot: int
+    voted: int = 0
+    value: int = 0
+
+    def register(self) -> bytes:
+        """The 16 bytes of the frame's value."""
+        return _LAYOUT.pack(self.ballot, self.voted, self.value)
+
+
+_STEPS = {int(step): step for step in Step}
+
+
+def read(frame: Frame) -> Message | None:
+    """The message in ``frame``; None when it holds none."""
+    step = _STEPS.get(frame.step)
+    ballot, voted, value = _LAYOUT.unpack(frame.value)
+    return None if step is None or ballot == 0 else Message(step, ballot, voted, value)

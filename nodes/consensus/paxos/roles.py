@@ -1,0 +1,92 @@
+"""The two roles of "Paxos Made Simple" (Lamport 2001, section 2.2) as plain data; the learner is a single value."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Pitfall(StrEnum):
+    """Known bugs that a test puts in on purpose, to show that its checker finds them."""
+
+    ACCEPT_KEEPS_PROMISE = "accept_keeps_promise"  # accepting does not raise the promise: an older ballot gets through
+    ANY_VOTE = "any_vote"  # the proposer takes the oldest vote reported instead of that of the highest ballot
+
+
+class Ballots(NamedTuple):
+    """Ballot numbers of ``n`` proposers: attempt 0, 1, .. of rank 0 .. n - 1, from 1 on; 0 is below all."""
+
+    n: int
+
+    def number(self, attempt: int, rank: int) -> int:
+        """The ballot that only ``rank`` may use for its ``attempt``."""
+        return attempt * self.n + rank + 1
+
+    def attempt(self, ballot: int) -> int:
+        """The inverse of number, first part."""
+        return (ballot - 1) // self.n
+
+    def rank(self, ballot: int) -> int:
+        """The inverse of number, second part."""
+        return (ballot - 1) % self.n
+
+
+@dataclass(slots=True)
+class Acceptor:
+    """promised: the highest ballot it has answered. voted, value: its latest vote (voted = 0: none)."""
+
+    pitfalls: Collection[Pitfall] = ()
+    promised: int = 0
+    voted: int = 0
+    value: int = 0
+
+    def prepare(self, ballot: int) -> bool:
+        """Phase 1b: promise to take no part in lower ballots. A repeated prepare gets the same answer again."""
+        if ballot < self.promised:
+            return False
+        self.promised = ballot
+        return True
+
+    def accept(self, ballot: int, value: int) -> bool:
+        """Phase 2b: vote, unless a higher ballot has been promised. A vote is a promise too."""
+        if ballot < self.promised:
+            return False
+        if Pitfall.ACCEPT_KEEPS_PROMISE not in self.pitfalls:
+            self.promised = ballot
+        self.voted, self.value = ballot, value
+        return True
+
+
+@dataclass(slots=True)
+class Proposer:
+    """One ballot of this node. value is None during phase 1. promises: acceptor -> (voted, value)."""
+
+    ballot: int
+    quorum: int
+    pitfalls: Collection[Pitfall] = ()
+    promises: dict[int, tuple[int, int]] = field(default_factory=dict)
+    value: int | None = None
+    votes: set[int] = field(default_factory=set)
+
+    def promise(self, acceptor: int, voted: int, value: int, own_value: int) -> bool:
+        """Phase 1b came in. True when it completes the quorum: then ``value`` is what must be proposed."""
+        if self.value is not None:
+            return False
+        self.promises[acceptor] = voted, value
+        if len(self.promises) < self.quorum:
+            return False
+        votes = [vote for vote in self.promises.values() if vote[0] > 0]
+        choose = min if Pitfall.ANY_VOTE in self.pitfalls else max
+        self.value = choose(votes)[1] if votes else own_value
+        return True
+
+    def accepted(self, acceptor: int) -> bool:
+        """Phase 2b came in. True when a quorum has voted: ``value`` is chosen."""
+        self.votes.add(acceptor)
+        return len(self.votes) >= self.quorum
+
+    def has_answered(self, acceptor: int) -> bool:
+        """Whether ``acceptor`` has answered in the current phase."""
+        return acceptor in (self.promises if self.value is None else self.votes)

@@ -1,0 +1,140 @@
+"""The contract of a protocol: events in, effects out. No clock, no socket, no random source in here.
+
+A Machine is given an event and the time (integer nanoseconds since the run's start) and returns effects, in the
+order in which they must happen. Whoever runs it (the simulator, the agent on a NIC, a model checker) performs them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from nodes.frames import Frame
+
+Port = int
+"""A node's attachment to one peer: a NIC and the peer's address behind it. Ports count from 0 in peer order."""
+
+
+class SwapId(NamedTuple):
+    """One bilateral swap: its round and its two ends (node numbers, ``low < high``)."""
+
+    round: int
+    low: int
+    high: int
+
+
+def swap_id(round_: int, one: int, other: int) -> SwapId:
+    """The identity of the swap of ``round_`` between two nodes, whichever asks."""
+    return SwapId(round_, one, other) if one < other else SwapId(round_, other, one)
+
+
+class LinkState(StrEnum):
+    """The states of one end of a swap (arXiv 2603.03743: delivery is not commitment, reflection is)."""
+
+    IDLE = "IDLE"
+    TENTATIVE = "TENTATIVE"
+    REFLECTING = "REFLECTING"
+    COMMITTED = "COMMITTED"
+    ABORTED = "ABORTED"
+    IN_DOUBT = "IN_DOUBT"
+
+
+class Outcome(StrEnum):
+    """How one end of a swap ended, or that it had not ended at the horizon (``in_doubt``)."""
+
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+    IN_DOUBT = "in_doubt"
+
+
+class Send(NamedTuple):
+    """Put ``frame`` on ``port``."""
+
+    port: Port
+    frame: Frame
+
+
+class SetTimer(NamedTuple):
+    """Call ``on_timer(name)`` at ``at_ns``; setting a name again moves it."""
+
+    name: str
+    at_ns: int
+
+
+class CancelTimer(NamedTuple):
+    """Forget the timer ``name``; unknown names are no error."""
+
+    name: str
+
+
+class Transition(NamedTuple):
+    """An end of a swap leaves ``old`` and enters ``new``: the moment at which a fault may be asked to strike.
+
+    What stands before it in the list of effects has been done in ``old``; what stands after it is done in ``new``.
+    """
+
+    swap: SwapId
+    old: LinkState
+    new: LinkState
+
+
+class Resolve(NamedTuple):
+    """This end of ``swap`` ended with ``outcome``; ``value`` is the peer's when committed, its own otherwise."""
+
+    swap: SwapId
+    outcome: Outcome
+    value: bytes
+
+
+class Decide(NamedTuple):
+    """This node decides ``value`` in consensus instance ``instance``; ``round`` is the round that led to it."""
+
+    instance: int
+    value: int
+    round: int
+
+
+class Propose(NamedTuple):
+    """This node enters ``value`` into ``instance``: what validity is judged against."""
+
+    instance: int
+    value: int
+
+
+class RoundStart(NamedTuple):
+    """A round begins at this node."""
+
+    round: int
+
+
+class Note(NamedTuple):
+    """A remark for the history only: ``what`` is one word, ``text`` is free, ``frame`` the one it concerns."""
+
+    what: str
+    round: int = -1
+    text: str = ""
+    frame: Frame | None = None
+
+
+Effect = Send | SetTimer | CancelTimer | Transition | Resolve | Decide | Propose | RoundStart | Note
+Effects = list[Effect]
+
+
+class Machine(Protocol):
+    """A protocol on one node. State is plain data that pickle can copy: it may be kept over a restart."""
+
+    def on_start(self, now_ns: int) -> Effects:
+        """The node comes up: for the first time, or again with its state kept (then timers must be set anew)."""
+
+    def on_frame(self, port: Port, frame: Frame, now_ns: int) -> Effects:
+        """A slot came in whole. Duplicates, strays and frames of earlier lives come through here too."""
+
+    def on_timer(self, name: str, now_ns: int) -> Effects:
+        """The timer ``name`` is due; ``now_ns`` may lie past its time when the node was held up."""
+
+
+class Restartable(Protocol):
+    """A machine whose kept state can begin another life."""
+
+    def restarted(self, epoch: int) -> None:
+        """Called on the kept state before on_start: frames sent from now on carry ``epoch``."""

@@ -1,0 +1,80 @@
+"""What a node is told at birth: plain data that crosses a process or machine border as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+START_NS = -1_000_000
+"""When machines of first lives are started, on the run's clock: 1 ms before round 0, so that all is set by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One port of a node: the peer behind it, the NIC that leads there, and the address on the wire (``aa:bb:..``)."""
+
+    node: int
+    name: str
+    nic: str
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolConfig:
+    """Which machine runs and its parameters; times in nanoseconds. All nodes of a run share it.
+
+    consensus: none | floodset | oae | paxos | ben_or. handshake: alternating | simultaneous.
+    depth: messages per swap (k). horizon: abort | hold | reconcile. window_ns: W. period_ns: from one round's start
+    to the next (>= W). rounds: how many rounds are run (for message-passing engines: how many instances).
+    f: crashes that the engine must bear. retry_ns: reconcile's and paxos' retransmission interval.
+    instance_rounds: rounds that one consensus instance may take. inputs: distinct | random.
+    """
+
+    consensus: str = "none"
+    handshake: str = "alternating"
+    depth: int = 4
+    horizon: str = "abort"
+    window_ns: int = 300_000
+    period_ns: int = 300_000
+    rounds: int = 1
+    f: int = 0
+    retry_ns: int = 100_000
+    instance_rounds: int = 1
+    inputs: str = "distinct"
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """One node: its number, its ports in order, its own NICs' addresses, the protocol, and this life's epoch.
+
+    ``node`` numbers run over all hosts of the fabric; ``members`` are the numbers of those that take part, in order.
+    ``start_ns`` is when round 0 begins, counted on the run's clock (usually 0).
+    """
+
+    node: int
+    name: str
+    peers: tuple[Peer, ...]
+    nics: dict[str, str]
+    members: tuple[int, ...]
+    protocol: ProtocolConfig
+    seed: int = 0
+    epoch: int = 1
+    start_ns: int = 0
+
+    @property
+    def n(self) -> int:
+        """How many nodes take part."""
+        return len(self.members)
+
+
+def node_config_from_json(data: dict[str, Any]) -> NodeConfig:
+    """The inverse of ``dataclasses.asdict``."""
+    return NodeConfig(
+        **{
+            **data,
+            "peers": tuple(Peer(**peer) for peer in data["peers"]),
+            "members": tuple(data["members"]),
+            "protocol": ProtocolConfig(**data["protocol"]),
+        }
+    )

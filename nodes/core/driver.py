@@ -1,0 +1,130 @@
+"""Performs a machine's effects in order, and lets faults strike between two of them.
+
+The simulator's node and the agent on a NIC share this, so that a fault at a protocol moment means the same in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nodes.core import (
+    CancelTimer,
+    Effect,
+    Effects,
+    Machine,
+    Port,
+    Send,
+    SetTimer,
+    Transition,
+)
+from nodes.frames import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A protocol moment at which a fault strikes, once: a transition of a link, or after so many sends of a round.
+
+    index: which fault of the plan this is. enters / leaves: a LinkState's name, or empty. after_sends: strike right
+    after that many sends of ``round`` (0 = not by sends). round and peer: -1 means any.
+    """
+
+    index: int
+    enters: str = ""
+    leaves: str = ""
+    after_sends: int = 0
+    round: int = -1
+    peer: int = -1
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Moment:
+        """The inverse of ``dataclasses.asdict``."""
+        return Moment(**data)
+
+
+class NodeIO(Protocol):
+    """What a driver needs from whoever runs it."""
+
+    def send(self, port: Port, frame: Frame, now_ns: int) -> None:
+        """Put the frame on the wire and record it."""
+
+    def set_timer(self, name: str, at_ns: int) -> None:
+        """Arm or move a timer."""
+
+    def cancel_timer(self, name: str) -> None:
+        """Disarm a timer."""
+
+    def record(self, effect: Effect, now_ns: int) -> None:
+        """Keep an effect for the history (everything but sends and timers)."""
+
+    def strike(self, index: int, now_ns: int) -> bool:
+        """Carry out fault ``index`` now; False when this node's life ends with it."""
+
+
+class Driver:
+    """Runs one machine: call ``start``, ``frame`` and ``timer``; a False answer means that the node died."""
+
+    def __init__(self, machine: Machine, io: NodeIO, node: int, moments: Sequence[Moment] = ()) -> None:
+        self.machine = machine
+        self._io = io
+        self._node = node
+        self._waiting = list(moments)
+        self._sends: dict[int, int] = {}
+
+    def start(self, now_ns: int) -> bool:
+        """The node comes up."""
+        return self.perform(self.machine.on_start(now_ns), now_ns)
+
+    def frame(self, port: Port, frame: Frame, now_ns: int) -> bool:
+        """A whole slot came in on ``port``."""
+        return self.perform(self.machine.on_frame(port, frame, now_ns), now_ns)
+
+    def timer(self, name: str, now_ns: int) -> bool:
+        """A timer is due."""
+        return self.perform(self.machine.on_timer(name, now_ns), now_ns)
+
+    def perform(self, effects: Effects, now_ns: int) -> bool:
+        """Do the effects in order; faults that wait for one of them strike before a transition, after a send."""
+        io = self._io
+        for effect in effects:
+            if isinstance(effect, Send):
+                io.send(effect.port, effect.frame, now_ns)
+                if self._waiting and not self._after_send(effect.frame.round, now_ns):
+                    return False
+            elif isinstance(effect, SetTimer):
+                io.set_timer(effect.name, effect.at_ns)
+            elif isinstance(effect, CancelTimer):
+                io.cancel_timer(effect.name)
+            else:
+                io.record(effect, now_ns)
+                if isinstance(effect, Transition) and self._waiting and not self._at_transition(effect, now_ns):
+                    return False
+        return True
+
+    def _at_transition(self, effect: Transition, now_ns: int) -> bool:
+        peer = effect.swap.high if effect.swap.low == self._node else effect.swap.low
+        return self._strike(
+            [
+                moment
+                for moment in self._waiting
+                if (moment.enters == effect.new or moment.leaves == effect.old)
+                and moment.round in (-1, effect.swap.round)
+                and moment.peer in (-1, peer)
+            ],
+            now_ns,
+        )
+
+    def _after_send(self, round_: int, now_ns: int) -> bool:
+        count = self._sends[round_] = self._sends.get(round_, 0) + 1
+        return self._strike(
+            [moment for moment in self._waiting if moment.after_sends == count and moment.round in (-1, round_)],
+            now_ns,
+        )
+
+    def _strike(self, due: list[Moment], now_ns: int) -> bool:
+        alive = True
+        for moment in due:
+            self._waiting.remove(moment)
+            alive = self._io.strike(moment.index, now_ns) and alive
+        return alive

@@ -1,0 +1,67 @@
+"""The slot as a Scapy layer, for reading captures and for crafting slots by hand.
+
+Importing this module registers the layer for EtherType 0x88B5. The CRC is filled in when it is left out, and covers
+the Ethernet addresses, so build a whole packet: ``Ether(dst=..., src=...) / Slot(kind="SWAP", src=1, dst=2)``.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+from scapy.fields import (
+    BitEnumField,
+    BitField,
+    ByteField,
+    IntField,
+    ShortField,
+    StrFixedLenField,
+    X3BytesField,
+    XByteField,
+    XIntField,
+)
+from scapy.layers.l2 import Ether
+from scapy.packet import Packet, bind_layers
+
+from nodes.frames import ETHERTYPE, VALUE_BYTES, VERSION, WIRE_BYTES, Kind
+
+
+class Slot(Packet):
+    """One slot; field names and order are those of docs/wire-format.md."""
+
+    name = "OAE slot"
+    fields_desc = [  # noqa: RUF012 - Scapy reads a plain class attribute
+        BitField("version", VERSION, 4),
+        BitEnumField("kind", Kind.SWAP, 4, {int(kind): kind.name for kind in Kind}),
+        ByteField("step", 1),
+        XByteField("flags", 0),
+        X3BytesField("reserved", 0),
+        ShortField("src", 0),
+        ShortField("dst", 0),
+        IntField("epoch", 1),
+        IntField("peer_epoch", 0),
+        IntField("round", 0),
+        IntField("seq", 1),
+        StrFixedLenField("value", bytes(VALUE_BYTES), VALUE_BYTES),
+        XIntField("crc", None),
+    ]
+
+    def post_build(self, pkt: bytes, pay: bytes) -> bytes:
+        """Fills the CRC in over the Ethernet header and the fields before it."""
+        if self.crc is None and self.underlayer is not None:
+            header = bytes(Ether(dst=self.underlayer.dst, src=self.underlayer.src, type=self.underlayer.type))
+            pkt = pkt[:-4] + struct.pack("!I", zlib.crc32(header[:14] + pkt[:-4]))
+        return pkt + pay
+
+    def extract_padding(self, s: bytes) -> tuple[bytes, bytes]:
+        """What follows a slot is the NIC's padding."""
+        return b"", s
+
+    def mysummary(self) -> Any:
+        """``SWAP 1>2 round 17 step 3``"""
+        return self.sprintf("%Slot.kind% %Slot.src%>%Slot.dst% round %Slot.round% step %Slot.step%")
+
+
+assert len(Ether() / Slot(crc=0)) == WIRE_BYTES
+bind_layers(Ether, Slot, type=ETHERTYPE)

@@ -1,0 +1,168 @@
+"""Rounds of bilateral swaps with all neighbours, on synchronised clocks, and a consensus algorithm on top of them.
+
+Round r occupies [start + r * period, start + r * period + W]. At its start a node offers one register to every
+neighbour; at the horizon it hands what its committed swaps brought to the algorithm. A round's result is fixed at
+the horizon: what a holding link commits later still counts for the swap, not for the round.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from nodes.core import Decide, Effects, Note, Port, Propose, RoundStart, SetTimer
+from nodes.core.config import NodeConfig
+from nodes.core.inputs import input_value
+from nodes.frames import Frame, Kind
+from nodes.oae.algorithm import AlgorithmFactory, RoundAlgorithm
+from nodes.oae.link import Link, Sequence
+
+_REGISTER = struct.Struct("!QQ")
+IN_INSTANCE = 1  # flag: the register is a message of the current consensus instance
+
+
+class RoundMachine:
+    """The machine of one node (nodes.core.Machine): a Link per port, and instances of an algorithm one after another.
+
+    ``make`` builds an instance of the algorithm; None means plain swaps without consensus. Instance i occupies the
+    rounds [i * instance_rounds, (i + 1) * instance_rounds). A node that starts anew in the middle of an instance
+    swaps, but stays out of consensus until the next instance begins; one with kept state goes on with what it has.
+    """
+
+    def __init__(self, config: NodeConfig, make: AlgorithmFactory | None = None) -> None:
+        protocol = config.protocol
+        self.config = config
+        self.make = make
+        self.sequence = Sequence(config.epoch)
+        self.links = [
+            Link(
+                config.node,
+                peer.node,
+                port,
+                protocol.depth,
+                protocol.handshake,
+                protocol.horizon,
+                self.sequence,
+                config.epoch,
+            )
+            for port, peer in enumerate(config.peers)
+        ]
+        self.algorithm: RoundAlgorithm | None = None
+        self.offered = b""
+        self.next_round: int | None = None
+        self.open_round = -1  # the round whose horizon is still to come
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    def on_start(self, now_ns: int) -> Effects:
+        """First life or fresh restart: join at the next round's start. Kept state: catch up with what was missed."""
+        if self.next_round is None:
+            self.next_round = self._first_round(now_ns)
+            return self._await_round()
+        effects: Effects = []
+        for link in self.links:
+            effects += link.resume()
+        if self.open_round >= 0:
+            effects.append(SetTimer("horizon", self._deadline_ns(self.open_round)))
+        return effects + self._await_round() + self._await_retry(now_ns)
+
+    def restarted(self, epoch: int) -> None:
+        """The same state begins another life: frames of the lives since first_epoch stay valid."""
+        self.sequence.epoch, self.sequence.last = epoch, 0
+
+    def on_frame(self, port: Port, frame: Frame, now_ns: int) -> Effects:
+        """A slot from the neighbour behind ``port``."""
+        if frame.kind is Kind.DATA:
+            return [Note("stray", frame.round, "no swap protocol", frame)]
+        return self.links[port].on_frame(frame, now_ns)
+
+    def on_timer(self, name: str, now_ns: int) -> Effects:
+        """``round``: the next round begins. ``horizon``: the open round ends. ``retry``: reconcile repeats."""
+        if name == "round":
+            return self._begin_round(now_ns)
+        if name == "horizon":
+            return self._end_round(now_ns)
+        effects: Effects = []
+        for link in self.links:
+            effects += link.retry()
+        return effects + self._await_retry(now_ns)
+
+    # -- rounds ------------------------------------------------------------------------------------------------------
+
+    def _first_round(self, now_ns: int) -> int:
+        """The next round that begins; after a fresh restart strictly later than now, since the last life may have
+        begun the round of this very instant and told its peers something that this one has forgotten."""
+        elapsed_ns, period_ns = now_ns - self.config.start_ns, self.config.protocol.period_ns
+        if self.config.epoch > 1:
+            return max(0, elapsed_ns // period_ns + 1)
+        return max(0, -(-elapsed_ns // period_ns))
+
+    def _start_ns(self, round_: int) -> int:
+        return self.config.start_ns + round_ * self.config.protocol.period_ns
+
+    def _deadline_ns(self, round_: int) -> int:
+        return self._start_ns(round_) + self.config.protocol.window_ns
+
+    def _begin_round(self, now_ns: int) -> Effects:
+        round_ = self.next_round
+        if round_ is None or now_ns < self._start_ns(round_):
+            return []
+        effects = self._end_round(now_ns)  # with period = W both timers are due at once: the old round ends first
+        self.next_round, self.open_round = round_ + 1, round_
+        effects.append(RoundStart(round_))
+        effects += self._enter_instance(round_)
+        self.offered = self._offer(round_)
+        deadline_ns = self._deadline_ns(round_)
+        flags = IN_INSTANCE if self.algorithm is not None else 0
+        for link in self.links:
+            effects += link.start(round_, self.offered, deadline_ns, now_ns, flags)
+        effects.append(SetTimer("horizon", deadline_ns))
+        return effects + self._await_round()
+
+    def _end_round(self, now_ns: int) -> Effects:
+        round_ = self.open_round
+        if round_ < 0 or now_ns < self._deadline_ns(round_):
+            return []
+        self.open_round = -1
+        effects: Effects = []
+        for link in self.links:
+            effects += link.expire(now_ns)
+        effects += self._await_retry(now_ns)
+        return effects + self._deliver(round_)
+
+    def _await_round(self) -> Effects:
+        round_ = self.next_round
+        if round_ is None or round_ >= self.config.protocol.rounds:
+            return []
+        return [SetTimer("round", self._start_ns(round_))]
+
+    def _await_retry(self, now_ns: int) -> Effects:
+        if any(link.in_doubt() for link in self.links):
+            return [SetTimer("retry", now_ns + self.config.protocol.retry_ns)]
+        return []
+
+    # -- consensus ---------------------------------------------------------------------------------------------------
+
+    def _enter_instance(self, round_: int) -> Effects:
+        instance, step = divmod(round_, self.config.protocol.instance_rounds)
+        if self.make is None or step != 0:
+            return []
+        value = input_value(self.config, instance)
+        self.algorithm = self.make(self.config.node, self.config.members, self.config.protocol.f, value)
+        return [Propose(instance, value)]
+
+    def _offer(self, round_: int) -> bytes:
+        if self.algorithm is None:
+            return _REGISTER.pack(self.config.node, round_)
+        return self.algorithm.message(round_ % self.config.protocol.instance_rounds)
+
+    def _deliver(self, round_: int) -> Effects:
+        if self.algorithm is None:
+            return []
+        heard = {self.config.node: self.offered}
+        for link in self.links:
+            end = link.committed()
+            if end is not None and end.peer_flags & IN_INSTANCE:
+                heard[link.peer] = end.peer_value
+        instance, step = divmod(round_, self.config.protocol.instance_rounds)
+        decision = self.algorithm.deliver(step, heard)
+        return [] if decision is None else [Decide(instance, decision, round_)]
