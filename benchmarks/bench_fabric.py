@@ -1,0 +1,130 @@
+"""Bringing a 100-host leaf-spine up and down: this project's fabric against stock Mininet, alternating, in one run.
+
+    python benchmarks/bench_fabric.py [--spines 4 --leaves 10 --hosts-per-leaf 10] [--repetitions 5] [--json]
+
+Both run in namespaces of their own (nothing reaches the host). Stock is mininet.net.Mininet with its own Host, its
+own Linux bridge switch (LinuxBridge, with spanning tree) and its own Link, with the commands they need: mnexec, brctl
+and ifconfig; where one is missing the peer is skipped and the run says so. Up is from the Topo to ``net.start()``
+having returned, down is ``net.stop()``; imports and the start of the interpreter are outside, for both. When ours is up
+every path forwards; stock's bridges go on to listen and learn for half a minute, which is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+NEEDED_BY_STOCK = {"mnexec": "mininet", "brctl": "bridge-utils", "ifconfig": "net-tools"}  # command -> Debian package
+
+
+def ours(shape: dict[str, int]) -> tuple[float, float]:
+    """Seconds up, seconds down."""
+    from testbed.engines.live.fabric_net import FabricNet
+    from topologies.build import make_fabric
+
+    fabric_net = FabricNet(make_fabric("leaf_spine", shape))
+    begin = time.perf_counter()
+    fabric_net.start()
+    up = time.perf_counter()
+    fabric_net.stop()
+    return up - begin, time.perf_counter() - up
+
+
+def stock(shape: dict[str, int]) -> tuple[float, float]:
+    """The same fabric with Mininet's own classes."""
+    from mininet.net import Mininet
+    from mininet.nodelib import LinuxBridge
+
+    from topologies.leaf_spine import LeafSpine
+
+    Mininet.inited = True  # its limits of the whole machine stay as they are, as in ours
+    topo = LeafSpine(**shape)
+    begin = time.perf_counter()
+    # With spanning tree: several spines are loops, and a storm of multicast would be measured instead.
+    net = Mininet(topo=topo, switch=partial(LinuxBridge, stp=True), controller=None)
+    net.start()
+    up = time.perf_counter()
+    net.stop()
+    return up - begin, time.perf_counter() - up
+
+
+def measured(which: str, shape: dict[str, int]) -> tuple[float, float]:
+    """One repetition in namespaces of its own."""
+    from testbed.engines.live.isolation import isolated_popen
+
+    command = [sys.executable, str(Path(__file__).resolve()), "--inside", which, "--shape", json.dumps(shape)]
+    process = isolated_popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    output, errors = process.communicate()
+    if process.returncode != 0:
+        raise SystemExit(f"{which} failed:\n{errors.decode(errors='replace')}")
+    up, down = json.loads(output.splitlines()[-1])
+    return up, down
+
+
+def spread(values: list[float]) -> str:
+    """Median, least and greatest."""
+    return f"{statistics.median(values):6.2f} s  ({min(values):.2f} - {max(values):.2f})"
+
+
+def main() -> None:
+    """See the module's text."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--spines", type=int, default=4)
+    parser.add_argument("--leaves", type=int, default=10)
+    parser.add_argument("--hosts-per-leaf", type=int, default=10)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--inside", choices=["ours", "stock"], help=argparse.SUPPRESS)
+    parser.add_argument("--shape", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        run = {"ours": ours, "stock": stock}[options.inside]
+        print(json.dumps(run(json.loads(options.shape))))
+        return
+    shape = {"spines": options.spines, "leaves": options.leaves, "hosts_per_leaf": options.hosts_per_leaf}
+    missing = {command: package for command, package in NEEDED_BY_STOCK.items() if shutil.which(command) is None}
+    peers = ["ours"] if missing else ["ours", "stock"]
+    times: dict[str, list[tuple[float, float]]] = {peer: [] for peer in peers}
+    for _ in range(options.repetitions):
+        for peer in peers:
+            times[peer].append(measured(peer, shape))
+    report(shape, times, missing, options.json)
+
+
+def report(
+    shape: dict[str, int], times: dict[str, list[tuple[float, float]]], missing: dict[str, str], as_json: bool
+) -> None:
+    """Prints the figures."""
+    phases = {"up": 0, "down": 1}
+    ratios = {}
+    if "stock" in times:
+        for phase, place in phases.items():
+            medians = {peer: statistics.median(run[place] for run in runs) for peer, runs in times.items()}
+            ratios[phase] = medians["stock"] / medians["ours"]
+    if as_json:
+        print(json.dumps({"shape": shape, "seconds": times, "ratio": ratios, "missing": missing}))
+        return
+    print(f"leaf-spine {shape}, {len(times['ours'])} repetitions, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
+    for peer, runs in times.items():
+        for phase, place in phases.items():
+            print(f"  {peer:6} {phase:5} {spread([run[place] for run in runs])}")
+    for phase, ratio in ratios.items():
+        print(f"  stock / ours, {phase}: {ratio:.1f}")
+    if missing:
+        packages = " ".join(sorted(missing.values()))
+        print(f"  stock Mininet skipped: {', '.join(missing)} missing (Debian: apt-get install {packages})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""From what a user names to scenarios and plans: shared by the verbs that run something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from testbed.cli.output import UserError, existing, overrides
+
+if TYPE_CHECKING:
+    from testbed.engines.base import Engine
+    from testbed.scenario import Scenario
+    from topologies.fabric import Fabric
+
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the document; repeatable.")
+]
+SHIPPED = Path(__file__).resolve().parents[2]
+
+
+def find_document(name: str, folder: str) -> Path:
+    """A file as named, or one that ships in ``folder`` (scenarios, studies), with or without its ending."""
+    asked = Path(name)
+    for path in (asked, asked.with_suffix(".yaml"), SHIPPED / folder / name, SHIPPED / folder / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    shipped = ", ".join(sorted(path.stem for path in (SHIPPED / folder).glob("*.yaml")))
+    what = folder.removesuffix("s") if folder != "studies" else "study"
+    raise UserError(f"{name}: there is no such {what}; a file is wanted, or one that ships: {shipped or 'none'}")
+
+
+def load_scenario(name: str, pairs: list[str] | None, seed: int | None = None) -> Scenario:
+    """The scenario a user named, with overrides."""
+    from testbed.scenario import load
+
+    scenario = load(find_document(name, "scenarios"))
+    for key, value in overrides(pairs):
+        scenario = scenario.with_override(key, value)
+    return scenario if seed is None else scenario.with_override("seed", seed)
+
+
+def named_engine(name: str) -> Engine:
+    """The engine a user named."""
+    from testbed.engines.registry import ENGINES, engine_by_name
+
+    if name not in ENGINES:
+        raise UserError(f"--engine {name}: there are {', '.join(ENGINES)}")
+    try:
+        return engine_by_name(name)
+    except ImportError as error:
+        raise UserError(f"engine {name} cannot be loaded: {error}; run make setup") from None
+
+
+def named_fabric(name: str, pairs: list[str] | None) -> Fabric:
+    """The fabric of a topology's kind (``--set spines=2`` sets its parameters) or of a scenario's file."""
+    from topologies.build import KINDS, make_fabric
+
+    if name not in KINDS:
+        if not Path(name).suffix and not Path(name).exists():
+            try:
+                find_document(name, "scenarios")
+            except UserError:
+                kinds = ", ".join(KINDS)
+                raise UserError(f"{name}: neither a topology ({kinds}) nor a scenario") from None
+        from testbed.scenario import compile_plan
+
+        return compile_plan(load_scenario(name, pairs)).fabric
+    parameters: dict[str, int] = {}
+    for key, value in overrides(pairs):
+        if not value.isdigit():
+            raise UserError(f"--set {key}={value}: {key} of {name} must be a whole number")
+        parameters[key] = int(value)
+    try:
+        return make_fabric(name, parameters)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def study_directory(path: Path) -> bool:
+    """Whether a directory is that of a study."""
+    return (existing(path, "directory") / "study.yaml").is_file()
+
+
+def as_rows(table: dict[str, Any]) -> str:
+    """``split 3, blocked 1``."""
+    spelled = {name: " and ".join(count) if isinstance(count, list) else count for name, count in table.items()}
+    return ", ".join(f"{name} {count}" for name, count in spelled.items() if count != 0) or "none"

@@ -1,0 +1,189 @@
+"""``testbed doctor``: what this host can do, and what to do about what it can't."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from testbed.cli.output import JsonFlag, console, print_json, verb
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at. state: ok | missing | limited. needed_for: the engines that want it. advice: what to do."""
+
+    name: str
+    state: str
+    found: str
+    needed_for: str
+    advice: str = ""
+
+
+@verb
+def doctor(json: JsonFlag = False) -> None:
+    """Show what this host can run, and what to do about the rest."""
+    checks = examine()
+    engines = engines_ready(checks)
+    if json:
+        print_json({"checks": [asdict(check) for check in checks], "engines": engines})
+        return
+    _show(checks, engines)
+
+
+def examine() -> list[Check]:
+    """All checks; each leaves the host as it was."""
+    looks: tuple[Callable[[], Check], ...] = (
+        _python,
+        _root,
+        _namespaces,
+        _netem,
+        _kernel,
+        _build_tools,
+        _kernel_source,
+        _mininet,
+        _tools,
+        _docker,
+    )
+    return [look() for look in looks]
+
+
+def engines_ready(checks: list[Check]) -> dict[str, str]:
+    """Each engine: ready, or what it lacks."""
+    state = {check.name: check.state for check in checks}
+    live = [name for name in ("namespaces", "mininet", "ip and tc") if state[name] != "ok"]
+    live_text = (
+        f"lacks {', '.join(live)}" if live else "ready" if state["netem"] == "ok" else "ready without impairments"
+    )
+    if state["virtual-time kernel"] == "ok":
+        vkernel = "ready"
+    elif state["build tools"] == "ok" and state["kernel source"] == "ok":
+        vkernel = "builds its kernel at the first use, or now: testbed kernel build"
+    else:
+        lacking = [name for name in ("build tools", "kernel source") if state[name] != "ok"]
+        vkernel = f"lacks {', '.join(lacking)}"
+    return {"sim": "ready" if state["python"] == "ok" else "lacks python", "vkernel": vkernel, "live": live_text}
+
+
+def _show(checks: list[Check], engines: dict[str, str]) -> None:
+    from rich.table import Table
+
+    screen = console()
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("", "what", "found", "for"):
+        table.add_column(heading)
+    marks = {"ok": "[green]ok[/]", "limited": "[yellow]limited[/]", "missing": "[red]missing[/]"}
+    for check in checks:
+        table.add_row(marks[check.state], check.name, check.found, f"[dim]{check.needed_for}[/]")
+    screen.print(table)
+    for check in checks:
+        if check.advice and check.state != "ok":
+            screen.print(f"\n[bold]{check.name}[/]: {check.advice}")
+    screen.print()
+    for engine, text in engines.items():
+        screen.print(f"engine [bold]{engine}[/]: {text}")
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    good = sys.version_info >= (3, 11)
+    return Check("python", "ok" if good else "missing", version, "all", "" if good else "Install Python 3.11 or newer.")
+
+
+def _root() -> Check:
+    root = os.geteuid() == 0
+    return Check(
+        "root", "ok" if root else "limited", "yes" if root else "no (not needed by sim and vkernel)", "XDP in live"
+    )
+
+
+def _namespaces() -> Check:
+    from testbed.engines.base import EngineUnavailable
+    from testbed.engines.live.isolation import check_isolation
+
+    try:
+        check_isolation()
+    except EngineUnavailable as error:
+        return Check("namespaces", "missing", error.why, "live, up", error.advice)
+    return Check("namespaces", "ok", "as root" if os.geteuid() == 0 else "as an unprivileged user", "live, up")
+
+
+def _netem() -> Check:
+    """Asks the kernel for a netem in a network namespace of its own."""
+    from testbed.engines.live.netlink import missing_in_kernel, netem_add
+    from topologies.impairment import Impairment
+    from topologies.netem import netem_params
+
+    try:
+        reason = missing_in_kernel(netem_add(1, netem_params(Impairment(delay_ns=1000, jitter_ns=100))))
+    except OSError as error:
+        reason = str(error)
+    if not reason:
+        return Check("netem", "ok", "this kernel has sch_netem", "impairments in live")
+    advice = (
+        "This kernel's live engine can't impair links. Use --engine vkernel, which brings its own netem; or install the"
+        " distribution's package of extra kernel modules (linux-modules-extra or kernel-modules-extra)."
+    )
+    return Check("netem", "missing", reason, "impairments in live", advice)
+
+
+def _kernel() -> Check:
+    from testbed.engines.vkernel.kernel import cache_folder, find_kernel
+
+    found = find_kernel()
+    if found:
+        return Check("virtual-time kernel", "ok", str(found), "vkernel")
+    advice = "Build it once (some minutes): testbed kernel build"
+    return Check("virtual-time kernel", "missing", f"none in {cache_folder()}", "vkernel", advice)
+
+
+def _build_tools() -> Check:
+    from testbed.engines.vkernel.kernel import missing_build_tools
+
+    lacking = missing_build_tools()
+    if not lacking:
+        return Check("build tools", "ok", "all there", "building the kernel")
+    advice = f"apt-get install {' '.join(lacking)}"
+    return Check("build tools", "missing", f"lacks {', '.join(lacking)}", "building the kernel", advice)
+
+
+def _kernel_source() -> Check:
+    from testbed.engines.vkernel.kernel import VKernelUnavailable, find_source
+
+    try:
+        source = find_source()
+    except VKernelUnavailable as error:
+        return Check("kernel source", "missing", error.why, "building the kernel", error.advice)
+    return Check("kernel source", "ok", str(source.archive), "building the kernel")
+
+
+def _mininet() -> Check:
+    try:
+        from mininet.net import VERSION
+    except ImportError as error:
+        return Check("mininet", "missing", str(error), "live, vkernel, up", "make setup")
+    return Check("mininet", "ok", VERSION, "live, vkernel, up")
+
+
+def _tools() -> Check:
+    lacking = [tool for tool in ("ip", "tc") if shutil.which(tool) is None]
+    if not lacking:
+        return Check("ip and tc", "ok", "iproute2 is installed", "live, up")
+    return Check("ip and tc", "missing", f"lacks {', '.join(lacking)}", "live, up", "apt-get install iproute2")
+
+
+def _docker() -> Check:
+    import subprocess
+
+    if shutil.which("docker") is None:
+        return Check("docker", "limited", "not installed", "containers as nodes (optional)")
+    try:
+        command = ["docker", "version", "--format", "{{.Server.Version}}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except subprocess.TimeoutExpired:
+        return Check("docker", "limited", "the daemon does not answer", "containers as nodes (optional)")
+    if done.returncode != 0:
+        return Check("docker", "limited", "client only, no daemon runs", "containers as nodes (optional)")
+    return Check("docker", "ok", done.stdout.strip(), "containers as nodes (optional)")

@@ -1,0 +1,91 @@
+"""What `testbed up` runs inside the fabric's namespaces: the fabric, and Mininet's command line on it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sys
+from contextlib import redirect_stdout
+from typing import Any
+
+from testbed.engines.base import EngineUnavailable
+from testbed.engines.live.fabric_net import FabricNet
+from topologies.fabric import fabric_from_json
+
+_COMMAND_FAILED = 1
+_USER_ERROR = 2
+
+
+def main(descriptor: int) -> int:
+    """Reads {fabric, exec, json} from ``descriptor``, brings the fabric up, works, takes it down."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with os.fdopen(descriptor, encoding="utf-8") as file:
+        job = json.load(file)
+    try:
+        with FabricNet(fabric_from_json(job["fabric"])) as fabric_net:
+            return _commands(fabric_net.net, job) if job["exec"] else _interactive(fabric_net.net)
+    except EngineUnavailable as error:
+        print(f"testbed: error: {error}", file=sys.stderr)
+        return _USER_ERROR
+
+
+def _interactive(net: Any) -> int:
+    from mininet.cli import CLI
+    from mininet.log import setLogLevel
+
+    setLogLevel("info")
+    CLI(net)
+    return 0
+
+
+def _commands(net: Any, job: dict[str, Any]) -> int:
+    results = []
+    for command in job["exec"]:
+        output, code = _command(net, command)
+        results.append({"command": command, "output": output, "exit_code": code})
+        if not job["json"]:
+            print(output, end="" if output.endswith("\n") or not output else "\n", flush=True)
+    if job["json"]:
+        print(json.dumps(results, indent=2), flush=True)
+    return _COMMAND_FAILED if any(result["exit_code"] for result in results) else 0
+
+
+def _command(net: Any, command: str) -> tuple[str, int]:
+    """``host1 ip addr`` runs in the host and tells its exit code; anything else is Mininet's own command."""
+    node, _, rest = command.strip().partition(" ")
+    if node in net and rest.strip():
+        words = [_address(net, word) for word in rest.split()]
+        output, error, code = net[node].pexec(" ".join(words), shell=True)
+        return output + error, int(code)
+    from mininet.cli import CLI
+    from mininet.log import lg, setLogLevel
+
+    class OneCommand(CLI):  # type: ignore[misc]
+        """Mininet's command line without its endless prompt."""
+
+        def run(self) -> None:
+            self.onecmd(command)
+
+    setLogLevel("output")
+    said = io.StringIO()
+    streams = [handler.stream for handler in lg.handlers]
+    for handler in lg.handlers:
+        handler.stream = said
+    try:
+        with redirect_stdout(said):
+            OneCommand(net)
+    finally:
+        for handler, stream in zip(lg.handlers, streams, strict=True):
+            handler.stream = stream
+    return said.getvalue(), 0
+
+
+def _address(net: Any, word: str) -> str:
+    """Names of hosts mean their addresses, as at Mininet's prompt."""
+    return str(net[word].IP() or word) if word in net else word
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,50 @@
+"""The entry point: ``testbed``."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import typer
+
+from testbed.cli import clean, compare, doctor, down, explain, kernel, replay, report, run, schema, study, topo, up
+from testbed.cli.output import DEFECT, INTERRUPTED
+
+app = typer.Typer(
+    name="testbed",
+    help="Find out where bisynchrony breaks: on which fabric, at which jitter, under which NIC crash.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("doctor")(doctor.doctor)
+app.add_typer(topo.app, name="topo")
+app.command("schema")(schema.schema)
+app.command("explain")(explain.explain)
+app.command("up")(up.up)
+app.command("down")(down.down)
+app.command("run")(run.run)
+app.command("compare")(compare.compare)
+app.command("study")(study.study)
+app.command("report")(report.report)
+app.command("replay")(replay.replay)
+app.add_typer(kernel.app, name="kernel")
+app.command("clean")(clean.clean)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("testbed: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except Exception:
+        traceback.print_exc()
+        print("testbed: this is a defect of the testbed, please report it with the lines above", file=sys.stderr)
+        sys.exit(DEFECT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""What the verbs share: where words go, how errors end, how JSON is printed.
+
+Results go to stdout, progress and errors to stderr. Exit codes: 0 it worked and stated expectations held, 1 a stated
+expectation failed, 2 the user's error or an engine that this host cannot run, 70 a defect of the testbed itself, 130
+interrupted.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+EXPECTATION_FAILED = 1
+USER_ERROR = 2
+DEFECT = 70  # EX_SOFTWARE of sysexits.h: never taken for an expectation that failed
+INTERRUPTED = 130
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+class UserError(Exception):
+    """What is wrong, where, and what to do: one line that the user reads instead of a traceback."""
+
+
+def verb(function: Callable[P, R]) -> Callable[P, R]:
+    """Wraps a verb: errors that are the user's business become one clear line and exit code 2."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except KeyboardInterrupt:
+            _say("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(128 + signal.SIGPIPE) from None
+        except Exception as error:
+            if not _is_users_business(error):
+                raise
+            fail(str(error))
+
+    return wrapped
+
+
+def _is_users_business(error: Exception) -> bool:
+    """Known kinds of errors, by module so that nothing heavy is imported only to be compared with."""
+    if isinstance(error, (UserError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)):
+        return True
+    known = {
+        "ScenarioError",
+        "EngineUnavailable",
+        "RunFailed",
+        "GuestFailed",
+        "StudyBusyError",
+        "RunDirectoryError",
+        "WorkerDiedError",
+    }
+    return any(kind.__name__ in known for kind in type(error).__mro__)
+
+
+def fail(text: str, code: int = USER_ERROR) -> NoReturn:
+    """End with one clear line on stderr."""
+    _say(f"error: {text}")
+    raise typer.Exit(code)
+
+
+def _say(text: str) -> None:
+    print(f"testbed: {text}", file=sys.stderr, flush=True)
+
+
+def print_json(data: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(data, indent=2, sort_keys=True, default=str, ensure_ascii=False))
+
+
+def console() -> Console:
+    """Where results for people go."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A progress display on stderr; silent when that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    screen = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn())
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        yield progress
+
+
+class Milestones:
+    """Progress of long work for logs: a line on stderr at every tenth, where no display can be drawn."""
+
+    def __init__(self, what: str, quiet: bool) -> None:
+        self._what, self._quiet, self._next = what, quiet, 0.0
+
+    def __call__(self, stage: str, share: float) -> None:
+        """``share`` of the work is done, now comes ``stage``."""
+        if not self._quiet and share >= self._next:
+            _say(f"{self._what}: {share:.0%} {stage}")
+            self._next = (int(share * 10) + 1) / 10
+
+
+def overrides(pairs: list[str] | None) -> list[tuple[str, str]]:
+    """``--set key=value`` options; the scenario reads the values as its document would."""
+    found = []
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"--set {pair}: write it as key=value, for example --set protocol.window=200us")
+        found.append((key.strip(), value.strip()))
+    return found
+
+
+def existing(path: Path, what: str) -> Path:
+    """``path`` when it is there, else a clear error."""
+    if not path.exists():
+        raise UserError(f"{path}: there is no such {what}")
+    return path

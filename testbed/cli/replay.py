@@ -1,0 +1,59 @@
+"""``testbed replay``: a run again from its own directory, held against what happened then, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from testbed.cli.common import named_engine
+from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, existing, print_json, progress_bar, verb
+
+
+@verb
+def replay(
+    directory: Annotated[Path, typer.Argument(help="A run directory.")],
+    engine: Annotated[str | None, typer.Option("--engine", "-e", help="Another engine (default: the same).")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Run a run directory's plan again and compare events, hops and captures. Exit code 1 when they differ."""
+    import tempfile
+
+    from testbed.engines.base import SCRATCH
+    from testbed.runs import EVENTS, FRAMES, HOPS, begin_run, read_run, write_run
+    from testbed.verdicts import judge
+
+    text, plan, history, _ = read_run(existing(directory, "run directory"))
+    chosen = named_engine(engine or history.engine)
+    chosen.check(plan)
+    with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}replay-") as scratch, progress_bar() as bar:
+        task = bar.add_task(f"{plan.name} on {chosen.name}", total=1.0, state="")
+        anew = Path(scratch) / "run"
+        begin_run(anew, text, plan)
+        again = chosen.run(plan, anew, lambda phrase, share: bar.update(task, completed=share, state=phrase))
+        write_run(anew, text, plan, again, judge(plan, again))
+        differing = [
+            name for name in (EVENTS, HOPS, FRAMES) if (anew / name).read_bytes() != (directory / name).read_bytes()
+        ]
+    difference = first_difference(history.events, again.events) or first_difference(history.hops, again.hops)
+    result: dict[str, Any] = {"same": not differing, "differing_files": differing, "difference": difference}
+    if json:
+        print_json({**result, "events": len(again.events), "hops": len(again.hops)})
+    elif not differing:
+        print(f"the same, byte for byte: {len(again.events)} events, {len(again.hops)} hops")
+    else:
+        print(f"{', '.join(differing)} differ: {difference or 'the same records, written otherwise'}")
+    if differing:
+        raise typer.Exit(EXPECTATION_FAILED)
+
+
+def first_difference(before: Sequence[object], now: Sequence[object]) -> str | None:
+    """Where two lists of records part, in words; None when they are the same."""
+    for index, (old, new) in enumerate(zip(before, now, strict=False)):
+        if old != new:
+            return f"record {index} was {old}, is now {new}"
+    if len(before) != len(now):
+        return f"there were {len(before)} records, now there are {len(now)}"
+    return None

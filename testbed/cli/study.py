@@ -1,0 +1,120 @@
+"""``testbed study``: sweeps, break points, confirmation on the virtual-time kernel; resumes where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from testbed.cli.common import find_document
+from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, Milestones, console, print_json, progress_bar, verb
+
+if TYPE_CHECKING:
+    from testbed.study.document import Study
+
+
+@verb
+def study(
+    document: Annotated[
+        str, typer.Argument(help="A study's file, or the name of one that ships.")
+    ] = "jitter-leaf-spine",
+    out: Annotated[Path | None, typer.Option(help="The study's directory (default: runs/study-<name>).")] = None,
+    jobs: Annotated[int | None, typer.Option(min=0, help="Worker processes (default: one a core).")] = None,
+    vkernel: Annotated[bool, typer.Option(help="Confirm points on the virtual-time kernel.")] = True,
+    json: JsonFlag = False,
+) -> None:
+    """Run a study, or what is missing of it, and write its report. Exit code 1 when an expectation fails."""
+    from testbed.study.document import load_study
+    from testbed.study.runner import run_study
+
+    loaded = load_study(find_document(document, "studies"))
+    directory = out or Path("runs") / f"study-{loaded.document.name}"
+    with progress_bar() as bar:
+        tasks: dict[str, Any] = {}
+
+        def report(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = bar.add_task(phase, total=None, state="")
+                Milestones(phase, quiet=not bar.disable)("begins", 0.0)
+            bar.update(tasks[phase], completed=done, total=total or 1, state=f"{done} of {total}")
+
+        results = run_study(loaded, directory, jobs, report, vkernel)
+    write_report(loaded, results, directory)
+    if json:
+        print_json({"directory": str(directory), **results})
+    else:
+        show(results, directory)
+    if any(item["held"] is False for item in results["expectations"]):
+        raise typer.Exit(EXPECTATION_FAILED)
+
+
+def write_report(loaded: Study, results: dict[str, Any], directory: Path) -> Path:
+    """report.html, and the plot as PNG and SVG beside it."""
+    from testbed.report import plots
+    from testbed.report.pages import study_page
+    from testbed.report.spacetime import instance_diagram
+    from testbed.study.runner import specimen
+    from testbed.verdicts import judge
+
+    pictures = []
+    for variant in results["variants"]:
+        for found in variant.get("specimens", ()):
+            plan, history = specimen(loaded, variant["name"], found["x"], found["seed"])
+            consensus = judge(plan, history).consensus
+            for item in consensus.disagreements[:1] if consensus else ():
+                decided = ", ".join(
+                    f"{node} decided {' and '.join(map(str, values))}" for node, values in item.decisions.items()
+                )
+                caption = f"{variant['name']}, seed {found['seed']}: {decided}."
+                pictures.append((caption, instance_diagram(plan, history, item)))
+    commands = [f"testbed study {directory / 'study.yaml'} --out another-directory"]
+    page = study_page(results, commands, pictures)
+    target = directory / "report.html"
+    target.write_text(page, encoding="utf-8")
+    plots.save_png(plots.study_plot(results), directory / "plot.png")
+    (directory / "plot.svg").write_text(plots.svg_of(plots.study_plot(results)), encoding="utf-8")
+    return target
+
+
+def show(results: dict[str, Any], directory: Path) -> None:
+    """Break points, disagreements and expectations for people."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from testbed.report.pages import bracket, distrusted
+
+    screen = console()
+    screen.print(f"[bold]{results['name']}[/]")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    broken_round = results["measure"] == "broken_round"
+    for heading in (
+        ("variant", "rounds", "break point (sim)", "vkernel alone")
+        if broken_round
+        else ("variant", "runs", "instances that disagree", "decided")
+    ):
+        table.add_column(heading)
+    for variant in results["variants"]:
+        total = {
+            name: sum(row[name] for row in variant["sim"])
+            for name in ("runs", "rounds", "disagreements", "instances", "decided")
+        }
+        if broken_round:
+            real = bracket(variant["vkernel_break_point"], results["kind"]) if variant["vkernel"] else "not run"
+            table.add_row(variant["name"], str(total["rounds"]), bracket(variant["break_point"], results["kind"]), real)
+        else:
+            table.add_row(
+                variant["name"],
+                str(total["runs"]),
+                f"{total['disagreements']} of {total['instances']}",
+                f"{total['decided']} of {total['instances']}",
+            )
+    screen.print(table)
+    for reason in distrusted(results):
+        screen.print(f"[red]not trusted:[/] {escape(reason)}", soft_wrap=True)
+    for text in results["missing"]:
+        screen.print(f"[yellow]vkernel did not run:[/] {escape(text)}", soft_wrap=True)
+    for item in results["expectations"]:
+        mark = {True: "[green]held[/]", False: "[bold red]failed[/]", None: "[dim]not seen[/]"}[item["held"]]
+        screen.print(f"expected   {escape(item['what'])}: {mark}, {escape(item['seen'])}", soft_wrap=True)
+    screen.print(f"[dim]report: {directory / 'report.html'}; data: results.json, trials.parquet[/]", soft_wrap=True)

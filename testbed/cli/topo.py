@@ -1,0 +1,86 @@
+"""``testbed topo list|show|draw``: what fabrics there are and what they look like."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from testbed.cli.common import SetOption, named_fabric
+from testbed.cli.output import JsonFlag, console, print_json, verb
+
+app = typer.Typer(help="Topologies: list them, show one, draw one.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="A kind of topology (see `topo list`) or a scenario.")]
+
+
+@app.command("list")
+@verb
+def list_(json: JsonFlag = False) -> None:
+    """List the kinds of topology and their parameters."""
+    from topologies.build import KINDS
+
+    if json:
+        print_json(
+            [
+                {"kind": kind.name, "parameters": kind.parameters, "description": kind.description}
+                for kind in KINDS.values()
+            ]
+        )
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("kind", "parameters", "what it is"):
+        table.add_column(heading)
+    for kind in KINDS.values():
+        table.add_row(
+            kind.name, ", ".join(f"{key}={value}" for key, value in kind.parameters.items()), kind.description
+        )
+    console().print(table)
+
+
+@app.command("show")
+@verb
+def show(name: Name, set_: SetOption = None, json: JsonFlag = False) -> None:
+    """Show hosts, switches, links with what each direction does, and forwarding."""
+    from dataclasses import asdict
+
+    from topologies.draw import describe
+
+    fabric = named_fabric(name, set_)
+    if json:
+        print_json(asdict(fabric))
+        return
+    from rich.table import Table
+
+    screen = console()
+    counts = f"{len(fabric.hosts)} hosts, {len(fabric.switches)} switches, {len(fabric.links)} links"
+    screen.print(f"[bold]{fabric.name}[/]: {counts}")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("link", "NICs", "there", "back"):
+        table.add_column(heading)
+    for link in fabric.links:
+        table.add_row(link.name, f"{link.a.nic} {link.b.nic}", describe(link.ab), describe(link.ba))
+    screen.print(table)
+    entries = sum(len(table) for table in fabric.forwarding.values())
+    screen.print(f"[dim]forwarding: {entries} static entries, no flooding[/]")
+
+
+@app.command("draw")
+@verb
+def draw(
+    name: Name,
+    format_: Annotated[
+        Literal["text", "dot", "mermaid"], typer.Option("--format", "-f", help="Which language.")
+    ] = "text",
+    set_: SetOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Draw a fabric as text, Graphviz or Mermaid."""
+    from topologies.draw import draw_dot, draw_mermaid, draw_text
+
+    drawn = {"text": draw_text, "dot": draw_dot, "mermaid": draw_mermaid}[format_](named_fabric(name, set_))
+    if json:
+        print_json({"format": format_, "drawing": drawn})
+    else:
+        print(drawn, end="" if drawn.endswith("\n") else "\n")

@@ -1,0 +1,259 @@
+"""Frames at the fabric's interfaces: taken in blocks through shared memory, parsed after the run.
+
+Switch ports lie in the fabric's own network namespace, where one AF_PACKET socket sees them all, both directions: a
+frame that a port received ("in"), and one that it sends, which the kernel shows after the port's queueing discipline,
+so when it leaves after its delay ("out"). Links without a switch are captured in the namespaces of both hosts.
+
+The kernel fills blocks (PACKET_RX_RING, TPACKET_V3; packet_mmap.rst of the kernel's documentation) and wakes the
+capturing process once per block, not per frame; the process copies whole blocks to a file. What the ring had to drop is
+counted and reported.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import select
+import socket
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from nodes.frames import ETHERTYPE, WIRE_BYTES, Frame, FrameError, decode
+from testbed.engines.live import syscalls
+
+_SOL_PACKET = 263
+_PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _TPACKET_V3 = 5, 6, 10, 2
+_SO_TIMESTAMPNS, _SO_ATTACH_FILTER = 35, 26
+_ETH_P_ALL = 0x0003
+_PACKET_OUTGOING = 4
+_BLOCK_BYTES, _RETIRE_MS = 1 << 18, 50
+_BLOCK = struct.Struct("=IIIIII")  # version, private, status, packets, first, length
+_STATUS_AT, _STATUS_USER = 8, 1
+_PACKET = struct.Struct("=IIIIIIHH")  # next, s, ns, snaplen, len, status, mac, net
+_ADDRESS_AT = 48  # struct sockaddr_ll behind the header: family, protocol, ifindex, hatype, pkttype
+_ADDRESS = struct.Struct("=HHiHB")
+_FILTER = (  # ldh [12]; jeq #ETHERTYPE; ret 64; ret 0
+    (0x28, 0, 0, 12),
+    (0x15, 0, 1, ETHERTYPE),
+    (0x06, 0, 0, 64),
+    (0x06, 0, 0, 0),
+)
+
+
+class CaptureError(RuntimeError):
+    """Capturing could not be set up, or its process ended."""
+
+
+class Tapped(NamedTuple):
+    """An interface to be captured: where it is (path of its network namespace), its number, what to call it."""
+
+    netns: str
+    ifindex: int
+    node: str
+    nic: str
+
+
+class Sighting(NamedTuple):
+    """A frame seen at an interface, in ns since the epoch."""
+
+    at_ns: int
+    ifindex: int
+    outgoing: bool
+    wire: bytes
+
+
+@dataclass(slots=True)
+class _Tap:
+    """One socket with its ring and its file."""
+
+    socket: socket.socket
+    ring: mmap.mmap
+    blocks: int
+    file: int
+    at: int = 0
+
+    def drain(self) -> None:
+        """Copies every finished block to the file and gives it back to the kernel."""
+        while True:
+            start = self.at * _BLOCK_BYTES
+            _, _, status, packets, _, length = _BLOCK.unpack_from(self.ring, start)
+            if not status & _STATUS_USER:
+                return
+            if packets:
+                with memoryview(self.ring) as view, view[start : start + length] as used:
+                    _write_all(self.file, used)
+            struct.pack_into("=I", self.ring, start + _STATUS_AT, 0)
+            self.at = (self.at + 1) % self.blocks
+
+    def dropped(self) -> int:
+        """Frames lost because all blocks were full."""
+        return int(struct.unpack("=III", self.socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 12))[1])
+
+
+class Capture:
+    """A capture that runs in a process of its own from ``start`` to ``stop``."""
+
+    def __init__(self, tapped: Sequence[Tapped], directory: Path, ring_bytes: int = 32 << 20) -> None:
+        self._tapped = tuple(tapped)
+        self._directory = directory
+        self._ring_bytes = ring_bytes
+        self._pid = 0
+        self._channel: socket.socket | None = None
+
+    def start(self) -> None:
+        """Returns when frames are being captured."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._pid = os.fork()
+        if self._pid == 0:
+            status = 1
+            try:
+                syscalls.die_with_parent()
+                ours.close()
+                self._run(theirs)
+                status = 0
+            except BaseException as error:
+                theirs.send(f"failed {type(error).__name__}: {error}".encode())
+            finally:
+                os._exit(status)
+        theirs.close()
+        self._channel = ours
+        answer = ours.recv(4096).decode()
+        if answer != "ready":
+            os.waitpid(self._pid, 0)
+            self._pid = 0
+            raise CaptureError(f"capture: {answer or 'its process was killed'}")
+
+    def stop(self) -> int:
+        """Ends the capture when all frames so far are on file; how many were lost for want of room."""
+        if self._channel is None or not self._pid:
+            return 0
+        try:
+            self._channel.send(b"stop")
+            answer = self._channel.recv(4096).decode()
+        except OSError:
+            answer = ""
+        os.waitpid(self._pid, 0)
+        self._pid = 0
+        if not answer.startswith("done "):
+            raise CaptureError(f"capture: {answer or 'its process was killed'}")
+        return int(answer.split()[1])
+
+    def _run(self, channel: socket.socket) -> None:
+        taps = self._open()
+        poll = select.epoll()
+        poll.register(channel.fileno(), select.EPOLLIN)
+        for tap in taps:
+            poll.register(tap.socket.fileno(), select.EPOLLIN)
+        channel.send(b"ready")
+        while not any(fd == channel.fileno() for fd, _ in poll.poll()):
+            for tap in taps:
+                tap.drain()
+        poll.unregister(channel.fileno())
+        for tap in taps:
+            tap.drain()
+        poll.close()
+        select.select([], [], [], 3 * _RETIRE_MS / 1000)  # the kernel hands a half-full block over after _RETIRE_MS
+        for tap in taps:
+            tap.drain()
+            os.close(tap.file)
+        channel.send(f"done {sum(tap.dropped() for tap in taps)}".encode())
+
+    def _open(self) -> list[_Tap]:
+        namespaces: dict[str, list[Tapped]] = {}
+        for item in self._tapped:
+            namespaces.setdefault(item.netns, []).append(item)
+        taps = []
+        names = []
+        for number, (netns, items) in enumerate(namespaces.items()):
+            name = f"capture-{number}.blocks"
+            names.append({"file": name, "interfaces": {str(item.ifindex): [item.node, item.nic] for item in items}})
+            taps.append(self._open_in(netns, self._directory / name, len(namespaces)))
+        (self._directory / "capture.json").write_text(json.dumps(names, indent=1), encoding="utf-8")
+        return taps
+
+    def _open_in(self, netns: str, path: Path, shares: int) -> _Tap:
+        fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
+        syscalls.setns(fd, syscalls.CLONE_NEWNET)
+        os.close(fd)
+        blocks = max(4, self._ring_bytes // shares // _BLOCK_BYTES)
+        tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))  # sees every interface
+        tap.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V3)
+        tap.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        _attach_filter(tap)
+        request = struct.pack("=7I", _BLOCK_BYTES, blocks, 2048, _BLOCK_BYTES // 2048 * blocks, _RETIRE_MS, 0, 0)
+        tap.setsockopt(_SOL_PACKET, _PACKET_RX_RING, request)
+        ring = mmap.mmap(tap.fileno(), blocks * _BLOCK_BYTES)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        return _Tap(tap, ring, blocks, file)
+
+
+def read_sightings(path: Path) -> Iterator[Sighting]:
+    """The frames in a file of blocks, in the order in which the kernel showed them."""
+    data = path.read_bytes()
+    start = 0
+    while start < len(data):
+        _, _, _, packets, first, length = _BLOCK.unpack_from(data, start)
+        at = start + first
+        for _ in range(packets):
+            step, seconds, ns, snaplen, _, _, mac, _ = _PACKET.unpack_from(data, at)
+            _, _, ifindex, _, kind = _ADDRESS.unpack_from(data, at + _ADDRESS_AT)
+            wire = data[at + mac : at + mac + snaplen]
+            yield Sighting(seconds * 1_000_000_000 + ns, ifindex, kind == _PACKET_OUTGOING, wire)
+            at += step
+        start += length
+
+
+@lru_cache(maxsize=1 << 16)  # a frame is seen at every interface on its way
+def identify(wire: bytes) -> tuple[Frame, bool] | None:
+    """The frame that ``wire`` carries and whether it is corrupt; None when it cannot be told.
+
+    netem corrupts one bit. The CRC is linear, so the difference between the sum and what it should be names that bit,
+    and the frame is known exactly all the same.
+    """
+    try:
+        return decode(wire), False
+    except FrameError as error:
+        if error.reason != "corrupt":
+            return None
+    body, crc = wire[: WIRE_BYTES - 4], int.from_bytes(wire[WIRE_BYTES - 4 : WIRE_BYTES], "big")
+    bit = _syndromes().get(zlib.crc32(body) ^ crc)
+    if bit is None:
+        return None
+    repaired = bytearray(wire[:WIRE_BYTES])
+    repaired[bit // 8] ^= 1 << bit % 8
+    try:
+        return decode(bytes(repaired)), True
+    except FrameError:
+        return None
+
+
+@cache
+def _syndromes() -> dict[int, int]:
+    """What a single wrong bit does to the CRC's check -> which bit it is (8 * byte + place in it)."""
+    size = WIRE_BYTES - 4
+    right = zlib.crc32(bytes(size))
+    table = {1 << 8 * (3 - byte) + place: 8 * (size + byte) + place for byte in range(4) for place in range(8)}
+    for bit in range(8 * size):
+        body = bytearray(size)
+        body[bit // 8] = 1 << bit % 8
+        table[zlib.crc32(body) ^ right] = bit
+    return table
+
+
+def _attach_filter(tap: socket.socket) -> None:
+    code = b"".join(struct.pack("=HBBI", *line) for line in _FILTER)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    program = struct.pack("@HP", len(_FILTER), ctypes.addressof(buffer))
+    tap.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+
+def _write_all(fd: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(fd, data) :]

@@ -1,0 +1,102 @@
+"""The engine ``live``: a plan on this host's own kernel, in wall-clock time."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from testbed.engines.base import SCRATCH, EngineUnavailable, Progress
+from testbed.engines.live.isolation import check_isolation, isolated_popen
+from testbed.engines.live.results import collect, write_pcapng
+from testbed.history import History
+from testbed.plan import Plan
+
+__all__ = ["LiveEngine", "collect", "needs_netem"]
+
+_POLL_S = 0.05
+_SPARE_S = 300.0  # for bringing up and down, beyond the run's own duration
+
+
+class LiveEngine:
+    """Runs plans with Mininet in namespaces of their own. As root or, where user namespaces are allowed, as anybody."""
+
+    name = "live"
+
+    def check(self, plan: Plan) -> None:
+        """Raises EngineUnavailable when this host lacks namespaces, or netem and the plan asks for impairments."""
+        check_isolation()
+        if needs_netem(plan):
+            from testbed.engines.live.mininet_nodes import netem_available
+
+            netem_available()
+
+    def run(self, plan: Plan, directory: Path | None = None, progress: Progress | None = None) -> History:
+        """Runs to the end. Interrupted or killed, it leaves no process and no interface behind.
+
+        ``directory`` gets ``live/`` with the raw results, the supervisor's output, and what was captured.
+        """
+        self.check(plan)
+        if directory is not None:
+            return self._run(plan, directory, progress)
+        with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}live-") as scratch:
+            return self._run(plan, Path(scratch), progress)
+
+    def _run(self, plan: Plan, directory: Path, progress: Progress | None) -> History:
+        job = directory / "live"
+        job.mkdir(parents=True, exist_ok=True)
+        for stale in job.iterdir():
+            stale.unlink()
+        (job / "plan.json").write_text(plan.to_json(), encoding="utf-8")
+        argv = [sys.executable, "-m", "testbed.engines.live.supervisor", str(job.resolve()), "live"]
+        with (job / "output.txt").open("wb") as output:
+            process = isolated_popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            try:
+                _wait(process, job, plan, progress)
+            finally:
+                process.kill()
+                process.wait()
+        history = collect(job, plan, self.name)
+        history.meta["host"] = {"cpus": os.cpu_count(), "load": os.getloadavg()[0], "kernel": platform.release()}
+        if plan.capture:
+            write_pcapng(job, job / "frames.pcapng")
+        return history
+
+
+def needs_netem(plan: Plan) -> bool:
+    """Whether some direction is impaired, from the start or by a fault."""
+    return any(not (link.ab.is_clean and link.ba.is_clean) for link in plan.fabric.links) or any(
+        fault.verb == "impair" and fault.impairment is not None and not fault.impairment.is_clean
+        for fault in plan.faults
+    )
+
+
+def _wait(process: subprocess.Popen[bytes], job: Path, plan: Plan, progress: Progress | None) -> None:
+    deadline = time.monotonic() + plan.duration_ns / 1e9 + _SPARE_S
+    while True:
+        try:
+            process.wait(_POLL_S)
+            return
+        except subprocess.TimeoutExpired:
+            report_progress(job, progress)
+        if time.monotonic() > deadline:
+            raise EngineUnavailable(
+                "engine live",
+                f"the run was not over {_SPARE_S:g} s after it should have been",
+                f"See {job / 'output.txt'}; on an overloaded host use `--engine vkernel`",
+            )
+
+
+def report_progress(job: Path, progress: Progress | None) -> None:
+    """Hands on what the supervisor last wrote about how far it is."""
+    if progress is None:
+        return
+    try:
+        fraction, _, phrase = (job / "progress").read_text(encoding="utf-8").strip().partition(" ")
+        progress(phrase, float(fraction))
+    except (OSError, ValueError):
+        return  # nothing written yet, or being written now

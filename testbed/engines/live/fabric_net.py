@@ -1,0 +1,229 @@
+"""A fabric brought to life with Mininet: up, down, processes in hosts, impairments and NIC faults while it runs.
+
+    with FabricNet(plan.fabric) as fabric_net:
+        pid = fabric_net.spawn("host1", "nodes.agent:run", {"node": 0})
+        fabric_net.set_impairment(3, "ab", worse)
+        fabric_net.nic_mute("host3", "host3-eth0")
+
+Runs inside namespaces of its own (testbed.engines.live.isolation) or inside the guest of the virtual-time kernel;
+both look the same from here. Everything is synchronous and single-threaded, and nothing is drawn or slept for, so that
+a run in virtual time stays a function of its seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from testbed.engines.live import netlink
+from testbed.engines.live.holder import Exit, HolderError
+from testbed.engines.live.mininet_nodes import FabricMininet, HeldHost, NetlinkIntf, fabric_topo
+from topologies.fabric import Fabric
+from topologies.impairment import Impairment
+
+__all__ = ["Exit", "FabricNet", "HolderError", "Interface", "QueueCount"]
+
+WAYS = ("ab", "ba")
+MUTE_DIRECTIONS = {"both": ("tx", "rx"), "tx": ("tx",), "rx": ("rx",)}
+
+
+class Interface(NamedTuple):
+    """One NIC of the running fabric, as a capture needs it.
+
+    netns: path of the network namespace (``/proc/<pid>/ns/net``; setns(2) to it, then open the socket on ``ifindex``).
+    link, end: which link of the fabric it is an end of, "a" or "b".
+    """
+
+    node: str
+    nic: str
+    ifindex: int
+    netns: str
+    link: int
+    end: str
+
+
+class QueueCount(NamedTuple):
+    """What went through one NIC's netem, in frames. lossy: whether loss was asked for at any time.
+
+    sent left it, backlog are inside; dropped is the kernel's one count of both those lost as asked and those for which
+    there was no room.
+    """
+
+    sent: int
+    backlog: int
+    dropped: int
+    lossy: bool
+
+
+class FabricNet:
+    """A running fabric; a context manager. ``net`` is the real mininet.net.Mininet object while it is up."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        self.fabric = fabric
+        self._net: FabricMininet | None = None
+        self._pids: dict[int, str] = {}
+        self._nics: dict[tuple[str, str], NetlinkIntf] = {}
+
+    @property
+    def net(self) -> FabricMininet:
+        """The Mininet object; raises RuntimeError while the fabric is down."""
+        if self._net is None:
+            raise RuntimeError("the fabric is not up")
+        return self._net
+
+    def start(self) -> None:
+        """Brings everything up. Raises EngineUnavailable when the fabric asks for netem and the kernel has none.
+
+        Hosts' processes are forked from the calling process HERE: what it has in memory now (imported modules, shared
+        anonymous mmaps in module globals) is what spawned functions find. Import first, map first, then start.
+        """
+        if self._net is not None:
+            raise RuntimeError("the fabric is up already")
+        net = FabricMininet(fabric_topo(self.fabric))
+        net.start()
+        self._net = net
+        self._nics = {(nic.node.name, nic.name): nic for link in net.links for nic in link.nics}
+
+    def stop(self) -> None:
+        """Ends every process in every host (SIGKILL) and removes every interface. Safe to call twice."""
+        net, self._net = self._net, None
+        self._nics.clear()
+        self._pids.clear()
+        if net is not None:
+            net.stop()
+
+    def __enter__(self) -> FabricNet:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def spawn(self, host: str, target: str, payload: dict[str, Any], fds: Sequence[int] = ()) -> int:
+        """Runs ``target`` ("module:function") inside the host's namespaces; returns the process id (valid for os.kill).
+
+        The function is called as ``function(payload, fds)`` in a process forked from the host's warm holder;
+        ``fds`` are duplicates of the given descriptors (passed with SCM_RIGHTS, in the same order). Its return value
+        (int or None) is the exit code; an exception prints its traceback to stderr and gives 1.
+        """
+        pid = self._host(host).holder.spawn(target, payload, fds)
+        self._pids[pid] = host
+        return pid
+
+    def exit_fd(self, host: str) -> int:
+        """A descriptor that polls readable when ``exited`` may have something to report about ``host``."""
+        return self._host(host).holder.fileno()
+
+    def exited(self) -> list[Exit]:
+        """Processes that ended since the last call; does not block."""
+        return [end for host in self.fabric.hosts for end in self._host(host).holder.exited()]
+
+    def wait(self, pid: int) -> int:
+        """Blocks until ``pid`` (from ``spawn``) has ended; its status as in Exit. It no longer shows up in exited()."""
+        if pid not in self._pids:
+            raise ValueError(f"process {pid} was not spawned here")
+        return self._host(self._pids[pid]).holder.wait(pid)
+
+    def set_impairment(self, link: int, way: str, impairment: Impairment) -> None:
+        """Live change of one direction ("ab" or "ba") of ``fabric.links[link]``; what is queued stays queued.
+
+        A direction that was clean gets its queue here; one that becomes clean keeps an empty netem (delay 0). netem
+        can't forget a delay table: see netlink.netem_change for what a return to uniform means.
+        """
+        nic = self.sender(link, way)
+        nic.impair(impairment)
+        nic.rtnl.flush()
+
+    def sender(self, link: int, way: str) -> NetlinkIntf:
+        """The NIC whose netem impairs one direction of a link."""
+        both = self.fabric.links[link]
+        end = (both.a, both.b)[WAYS.index(way)]
+        return self._nics[end.node, end.nic]
+
+    def nic_down(self, host: str, nic: str) -> None:
+        """Carrier lost: frames on the wire of that link, both directions, are lost.
+
+        The NIC itself goes down: sends give ENETDOWN, and every socket bound to it is told ENETDOWN once, at its next
+        send or receive, even after nic_up. The peer stays up without carrier; what it sends vanishes without an error
+        and without taking draws. Forwarding entries stay.
+        """
+        near = self._nic(host, nic)
+        near.do(netlink.link_down(near.index))  # empties its own queue
+        far = self._peer(near)
+        # Asking for its state has the kernel act on the lost carrier now, not when its worker runs: the queue is
+        # emptied and the bridge's port closed before this returns.
+        far.state()
+
+    def nic_up(self, host: str, nic: str) -> None:
+        """Carrier back, the same addresses and forwarding; frames pass when this returns."""
+        near = self._nic(host, nic)
+        near.do(netlink.link_up(near.index))
+        near.state()
+        self._peer(near).state()
+        if self.net.wiring.arp_is_set:
+            self._host(host).add_arp_entries(only=near)  # the kernel forgets them when a NIC goes down
+
+    def nic_mute(self, host: str, nic: str, direction: str = "both") -> None:
+        """The NIC silently drops what it would send ("tx"), what arrives ("rx"), or both. Carrier stays.
+
+        Frames already handed to the wire (in the delay line of either end) go on. What is dropped on the way out never
+        reaches netem, so it takes no draws, and its sender gets no error; what is dropped on arrival has passed netem
+        at its sender. It is dropped before sockets bound to one EtherType get it; those that take everything
+        (ETH_P_ALL, as captures do) still see it arrive: agents must bind to their own EtherType.
+        """
+        self._nic(host, nic).mute(MUTE_DIRECTIONS[direction], self.net.wiring.mute_classifier())
+
+    def nic_unmute(self, host: str, nic: str) -> None:
+        """Ends nic_mute, whatever its direction."""
+        self._nic(host, nic).unmute()
+
+    def queues(self) -> dict[str, QueueCount]:
+        """Interface -> what went through its netem. Interfaces without netem are left out."""
+        counts: dict[str, QueueCount] = {}
+        for rtnl in {id(nic.rtnl): nic.rtnl for nic in self._nics.values() if nic.has_netem}.values():
+            found = {stats.ifindex: stats for stats in rtnl.qdiscs() if stats.kind == "netem"}
+            for nic in self._nics.values():
+                if nic.rtnl is rtnl and nic.index in found:
+                    stats = found[nic.index]
+                    counts[nic.name] = QueueCount(stats.packets, stats.backlog, stats.drops, nic.ever_lossy)
+        return counts
+
+    def qdisc_drops(self) -> dict[str, int]:
+        """Interface -> frames its netem dropped because ``limit`` was reached. Interfaces without netem are left out.
+
+        Where loss was asked for, the kernel's counter can't tell the two kinds apart: such interfaces are left out as
+        well (see ``queues`` for them), unless fewer frames came through than ``limit`` lets in, which rules it out: 0.
+        """
+        drops: dict[str, int] = {}
+        limits = {nic.name: nic.limit for nic in self._nics.values()}
+        for name, count in self.queues().items():
+            if not count.lossy:
+                drops[name] = count.dropped
+            elif count.sent + count.backlog < limits[name]:
+                drops[name] = 0
+        return drops
+
+    def interfaces(self) -> list[Interface]:
+        """Every NIC of the fabric, in the order of its links, end a before end b."""
+        listed = []
+        for place, link in enumerate(self.fabric.links):
+            for end, letter in ((link.a, "a"), (link.b, "b")):
+                nic = self._nics[end.node, end.nic]
+                listed.append(Interface(end.node, end.nic, nic.index, nic.node.netns, place, letter))
+        return listed
+
+    def _host(self, name: str) -> HeldHost:
+        try:
+            return self.net.wiring.hosts[name]
+        except KeyError:
+            raise ValueError(f"no host {name!r} in fabric {self.fabric.name}") from None
+
+    def _nic(self, host: str, nic: str) -> NetlinkIntf:
+        try:
+            return self._nics[host, nic]
+        except KeyError:
+            raise ValueError(f"no NIC {nic!r} at {host!r} in fabric {self.fabric.name}") from None
+
+    def _peer(self, nic: NetlinkIntf) -> NetlinkIntf:
+        first, second = nic.link.nics
+        return second if nic is first else first  # type: ignore[no-any-return]

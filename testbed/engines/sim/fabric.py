@@ -1,0 +1,156 @@
+"""The fabric in motion: interfaces, wires (link directions) and, for every port of a node, the legs a frame travels.
+
+Switches store and forward: a frame is whole at an interface before it is queued at the next. A switch itself costs no
+time; all delay, rate and loss sit in the netem qdisc of the interface that sends (as in ``live`` and ``vkernel``).
+Forwarding is static, so that the way of every frame is known before the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nodes.core.config import NodeConfig, Peer
+from testbed.engines.sim.netem import Direction, Passage
+from testbed.plan import Plan
+from topologies.fabric import Fabric, LinkEnd
+from topologies.impairment import Impairment
+
+
+class Interface:
+    """A NIC of a host or an interface of a switch, and what faults have done to it."""
+
+    __slots__ = ("down", "mac", "mute_in", "mute_out", "nic", "node", "out")
+
+    def __init__(self, end: LinkEnd) -> None:
+        self.node, self.nic, self.mac = end.node, end.nic, end.mac
+        self.down = self.mute_in = self.mute_out = False
+        self.out: Wire
+
+    def update(self) -> None:
+        """Carry the state over to the wires of both directions, which the event loop looks at."""
+        self.out.update()
+        self.out.sink.out.update()
+
+
+class Wire:
+    """One direction of a link.
+
+    blocked: why nothing may be sent now (``cut``, ``mute``), or empty. deaf: what arrives is dropped (a muted NIC).
+    direct: may be sent with ``enqueue`` (neither blocked nor duplicating nor corrupting).
+    """
+
+    __slots__ = ("base", "blocked", "deaf", "direct", "enqueue", "enqueue_all", "qdisc", "sink", "source")
+
+    enqueue: Callable[[int], int]
+    enqueue_all: Callable[[int, bool], list[Passage]]
+
+    def __init__(self, source: Interface, sink: Interface, impairment: Impairment) -> None:
+        self.source, self.sink, self.base = source, sink, impairment
+        self.qdisc = Direction(impairment)
+        self.blocked = ""
+        self.deaf = False
+
+    def impair(self, impairment: Impairment) -> None:
+        """Another impairment from now on; what is on the way keeps its times."""
+        self.qdisc.change(impairment)
+        self.update()
+
+    def update(self) -> None:
+        """Work out what the loop looks at."""
+        source, sink = self.source, self.sink
+        self.enqueue, self.enqueue_all = self.qdisc.enqueue, self.qdisc.enqueue_all
+        self.blocked = "cut" if source.down or sink.down else "mute" if source.mute_out else ""
+        self.deaf = sink.mute_in
+        self.direct = self.qdisc.single and not self.blocked
+
+
+class Leg:
+    """One wire of one port's way, what follows it, and at the end the receiver and its port (-1: no peer of its).
+
+    receiver: the simulated node at the end; None on the way, at a host that runs none, and where the way is lost.
+    unknown: the way ends here because nobody forwards or takes this address.
+    """
+
+    __slots__ = ("next", "port", "receiver", "unknown", "wire")
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.next: Leg | None = None
+        self.receiver: Any = None
+        self.port = -1
+        self.unknown = False
+
+
+class Network:
+    """All interfaces and wires of a fabric. Raises ValueError for a fabric that cannot be."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        self.fabric = fabric
+        self._switches = frozenset(fabric.switches)
+        self.interfaces: dict[tuple[str, str], Interface] = {}
+        self.wires: dict[tuple[int, str], Wire] = {}
+        for index, link in enumerate(fabric.links):
+            a, b = self._interface(link.a), self._interface(link.b)
+            a.out = self.wires[index, "ab"] = Wire(a, b, link.ab)
+            b.out = self.wires[index, "ba"] = Wire(b, a, link.ba)
+            a.update()
+
+    def _interface(self, end: LinkEnd) -> Interface:
+        where = (end.node, end.nic)
+        if where in self.interfaces:
+            raise ValueError(f"interface {end.nic} of {end.node} is an end of two links")
+        interface = self.interfaces[where] = Interface(end)
+        return interface
+
+    def interface(self, node: str, nic: str) -> Interface:
+        """Raises ValueError when it does not exist or leads nowhere."""
+        found = self.interfaces.get((node, nic))
+        if found is None:
+            raise ValueError(f"{node} has no interface {nic!r} on a link of fabric {self.fabric.name!r}")
+        return found
+
+    def nics(self, node: str, nic: str) -> list[Interface]:
+        """The one NIC of that name, or all of the node's when the name is empty."""
+        if nic:
+            return [self.interface(node, nic)]
+        return [interface for (owner, _), interface in self.interfaces.items() if owner == node]
+
+    def way(self, host: str, peer: Peer) -> Leg:
+        """The legs from ``host`` to ``peer``; the last one is without receiver and port yet."""
+        first = leg = Leg(self.interface(host, peer.nic).out)
+        for _ in range(len(self.fabric.switches) + 1):
+            sink = leg.wire.sink
+            if sink.node not in self._switches:
+                leg.unknown = sink.mac != peer.mac
+                return first
+            nic = self.fabric.forwarding.get(sink.node, {}).get(peer.mac)
+            if nic is None or nic == sink.nic:  # a bridge does not send back where it came from
+                leg.unknown = True
+                return first
+            onward = Leg(self.interface(sink.node, nic).out)
+            leg.next = onward
+            leg = onward
+        raise ValueError(f"forwarding to {peer.mac} from {host} runs in a loop in fabric {self.fabric.name!r}")
+
+
+def ways(network: Network, plan: Plan, receivers: dict[str, Any]) -> dict[str, list[Leg]]:
+    """For every node the first leg of each of its ports. receivers: host name -> the simulated node there."""
+    ports = {node.name: _ports(node) for node in plan.nodes}
+    found: dict[str, list[Leg]] = {}
+    for node in plan.nodes:
+        found[node.name] = []
+        for peer in node.peers:
+            leg = first = network.way(node.name, peer)
+            while leg.next is not None:
+                leg = leg.next
+            end, source = leg.wire.sink, first.wire.source
+            if not leg.unknown:
+                leg.receiver = receivers.get(end.node)
+                leg.port = ports.get(end.node, {}).get((end.nic, node.nics.get(peer.nic, source.mac)), -1)
+            found[node.name].append(first)
+    return found
+
+
+def _ports(node: NodeConfig) -> dict[tuple[str, str], int]:
+    return {(peer.nic, peer.mac): port for port, peer in enumerate(node.peers)}

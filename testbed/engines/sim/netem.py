@@ -1,0 +1,256 @@
+"""netem in Python: what Linux 6.12's ``netem_enqueue`` does to frames, draw for draw (net/sched/sch_netem.c).
+
+The order of draws per frame: duplicate, loss, corrupt, [the copy enters at the top: loss, corrupt, delay], delay. A
+copy is never duplicated again and takes no duplicate draw. A draw is taken only when its probability is not 0.
+
+What differs from the kernel, by design: a *correlated* draw starts from CORRELATION_START here and from entropy there;
+which bit of a frame is corrupted is entropy there, while here a corrupted frame always reaches the node at the end of
+its path (there, 12 of its 60 bytes are addresses, so that a switch or a NIC may drop it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from heapq import heappop, heappush
+from itertools import chain, repeat
+
+import numpy as np
+
+from testbed.engines.sim.random32 import blocks, draws
+from topologies.impairment import Impairment
+from topologies.netem import NetemParams, netem_params
+from topologies.tables import SLOT_BYTES_IN_SOFTWARE, tabledist
+
+LOST = -(1 << 62)
+"""Instead of a departure time: netem's loss took the frame."""
+
+FULL = LOST + 1
+"""Instead of a departure time: the queue held ``limit`` frames already."""
+
+CORRUPT = 1
+"""Flag of a frame: one of its bits was flipped on the way."""
+
+COPY = 2
+"""Flag of a frame on one hop: the network made it there."""
+
+CLONED = 4
+"""Flag of a frame from the hop on where the network made it: no later hop makes a copy of a copy (skb->tc_depth)."""
+
+CARRIED = CORRUPT | CLONED
+"""The flags that a frame keeps from hop to hop."""
+
+CORRELATION_START = 1 << 31
+NS_PER_S = 1_000_000_000
+
+Passage = tuple[int, int]
+"""When a frame leaves (ns, or LOST or FULL), and its flags."""
+
+Chance = Callable[[], bool]
+Draw = Callable[[], int]
+
+
+class Direction:
+    """One link direction's netem qdisc.
+
+    ``enqueue(now_ns)`` takes a frame in and returns when it leaves (never before now), LOST or FULL; for directions
+    that neither duplicate nor corrupt (``single``). ``enqueue_all(now_ns, cloned)`` serves every direction and gives a
+    Passage for each frame that comes of the one, in the order in which they were queued; a lost frame gives one
+    (LOST, ..), and so does a lost copy. Times may not go back from call to call. Frames that leave at the same time
+    leave in the order in which they were queued (tfifo).
+    """
+
+    __slots__ = ("_latest", "_pending", "enqueue", "enqueue_all", "params", "single")
+
+    enqueue: Callable[[int], int]
+    enqueue_all: Callable[[int, bool], list[Passage]]
+
+    def __init__(self, impairment: Impairment) -> None:
+        self._pending: list[int] = []  # a heap of departure times; those past are removed when it seems full
+        self._latest = [LOST]  # the last departure of all that was queued: the reference of the rate
+        self.change(impairment)
+
+    def change(self, impairment: Impairment) -> None:
+        """``tc qdisc change``: new parameters and a new seed; frames in the delay line keep their times."""
+        params = self.params = netem_params(impairment)
+        self._latest[0] = max(self._pending, default=LOST)
+        self.single = not (params.duplicate or params.corrupt)
+        draw = draws(params.seed).__next__
+        lose = _loss(params, draw)
+        delay = _delay(params, draw, alone=self.single and lose is None)
+        room = _room(params, self._pending)
+        place = _place(params, delay, self._pending, self._latest)
+        plain = lose is None and not params.rate_bytes_per_s
+        self.enqueue = _delayed(params.limit, room, delay, self._pending) if plain else _single(lose, room, place)
+        self.enqueue_all = _multiple(params, draw, lose, room, place)
+
+    def drop_all(self) -> None:
+        """The carrier is gone and with it all that was queued."""
+        self._pending.clear()
+        self._latest[0] = LOST
+
+
+# -- netem_enqueue -------------------------------------------------------------------------------------------------
+
+
+def _delayed(limit: int, room: Callable[[int], bool], delay: Draw, pending: list[int]) -> Callable[[int], int]:
+    """netem_enqueue of a direction that does nothing but delay: the usual one, written out for speed."""
+
+    def enqueue(now: int) -> int:
+        if len(pending) >= limit and not room(now):
+            return FULL
+        leaves = now + delay()
+        heappush(pending, leaves)
+        return leaves if leaves > now else now
+
+    return enqueue
+
+
+def _single(lose: Chance | None, room: Callable[[int], bool], place: Callable[[int], int]) -> Callable[[int], int]:
+    """netem_enqueue without duplication and corruption."""
+
+    def enqueue(now: int) -> int:
+        if lose is not None and lose():
+            return LOST
+        return place(now) if room(now) else FULL
+
+    return enqueue
+
+
+def _multiple(
+    params: NetemParams, draw: Draw, lose: Chance | None, room: Callable[[int], bool], place: Callable[[int], int]
+) -> Callable[[int, bool], list[Passage]]:
+    """netem_enqueue, whole."""
+    duplicate = _chance(params.duplicate, params.dup_corr, draw)
+    corrupt = _chance(params.corrupt, params.corrupt_corr, draw)
+
+    def enqueue(now: int, cloned: bool, is_copy: bool = False) -> list[Passage]:
+        flags = COPY | CLONED if is_copy else 0
+        count = 1
+        if duplicate is not None and not cloned and duplicate():
+            count = 2
+        if lose is not None and lose():
+            count -= 1  # the original of a duplicated pair goes on, its copy does not come to be
+        if count == 0:
+            return [(LOST, flags)]
+        if corrupt is not None and corrupt():
+            flags |= CORRUPT
+        if not room(now):
+            return [(FULL, flags)]  # and the copy with it
+        passages = enqueue(now, cloned=True, is_copy=True) if count == 2 else []
+        passages.append((place(now), flags))
+        return passages
+
+    return enqueue
+
+
+def _room(params: NetemParams, pending: list[int]) -> Callable[[int], bool]:
+    """Whether fewer than ``limit`` frames are queued; what leaves at this very instant has left."""
+    limit = params.limit
+
+    def room(now: int) -> bool:
+        if len(pending) < limit:
+            return True
+        while pending and pending[0] <= now:
+            heappop(pending)
+        return len(pending) < limit
+
+    return room
+
+
+def _place(params: NetemParams, delay: Draw, pending: list[int], latest: list[int]) -> Callable[[int], int]:
+    """Draw the delay, count the rate from the last frame in the queue, and queue the frame by its time (tfifo)."""
+    rate = params.rate_bytes_per_s
+    packet_ns = (SLOT_BYTES_IN_SOFTWARE + params.packet_overhead) * NS_PER_S // rate if rate else 0
+
+    def place(now: int) -> int:
+        leaves = now + delay()
+        if rate:
+            last = latest[0]
+            if last > now:  # still queued
+                leaves = max(leaves, last)
+            leaves += packet_ns
+        latest[0] = max(latest[0], leaves)
+        heappush(pending, leaves)
+        return leaves if leaves > now else now
+
+    return place
+
+
+# -- the draws -----------------------------------------------------------------------------------------------------
+
+
+def _crandom(correlation: int, draw: Draw) -> Draw:
+    """get_crandom: the next draw, mixed with the last one. Without correlation it is the draw itself."""
+    if correlation == 0:
+        return draw
+    last = CORRELATION_START
+    rho = correlation + 1
+
+    def crandom() -> int:
+        nonlocal last
+        last = (draw() * ((1 << 32) - rho) + last * rho) >> 32
+        return last
+
+    return crandom
+
+
+def _chance(probability: int, correlation: int, draw: Draw) -> Chance | None:
+    """An event of a u32 probability; None when it never happens (then it takes no draw)."""
+    if probability == 0:
+        return None
+    crandom = _crandom(correlation, draw)
+    return lambda: probability >= crandom()
+
+
+def _loss(params: NetemParams, draw: Draw) -> Chance | None:
+    """loss_event."""
+    if params.gemodel is None:
+        return _chance(params.loss, params.loss_corr, draw)
+    to_bad, to_good, keep_bad, lose_good = params.gemodel
+    bad = False
+
+    def gilbert_elliott() -> bool:
+        """loss_gilb_ell: the first draw may change the state, the second is judged in the state before."""
+        nonlocal bad
+        if bad:
+            bad = draw() >= to_good
+            return draw() > keep_bad
+        bad = draw() < to_bad
+        return draw() < lose_good
+
+    return gilbert_elliott
+
+
+def _delay(params: NetemParams, draw: Draw, alone: bool) -> Draw:
+    """tabledist. ``alone``: no other decision of this direction draws, so that delays can be computed in blocks."""
+    mu, sigma = params.latency_ns, params.jitter_ns
+    if sigma == 0:
+        return repeat(mu).__next__
+    if alone and params.delay_corr == 0:
+        return chain.from_iterable(_delay_blocks(params)).__next__
+    crandom = _crandom(params.delay_corr, draw)
+    if params.table is None:
+        width, least = 2 * sigma, mu - sigma
+        return lambda: crandom() % width + least
+    delays = _table_delays(mu, sigma, params.table).tolist()
+    size = len(delays)
+    return lambda: delays[crandom() % size]
+
+
+def _delay_blocks(params: NetemParams) -> Iterator[list[int]]:
+    mu, sigma = params.latency_ns, params.jitter_ns
+    if params.table is None:
+        for block in blocks(params.seed):
+            yield ((block % np.uint32(2 * sigma)).astype(np.int64) + (mu - sigma)).tolist()
+    else:
+        delays = _table_delays(mu, sigma, params.table)
+        size = np.uint32(len(delays))
+        for block in blocks(params.seed):
+            yield delays[block % size].tolist()
+
+
+@lru_cache(maxsize=64)
+def _table_delays(mu: int, sigma: int, table: tuple[int, ...]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """tabledist's result for each entry of the table."""
+    return np.array([tabledist(mu, sigma, index, table) for index in range(len(table))], dtype=np.int64)

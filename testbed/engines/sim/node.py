@@ -1,0 +1,220 @@
+"""A simulated node: performs its machine's effects (nodes.core.driver.NodeIO), sleeps, dies and comes back."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any
+
+from nodes.core import Decide, Effect, Effects, Machine, Port, Propose, Resolve
+from nodes.core.config import NodeConfig
+from nodes.core.driver import Driver
+from nodes.core.record import COLUMNS, columns
+from nodes.frames import Frame, FrameKey
+from testbed.engines.sim.netem import CORRUPT
+
+if TYPE_CHECKING:
+    from testbed.engines.sim.run import Run
+
+FAULT, FRAME, TIMER, MARK = 0, 1, 2, 3
+"""Classes of events, in the order in which they happen at equal instants."""
+
+Build = Callable[[NodeConfig], Machine]
+EventRow = tuple[int, str, str, int, str, int, FrameKey | None, str, str, int]
+Packet = tuple[Frame, FrameKey]
+
+OUTCOMES = (Resolve, Propose, Decide)
+"""The effects that a run with ``events="outcomes"`` records."""
+
+
+class Node:
+    """One host that runs a machine, over all its lives.
+
+    ``alive`` is False between death and restart. While ``paused``, frames and timers gather in the backlog, and so does
+    what is left to do of the event in which the pause struck.
+    """
+
+    def __init__(self, run: Run, config: NodeConfig, build: Build) -> None:
+        self.run = run
+        self.config = config
+        self.name = config.name
+        self.epoch = config.epoch
+        self.alive = False
+        self.paused = False
+        self.machine: Machine
+        self.perform: Callable[[Effects, int], bool]
+        self.legs: list[Any] = []
+        self.timers: dict[str, int] = {}  # name -> serial number of its event: what else is in the heap is stale
+        self.now = 0
+        self.peers = [peer.name for peer in config.peers]
+        self.keeps = any(fault.target == self.name and fault.keep_state for fault in run.plan.faults)
+        self._build = build
+        self._names = {peer.node: peer.name for peer in config.peers} | {config.node: config.name}
+        self._kept: bytes | None = None
+        self._backlog: list[tuple[int, int, int, Any, Any, int]] = []
+        self._held: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self._replaying = False
+        self._moments = run.plan.moments(config.name)
+
+    # -- lives -------------------------------------------------------------------------------------------------------
+
+    def start(self, now_ns: int, keep_state: bool = False) -> None:
+        """A life begins, with the state that the last one left if it is to be kept and there is one."""
+        kept = keep_state and self._kept is not None
+        if kept and self._kept is not None:
+            self.machine = pickle.loads(self._kept)
+            restarted = getattr(self.machine, "restarted", None)  # nodes.core.Restartable
+            if restarted is not None:
+                restarted(self.epoch)
+        else:
+            self.machine = self._build(replace(self.config, epoch=self.epoch))
+        self.alive = True
+        waiting = [moment for moment in self._moments if moment.index not in self.run.struck]
+        self.perform = Driver(self.machine, self, self.config.node, waiting).perform
+        self.run.record((now_ns, self.name, "start", -1, "", -1, None, "kept" if kept else "fresh", "", now_ns))
+        self._do(self.machine.on_start(now_ns), now_ns)
+
+    def kill(self, now_ns: int) -> None:
+        """The life ends, if there is one."""
+        if not self.alive:
+            return
+        self.alive = self.paused = self._replaying = False
+        self.timers.clear()
+        self._backlog, self._held = [], []
+        self.run.record((now_ns, self.name, "died", -1, "", -1, None, "", "", -1))
+
+    def restart(self, now_ns: int, keep_state: bool) -> None:
+        """Kill if alive, then the next life."""
+        self.kill(now_ns)
+        self.epoch += 1
+        self.start(now_ns, keep_state)
+
+    def pause(self) -> None:
+        """Handle nothing from now on."""
+        self.paused = self.alive
+
+    def resume(self, now_ns: int) -> None:
+        """Finish what the pause interrupted, then all that waits, in the order in which it became due."""
+        if not self.paused:
+            return
+        self.paused, self._replaying = False, True
+        held, self._held = self._held, []
+        epoch = self.epoch
+        for position, (action, arguments) in enumerate(held):
+            if self.paused:
+                self._held += held[position:]
+                break
+            if not self.alive or self.epoch != epoch:
+                break
+            action(*arguments[:-1], now_ns)
+        while self._backlog and not self.paused:
+            at_ns, class_, serial, item, leg_port, flags = heappop(self._backlog)
+            if class_ == FRAME:
+                self.receive(leg_port, item, flags, at_ns, now_ns)
+            elif self.timers.get(item) == serial:
+                self.fire(item, at_ns, now_ns)
+        self._replaying = False
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    def wait_frame(self, stamp_ns: int, serial: int, port: Port, packet: Packet, flags: int) -> None:
+        """A frame came in while paused."""
+        heappush(self._backlog, (stamp_ns, FRAME, serial, packet, port, flags))
+
+    def wait_timer(self, due_ns: int, serial: int, name: str) -> None:
+        """A timer ran out while paused."""
+        heappush(self._backlog, (due_ns, TIMER, serial, name, None, 0))
+
+    def receive(self, port: Port, packet: Packet, flags: int, stamp_ns: int, now_ns: int) -> None:
+        """A frame is handled; its stamp is when it came in."""
+        frame, key = packet
+        if flags & CORRUPT or port < 0:
+            why = "corrupt" if flags & CORRUPT else "foreign"
+            sender = self._names.get(frame.src, "")
+            self.run.record((now_ns, self.name, "drop", frame.round, sender, frame.step, key, why, "", stamp_ns))
+            return
+        if self.run.full:
+            peer = self.peers[port]
+            self.run.record((now_ns, self.name, "recv", frame.round, peer, frame.step, key, "", "", stamp_ns))
+        self._do(self.machine.on_frame(port, frame, now_ns), now_ns)
+
+    def fire(self, name: str, due_ns: int, now_ns: int) -> None:
+        """A timer is handled."""
+        del self.timers[name]
+        if self.run.full:
+            self.run.record((now_ns, self.name, "timer", -1, "", -1, None, name, "", due_ns))
+        self._do(self.machine.on_timer(name, now_ns), now_ns)
+
+    def _do(self, effects: Effects, now_ns: int) -> None:
+        if self.keeps:
+            self._kept = pickle.dumps(self.machine, pickle.HIGHEST_PROTOCOL)
+        if effects:
+            self.now = now_ns
+            self.perform(effects, now_ns)
+
+    # -- NodeIO ------------------------------------------------------------------------------------------------------
+
+    def send(self, port: Port, frame: Frame, now_ns: int) -> None:
+        """Put the frame on the wire and record it."""
+        if self.paused:
+            self._held.append((self.send, (port, frame, now_ns)))
+            return
+        key = FrameKey(frame.src, frame.epoch, frame.seq)
+        if self.run.full:
+            peer = self.peers[port]
+            self.run.record((now_ns, self.name, "send", frame.round, peer, frame.step, key, "", "", -1))
+        self.run.sent += 1
+        self.run.transmit(self.legs[port], (frame, key), 0, now_ns)
+
+    def set_timer(self, name: str, at_ns: int) -> None:
+        """Arm or move a timer; one that is due already fires now, after the frames of this instant."""
+        if self.paused:
+            self._held.append((self._set_timer_held, (name, at_ns, 0)))
+            return
+        serial = self.timers[name] = self.run.tick()
+        if at_ns > self.now:
+            heappush(self.run.heap, (at_ns << 2 | TIMER, serial, self, name, at_ns))
+        elif self._replaying:
+            self.wait_timer(at_ns, serial, name)
+        else:
+            heappush(self.run.heap, (self.now << 2 | TIMER, serial, self, name, at_ns))
+
+    def _set_timer_held(self, name: str, at_ns: int, now_ns: int) -> None:
+        self.now = now_ns
+        self.set_timer(name, at_ns)
+
+    def cancel_timer(self, name: str) -> None:
+        """Disarm a timer."""
+        if self.paused:
+            self._held.append((self._cancel_timer_held, (name, 0)))
+            return
+        self.timers.pop(name, None)
+
+    def _cancel_timer_held(self, name: str, _now_ns: int) -> None:
+        self.cancel_timer(name)
+
+    def record(self, effect: Effect, now_ns: int) -> None:
+        """Keep an effect for the history."""
+        if self.paused:
+            self._held.append((self.record, (effect, now_ns)))
+            return
+        if type(effect) in self.run.recorded:
+            self.run.record((now_ns, self.name, *columns(effect, self.config.node, self._names), -1))
+
+    def strike(self, index: int, now_ns: int) -> bool:
+        """Carry out fault ``index`` now; False when this life ends with it."""
+        if self.paused:
+            self._held.append((self.strike, (index, now_ns)))
+            return True
+        epoch = self.epoch
+        self.run.strike(index, now_ns)
+        return self.alive and self.epoch == epoch
+
+
+def recorded(events: str) -> frozenset[type]:
+    """Which effects are recorded for ``events`` = all, outcomes or none."""
+    if events == "none":
+        return frozenset()
+    return frozenset(COLUMNS) if events == "all" else frozenset(OUTCOMES)

@@ -1,0 +1,300 @@
+"""One simulated run: the event loop, what frames meet on their way, and the faults.
+
+An event is a tuple ``(time << 2 | class, serial, target, item, extra)`` on one heap: at equal times faults come before
+frames before timers, and within a class what was queued first comes first. Everything is integer nanoseconds.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush, heapreplace
+from itertools import count
+from typing import Any
+
+from nodes.core.config import START_NS
+from nodes.frames import FrameKey
+from testbed.engines.base import Progress
+from testbed.engines.sim.fabric import Leg, Network, Wire, ways
+from testbed.engines.sim.netem import CARRIED, CLONED, COPY, CORRUPT, LOST
+from testbed.engines.sim.node import FAULT, FRAME, MARK, Build, EventRow, Node, Packet, recorded
+from testbed.history import Event, History, Hop
+from testbed.plan import Fault, Plan, derive_seed
+
+EVENTS = ("all", "outcomes", "none")
+_MARKS = 50
+_STOP = -1
+
+HopRow = tuple[int, str, Wire, Packet, int]
+
+
+class Run:
+    """Runs ``plan`` once. build makes the machines; events is one of EVENTS; hops says whether to record them."""
+
+    def __init__(self, plan: Plan, build: Build, events: str = "all", hops: bool = True) -> None:
+        self.plan = plan
+        self.full = events == "all"
+        self.recorded = recorded(events)
+        self.heap: list[tuple[int, int, Any, Any, Any]] = []
+        self.tick: Callable[[], int] = count().__next__
+        self.struck: set[int] = set()
+        self.sent = 0
+        self.traffic = dict.fromkeys(("copies", "lost", "limit", "cut", "mute", "unknown", "delivered"), 0)
+        self.limit_drops: dict[str, int] = {}
+        self._crossings = 0
+        self._handled = 0
+        self._events: list[EventRow] = []
+        self._hops: list[HopRow] = []
+        self._capture = hops
+        self.record: Callable[[EventRow], None] = _forget if events == "none" else self._events.append
+        self.network = Network(plan.fabric)
+        self.nodes = {config.name: Node(self, config, build) for config in plan.nodes}
+        for name, legs in ways(self.network, plan, self.nodes).items():
+            self.nodes[name].legs = legs
+        self._followers: dict[int, list[int]] = {}
+        for index, fault in enumerate(plan.faults):
+            if fault.follows >= 0:
+                self._followers.setdefault(fault.follows, []).append(index)
+
+    # -- the run -----------------------------------------------------------------------------------------------------
+
+    def run(self, progress: Progress | None = None) -> History:
+        """Start the nodes, let happen what happens until the plan's end (that instant included)."""
+        for index, fault in enumerate(self.plan.faults):
+            if fault.at_ns >= 0 and fault.moment is None and fault.follows < 0:
+                self._schedule(index, fault.at_ns)
+        collects = gc.isenabled()
+        gc.disable()  # nothing in here makes cycles, and a growing history makes each collection dearer
+        try:
+            for node in self.nodes.values():
+                node.start(START_NS)
+            self._mark(progress is not None)
+            while (part := self._loop()) != _STOP:
+                if progress is not None:
+                    progress("simulating", part / _MARKS)
+            return self._history()
+        finally:
+            if collects:
+                gc.enable()
+
+    def _mark(self, often: bool) -> None:
+        end_ns = self.plan.duration_ns
+        for part in range(1, _MARKS) if often else ():
+            heappush(self.heap, (end_ns * part // _MARKS << 2 | MARK, self.tick(), None, None, part))
+        heappush(self.heap, (end_ns << 2 | MARK, self.tick(), None, None, _STOP))
+
+    def _loop(self) -> int:  # noqa: PLR0912, PLR0915  (one loop, written out: it is what a run's time goes into)
+        """Handle events up to the next mark; its number."""
+        heap, pop, replace_top, tick = self.heap, heappop, heapreplace, self.tick
+        capture = self._hops.append if self._capture else None
+        traffic, full, record = self.traffic, self.full, self.record
+        crossings = handled = delivered = 0
+        while True:
+            key, serial, target, item, extra = heap[0]
+            class_ = key & 3
+            now = key >> 2
+            handled += 1
+            if class_ == FRAME:
+                wire = target.wire
+                crossings += 1
+                if capture is not None:
+                    capture((now, "cross" if not wire.deaf else "deaf", wire, item, extra))
+                if wire.deaf:
+                    pop(heap)
+                    traffic["mute"] += 1
+                    continue
+                onward = target.next
+                if onward is not None:
+                    if onward.wire.direct:
+                        leaves = onward.wire.enqueue(now)
+                        if leaves >= now:
+                            replace_top(heap, (leaves << 2 | FRAME, tick(), onward, item, extra & CARRIED))
+                        else:
+                            pop(heap)
+                            self._dropped(leaves, onward.wire, item, extra & CARRIED, now)
+                    else:
+                        pop(heap)
+                        self.transmit(onward, item, extra & CARRIED, now)
+                    continue
+                pop(heap)
+                if target.unknown:
+                    traffic["unknown"] += 1
+                    if capture is not None:
+                        capture((now, "unknown", wire, item, extra))
+                    continue
+                delivered += 1
+                node = target.receiver
+                if node is None or not node.alive:
+                    continue
+                if node.paused:
+                    node.wait_frame(now, serial, target.port, item, extra)
+                elif extra & CORRUPT or target.port < 0 or node.keeps:
+                    node.receive(target.port, item, extra, now, now)
+                else:  # Node.receive, written out
+                    frame = item[0]
+                    if full:
+                        peer = node.peers[target.port]
+                        record((now, node.name, "recv", frame.round, peer, frame.step, item[1], "", "", now))
+                    effects = node.machine.on_frame(target.port, frame, now)
+                    if effects:
+                        node.now = now
+                        node.perform(effects, now)
+                continue
+            pop(heap)
+            if class_ == MARK:
+                break
+            if class_ == FAULT:
+                self._carry_out(item, now)
+            elif target.timers.get(item) == serial:  # else: moved, cancelled, or of an earlier life
+                if target.paused:
+                    target.wait_timer(extra, serial, item)
+                else:
+                    target.fire(item, extra, now)
+        self._crossings += crossings
+        self._handled += handled
+        traffic["delivered"] += delivered
+        return int(extra)
+
+    # -- frames ------------------------------------------------------------------------------------------------------
+
+    def transmit(self, leg: Leg, packet: Packet, flags: int, now_ns: int) -> None:
+        """A frame is whole at the interface that begins ``leg``: queue it there, or drop it."""
+        wire = leg.wire
+        if wire.direct:
+            leaves = wire.enqueue(now_ns)
+            if leaves >= now_ns:
+                heappush(self.heap, (leaves << 2 | FRAME, self.tick(), leg, packet, flags))
+            else:
+                self._dropped(leaves, wire, packet, flags, now_ns)
+        elif wire.blocked:
+            self._drop(wire.blocked, wire, packet, flags, now_ns)
+        else:
+            passages = wire.enqueue_all(now_ns, bool(flags & CLONED))
+            self.traffic["copies"] += len(passages) - 1
+            for leaves, marks in passages:
+                if leaves >= now_ns:
+                    heappush(self.heap, (leaves << 2 | FRAME, self.tick(), leg, packet, flags | marks))
+                else:
+                    self._dropped(leaves, wire, packet, flags | marks, now_ns)
+
+    def _dropped(self, why: int, wire: Wire, packet: Packet, flags: int, now_ns: int) -> None:
+        if why == LOST:
+            self._drop("lost", wire, packet, flags, now_ns)
+            return
+        nic = wire.source.nic
+        self.limit_drops[nic] = self.limit_drops.get(nic, 0) + 1
+        self._drop("limit", wire, packet, flags, now_ns)
+
+    def _drop(self, what: str, wire: Wire, packet: Packet, flags: int, now_ns: int) -> None:
+        self.traffic[what] += 1
+        if self._capture and not flags & COPY:  # a copy that did not get out never was
+            self._hops.append((now_ns, what, wire, packet, flags))
+
+    # -- faults ------------------------------------------------------------------------------------------------------
+
+    def strike(self, index: int, now_ns: int) -> None:
+        """The protocol moment of fault ``index`` has come."""
+        self.struck.add(index)
+        after_ns = self.plan.faults[index].after_ns
+        if after_ns > 0:
+            self._schedule(index, now_ns + after_ns)
+        else:
+            self._carry_out(index, now_ns)
+
+    def _schedule(self, index: int, at_ns: int) -> None:
+        heappush(self.heap, (at_ns << 2 | FAULT, self.tick(), None, index, None))
+
+    def _carry_out(self, index: int, now_ns: int) -> None:
+        fault = self.plan.faults[index]
+        self.record((now_ns, fault.target, "fault", -1, "", index, None, fault.verb, "", -1))
+        for follower in self._followers.get(index, ()):
+            self._schedule(follower, now_ns + self.plan.faults[follower].after_ns)
+        if fault.verb in ("impair", "unimpair"):
+            self._impair(fault, index)
+        elif fault.verb.startswith("nic_"):
+            self._strike_nic(fault, now_ns)
+        else:
+            self._strike_node(fault, now_ns)
+
+    def _strike_node(self, fault: Fault, now_ns: int) -> None:
+        node = self.nodes.get(fault.target)
+        if node is None:
+            return  # a host without a machine
+        if fault.verb == "node_kill":
+            node.kill(now_ns)
+        elif fault.verb == "node_pause":
+            node.pause()
+        elif fault.verb == "node_resume":
+            node.resume(now_ns)
+        else:
+            node.restart(now_ns, fault.keep_state)
+
+    def _strike_nic(self, fault: Fault, now_ns: int) -> None:
+        for interface in self.network.nics(fault.target, fault.nic):
+            if fault.verb in ("nic_down", "nic_up"):
+                interface.down = fault.verb == "nic_down"
+            elif fault.verb == "nic_unmute":
+                interface.mute_in = interface.mute_out = False
+            else:
+                interface.mute_out |= fault.verb == "nic_mute" or fault.direction == "tx"
+                interface.mute_in |= fault.verb == "nic_mute" or fault.direction == "rx"
+            interface.update()
+            if interface.down:
+                self._cut((interface.out, interface.out.sink.out), now_ns)
+
+    def _cut(self, wires: tuple[Wire, Wire], now_ns: int) -> None:
+        """What is on these wires is lost."""
+        gone = [event for event in self.heap if event[0] & 3 == FRAME and event[2].wire in wires]
+        if gone:
+            self.heap[:] = [event for event in self.heap if not (event[0] & 3 == FRAME and event[2].wire in wires)]
+            heapify(self.heap)
+        for _, _, leg, packet, flags in sorted(gone, key=lambda event: event[:2]):
+            self._drop("cut", leg.wire, packet, flags, now_ns)
+        for wire in wires:
+            wire.qdisc.drop_all()
+
+    def _impair(self, fault: Fault, index: int) -> None:
+        for link, way in fault.links:
+            wire = self.network.wires[link, way]
+            impairment = fault.impairment if fault.verb == "impair" and fault.impairment else wire.base
+            wire.impair(impairment.with_seed(derive_seed(wire.base.seed, "change", index)))
+
+    # -- the history -------------------------------------------------------------------------------------------------
+
+    def _history(self) -> History:
+        new = tuple.__new__
+        in_flight = sum(1 for event in self.heap if event[0] & 3 == FRAME)
+        return History(
+            engine="sim",
+            events=[new(Event, row) for row in self._events],
+            hops=_hops(self._hops),
+            meta={
+                "timer_tolerance_ns": 0,
+                "limit_drops": self.limit_drops,
+                "events_processed": self._handled,
+                "frame_hops": self._crossings,
+                "traffic": {"sent": self.sent, **self.traffic, "in_flight": in_flight},
+            },
+        )
+
+
+def _forget(row: EventRow) -> None:
+    """Record nothing."""
+
+
+def _hops(rows: list[HopRow]) -> list[Hop]:
+    """The hops of each row: a frame that crosses a wire leaves one interface and arrives at the next."""
+    new = tuple.__new__
+    hops: list[Hop] = []
+    append = hops.append
+    for t_ns, what, wire, (frame, key), flags in rows:
+        rest: tuple[FrameKey, int, int, int, bool] = (key, frame.dst, frame.round, frame.step, bool(flags & CORRUPT))
+        source, sink = wire.source, wire.sink
+        if what in ("cross", "deaf"):
+            append(new(Hop, (t_ns, source.node, source.nic, "dup" if flags & COPY else "out", *rest)))
+            append(new(Hop, (t_ns, sink.node, sink.nic, "in" if what == "cross" else "mute", *rest)))
+        elif what == "unknown":
+            append(new(Hop, (t_ns, sink.node, sink.nic, what, *rest)))
+        else:
+            append(new(Hop, (t_ns, source.node, source.nic, what, *rest)))
+    return hops

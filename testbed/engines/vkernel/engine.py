@@ -1,0 +1,130 @@
+"""The engine ``vkernel``: the live engine inside a guest of the virtual-time kernel. Exact, and needs no root."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import testbed
+from testbed.engines.base import SCRATCH, EngineUnavailable, Progress
+from testbed.engines.live.engine import report_progress
+from testbed.engines.live.results import collect, write_pcapng
+from testbed.engines.vkernel.boot import CONSOLE, JOB, Guest, GuestFailed, boot, boot_many
+from testbed.engines.vkernel.kernel import find_kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from testbed.history import History
+    from testbed.plan import Plan
+
+_REPOSITORY = Path(testbed.__file__).resolve().parent.parent
+_POLL_S = 0.1
+_LIMIT_S = 3600.0  # of real time for one run; a guest that is still busy then is stuck
+
+
+class VKernelEngine:
+    """Runs plans on a real Linux kernel in virtual time: real Mininet, real netem, real sockets.
+
+    limit_s: seconds of real time after which a guest is killed. memory_mib: each guest's memory.
+    """
+
+    name = "vkernel"
+
+    def __init__(self, limit_s: float = _LIMIT_S, memory_mib: int = 1024) -> None:
+        self.limit_s, self.memory_mib = limit_s, memory_mib
+
+    def check(self, plan: Plan) -> None:
+        """Raises EngineUnavailable when no kernel has been built."""
+        del plan  # the guest's kernel has all that any plan can ask for
+        if find_kernel() is None:
+            raise EngineUnavailable(
+                "engine vkernel", "the virtual-time kernel has not been built", "Build it once with `make kernel`"
+            )
+
+    def run(self, plan: Plan, directory: Path | None = None, progress: Progress | None = None) -> History:
+        """Runs to the end. ``directory`` gets ``vkernel/``: raw results, console, what was captured."""
+        self.check(plan)
+        with _job_in(directory) as job:
+            guest = self._guest(plan, job)
+            with _progress_of(job, progress):
+                boot(guest)
+            return _harvest(plan, job, directory)
+
+    def run_many(
+        self,
+        plans: Sequence[Plan],
+        jobs: int | None = None,
+        finished: Callable[[int], None] | None = None,
+    ) -> list[History]:
+        """Runs several plans, ``jobs`` guests at a time (one per core by default); histories in order of the plans.
+
+        ``finished`` is called with a plan's place as its guest ends. Raises GuestFailed for the first that failed.
+        """
+        for plan in plans:
+            self.check(plan)
+        with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}vkernel-") as scratch:
+            folders = [Path(scratch) / str(place) for place in range(len(plans))]
+            guests = [self._guest(plan, folder) for plan, folder in zip(plans, folders, strict=True)]
+            outcomes = boot_many(guests, jobs, lambda place, _: finished(place) if finished else None)
+            for outcome in outcomes:
+                if isinstance(outcome, GuestFailed):
+                    raise outcome
+            return [_harvest(plan, folder, None) for plan, folder in zip(plans, folders, strict=True)]
+
+    def _guest(self, plan: Plan, job: Path) -> Guest:
+        if job.exists():
+            shutil.rmtree(job)  # of an earlier, interrupted run of the same plan
+        job.mkdir(parents=True)
+        (job / "plan.json").write_text(plan.to_json(), encoding="utf-8")
+        return Guest(
+            argv=(sys.executable, "-m", "testbed.engines.live.supervisor", str(JOB), "virtual"),
+            job_dir=job,
+            cwd=_REPOSITORY,
+            memory_mib=self.memory_mib,
+            limit_s=self.limit_s,
+        )
+
+
+@contextmanager
+def _job_in(directory: Path | None) -> Iterator[Path]:
+    if directory is not None:
+        yield directory / "vkernel"
+        return
+    with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}vkernel-") as scratch:
+        yield Path(scratch) / "job"
+
+
+@contextmanager
+def _progress_of(job: Path, progress: Progress | None) -> Iterator[None]:
+    """Hands on what the guest writes about how far it is, while the caller waits for it."""
+    if progress is None:
+        yield
+        return
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_POLL_S):
+            report_progress(job, progress)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _harvest(plan: Plan, job: Path, directory: Path | None) -> History:
+    history = collect(job, plan, "vkernel")
+    if directory is not None and plan.capture:
+        write_pcapng(job, job / "frames.pcapng")
+    history.meta["console"] = (job / CONSOLE).name
+    return history

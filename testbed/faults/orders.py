@@ -1,0 +1,87 @@
+"""One order of a user becomes one or more atomic faults: one per target, and one more for the end of a ``for:``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from nodes.core.driver import Moment
+from testbed.faults.verbs import VERBS
+from testbed.plan import Fault
+from topologies.impairment import Impairment
+
+Directions = tuple[tuple[int, str], ...]
+"""Link directions: (index of the link in the fabric, "ab" or "ba")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One fault as ordered. Times in ns on the run's clock, or -1 for: not given.
+
+    targets: (host, interface) pairs, the interface empty for verbs that strike a node. at_ns, or moment at ``node``
+    (``Moment.index`` is filled in by compile_orders) and ``after_ns`` later. for_ns: undone after this long.
+    changes: for ``jitter``, the new impairment of each group of link directions.
+    """
+
+    verb: str
+    targets: tuple[tuple[str, str], ...] = ()
+    at_ns: int = -1
+    moment: Moment | None = None
+    node: str = ""
+    after_ns: int = 0
+    for_ns: int = -1
+    direction: str = ""
+    keep_state: bool = False
+    changes: tuple[tuple[Directions, Impairment], ...] = ()
+
+
+def compile_orders(orders: Sequence[Order]) -> tuple[Fault, ...]:
+    """The plan's faults, in the order of the orders; an undoing fault stands right behind those that it undoes.
+
+    A triggered order with several targets strikes the first at the moment, the others at the same instant after it.
+    """
+    faults: list[Fault] = []
+    for order in orders:
+        first = len(faults)
+        struck = _strikes(order)
+        for place, fault in enumerate(struck):
+            faults.append(_begun(fault, order, len(faults), first if place else -1))
+        if order.for_ns >= 0:
+            faults += [
+                replace(undo, follows=first + place, after_ns=order.for_ns)
+                for place, undo in enumerate(_undoing(fault, order) for fault in struck)
+            ]
+    return tuple(faults)
+
+
+def _strikes(order: Order) -> list[Fault]:
+    verb = VERBS[order.verb]
+    if verb.strikes == "links":
+        return [Fault(verb.atomic, links=links, impairment=impairment) for links, impairment in order.changes]
+    # Restarting with a pause between: killed first, started anew by what undoes the kill.
+    down_first = order.verb == "node_restart" and order.for_ns >= 0
+    return [
+        Fault(
+            "node_kill" if down_first else verb.atomic,
+            target=host,
+            nic=nic,
+            direction=order.direction,
+            keep_state=order.keep_state and order.verb == "node_restart" and not down_first,
+        )
+        for host, nic in order.targets
+    ]
+
+
+def _begun(fault: Fault, order: Order, index: int, leader: int) -> Fault:
+    """When it strikes: at its time, at its moment, or with the first of its order."""
+    if order.moment is None:
+        return replace(fault, at_ns=order.at_ns)
+    if leader >= 0:
+        return replace(fault, follows=leader, after_ns=0)
+    return replace(fault, moment=replace(order.moment, index=index), node=order.node, after_ns=order.after_ns)
+
+
+def _undoing(fault: Fault, order: Order) -> Fault:
+    undo = "node_restart" if order.verb == "node_restart" else VERBS[order.verb].undo
+    keep = order.keep_state and undo == "node_restart"
+    return Fault(undo, target=fault.target, nic=fault.nic, links=fault.links, keep_state=keep)

@@ -1,0 +1,33 @@
+"""The verbs of a scenario's ``faults``: what each strikes, how it is undone, and what it means in every engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb. atomic: the plan's verb that carries it out; undo: the plan's verb that ends it ("" = nothing does)."""
+
+    name: str
+    strikes: Literal["node", "nic", "links"]
+    atomic: str
+    undo: str
+    meaning: str
+
+
+_ALL = (
+    Verb("nic_down", "nic", "nic_down", "nic_up", "the carrier is lost, and with it the frames on the wire, both ways"),
+    Verb("nic_up", "nic", "nic_up", "", "the carrier comes back"),
+    Verb("nic_mute", "nic", "nic_mute", "nic_unmute", "drops what it would send and what arrives; the carrier stays"),
+    Verb("nic_half", "nic", "nic_half", "nic_unmute", "as nic_mute, in one direction (tx or rx, seen from the NIC)"),
+    Verb("nic_unmute", "nic", "nic_unmute", "", "ends nic_mute and nic_half"),
+    Verb("node_kill", "node", "node_kill", "node_restart", "the machine is gone; frames on the wire go on"),
+    Verb("node_pause", "node", "node_pause", "node_resume", "handles nothing; frames and timers wait"),
+    Verb("node_resume", "node", "node_resume", "", "ends node_pause"),
+    Verb("node_restart", "node", "node_restart", "", "a new life with the next epoch, state fresh or kept"),
+    Verb("jitter", "links", "impair", "unimpair", "other impairments on chosen links for a time"),
+)
+
+VERBS: dict[str, Verb] = {verb.name: verb for verb in _ALL}

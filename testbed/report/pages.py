@@ -1,0 +1,137 @@
+"""HTML reports: one self-contained file each, without scripts and without anything from outside."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from testbed.history import History
+from testbed.plan import Plan
+from testbed.report.spacetime import instance_diagram, nanoseconds, swap_diagram
+from testbed.study.document import human
+from testbed.verdicts.model import Verdicts
+
+_SHOWN_BREAKS = 50
+_DIAGRAMS = 3
+_TOLD_QUANTILES = (0.01, 0.5, 0.99, 0.999)  # all are in verdicts.json
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        ns=nanoseconds, human=human, probability=probability, count=lambda value: f"{value:,}".replace(",", " ")
+    )
+    return environment
+
+
+def probability(value: float) -> str:
+    """A probability for people: 0, 0.00031, 0.25."""
+    return "0" if value == 0 else f"{value:.3g}" if value >= 1e-4 else f"{value:.2e}"
+
+
+def run_page(plan: Plan, history: History, verdicts: Verdicts, commands: Sequence[str] = ()) -> str:
+    """The report of one run. commands: how it can be run again."""
+    breaks = verdicts.bisynchrony.breaks
+    pictures = [(item, swap_diagram(plan, history, item)) for item in _telling(breaks)]
+    disagreements = verdicts.consensus.disagreements if verdicts.consensus else ()
+    instances = [(item, instance_diagram(plan, history, item)) for item in disagreements[:_DIAGRAMS]]
+    return (
+        _environment()
+        .get_template("run.html.j2")
+        .render(
+            plan=plan,
+            protocol=plan.nodes[0].protocol,
+            history=history,
+            verdicts=verdicts,
+            kinds=Counter(kind for _, kind in {(item.round, item.kind) for item in breaks}),
+            causes=Counter(cause for _, cause in {(item.round, item.cause) for item in breaks}),
+            breaks=breaks[:_SHOWN_BREAKS],
+            pictures=pictures,
+            instances=instances,
+            told=_TOLD_QUANTILES,
+            commands=commands,
+        )
+    )
+
+
+def _telling(breaks: Sequence[Any]) -> list[Any]:
+    """The first break of each kind and cause, up to a handful."""
+    first: dict[tuple[str, str], Any] = {}
+    for item in breaks:
+        first.setdefault((item.kind, item.cause), item)
+    return list(first.values())[:_DIAGRAMS]
+
+
+def study_page(
+    results: Mapping[str, Any],
+    commands: Sequence[str] = (),
+    pictures: Sequence[tuple[str, str]] = (),
+) -> str:
+    """The report of a study. pictures: (caption, svg) of runs worth seeing."""
+    from testbed.report import plots
+
+    shares = plots.svg_of(plots.swaps_plot(results)) if plots.has_shares(results) else ""
+    return (
+        _environment()
+        .get_template("study.html.j2")
+        .render(
+            results=results,
+            plot=plots.svg_of(plots.study_plot(results)),
+            close=plots.svg_of(plots.study_plot(results, close=True)) if plots.close_range(results) else "",
+            consensus=plots.svg_of(plots.consensus_plot(results)) if plots.has_consensus(results) else "",
+            shares=shares,
+            distrusted=distrusted(results),
+            commands=commands,
+            pictures=pictures,
+            label=plots.parameter_label(results["parameters"]),
+            brackets={
+                variant["name"]: bracket(variant.get("break_point"), results["kind"]) for variant in results["variants"]
+            },
+            vkernel_brackets={
+                variant["name"]: bracket(variant.get("vkernel_break_point"), results["kind"])
+                for variant in results["variants"]
+            },
+            curves={
+                variant["name"]: {point["x"]: point["p"] for point in variant.get("closed_form", ())}
+                for variant in results["variants"]
+            },
+        )
+    )
+
+
+def distrusted(results: Mapping[str, Any]) -> list[str]:
+    """Why parts of the study cannot be trusted; empty when all can."""
+    reasons: dict[str, None] = {}
+    for variant in results["variants"]:
+        for engine in ("sim", "vkernel"):
+            for row in variant.get(engine, ()):
+                if not row["trusted"]:
+                    where = f"{variant['name']}, {engine}, {human(row['x'], results['kind'])}"
+                    reasons.update({f"{where}: {reason}": None for reason in row["reasons"]})
+    return list(reasons)
+
+
+def bracket(found: Mapping[str, Any] | None, kind: str) -> str:
+    """A break point in words."""
+    if not found:
+        return "not asked for"
+    if found["status"] == "bracketed":
+        low, high = human(found["lo"], kind), human(found["hi"], kind)
+        return f"{human(found['estimate'], kind, 3)}, between {low} and {high}"
+    if found["status"] == "always":
+        return f"at or below {human(found['hi'], kind)}, the least value tried"
+    if found["status"] == "never":
+        return f"above {human(found['lo'], kind)}, the greatest value tried"
+    low_text = f"above {human(found['lo'], kind)}" if found["lo"] is not None else ""
+    high_text = f"below {human(found['hi'], kind)}" if found["hi"] is not None else ""
+    return " and ".join(text for text in (low_text, high_text) if text) or "not found within the budget"

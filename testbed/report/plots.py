@@ -1,0 +1,356 @@
+"""Plots of studies, as SVG or PNG. Colours of Okabe and Ito; every series is told by marker and line as well."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+from matplotlib.transforms import ScaledTranslation
+
+from testbed.study.document import human
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#B87A00", "#444B55")
+_MARKERS = ("o", "^", "D", "v", "P", "X")
+_STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#8A8F98",
+    "axes.labelcolor": "#2A2F36",
+    "axes.grid": True,
+    "grid.color": "#E3E6EA",
+    "grid.linewidth": 0.8,
+    "xtick.color": "#444B55",
+    "ytick.color": "#444B55",
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "oae-testbed",
+}
+_DECADES_FOR_LOG = 1.2
+
+
+def svg_of(figure: Figure) -> str:
+    """The figure as an SVG element to put into a page: the same figure gives the same text."""
+    buffer = io.StringIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """The figure as a picture, for a README."""
+    with mpl.rc_context(_STYLE):
+        figure.savefig(path, dpi=160)
+    plt.close(figure)
+
+
+def study_plot(results: Mapping[str, Any], close: bool = False) -> Figure:
+    """P(broken round), or of a disagreement, against the swept value: closed form, sim, vkernel, break points.
+
+    close: only what lies around the break points, see close_range.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axes = plt.subplots(figsize=(7.6, 4.9), layout="constrained")
+        shown = _cut(results, close_range(results)) if close else results
+        if _one_value(results):
+            _draw_beside_each_other(axes, results)
+            return figure
+        floor = _floor(shown)
+        for index, variant in enumerate(shown["variants"]):
+            _draw_variant(axes, shown, variant, index, floor)
+        _scale(axes, shown, floor)
+        if close:
+            axes.set_xlim(close_range(results))
+        axes.set_ylabel(_quantity(results))
+        axes.set_xlabel(parameter_label(results["parameters"]))
+        _legend(figure, axes, [variant["name"] for variant in results["variants"]])
+    return figure
+
+
+def _one_value(results: Mapping[str, Any]) -> bool:
+    return len({row["x"] for row in _rows(results)}) == 1
+
+
+def _draw_beside_each_other(axes: Axes, results: Mapping[str, Any]) -> None:
+    """Nothing is swept: the variants stand side by side."""
+    names = [variant["name"] for variant in results["variants"]]
+    for index, variant in enumerate(results["variants"]):
+        row = variant["sim"][0]
+        colour = COLOURS[index % len(COLOURS)]
+        axes.bar([index], [row["p"]], width=0.5, color=colour, alpha=0.35)
+        spread = [[row["p"] - row["low"]], [row["high"] - row["p"]]]
+        axes.errorbar([index], [row["p"]], yerr=spread, fmt=_MARKERS[index % 6], color=colour, capsize=4)
+        counted = (row["broken"], row["rounds"], "rounds")
+        if results["measure"] != "broken_round":
+            counted = (row["disagreements"], row["instances"], "instances")
+        axes.annotate(
+            f"{counted[0]} of {counted[1]} {counted[2]}",
+            (index, row["high"]),
+            textcoords="offset points",
+            xytext=(0, 6),
+            ha="center",
+            fontsize=10,
+        )
+    axes.set_xticks(range(len(names)), names)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.set_ylim(0, 1.15 * max(row["high"] for row in _rows(results)))
+    axes.set_ylabel(_quantity(results))
+    axes.grid(visible=False, axis="x")
+
+
+def _quantity(results: Mapping[str, Any]) -> str:
+    return "P(broken round)" if results["measure"] == "broken_round" else "P(instance disagrees)"
+
+
+def close_range(results: Mapping[str, Any]) -> tuple[float, float] | None:
+    """What lies around all break points, with the vkernel points in it; None when there is nothing to look at."""
+    found = [variant.get("break_point") for variant in results["variants"]]
+    ends = [end for item in found if item and item["status"] == "bracketed" for end in (item["lo"], item["hi"])]
+    if not ends:
+        return None
+    ends += [row["x"] for variant in results["variants"] for row in variant.get("vkernel", ())]
+    return min(ends) / 1.06, max(ends) * 1.06
+
+
+def _cut(results: Mapping[str, Any], limits: tuple[float, float] | None) -> dict[str, Any]:
+    assert limits is not None
+    low, high = limits
+    variants = [
+        {
+            **variant,
+            **{
+                name: [row for row in variant.get(name, ()) if low <= row["x"] <= high]
+                for name in ("sim", "vkernel", "closed_form")
+            },
+        }
+        for variant in results["variants"]
+    ]
+    return {**results, "variants": variants}
+
+
+def _legend(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
+    """A column a variant where they fit, each filled up so that columns do not run into each other."""
+    handles, labels = axes.get_legend_handles_labels()
+    groups = [
+        [(handle, label) for handle, label in zip(handles, labels, strict=True) if label.startswith(f"{name}: ")]
+        for name in names
+    ]
+    if not handles:
+        return
+    if len(names) > 3:
+        figure.legend(handles, labels, loc="outside upper left", ncols=3, fontsize=9)
+        return
+    longest = max(map(len, groups))
+    filled = [[*group, *[(Line2D([], [], linestyle="none"), "")] * (longest - len(group))] for group in groups]
+    pairs = [pair for group in filled for pair in group]
+    figure.legend(
+        [handle for handle, _ in pairs],
+        [label for _, label in pairs],
+        loc="outside upper left",
+        ncols=len(names),
+        fontsize=9.5,
+    )
+
+
+def parameter_label(parameters: Sequence[str]) -> str:
+    """``links.default.jitter`` -> jitter (links default)."""
+    names = list(dict.fromkeys(path.split(".")[-1].replace("_", " ") for path in parameters))
+    where = ", ".join(".".join(path.split(".")[1:-1]) for path in parameters if path.startswith("links."))
+    return " and ".join(names) + (f" of links {where}" if where else "")
+
+
+def _rows(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [row for variant in results["variants"] for row in (*variant["sim"], *variant.get("vkernel", ()))]
+
+
+def _floor(results: Mapping[str, Any]) -> float | None:
+    """The bottom of a logarithmic axis, or None when a linear one shows it better."""
+    seen = [row["p"] for row in _rows(results) if row["p"] > 0]
+    if not seen or max(seen) / min(seen) < 10**_DECADES_FOR_LOG:
+        return None
+    return float(10.0 ** math.floor(math.log10(min(seen)) - 0.3))
+
+
+def _draw_variant(
+    axes: Axes, results: Mapping[str, Any], variant: Mapping[str, Any], index: int, floor: float | None
+) -> None:
+    colour = COLOURS[index % len(COLOURS)]
+    name = variant["name"]
+    shift = 5.0 * (index - (len(results["variants"]) - 1) / 2)
+    curve = [point for point in variant.get("closed_form", ()) if floor is None or point["p"] >= floor / 3]
+    if curve:
+        axes.plot(
+            [point["x"] for point in curve],
+            [point["p"] for point in curve],
+            color=colour,
+            linewidth=1.5,
+            alpha=0.85,
+            linestyle=("-", "--", "-.", ":")[index % 4],
+            label=f"{name}: closed form",
+            zorder=2,
+        )
+    _draw_points(axes, variant["sim"], floor, colour, _MARKERS[index % len(_MARKERS)], f"{name}: sim", False, shift)
+    if variant.get("vkernel"):
+        _draw_points(axes, variant["vkernel"], floor, colour, "s", f"{name}: vkernel", True, shift)
+    found = variant.get("break_point")
+    if found and found["status"] == "bracketed":
+        label = f"{name}: break point {human(found['estimate'], results['kind'], 3)}"
+        axes.axvspan(found["lo"], found["hi"], color=colour, alpha=0.16, linewidth=0, zorder=0, label=label)
+        axes.axhline(found["probability"], color="#444B55", linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+
+
+def _draw_points(
+    axes: Axes,
+    rows: Sequence[Mapping[str, Any]],
+    floor: float | None,
+    colour: str,
+    marker: str,
+    label: str,
+    filled: bool,
+    shift: float,
+) -> None:
+    """shift: sideways, in points, so that variants that coincide can be told apart."""
+    moved = axes.transData + ScaledTranslation(shift / 72, 0, axes.figure.dpi_scale_trans)
+    seen = [row for row in rows if floor is None or row["p"] > 0]
+    if seen:
+        axes.errorbar(
+            [row["x"] for row in seen],
+            [row["p"] for row in seen],
+            yerr=[[row["p"] - row["low"] for row in seen], [row["high"] - row["p"] for row in seen]],
+            fmt=marker,
+            transform=moved,
+            color=colour,
+            markerfacecolor=colour if filled else "white",
+            markeredgecolor=colour,
+            markersize=7 if filled else 5,
+            elinewidth=1.1,
+            capsize=3.0 if filled else 2.0,
+            label=label,
+            zorder=5 if filled else 4,
+        )
+    empty = [row for row in rows if floor is not None and row["p"] == 0 and row["rounds"]]
+    if empty and floor is not None:  # nothing broke: an arrow hangs from the upper limit
+        highs = [max(row["high"], 1.5 * floor) for row in empty]
+        axes.errorbar(
+            [row["x"] for row in empty],
+            highs,
+            yerr=[high * 0.35 for high in highs],
+            uplims=True,
+            fmt="none",
+            transform=moved,
+            ecolor=colour,
+            elinewidth=0.9,
+            alpha=0.7,
+            label=None if seen else f"{label} (upper limit)",
+            zorder=3,
+        )
+
+
+def _scale(axes: Axes, results: Mapping[str, Any], floor: float | None) -> None:
+    kind = results["kind"]
+    if floor is not None:
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=floor, top=min(1.5, 2.5 * max(row["high"] for row in _rows(results))))
+    else:
+        axes.set_ylim(0, 1.08 * max([row["high"] for row in _rows(results)], default=1.0))
+    if results.get("scale") == "log":
+        axes.set_xscale("log")
+    xs = sorted({row["x"] for row in _rows(results)})
+    if len(xs) > 1 and results.get("scale") != "log":
+        axes.set_xlim(xs[0] - 0.04 * (xs[-1] - xs[0]), xs[-1] + 0.04 * (xs[-1] - xs[0]))
+    if kind == "number" and len(xs) <= 12 and all(x == int(x) for x in xs):
+        axes.set_xticks(xs)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: human(x, kind)))
+    if results.get("scale") == "log":
+        axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+
+
+def swaps_plot(results: Mapping[str, Any]) -> Figure:
+    """What became of the swaps: shares of committed, aborted, split, blocked over the swept value, a row a variant."""
+    outcomes = ("committed", "aborted", "split", "blocked")
+    hatches = ("", "//", "xx", "..")
+    colours = ("#9AD0BC", "#D9B8D4", "#D55E00", "#E8C06A")
+    with mpl.rc_context(_STYLE):
+        variants = results["variants"]
+        figure, grid = plt.subplots(
+            len(variants), 1, figsize=(7.6, 1.2 + 1.7 * len(variants)), layout="constrained", squeeze=False, sharex=True
+        )
+        for axes, variant in zip(grid[:, 0], variants, strict=True):
+            rows = variant["sim"]
+            totals = [max(1, sum(row["swaps"].get(name, 0) for name in outcomes)) for row in rows]
+            shares = [
+                [row["swaps"].get(name, 0) / total for row, total in zip(rows, totals, strict=True)]
+                for name in outcomes
+            ]
+            layers = axes.stackplot([row["x"] for row in rows], shares, labels=outcomes, colors=colours)
+            for layer, hatch in zip(layers, hatches, strict=True):
+                layer.set_hatch(hatch)
+                layer.set_edgecolor("#FFFFFF")
+                layer.set_linewidth(0.0)
+            axes.set_ylim(0, 1)
+            axes.margins(x=0)
+            axes.set_title(variant["name"], fontsize=10.5, loc="left")
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:.0f} %"))
+        last = grid[-1, 0]
+        last.xaxis.set_major_formatter(FuncFormatter(lambda x, _: human(x, results["kind"])))
+        last.set_xlabel(parameter_label(results["parameters"]))
+        if results.get("scale") == "log":
+            last.set_xscale("log")
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=4, fontsize=9.5)
+    return figure
+
+
+def consensus_plot(results: Mapping[str, Any]) -> Figure:
+    """What became of consensus: the shares of instances that did not decide everywhere, and of those that disagree."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = plt.subplots(figsize=(7.6, 3.9), layout="constrained")
+        for index, variant in enumerate(results["variants"]):
+            rows = [row for row in variant["sim"] if row["instances"]]
+            if not rows:
+                continue
+            colour, marker = COLOURS[index % len(COLOURS)], _MARKERS[index % len(_MARKERS)]
+            xs = [row["x"] for row in rows]
+            undecided = [1 - row["decided"] / row["instances"] for row in rows]
+            disagree = [row["disagreements"] / row["instances"] for row in rows]
+            name = variant["name"]
+            axes.plot(xs, undecided, color=colour, marker=marker, markersize=5, mfc="white", label=f"{name}: undecided")
+            axes.plot(
+                xs, disagree, color=colour, marker=marker, markersize=6, linestyle="--", label=f"{name}: disagree"
+            )
+        axes.set_ylabel("share of instances")
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel(parameter_label(results["parameters"]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: human(x, results["kind"])))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:.3g} %"))
+        if results.get("scale") == "log":
+            axes.set_xscale("log")
+        _legend(figure, axes, [variant["name"] for variant in results["variants"]])
+    return figure
+
+
+def has_consensus(results: Mapping[str, Any]) -> bool:
+    """Whether consensus_plot has something to show: instances at two points at least."""
+    return any(sum(bool(row["instances"]) for row in variant["sim"]) > 1 for variant in results["variants"])
+
+
+def has_shares(results: Mapping[str, Any]) -> bool:
+    """Whether swaps_plot has something to show: at least two points a variant, and swaps at all."""
+    return all(
+        len(variant["sim"]) > 1 and any(row["swaps"] for row in variant["sim"]) for variant in results["variants"]
+    )

@@ -1,0 +1,408 @@
+"""Space-time diagrams as SVG: nodes are vertical lines, time runs downwards, frames are arrows.
+
+``swap_diagram`` shows the frames of one swap in one round, through the switches when the run was captured;
+``instance_diagram`` shows who heard whom in each round of a consensus instance that went wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from itertools import pairwise
+
+from nodes.frames import FrameKey
+from testbed.history import Event, History, Hop
+from testbed.plan import Plan
+from testbed.verdicts.model import Break, Disagreement
+
+# Okabe and Ito's palette: told apart by colour-blind readers too; every colour is doubled by a shape or a dash.
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#B87A00", "#8A8F98"
+_OUTCOME_COLOUR = {"committed": GREEN, "aborted": PURPLE, "in_doubt": ORANGE}
+_STATE_SHORT = {"TENTATIVE": "T", "REFLECTING": "R", "COMMITTED": "C", "ABORTED": "A", "IN_DOUBT": "?"}
+_FRAME = re.compile(r"^(\S+)>(\S+) round (\d+) step (\d+) \(#(\d+)\)")
+_WIDTH, _LEFT, _RIGHT, _TOP = 760.0, 84.0, 84.0, 58.0
+_MAX_INSTANCE_ROUNDS = 16
+
+
+@dataclass
+class _Canvas:
+    height: float
+    width: float = _WIDTH
+    parts: list[str] = field(default_factory=list)
+
+    def line(
+        self,
+        x1: float,
+        y1: float,
+        x2: float,
+        y2: float,
+        colour: str,
+        kind: str,
+        width: float = 1.4,
+        dash: str = "",
+        arrow: bool = False,
+    ) -> None:
+        extra = f' stroke-dasharray="{dash}"' if dash else ""
+        extra += f' marker-end="url(#tip-{colour[1:]})"' if arrow else ""
+        self.parts.append(
+            f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" '
+            f'stroke="{colour}" stroke-width="{width}"{extra}/>'
+        )
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        kind: str,
+        anchor: str = "middle",
+        colour: str = "currentColor",
+        bold: bool = False,
+    ) -> None:
+        weight = ' font-weight="600"' if bold else ""
+        self.parts.append(
+            f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}"{weight} '
+            f'stroke="#fff" stroke-width="4" stroke-linejoin="round" paint-order="stroke">'
+            f"{escape(text)}</text>"
+        )
+
+    def cross(self, x: float, y: float, colour: str, kind: str, title: str = "") -> None:
+        tip = f"<title>{escape(title)}</title>" if title else ""
+        self.parts.append(
+            f'<path class="{kind}" d="M{x - 5:.1f} {y - 5:.1f} l10 10 m0 -10 l-10 10" stroke="{colour}" '
+            f'stroke-width="2.6" fill="none">{tip}</path>'
+        )
+
+    def dot(self, x: float, y: float, colour: str, kind: str, title: str = "", radius: float = 4.0) -> None:
+        self.parts.append(
+            f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}">'
+            f"<title>{escape(title)}</title></circle>"
+        )
+
+    def svg(self, title: str) -> str:
+        tips = "".join(
+            f'<marker id="tip-{colour[1:]}" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="7" markerHeight="7" '
+            f'orient="auto-start-reverse"><path d="M0 0.8 L8 4 L0 7.2 z" fill="{colour}"/></marker>'
+            for colour in (BLUE, VERMILION, GREEN, GREY)
+        )
+        return (
+            f'<svg class="spacetime" xmlns="http://www.w3.org/2000/svg" '
+            f'viewBox="0 0 {self.width:.0f} {self.height:.0f}" role="img" aria-label="{escape(title)}" '
+            f'font-family="system-ui, sans-serif" font-size="13">'
+            f"<title>{escape(title)}</title><defs>{tips}</defs>" + "\n".join(self.parts) + "</svg>"
+        )
+
+
+def nanoseconds(value_ns: float) -> str:
+    """A time for people."""
+    for factor, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
+        if abs(value_ns) >= factor:
+            return f"{value_ns / factor:.5g} {unit}"
+    return f"{value_ns:.0f} ns"
+
+
+# -- one swap of one round --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """One transmission: its send, the instants at which it came in somewhere, and where it was lost, if it was."""
+
+    send: Event
+    points: tuple[tuple[int, str], ...]
+    lost: Hop | None
+    arrived: bool
+
+
+def breaking_frame(text: str) -> tuple[str, int, int, int] | None:
+    """What ``Break.frame`` names: sender, round, step, sequence number."""
+    match = _FRAME.match(text)
+    return (match[1], int(match[3]), int(match[4]), int(match[5])) if match else None
+
+
+def swap_diagram(plan: Plan, history: History, broken: Break) -> str:
+    """The frames of the broken swap, the states of its ends, the window, and the frame that broke it highlighted."""
+    low, high = broken.link.split("<->")
+    protocol = plan.nodes[0].protocol
+    start_ns = plan.nodes[0].start_ns + broken.round * protocol.period_ns
+    events = _of_swap(history, broken.round, low, high)
+    flights = _flights(plan, history, events)
+    columns = _columns(flights, low, high)
+    latest = max([time for flight in flights for time, _ in flight.points] + [start_ns + protocol.window_ns])
+    span_ns = min(max(1.18 * protocol.window_ns, 1.05 * (latest - start_ns)), 2.4 * protocol.window_ns)
+    canvas = _Canvas(height=_TOP + 470)
+    bottom = canvas.height - 34
+    scale = (bottom - _TOP) / span_ns
+
+    def at_y(time_ns: float) -> float:
+        return _TOP + (time_ns - start_ns) * scale
+
+    place = _spread(columns)
+    _draw_nodes(canvas, place, bottom, ends=(low, high))
+    _draw_times(canvas, span_ns)
+    _draw_window(canvas, at_y(start_ns + protocol.window_ns), protocol.window_ns)
+    named = breaking_frame(broken.frame)
+    for flight in flights:
+        guilty = named is not None and (flight.send.node, flight.send.step) == (named[0], named[2])
+        guilty = guilty and (flight.send.key is None or named is None or flight.send.key.seq == named[3])
+        _draw_flight(canvas, flight, place, at_y, bottom, guilty)
+    for name, side in ((low, "end"), (high, "start")):
+        _draw_states(canvas, [event for event in events if event.node == name], place[name], side, at_y, bottom)
+    title = f"round {broken.round}, {broken.link}: {broken.kind} ({broken.cause})"
+    canvas.text(_WIDTH / 2, 16, title, "title", bold=True)
+    return canvas.svg(title)
+
+
+def _of_swap(history: History, round_: int, low: str, high: str) -> list[Event]:
+    ends = {low, high}
+    return [
+        event
+        for event in history.events
+        if event.node in ends and ((event.round == round_ and event.peer in ends) or event.kind in ("died", "fault"))
+    ]
+
+
+def _flights(plan: Plan, history: History, events: Sequence[Event]) -> list[_Flight]:
+    sends = [event for event in events if event.kind == "send" and event.key is not None]
+    wanted = {event.key for event in sends}
+    hops: dict[FrameKey, list[Hop]] = {}
+    for hop in history.hops:
+        if hop.key in wanted:
+            hops.setdefault(hop.key, []).append(hop)
+    arrivals: dict[FrameKey, int] = {}
+    for event in events:
+        if event.kind in ("recv", "drop") and event.key is not None:
+            arrivals.setdefault(event.key, event.at_ns if event.at_ns >= 0 else event.t_ns)
+    hosts = set(plan.fabric.hosts)
+    flights = []
+    for send in sends:
+        assert send.key is not None
+        path = sorted(hops.get(send.key, ()), key=lambda hop: hop.t_ns)
+        ways = [(hop.t_ns, hop.node) for hop in path if hop.what == "in" and hop.node not in hosts]
+        lost = next((hop for hop in path if hop.what in ("lost", "limit", "cut", "mute", "unknown")), None)
+        arrived = send.key in arrivals
+        end = [(arrivals[send.key], send.peer)] if arrived else []
+        flights.append(_Flight(send, ((send.t_ns, send.node), *_first_visits(ways), *end), lost, arrived))
+    return flights
+
+
+def _first_visits(ways: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
+    """A copy made by the network passes a second time: the first passage is drawn."""
+    seen: dict[str, int] = {}
+    for time, node in ways:
+        seen.setdefault(node, time)
+    return [(time, node) for node, time in seen.items()]
+
+
+def _columns(flights: Sequence[_Flight], low: str, high: str) -> list[str]:
+    """The two ends outside, the switches between them in the order in which frames pass them."""
+    ranks: dict[str, list[float]] = {}
+    for flight in flights:
+        inner = [node for _, node in flight.points if node not in (low, high)]
+        if flight.send.node == high:
+            inner.reverse()
+        for index, node in enumerate(inner):
+            ranks.setdefault(node, []).append((index + 1) / (len(inner) + 1))
+    order = sorted(ranks, key=lambda node: (sum(ranks[node]) / len(ranks[node]), node))
+    return [low, *order, high]
+
+
+def _spread(columns: Sequence[str]) -> dict[str, float]:
+    left, right = _LEFT + 92, _WIDTH - _RIGHT - 24
+    step = (right - left) / max(1, len(columns) - 1)
+    return {name: left + step * index for index, name in enumerate(columns)}
+
+
+def _draw_nodes(canvas: _Canvas, place: dict[str, float], bottom: float, ends: Sequence[str]) -> None:
+    for name, x in place.items():
+        end = name in ends
+        canvas.line(x, _TOP, x, bottom, "#444B55" if end else "#B9BEC6", "node", 2.0 if end else 1.2)
+        canvas.text(x, _TOP - 18, name, "name", bold=end)
+
+
+def _draw_times(canvas: _Canvas, span_ns: float) -> None:
+    step = _nice(span_ns / 6)
+    scale = (canvas.height - 34 - _TOP) / span_ns
+    for index in range(int(span_ns / step) + 1):
+        y = _TOP + index * step * scale
+        canvas.line(_LEFT - 4, y, _LEFT + 2, y, GREY, "tick", 1.0)
+        canvas.text(_LEFT - 9, y + 4, nanoseconds(index * step) if index else "0", "time", "end", GREY)
+
+
+def _nice(value: float) -> float:
+    power = 10.0 ** len(str(int(value))[1:])
+    return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= value)
+
+
+def _draw_window(canvas: _Canvas, y: float, window_ns: int) -> None:
+    canvas.line(_LEFT, y, _WIDTH - 8, y, "#444B55", "window", 1.4, "7 4")
+    canvas.text(_WIDTH - 8, y - 5, f"W = {nanoseconds(window_ns)}", "window", "end")
+
+
+def _draw_flight(
+    canvas: _Canvas,
+    flight: _Flight,
+    place: dict[str, float],
+    at_y: Callable[[float], float],
+    bottom: float,
+    guilty: bool,
+) -> None:
+    colour = VERMILION if guilty else BLUE
+    width = 2.6 if guilty else 1.5
+    kind = "frame guilty" if guilty else "frame"
+    points = [(place[node], at_y(time)) for time, node in flight.points if node in place]
+    for (x1, y1), (x2, y2) in pairwise(points):
+        if y1 >= bottom:
+            break
+        if y2 > bottom:
+            edge = x1 + (x2 - x1) * (bottom - y1) / (y2 - y1)
+            canvas.line(x1, y1, edge, bottom, colour, kind, width, "3 3")
+            canvas.text(edge, bottom + 14, f"arrives {_late(flight)}", "late", colour=colour)
+            break
+        canvas.line(x1, y1, x2, y2, colour, kind, width, arrow=(x2, y2) == points[-1] and flight.arrived)
+    x, y = points[0]
+    ahead = 1 if place.get(flight.send.peer, x) > x else -1
+    canvas.text(x + ahead * 15, y + 17, f"{flight.send.step}", "step", colour=colour, bold=True)
+    if not flight.arrived and points[-1][1] <= bottom:
+        _draw_loss(canvas, flight, points, ahead, colour, kind)
+
+
+def _late(flight: _Flight) -> str:
+    return nanoseconds(flight.points[-1][0] - flight.send.t_ns) + " after it was sent"
+
+
+def _draw_loss(
+    canvas: _Canvas, flight: _Flight, points: Sequence[tuple[float, float]], ahead: int, colour: str, kind: str
+) -> None:
+    x, y = points[-1]
+    canvas.line(x, y, x + ahead * 44, y + 14, colour, kind, 2.0, "4 3")
+    where = f"{flight.lost.what} at {flight.lost.nic}" if flight.lost else "never arrived"
+    canvas.cross(x + ahead * 50, y + 16, colour, "lost", where)
+    canvas.text(x + ahead * 60, y + 20, where, "lost", "start" if ahead > 0 else "end", colour)
+
+
+def _draw_states(
+    canvas: _Canvas, events: Sequence[Event], x: float, side: str, at_y: Callable[[float], float], bottom: float
+) -> None:
+    sign = -1 if side == "end" else 1
+    taken = -100.0
+    resolved = {(event.t_ns, event.info) for event in events if event.kind == "resolve"}
+    for event in events:
+        y = at_y(event.t_ns)
+        if y > bottom or y < _TOP - 1:
+            continue
+        if event.kind == "transition":
+            state = event.info.partition(">")[2]
+            if (event.t_ns, state.lower()) in resolved:
+                continue  # said by the resolution at the same instant
+            canvas.dot(x, y, "#444B55", f"state {state}", f"{event.node}: {event.info}", 3.6)
+            taken = max(y + 4, taken + 13)
+            canvas.text(x + sign * 9, taken, state.lower().replace("_", " "), "state", side)
+        elif event.kind == "resolve":
+            colour = _OUTCOME_COLOUR.get(event.info, GREY)
+            canvas.dot(x, y, colour, f"resolve {event.info}", f"{event.node}: {event.info}", 6.0)
+            taken = max(y + 4, taken + 13)
+            canvas.text(x + sign * 9, taken, event.info.replace("_", " "), "resolve", side, colour, bold=True)
+        elif event.kind == "died":
+            canvas.cross(x, y, VERMILION, "died", f"{event.node} died")
+
+
+# -- one instance of consensus ----------------------------------------------------------------------------------------
+
+
+def instance_diagram(plan: Plan, history: History, found: Disagreement) -> str:
+    """Who heard whom in each round of the instance, what each node proposed and decided."""
+    protocol = plan.nodes[0].protocol
+    first = found.instance * protocol.instance_rounds
+    rounds = list(range(first, first + min(protocol.instance_rounds, _MAX_INSTANCE_ROUNDS)))
+    names = [node.name for node in plan.nodes]
+    height = 96.0
+    canvas = _Canvas(height=_TOP + 26 + height * len(rounds) + 50)
+    top = _TOP + 26
+    bottom = top + height * len(rounds)
+    place = {
+        name: _LEFT + 10 + (_WIDTH - _LEFT - 70) * index / max(1, len(names) - 1) for index, name in enumerate(names)
+    }
+    values = sorted({value for decided in found.decisions.values() for value in decided})
+    start_ns = plan.nodes[0].start_ns + first * protocol.period_ns
+    died = {event.node: event.t_ns for event in history.events if event.kind == "died"}
+
+    def at_y(time_ns: float) -> float:
+        return top + height * (time_ns - start_ns) / protocol.period_ns
+
+    for name, x in place.items():
+        end = min(bottom, max(top, at_y(died[name]))) if name in died else bottom
+        canvas.line(x, top, x, end, "#444B55", "node", 2.0)
+        canvas.text(x, 40, name, "name", bold=True)
+    _draw_proposals(canvas, history, found.instance, place)
+    end_ns = start_ns + len(rounds) * protocol.period_ns
+    _draw_faults(
+        canvas, [event for event in history.events if event.kind == "fault" and event.t_ns < end_ns], place, at_y
+    )
+    for index, round_ in enumerate(rounds):
+        y = top + height * index
+        canvas.line(4, y, _WIDTH - 8, y, "#C9CDD3", "round", 1.0, "2 3")
+        canvas.text(4, y + 16, f"round {round_}", "round", "start", GREY)
+        _draw_heard(canvas, history, round_, place, y + 8, y + height - 6)
+    for name, x in place.items():
+        if name in died and died[name] < end_ns:
+            y = max(top, at_y(died[name]))
+            canvas.cross(x, y, VERMILION, "died", f"{name} died")
+            outside = x > _WIDTH - 100  # no room to the right of it
+            canvas.text(
+                x - 10 if outside else x + 10, y + 4, "crashed", "died", "end" if outside else "start", VERMILION
+            )
+    for name, decided in found.decisions.items():
+        for value in decided:
+            colour = (GREEN, VERMILION, BLUE, PURPLE, ORANGE)[values.index(value) % 5]
+            canvas.text(place[name], bottom + 20, f"decides {value}", "decide", colour=colour, bold=True)
+    for name in names:
+        if name not in found.decisions and name not in died:
+            canvas.text(place[name], bottom + 20, "undecided", "undecided", colour=GREY)
+    title = f"{protocol.consensus}, instance {found.instance}: decisions {', '.join(map(str, values))}"
+    canvas.text(_WIDTH / 2, 16, title, "title", bold=True)
+    canvas.text(
+        _WIDTH / 2,
+        bottom + 42,
+        "arrow: heard · dashed: split, the other end heard and this one did not",
+        "legend",
+        colour=GREY,
+    )
+    return canvas.svg(title)
+
+
+def _draw_proposals(canvas: _Canvas, history: History, instance: int, place: dict[str, float]) -> None:
+    for event in history.events:
+        if event.kind == "propose" and event.step == instance and event.node in place:
+            canvas.text(place[event.node], 57, f"proposes {event.value}", "propose", colour=GREY)
+
+
+def _draw_faults(
+    canvas: _Canvas, faults: Sequence[Event], place: dict[str, float], at_y: Callable[[float], float]
+) -> None:
+    """What befell the NICs of a node, at its instant, or at the top when it was before the instance."""
+    for event in faults:
+        if event.node in place and event.info.startswith("nic_"):
+            y = max(at_y(event.t_ns), _TOP + 26)
+            canvas.dot(place[event.node], y, VERMILION, "fault", f"{event.info} at {nanoseconds(event.t_ns)}")
+            canvas.text(place[event.node] + 9, y + 14, event.info.replace("_", " "), "fault", "start", VERMILION)
+
+
+def _draw_heard(
+    canvas: _Canvas, history: History, round_: int, place: dict[str, float], top: float, bottom: float
+) -> None:
+    outcomes: dict[tuple[str, str], str] = {}
+    for event in history.events:
+        if event.kind == "resolve" and event.round == round_:
+            outcomes.setdefault((event.node, event.peer), event.info)
+    for (node, peer), outcome in sorted(outcomes.items()):
+        if node not in place or peer not in place:
+            continue
+        x1, x2 = place[peer], place[node]
+        x2 += 4 if x1 > x2 else -4
+        if outcome == "committed":
+            canvas.line(x1, top, x2, bottom, GREY, "heard", 1.3, arrow=True)
+        elif outcomes.get((peer, node)) == "committed":
+            canvas.line(x1, top, x2, bottom, VERMILION, "split", 2.2, "6 4", arrow=True)

@@ -1,0 +1,48 @@
+"""A scenario's expectations held against the verdicts (as ``Verdicts.to_dict`` gives them)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from testbed.scenario.model import Expectation
+
+
+def unmet(expect: Expectation, verdicts: Mapping[str, Any]) -> list[str]:
+    """One sentence for each expectation that does not hold; empty when all do."""
+    checks = [
+        *_bisynchrony(expect, verdicts["bisynchrony"]),
+        *_consensus(expect, verdicts["consensus"]),
+        _compare("fidelity", expect.fidelity, "trusted" if verdicts["fidelity"]["trusted"] else "untrusted"),
+    ]
+    return [problem for problem in checks if problem]
+
+
+def _bisynchrony(expect: Expectation, verdict: Mapping[str, Any]) -> list[str]:
+    kinds = sorted({item["kind"] for item in verdict["breaks"]})
+    wanted = None if expect.kinds is None else sorted(set(expect.kinds))
+    return [
+        _compare("bisynchrony", expect.bisynchrony, "breaks" if verdict["broken_rounds"] else "holds"),
+        _compare("kinds of breaks", wanted, kinds),
+        _compare("splits", expect.splits, verdict["swaps"].get("split", 0)),
+        _compare("blocked swaps", expect.blocked, verdict["swaps"].get("blocked", 0)),
+    ]
+
+
+def _consensus(expect: Expectation, verdict: Mapping[str, Any] | None) -> list[str]:
+    wanted = (expect.agreement, expect.validity, expect.termination)
+    if verdict is None:
+        asked = any(value is not None for value in wanted)
+        return ["agreement, validity or termination was expected, but the run proposed nothing"] if asked else []
+    found = "some" if verdict["decided"] else "none"
+    ended = {"all", "some"} if not verdict["undecided"] else {found}
+    terminated = expect.termination is None or expect.termination in ended
+    return [
+        _compare("agreement", expect.agreement, "violated" if verdict["disagreements"] else "holds"),
+        _compare("validity", expect.validity, "violated" if verdict["invalid"] else "holds"),
+        "" if terminated else f"termination: expected {expect.termination}, found {found}",
+    ]
+
+
+def _compare(what: str, wanted: object, found: object) -> str:
+    return "" if wanted is None or wanted == found else f"{what}: expected {wanted}, found {found}"

@@ -1,0 +1,76 @@
+"""A scenario with every value resolved, as text for people."""
+
+from __future__ import annotations
+
+from testbed.faults import describe as describe_fault
+from testbed.plan import Plan
+from testbed.scenario.compile import compile_plan
+from testbed.scenario.model import Scenario
+from testbed.scenario.resolve import resolve
+from topologies.draw import describe as describe_impairment
+from topologies.draw import spell_time
+from topologies.fabric import Fabric
+from topologies.netem import tc_command
+
+
+def explain(scenario: Scenario) -> str:
+    """Protocol, times, participants, each link direction with its impairment and ``tc`` line, faults, warnings."""
+    plan = compile_plan(scenario)
+    parts = [_head(scenario, plan), _protocol(scenario, plan), _links(plan.fabric)]
+    if plan.faults:
+        listed = (f"  {number:>3}  {describe_fault(fault)}" for number, fault in enumerate(plan.faults))
+        parts.append("\n".join(["faults", *listed]))
+    expected = scenario.expect.model_dump(exclude_none=True)
+    if expected:
+        parts.append("\n".join(["expected", *(f"  {key}: {value}" for key, value in expected.items())]))
+    if scenario.warnings:
+        parts.append("\n".join(["warnings", *(f"  {warning}" for warning in scenario.warnings)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(scenario: Scenario, plan: Plan) -> str:
+    fabric = plan.fabric
+    size = f"{len(fabric.hosts)} hosts, {len(fabric.switches)} switches, {len(fabric.links)} links"
+    rows = [
+        ("scenario", plan.name),
+        ("engine", scenario.engine),
+        ("seed", str(plan.seed)),
+        ("fabric", f"{fabric.name}: {size}"),
+        ("runs for", f"{spell_time(plan.duration_ns)} (virtual time, from the start of round 0)"),
+        ("epsilon", spell_time(plan.epsilon_ns)),
+        ("capture", "yes" if plan.capture else "no"),
+    ]
+    if scenario.description:
+        rows.insert(1, ("about", " ".join(scenario.description.split())))
+    return _table(rows)
+
+
+def _protocol(scenario: Scenario, plan: Plan) -> str:
+    protocol = plan.nodes[0].protocol
+    participants = resolve(scenario).participants
+    instances, rest = divmod(protocol.rounds, protocol.instance_rounds)
+    per_instance = f"{instances} instances of {protocol.instance_rounds}" + (f", {rest} left over" if rest else "")
+    rows = [
+        ("consensus", protocol.consensus + (f", f = {protocol.f}" if protocol.consensus != "none" else "")),
+        ("swaps", f"{protocol.handshake}, depth {protocol.depth}, horizon {protocol.horizon}"),
+        ("window", f"{spell_time(protocol.window_ns)} of a period of {spell_time(protocol.period_ns)}"),
+        ("rounds", f"{protocol.rounds} ({per_instance})"),
+        ("retry", spell_time(protocol.retry_ns)),
+        ("inputs", protocol.inputs),
+        ("hosts", f"{len(participants)}: {' '.join(participants)}"),
+    ]
+    return "protocol\n" + _table(rows, "  ")
+
+
+def _links(fabric: Fabric) -> str:
+    lines = ["links"]
+    for link in fabric.links:
+        for sender, receiver, impairment in ((link.a, link.b, link.ab), (link.b, link.a, link.ba)):
+            lines.append(f"  {sender.node}->{receiver.node}  {describe_impairment(impairment)}")
+            lines.append(f"      {tc_command(impairment, sender.nic)}")
+    return "\n".join(lines)
+
+
+def _table(rows: list[tuple[str, str]], indent: str = "") -> str:
+    width = max(len(key) for key, _ in rows)
+    return "\n".join(f"{indent}{key:<{width}}  {value}" for key, value in rows)

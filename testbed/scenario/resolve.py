@@ -1,0 +1,406 @@
+"""A scenario laid over its fabric: which direction does what, who takes part, which faults strike whom.
+
+Everything that needs the fabric to be checked is checked here; all problems are reported together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any
+
+from nodes.consensus.floodset import rounds_needed as floodset_rounds
+from nodes.consensus.oae import rounds_needed as oae_rounds
+from nodes.core.driver import Moment
+from testbed.faults import VERBS, Order
+from testbed.scenario.custom import custom_fabric
+from testbed.scenario.document import Document
+from testbed.scenario.errors import FieldError, ScenarioError, shown, suggestion
+from testbed.scenario.errors import Path as KeyPath
+from testbed.scenario.model import (
+    CustomTopology,
+    FaultOrder,
+    Protocol,
+    Scenario,
+    Trigger,
+    instant_ns,
+)
+from testbed.scenario.selectors import parse_selector, selected
+from testbed.scenario.settings import make_impairment
+from topologies.build import make_fabric
+from topologies.draw import spell_time
+from topologies.fabric import Fabric
+from topologies.impairment import Impairment
+from topologies.netem import correlation_remark, netem_params
+from topologies.paths import Routes, hop_bound
+from topologies.tables import greatest_delay_ns, least_delay_ns
+
+Settings = dict[str, Any]
+Direction = tuple[int, str]
+
+_EXACT_PATHS_UP_TO = 48  # participants; above that, delays over the longest path are bounded instead of followed
+_OF_SWAPS = ("none", "floodset", "oae")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """routes.fabric: the fabric with clean links. impairments: one per direction, still without seeds.
+
+    instance_rounds: rounds of one consensus instance. settle_ns: from the end of the last round to the end of the run.
+    """
+
+    routes: Routes
+    impairments: dict[Direction, Impairment]
+    participants: tuple[str, ...]
+    orders: tuple[Order, ...]
+    instance_rounds: int
+    settle_ns: int
+    warnings: tuple[str, ...]
+
+    @property
+    def fabric(self) -> Fabric:
+        """The fabric with clean links."""
+        return self.routes.fabric
+
+
+def resolve(scenario: Scenario) -> Resolved:
+    """Lays the scenario over its fabric (once; kept with it). Raises ScenarioError with all problems found."""
+    if scenario._resolved is None:
+        scenario._resolved = _Resolver(scenario).resolve()
+    found: Resolved = scenario._resolved
+    return found
+
+
+@dataclass
+class _Problems:
+    document: Document
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def error(self, path: KeyPath, what: str) -> None:
+        self.errors.append(self.document.problem(path, what))
+
+    def warn(self, path: KeyPath, what: str) -> None:
+        self.warnings.append(self.document.problem(path, what))
+
+    def stop(self) -> None:
+        if self.errors:
+            raise ScenarioError(list(dict.fromkeys(self.errors)))
+
+
+class _Resolver:
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.problems = _Problems(scenario.document)
+
+    def resolve(self) -> Resolved:
+        self.routes = self._routes()
+        self.fabric = self.routes.fabric
+        self.settings = self._settings()
+        self.problems.stop()
+        impairments = self._impairments()
+        self.participants = self._participants()
+        self.problems.stop()
+        self._check_f()
+        orders = tuple(
+            order
+            for place, fault in enumerate(self.scenario.faults)
+            if (order := self._order(fault, ("faults", place))) is not None
+        )
+        self.problems.stop()
+        longest, shortest = self._path_delays(impairments)
+        instance_rounds = self._instance_rounds()
+        self._warn_about_time(shortest, instance_rounds)
+        return Resolved(
+            routes=self.routes,
+            impairments=impairments,
+            participants=self.participants,
+            orders=orders,
+            instance_rounds=instance_rounds,
+            settle_ns=self._settle_ns(longest),
+            warnings=tuple(dict.fromkeys(self.problems.warnings)),
+        )
+
+    # -- the fabric ---------------------------------------------------------------------------------------------
+
+    def _routes(self) -> Routes:
+        topology = self.scenario.topology
+        try:
+            if isinstance(topology, CustomTopology):
+                return Routes(custom_fabric(topology, self.scenario.base_dir))
+            chosen = topology.model_dump()
+            return _known_routes(chosen.pop("kind"), tuple(chosen.items()))
+        except FieldError as error:
+            raise ScenarioError(self.scenario.document.problem(("topology", *error.path), str(error))) from None
+        except ValueError as error:
+            raise ScenarioError(self.scenario.document.problem(("topology",), str(error))) from None
+
+    # -- the links ----------------------------------------------------------------------------------------------
+
+    def _settings(self) -> dict[Direction, Settings]:
+        """Per direction, the merged settings: ``default`` first, then the other selectors as written."""
+        found: dict[Direction, Settings] = {
+            (index, way): {} for index in range(len(self.fabric.links)) for way in ("ab", "ba")
+        }
+        links = self.scenario.links
+        self.last_selector: dict[Direction, str] = {}
+        for text in sorted(links, key=lambda text: text != "default"):
+            try:
+                meant = list(found) if text == "default" else selected(self.fabric, parse_selector(text))
+            except ValueError as error:
+                self.problems.error(("links", text), str(error))
+                continue
+            for direction in meant:
+                found[direction].update(links[text].settings())
+                self.last_selector[direction] = text
+        return found
+
+    def _impairments(self) -> dict[Direction, Impairment]:
+        found: dict[Direction, Impairment] = {}
+        made: dict[str, Impairment] = {}
+        for direction, settings in self.settings.items():
+            text = self.last_selector.get(direction, "default")
+            key = f"{text}\0{settings!r}"
+            if key not in made:
+                made[key] = self._impairment(settings, ("links", text))
+            found[direction] = made[key]
+        return found
+
+    def _impairment(self, settings: Mapping[str, Any], path: KeyPath) -> Impairment:
+        try:
+            impairment = make_impairment(settings, self.scenario.base_dir)
+            netem_params(impairment)
+        except FieldError as error:
+            self.problems.error((*path, *error.path), str(error))
+            return Impairment()
+        except ValueError as error:
+            self.problems.error(path, str(error))
+            return Impairment()
+        self._warn_about(impairment, settings, path)
+        return impairment
+
+    def _warn_about(self, impairment: Impairment, settings: Mapping[str, Any], path: KeyPath) -> None:
+        raw_least = least_delay_ns(impairment, clip=False)
+        if impairment.jitter_ns and raw_least < 0:
+            self.problems.warn(
+                (*path, "jitter"),
+                f"reaches {spell_time(-raw_least)} below zero: such delays count as 0, so probability piles up "
+                f"there; raise delay or narrow jitter",
+            )
+        remark = correlation_remark(impairment)
+        if remark:
+            self.problems.warn((*path, "correlation"), remark)
+        if impairment.rate_bps and settings.get("order") == "free" and impairment.jitter_ns:
+            self.problems.warn((*path, "order"), "is free, but netem keeps frames in order once a rate is set")
+        if settings.get("distribution") not in (None, "uniform") and not impairment.jitter_ns:
+            self.problems.warn((*path, "distribution"), "does nothing without jitter")
+
+    # -- who takes part -----------------------------------------------------------------------------------------
+
+    def _participants(self) -> tuple[str, ...]:
+        hosts = self.fabric.hosts
+        chosen: set[str] = set()
+        for place, pattern in enumerate(self.scenario.protocol.participants):
+            matching = [host for host in hosts if fnmatchcase(host, pattern)]
+            if not matching:
+                path: KeyPath = ("protocol", "participants", place)
+                self.problems.error(path, f"{shown(pattern)} matches no host; {suggestion(pattern, hosts)}")
+            chosen.update(matching)
+        if not self.problems.errors and len(chosen) < 2:
+            listed = ", ".join(chosen)
+            self.problems.error(
+                ("protocol", "participants"),
+                f"a protocol needs two participants at least, here only {listed} takes part",
+            )
+        return tuple(host for host in hosts if host in chosen)
+
+    def _check_f(self) -> None:
+        protocol, n = self.scenario.protocol, len(self.participants)
+        most = {"floodset": n - 1, "oae": (n - 1) // 2, "paxos": (n - 1) // 2, "ben_or": (n - 1) // 2}
+        rule = {"floodset": "f < n"}.get(protocol.consensus, "f < n/2")
+        if protocol.consensus in most and protocol.f > most[protocol.consensus]:
+            self.problems.error(
+                ("protocol", "f"),
+                f"{protocol.f} is too large: {protocol.consensus} needs {rule} and {n} hosts take part; "
+                f"{most[protocol.consensus]} is the most",
+            )
+
+    def _instance_rounds(self) -> int:
+        protocol = self.scenario.protocol
+        needed = {"floodset": floodset_rounds, "oae": oae_rounds}.get(protocol.consensus)
+        return needed(protocol.f) if needed else 1
+
+    # -- faults -------------------------------------------------------------------------------------------------
+
+    def _order(self, fault: FaultOrder, path: KeyPath) -> Order | None:
+        before = len(self.problems.errors)
+        verb = VERBS[fault.do]
+        targets: tuple[tuple[str, str], ...] = ()
+        changes: tuple[tuple[tuple[Direction, ...], Impairment], ...] = ()
+        if verb.strikes == "links":
+            changes = self._changes(fault, path)
+        else:
+            targets = self._targets(fault, path)
+        moment = self._moment(fault.when, path) if fault.when else None
+        if len(self.problems.errors) > before:
+            return None
+        return Order(
+            verb=fault.do,
+            targets=targets,
+            at_ns=-1 if fault.at is None else self._instant(fault.at, path),
+            moment=moment,
+            node=fault.when.node if fault.when else "",
+            after_ns=fault.when.after if fault.when else 0,
+            for_ns=-1 if fault.for_ is None else fault.for_,
+            direction=fault.direction or "",
+            keep_state=bool(fault.keep_state),
+            changes=changes,
+        )
+
+    def _instant(self, value: str | int | float, path: KeyPath) -> int:
+        protocol = self.scenario.protocol
+        at_ns = instant_ns(value, protocol.period_ns)
+        end_ns = protocol.rounds * protocol.period_ns
+        if at_ns >= end_ns:
+            self.problems.warn(
+                (*path, "at"), f"{spell_time(at_ns)} lies behind the last round, which ends at {spell_time(end_ns)}"
+            )
+        return at_ns
+
+    def _targets(self, fault: FaultOrder, path: KeyPath) -> tuple[tuple[str, str], ...]:
+        """(host, interface) of everything that is struck; the interface is empty for a node's verb."""
+        of_nic = VERBS[fault.do].strikes == "nic"
+        if fault.on is None:
+            names: list[str] = [fault.when.node] if fault.when else []
+            on_path: KeyPath = (*path, "when", "node")
+        else:
+            names, on_path = list(fault.on), (*path, "on")
+        found: list[tuple[str, str]] = []
+        for name in names:
+            hosts = [host for host in self.participants if fnmatchcase(host, name)]
+            if hosts and of_nic:
+                found += [(host, end.nic) for host in hosts for end in self.routes.nics(host)]
+            elif hosts:
+                found += [(host, "") for host in hosts]
+            else:
+                found += self._interfaces(name, of_nic, on_path)
+        return tuple(dict.fromkeys(found))
+
+    def _interfaces(self, name: str, of_nic: bool, path: KeyPath) -> list[tuple[str, str]]:
+        known = [(host, end.nic) for host in self.participants for end in self.routes.nics(host)]
+        matching = [(host, nic) for host, nic in known if fnmatchcase(nic, name)]
+        if matching and of_nic:
+            return matching
+        self.problems.error(path, self._unknown_node(name, bool(matching)))
+        return []
+
+    def _unknown_node(self, name: str, is_interface: bool = False) -> str:
+        if is_interface:
+            return f"{shown(name)} is an interface; this verb strikes a whole node: name the host"
+        if name in self.fabric.switches:
+            return f"{name} is a switch; faults strike hosts (for a link, use jitter with loss: 100%)"
+        if name in self.fabric.hosts:
+            return f"{name} takes no part in the protocol; see protocol.participants"
+        return f"no host {shown(name)} in this fabric; {suggestion(name, self.participants)}"
+
+    def _moment(self, when: Trigger, path: KeyPath) -> Moment:
+        protocol = self.scenario.protocol
+        for key, name in (("node", when.node), ("peer", when.peer)):
+            if name is not None and name not in self.participants:
+                self.problems.error((*path, "when", key), self._unknown_node(name))
+        if protocol.consensus not in _OF_SWAPS and when.after_sends is None:
+            self.problems.error(
+                (*path, "when"),
+                f"{protocol.consensus} is not made of swaps: no link state is entered; use after_sends",
+            )
+        if when.round is not None and when.round >= protocol.rounds:
+            self.problems.error(
+                (*path, "when", "round"), f"{when.round} is never run; rounds count from 0 to {protocol.rounds - 1}"
+            )
+        return Moment(
+            index=-1,
+            enters=when.enters or "",
+            leaves=when.leaves or "",
+            after_sends=when.after_sends or 0,
+            round=-1 if when.round is None else when.round,
+            peer=self.fabric.hosts.index(when.peer) if when.peer in self.fabric.hosts else -1,
+        )
+
+    def _changes(self, fault: FaultOrder, path: KeyPath) -> tuple[tuple[tuple[Direction, ...], Impairment], ...]:
+        """New impairments, one per group of directions that come out alike."""
+        groups: dict[Impairment, list[Direction]] = {}
+        made: dict[str, Impairment] = {}
+        for direction in self._directions(fault, path):
+            settings = {**self.settings[direction], **fault.settings()}
+            key = repr(settings)
+            if key not in made:
+                made[key] = self._impairment(settings, path)
+            groups.setdefault(made[key], []).append(direction)
+        return tuple((tuple(directions), impairment) for impairment, directions in groups.items())
+
+    def _directions(self, fault: FaultOrder, path: KeyPath) -> list[Direction]:
+        if fault.links is None:
+            return list(self.settings)
+        found: list[Direction] = []
+        for place, text in enumerate(fault.links):
+            try:
+                found += list(self.settings) if text == "default" else selected(self.fabric, parse_selector(text))
+            except ValueError as error:
+                self.problems.error((*path, "links", place), str(error))
+        return sorted(set(found))
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def _path_delays(self, impairments: Mapping[Direction, Impairment]) -> tuple[int, int]:
+        """The longest and the shortest one-way delay between participants (ns), over the paths that frames take."""
+        worst = {direction: greatest_delay_ns(impairment) for direction, impairment in impairments.items()}
+        best = {direction: least_delay_ns(impairment) for direction, impairment in impairments.items()}
+        if len(self.participants) > _EXACT_PATHS_UP_TO:
+            hops = hop_bound(self.fabric)
+            return hops * max(worst.values()), min(best.values())
+        paths = [
+            self.routes.path(host, peer) for host in self.participants for peer in self.participants if host != peer
+        ]
+        return (
+            max(sum(worst[crossing] for crossing in path) for path in paths),
+            min(sum(best[crossing] for crossing in path) for path in paths),
+        )
+
+    def _settle_ns(self, longest_ns: int) -> int:
+        protocol = self.scenario.protocol
+        if self.scenario.settle is not None:
+            return self.scenario.settle
+        steps = 1 if protocol.handshake == "simultaneous" else protocol.depth
+        late = protocol.window + steps * longest_ns
+        retries = protocol.horizon == "reconcile" or protocol.consensus == "paxos"
+        return late + (2 * retry_ns(protocol) + 2 * longest_ns if retries else 0)
+
+    def _warn_about_time(self, shortest_ns: int, instance_rounds: int) -> None:
+        protocol = self.scenario.protocol
+        if protocol.consensus not in _OF_SWAPS:
+            return
+        steps = 1 if protocol.handshake == "simultaneous" else protocol.depth
+        if steps * shortest_ns > protocol.window:
+            self.problems.warn(
+                ("protocol", "window"),
+                f"no swap can complete: {steps} messages take {spell_time(steps * shortest_ns)} at the least, "
+                f"the window is {spell_time(protocol.window)}",
+            )
+        if protocol.consensus != "none" and protocol.rounds < instance_rounds:
+            self.problems.warn(
+                ("protocol", "rounds"),
+                f"{protocol.rounds} are too few for one instance: {protocol.consensus} with f = {protocol.f} takes "
+                f"{instance_rounds} rounds",
+            )
+
+
+def retry_ns(protocol: Protocol) -> int:
+    """The retransmission interval: as given, else the window."""
+    return protocol.window if protocol.retry is None else protocol.retry
+
+
+@lru_cache(maxsize=8)
+def _known_routes(kind: str, parameters: tuple[tuple[str, int], ...]) -> Routes:
+    return Routes(make_fabric(kind, dict(parameters)))

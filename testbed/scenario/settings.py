@@ -1,0 +1,51 @@
+"""Merged link settings as an impairment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from testbed.scenario.errors import FieldError
+from testbed.scenario.model import BurstLoss, MeasuredDelays
+from testbed.scenario.samples import load_table
+from topologies.impairment import GilbertElliott, Impairment
+
+
+def make_impairment(settings: Mapping[str, Any], base_dir: Path) -> Impairment:
+    """Merged settings as an impairment, without a seed. Raises ValueError (FieldError with the key) for bad files."""
+    distribution = settings.get("distribution", "uniform")
+    table: tuple[int, ...] = ()
+    measured: dict[str, int] = {}
+    if isinstance(distribution, MeasuredDelays):
+        mean, deviation, table = _measured(distribution, base_dir)
+        measured = {"delay": round(mean), "jitter": round(deviation)}
+        distribution = "table"
+    burst = settings.get("burst_loss")
+    return Impairment(
+        delay_ns=settings.get("delay", measured.get("delay", 0)),
+        jitter_ns=settings.get("jitter", measured.get("jitter", 0)),
+        distribution=distribution,
+        table=table,
+        correlation=settings.get("correlation", 0.0),
+        loss=0.0 if burst else settings.get("loss", 0.0),
+        loss_correlation=0.0 if burst else settings.get("loss_correlation", 0.0),
+        burst_loss=_burst(burst) if burst else None,
+        duplicate=settings.get("duplicate", 0.0),
+        corrupt=settings.get("corrupt", 0.0),
+        order=settings.get("order", "free"),
+        rate_bps=settings.get("rate", 0),
+        limit=settings.get("limit", 0),
+    )
+
+
+def _measured(source: MeasuredDelays, base_dir: Path) -> tuple[float, float, tuple[int, ...]]:
+    received = base_dir / source.received if source.received else None
+    try:
+        return load_table(base_dir / source.file, source.column, source.unit, received)
+    except ValueError as error:
+        raise FieldError(("distribution",), str(error)) from None
+
+
+def _burst(burst: BurstLoss) -> GilbertElliott:
+    return GilbertElliott(burst.p, burst.r, burst.loss_bad, burst.loss_good)

@@ -1,0 +1,120 @@
+"""Times, rates and shares as people write them: ``50us``, ``10gbit``, ``1%``. Exact: decimal, not floating point."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+_TIME_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9}
+_RATE_UNITS = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9, "tbit": 10**12}
+_NUMBER = r"(\d{1,18}(?:\.\d{1,18})?)"
+_TIME = re.compile(rf"{_NUMBER}\s*({'|'.join(_TIME_UNITS)})")
+_RATE = re.compile(rf"{_NUMBER}\s*({'|'.join(_RATE_UNITS)})(?:/s|ps)?", re.IGNORECASE)
+_SHARE = re.compile(rf"{_NUMBER}\s*(%?)")
+LONGEST_NS = 10**15  # some eleven days
+FASTEST_BPS = 10**15
+
+
+def parse_time(value: object) -> int:
+    """``50us`` -> 50000 (ns). Units: ns, us, ms, s; a bare number is refused, except 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"must be a time such as 50us, not {value!r}")
+    if isinstance(value, int | float):
+        if value == 0:
+            return 0
+        raise ValueError(f"{value!r} has no unit; write {value}us or another of ns, us, ms, s")
+    match = _TIME.fullmatch(value.strip())
+    if match is None:
+        bare = re.fullmatch(_NUMBER, value.strip())
+        advice = f"has no unit; write {value.strip()}us" if bare else "is no time; write a number and ns, us, ms or s"
+        raise ValueError(f"{value!r} {advice}")
+    exact = Decimal(match.group(1)) * _TIME_UNITS[match.group(2)]
+    if exact != int(exact):
+        raise ValueError(f"{value!r} is not a whole number of nanoseconds; the clock counts those")
+    if exact > LONGEST_NS:
+        raise ValueError(f"{value!r} is longer than the longest time that can be run, {LONGEST_NS // 10**9} s")
+    return int(exact)
+
+
+def parse_rate(value: object) -> int:
+    """``10gbit`` -> 10**10 (bit/s). Units: bit, kbit, mbit, gbit, tbit, thousand by thousand; 0 means unlimited."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"must be a rate such as 10gbit, not {value!r}")
+    if isinstance(value, int | float):
+        if value == 0:
+            return 0
+        raise ValueError(f"{value!r} has no unit; write {value}mbit or another of bit, kbit, mbit, gbit")
+    match = _RATE.fullmatch(value.strip())
+    if match is None:
+        raise ValueError(f"{value!r} is no rate; write a number and bit, kbit, mbit or gbit")
+    exact = Decimal(match.group(1)) * _RATE_UNITS[match.group(2).lower()]
+    if exact != int(exact) or exact > FASTEST_BPS or 0 < exact < 8:
+        raise ValueError(f"{value!r} must be whole bits per second, 8 at least, {FASTEST_BPS // 10**12}tbit at most")
+    return int(exact)
+
+
+def parse_share(value: object) -> float:
+    """``1%`` or 0.01 -> 0.01: a fraction of 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"must be a share such as 1% or 0.01, not {value!r}")
+    if isinstance(value, str):
+        match = _SHARE.fullmatch(value.strip())
+        if match is None:
+            raise ValueError(f"{value!r} is no share; write 1% or 0.01")
+        share = float(Decimal(match.group(1)) / (100 if match.group(2) else 1))
+    else:
+        share = value
+    if not 0 <= share <= 1:
+        raise ValueError(f"{value!r} does not lie between 0 and 1 (100%)")
+    return float(share)
+
+
+def spell_exact_time(ns: int) -> str:
+    """The inverse of parse_time, without loss: ``12500ns``, ``3ms``."""
+    for unit, size in (("s", 10**9), ("ms", 10**6), ("us", 10**3)):
+        if ns and ns % size == 0:
+            return f"{ns // size}{unit}"
+    return f"{ns}ns"
+
+
+def spell_exact_rate(bps: int) -> str:
+    """The inverse of parse_rate, without loss."""
+    for unit, size in (("gbit", 10**9), ("mbit", 10**6), ("kbit", 10**3)):
+        if bps and bps % size == 0:
+            return f"{bps // size}{unit}"
+    return f"{bps}bit"
+
+
+def _schema(pattern: str, example: str) -> WithJsonSchema:
+    schema: dict[str, Any] = {"anyOf": [{"type": "string", "pattern": pattern}, {"const": 0}], "examples": [example]}
+    return WithJsonSchema(schema)
+
+
+Time = Annotated[
+    int,
+    BeforeValidator(parse_time),
+    PlainSerializer(spell_exact_time, return_type=str, when_used="json"),
+    _schema(r"^\s*\d+(\.\d+)?\s*(ns|us|µs|μs|ms|s)\s*$", "50us"),
+]
+Rate = Annotated[
+    int,
+    BeforeValidator(parse_rate),
+    PlainSerializer(spell_exact_rate, return_type=str, when_used="json"),
+    _schema(r"^\s*\d+(\.\d+)?\s*([kKmMgGtT]?[bB][iI][tT])(/s|ps)?\s*$", "10gbit"),
+]
+Share = Annotated[
+    float,
+    BeforeValidator(parse_share),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%?\s*$"},
+                {"type": "number", "minimum": 0, "maximum": 1},
+            ],
+            "examples": ["1%", 0.01],
+        }
+    ),
+]

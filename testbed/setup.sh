@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Makes this machine ready: system packages (with root), the virtual environment, the project in it.
+# Safe to run again; does nothing when nothing is missing. Without root it names what is missing and goes on.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+PYTHON=${PYTHON:-python3}
+VENV=${VENV:-.venv}
+STAMP=$VENV/.set-up-for
+# What the engines need beyond Python: ip and tc; the tools that build the virtual-time kernel; its sources.
+NEEDED="iproute2 iputils-ping util-linux gcc make patch flex bison bc libelf-dev libssl-dev xz-utils"
+SOURCES="linux-source-6.12 linux-source-6.1"
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
+
+missing_packages() {
+    local package
+    for package in $NEEDED python3-venv; do
+        if [ "$package" = python3-venv ] && "$PYTHON" -c 'import ensurepip' 2>/dev/null; then continue; fi
+        installed "$package" || printf '%s ' "$package"
+    done
+    for package in $SOURCES; do if installed "$package"; then return; fi; done
+    for package in $SOURCES; do
+        if apt-cache show "$package" >/dev/null 2>&1; then printf '%s ' "$package"; return; fi
+    done
+    printf '%s ' linux-source
+}
+
+system_packages() {
+    if ! command -v dpkg-query >/dev/null; then
+        say "not a Debian or Ubuntu system: install the equivalents of: $NEEDED, and a Linux 6.1 or 6.12 source tarball"
+        return
+    fi
+    local missing
+    missing=$(missing_packages)
+    [ -n "$missing" ] || return 0
+    if [ "$(id -u)" != 0 ]; then
+        say "not root, so these system packages stay missing (the sim engine runs without them):"
+        say "    apt-get install $missing"
+        return
+    fi
+    say "installing: $missing"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq || say "apt-get update failed; going on with the package lists at hand"
+    missing=$(missing_packages)
+    # shellcheck disable=SC2086
+    apt-get install -y -qq --no-install-recommends $missing >/dev/null ||
+        say "some of these could not be installed: $missing (testbed doctor says what that means)"
+}
+
+virtual_environment() {
+    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+        say "Python 3.11 or newer is needed, $PYTHON is $("$PYTHON" -V 2>&1). Name another with: make setup PYTHON=..."
+        exit 2
+    }
+    local want
+    want=$(cat pyproject.toml "$0" | sha256sum | cut -d' ' -f1)
+    if [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$want" ]; then return; fi
+    say "making the virtual environment in $VENV (once)"
+    "$PYTHON" -m venv "$VENV"
+    "$VENV/bin/python" -m pip install -q --disable-pip-version-check -e '.[dev,bench]'
+    printf '%s' "$want" >"$STAMP"
+}
+
+system_packages
+virtual_environment

@@ -1,0 +1,544 @@
+"""Runs a study: sim sweeps and searches, vkernel confirms; finished trials are kept, an interrupted study resumes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from testbed.engines.base import Engine, EngineUnavailable
+from testbed.engines.live.results import RunFailed
+from testbed.engines.registry import engine_by_name
+from testbed.engines.vkernel.boot import GuestFailed
+from testbed.history import History
+from testbed.plan import Fault, Plan, derive_seed
+from testbed.scenario import Scenario, compile_plan
+from testbed.scenario.load import as_written
+from testbed.study.closed_forms import NotClosedFormError, round_broken_probability
+from testbed.study.document import Study, Variant
+from testbed.study.search import BreakPoint, Count, SearchSpec, break_point, next_requests
+from testbed.study.statistics import clopper_pearson
+from testbed.study.trials import Trial, TrialStore, code_fingerprint, summed, trial_key
+from testbed.study.workers import Workers
+from testbed.verdicts import judge
+from testbed.verdicts.bisynchrony import judge_rounds
+from testbed.verdicts.causes import explain
+from testbed.verdicts.comparison import compare
+from testbed.verdicts.consensus import judge_consensus
+from testbed.verdicts.model import Bisynchrony, Consensus
+from testbed.verdicts.paths import Paths
+from testbed.verdicts.timeline import Timeline
+
+Report = Callable[[str, int, int], None]
+"""Called with a phase, the trials finished and the trials known to be needed."""
+
+_RUNS_PER_TASK = 50
+_DELAYS_AGREE_NS = 1000.0
+_CURVE_POINTS = 64
+_SPECIMENS = 3
+
+
+@dataclass(frozen=True)
+class Task:
+    """One trial to be done: runs of one scenario under several seeds."""
+
+    key: str
+    variant: str
+    x: float
+    scenario: Scenario
+    seeds: tuple[int, ...]
+    crashes: int = 0
+
+
+def compiled(scenario: Scenario, seed: int, crashes: int = 0, capture: bool = False) -> Plan:
+    """The plan of one run of a study; ``crashes`` hosts are killed at instants drawn from the seed."""
+    plan = replace(compile_plan(scenario.with_override("seed", seed)), capture=capture)
+    if not crashes:
+        return plan
+    draw = random.Random(derive_seed(seed, "crashes"))
+    hosts = draw.sample([node.name for node in plan.nodes], crashes)
+    end_ns = plan.nodes[0].protocol.rounds * plan.nodes[0].protocol.period_ns
+    kills = tuple(Fault("node_kill", at_ns=draw.randrange(end_ns), target=host) for host in hosts)
+    return replace(plan, faults=plan.faults + kills)
+
+
+def do_task(task: Task) -> Trial:
+    """Run a task on ``sim`` (in a worker) and measure it."""
+    engine = engine_by_name("sim")
+    began = time.monotonic()
+
+    def runs() -> Iterator[tuple[Plan, History]]:
+        for seed in task.seeds:
+            plan = compiled(task.scenario, seed, task.crashes)
+            yield plan, engine.run(plan)
+
+    return measured(task, "sim", runs(), began)
+
+
+def measured(task: Task, engine: str, runs: Iterable[tuple[Plan, History]], began: float) -> Trial:
+    """The trial that these runs make."""
+    counts: Counter[str] = Counter()
+    tables: dict[str, Counter[str]] = {"kinds": Counter(), "causes": Counter(), "swaps": Counter()}
+    broken: list[tuple[int, ...]] = []
+    disagreeing: list[tuple[int, int]] = []
+    reasons: dict[str, None] = {}
+    fixed_ns = apart_ns = 0.0
+    for plan, history in runs:
+        if engine == "sim":
+            rounds, consensus, doubts = _judge_simulated(plan, history)
+        else:
+            verdicts = judge(plan, history)
+            rounds, consensus, doubts = verdicts.bisynchrony, verdicts.consensus, list(verdicts.fidelity.reasons)
+            beside = compare(engine_by_name("sim").run(plan), history)
+            fixed_ns, apart_ns = max(fixed_ns, beside.fixed_cost_ns), max(apart_ns, beside.worst_quantile_ns)
+        _count_swaps(rounds, counts, tables)
+        broken.append(rounds.broken_rounds)
+        if consensus is not None:
+            counts["instances"] += consensus.instances
+            counts["decided"] += consensus.decided
+            counts["disagreements"] += len(consensus.disagreements)
+            counts["invalid"] += len(consensus.invalid)
+            disagreeing += [(plan.seed, item.instance) for item in consensus.disagreements]
+        reasons.update(dict.fromkeys(doubts))
+    numbers = ("rounds", "broken", "instances", "decided", "disagreements", "invalid")
+    sums: dict[str, Any] = {name: counts[name] for name in numbers}
+    sorted_tables: dict[str, Any] = {name: dict(sorted(table.items())) for name, table in tables.items()}
+    return Trial(
+        key=task.key,
+        variant=task.variant,
+        engine=engine,
+        x=task.x,
+        seeds=task.seeds,
+        **sums,
+        broken_by_run=tuple(broken),
+        **sorted_tables,
+        disagreeing=tuple(disagreeing[:20]),
+        trusted=not reasons,
+        reasons=tuple(reasons),
+        fixed_cost_ns=fixed_ns,
+        quantiles_apart_ns=apart_ns,
+        seconds=round(time.monotonic() - began, 4),
+    )
+
+
+def _judge_simulated(plan: Plan, history: History) -> tuple[Bisynchrony, Consensus | None, list[str]]:
+    """As judge, but without the fidelity of delays, which are what was asked by construction in ``sim``; testing
+    them run by run would also call one in a thousand of a study's many good runs bad. Full queues still count."""
+    paths, timeline = Paths(plan), Timeline(plan, history)
+    rounds = judge_rounds(plan, history, paths, timeline)
+    breaks = explain(plan, history, rounds.broken, paths, timeline)
+    doubts = [] if history.complete else [f"a run was cut short: {history.why}"]
+    full = sum(history.meta.get("limit_drops", {}).values())
+    if full:
+        doubts.append("frames were dropped by full queues; raise limit")
+    bisynchrony = Bisynchrony(rounds.judged, rounds.broken_rounds, rounds.swaps, tuple(breaks))
+    return bisynchrony, judge_consensus(plan, history, timeline), doubts
+
+
+def _count_swaps(bisynchrony: Bisynchrony, counts: Counter[str], tables: Mapping[str, Counter[str]]) -> None:
+    counts["rounds"] += bisynchrony.rounds
+    counts["broken"] += len(bisynchrony.broken_rounds)
+    tables["swaps"].update(bisynchrony.swaps)
+    tables["kinds"].update(kind for _, kind in {(item.round, item.kind) for item in bisynchrony.breaks})
+    tables["causes"].update(cause for _, cause in {(item.round, item.cause) for item in bisynchrony.breaks})
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def run_study(
+    study: Study, directory: Path, jobs: int | None = None, report: Report | None = None, vkernel: bool = True
+) -> dict[str, Any]:
+    """Run what is missing of ``study`` in ``directory`` and return the results (also left there as results.json and
+    trials.parquet). jobs: worker processes (None: one a core; 0: none, all in this process)."""
+    with TrialStore(directory) as store:
+        (directory / "study.yaml").write_text(_as_yaml(study), encoding="utf-8")
+        with Workers(do_task, usable_cores() if jobs is None else jobs) as pool:
+            runner = _Runner(study, store, pool, report or (lambda *_: None))
+            results = runner.run(vkernel)
+        _write_parquet(
+            directory / "trials.parquet", [store.trials[key] for key in sorted(runner.used & store.trials.keys())]
+        )
+    text = json.dumps(results, indent=1, sort_keys=True, allow_nan=False)
+    partial = directory / "results.json.new"
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(directory / "results.json")
+    return results
+
+
+def _as_yaml(study: Study) -> str:
+    """The study with its scenario in place: the directory alone is enough to run it again."""
+    import yaml
+
+    data = study.document.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    data["scenario"] = as_written(study.scenario)
+    data["paths_from"] = str(study.scenario.base_dir.resolve())
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+class _Runner:
+    def __init__(self, study: Study, store: TrialStore, pool: Workers, report: Report) -> None:
+        self.study, self.document = study, study.document
+        self.store, self.pool, self.report = store, pool, report
+        self.used: set[str] = set()
+        self.missing: list[str] = []
+        self.notes: list[str] = []
+        self._scenarios: dict[tuple[str, float, int], Scenario] = {}
+        self._plans: dict[tuple[str, float, int], Plan] = {}
+
+    def run(self, vkernel: bool) -> dict[str, Any]:
+        document = self.document
+        variants = []
+        for variant in document.variants:
+            if document.measure == "broken_round":
+                variants.append(self._broken_rounds(variant, vkernel))
+            else:
+                variants.append(self._disagreements(variant))
+        results = {
+            "name": document.name,
+            "about": document.about,
+            "measure": document.measure,
+            "parameters": document.sweep.parameters,
+            "kind": document.sweep.kind,
+            "scale": document.sweep.scale,
+            "seed": document.seed,
+            "source": self.study.source,
+            "confidence": self._confidence,
+            "crashes": document.crashes.nodes if document.crashes else 0,
+            "variants": variants,
+            "missing": self.missing,
+            "notes": self.notes,
+            "code": {engine: code_fingerprint(engine) for engine in ("sim", "vkernel")},
+        }
+        results["expectations"] = expectations(self.study, results)
+        return results
+
+    @property
+    def _confidence(self) -> float:
+        return self.document.break_point.confidence if self.document.break_point else 0.99
+
+    # -- tasks -------------------------------------------------------------------------------------------------------
+
+    def _scenario(self, variant: Variant, x: float, rounds: int) -> Scenario:
+        place = (variant.name, x, rounds)
+        if place not in self._scenarios:
+            scenario = self.study.scenario_at(variant, x)
+            self._scenarios[place] = scenario.with_override("protocol.rounds", rounds)
+        return self._scenarios[place]
+
+    def _plan(self, variant: Variant, x: float, rounds: int) -> Plan:
+        place = (variant.name, x, rounds)
+        if place not in self._plans:
+            self._plans[place] = compiled(self._scenario(variant, x, rounds), self.document.seed)
+        return self._plans[place]
+
+    def _instance_rounds(self, variant: Variant) -> int:
+        protocol = self._plan(variant, self.document.sweep.grid[0], 1).nodes[0].protocol
+        return protocol.instance_rounds if protocol.consensus in ("floodset", "oae") else 1
+
+    def _whole(self, variant: Variant, rounds: int) -> int:
+        """Rounds in whole instances: a cut instance would count as one that failed to decide."""
+        size = self._instance_rounds(variant)
+        return -(-rounds // size) * size
+
+    def _task(self, variant: Variant, x: float, rounds: int, seeds: tuple[int, ...], engine: str = "sim") -> Task:
+        crashes = self.document.crashes.nodes if self.document.crashes else 0
+        key = trial_key(self._plan(variant, x, rounds).to_json(), engine, seeds, crashes)
+        self.used.add(key)
+        return Task(key, variant.name, x, self._scenario(variant, x, rounds), seeds, crashes)
+
+    def _run_seed(self, index: int) -> int:
+        """The seed of a point's index-th run: the same in every engine, at every point, for every variant."""
+        return derive_seed(self.document.seed, "run", index)
+
+    def _do(self, phase: str, tasks: Sequence[Task]) -> list[Trial]:
+        missing = [task for task in tasks if task.key not in self.store.trials]
+        done = len(tasks) - len(missing)
+        self.report(phase, done, len(tasks))
+        for _, trial in self.pool.map(missing):
+            self.store.add(trial)
+            done += 1
+            self.report(phase, done, len(tasks))
+        return [self.store.trials[task.key] for task in tasks]
+
+    # -- the probability of a broken round -----------------------------------------------------------------------------
+
+    def _broken_rounds(self, variant: Variant, vkernel: bool) -> dict[str, Any]:
+        document = self.document
+        points: dict[float, list[Trial]] = {}
+        phase = f"{variant.name}: sim"
+        if document.break_point is None:
+            self._sample(variant, phase, dict.fromkeys(document.sweep.grid, document.sim.rounds), points)
+            found = None
+        else:
+            spec = self._search_spec(variant)
+            while wanted := next_requests(spec, _counts(points)):
+                self._sample(variant, phase, {request.x: request.rounds for request in wanted}, points)
+            found = break_point(spec, _counts(points))
+        confirmed = self._confirm(variant, found) if vkernel else {}
+        sim = [self._row(x, points[x]) for x in sorted(points)]
+        rows = [
+            self._row(x, trials)
+            | {"twin_broken": twin.broken, "twin_same_rounds": twin.broken_by_run == trials[0].broken_by_run}
+            for x, (trials, twin) in sorted(confirmed.items())
+        ]
+        return {
+            "name": variant.name,
+            "set": variant.set,
+            "sim": sim,
+            "vkernel": rows,
+            "closed_form": self._curve(variant, [row["x"] for row in sim]),
+            "break_point": asdict(found) if found else None,
+            "vkernel_break_point": self._vkernel_bracket(confirmed) if found else None,
+            "window_ns": self._plan(variant, document.sweep.grid[0], 1).nodes[0].protocol.window_ns,
+        }
+
+    def _search_spec(self, variant: Variant) -> SearchSpec:
+        wanted = self.document.break_point
+        assert wanted is not None
+        return SearchSpec(
+            wanted.probability,
+            wanted.confidence,
+            self.document.sweep.grid,
+            self._whole(variant, self.document.sim.batch),
+            max(self.document.sim.rounds, self._whole(variant, self.document.sim.batch)),
+            wanted.resolution,
+            wanted.max_points,
+            integral=self.document.sweep.kind != "share",
+        )
+
+    def _sample(
+        self, variant: Variant, phase: str, wanted: Mapping[float, int], points: dict[float, list[Trial]]
+    ) -> None:
+        """Bring each point up to its wanted number of rounds, by runs of one batch each."""
+        batch = self._whole(variant, self.document.sim.batch)
+        tasks: list[Task] = []
+        for x, rounds in wanted.items():
+            have = len(points.get(x, ()))
+            need = -(-rounds // batch)
+            tasks += [self._task(variant, x, batch, (self._run_seed(index),)) for index in range(have, need)]
+        for trial in self._do(phase, tasks):
+            points.setdefault(trial.x, []).append(trial)
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _row(self, x: float, trials: Sequence[Trial]) -> dict[str, Any]:
+        row = summed(trials)
+        low, high = clopper_pearson(row["broken"], row["rounds"], self._confidence) if row["rounds"] else (0.0, 1.0)
+        return {"x": x, **row, "p": row["broken"] / max(1, row["rounds"]), "low": low, "high": high}
+
+    def _curve(self, variant: Variant, at: Sequence[float]) -> list[dict[str, float]]:
+        """The closed form at the measured points and in between; empty where there is none."""
+        grid = self.document.sweep.grid
+        xs = set(at)
+        if self.document.sweep.kind in ("time", "rate", "share"):
+            between = [grid[0] + (grid[-1] - grid[0]) * index / _CURVE_POINTS for index in range(_CURVE_POINTS + 1)]
+            xs.update(float(round(x)) if self.document.sweep.kind != "share" else x for x in between)
+        curve: list[dict[str, float]] = []
+        for x in sorted(xs):
+            self.report(f"{variant.name}: closed form", len(curve), len(xs))
+            try:
+                p = closed_form(self._plan(variant, x, self._whole(variant, 1)))
+            except NotClosedFormError as error:
+                self._note(f"{variant.name}: no closed form, {error}")
+                return []
+            curve.append({"x": x, "p": p})
+        return curve
+
+    # -- confirmation on the virtual-time kernel --------------------------------------------------------------------
+
+    def _confirm(self, variant: Variant, found: BreakPoint | None) -> dict[float, tuple[list[Trial], Trial]]:
+        """vkernel around the break point: x -> its trials, and the trial of sim on the very same plan."""
+        spec = self.document.vkernel
+        if spec is None or not variant.vkernel:
+            return {}
+        rounds = self._whole(variant, spec.rounds)
+        seeds = (self._run_seed(0),)
+        xs = self._confirm_at(found)
+        tasks = [self._task(variant, x, rounds, seeds, "vkernel") for x in xs]
+        phase = f"{variant.name}: vkernel"
+        missing = [task for task in tasks if task.key not in self.store.trials]
+        self.report(phase, len(tasks) - len(missing), len(tasks))
+        if missing and not self._boot(missing, phase, len(tasks)):
+            tasks = [task for task in tasks if task.key in self.store.trials]
+        twins = self._do(
+            f"{variant.name}: sim, same seeds", [self._task(variant, task.x, rounds, seeds) for task in tasks]
+        )
+        return {task.x: ([self.store.trials[task.key]], twin) for task, twin in zip(tasks, twins, strict=True)}
+
+    def _confirm_at(self, found: BreakPoint | None) -> list[float]:
+        spec, sweep = self.document.vkernel, self.document.sweep
+        assert spec is not None
+        if found is None or found.estimate is None or spec.around == "sweep":
+            grid = sweep.grid
+            if len(grid) <= spec.points:
+                return list(grid)
+            picks = {round(index * (len(grid) - 1) / max(1, spec.points - 1)) for index in range(spec.points)}
+            return [grid[index] for index in sorted(picks)]
+        steps = [2 * index / (spec.points - 1) - 1 if spec.points > 1 else 0.0 for index in range(spec.points)]
+        xs = [found.estimate * spec.span**step for step in steps]
+        return sorted({float(round(x)) if sweep.kind != "share" else x for x in xs})
+
+    def _boot(self, missing: Sequence[Task], phase: str, total: int) -> bool:
+        """Run the missing vkernel trials; False (and a word on what is missing) when this host can't."""
+        plans = [compiled(task.scenario, task.seeds[0], capture=True) for task in missing]
+        try:
+            engine = engine_by_name("vkernel")
+            engine.check(plans[0])
+            done = total - len(missing)
+            began = time.monotonic()
+            for index, history in run_all(engine, plans):
+                self.store.add(measured(missing[index], "vkernel", [(plans[index], history)], began))
+                began = time.monotonic()
+                done += 1
+                self.report(phase, done, total)
+        except (EngineUnavailable, GuestFailed, RunFailed) as error:
+            if str(error) not in self.missing:
+                self.missing.append(str(error))
+            return False
+        return True
+
+    def _vkernel_bracket(self, confirmed: Mapping[float, tuple[list[Trial], Trial]]) -> dict[str, Any] | None:
+        """The same bracket from the vkernel points alone."""
+        wanted = self.document.break_point
+        counts = _counts({x: trials for x, (trials, _) in confirmed.items()})
+        if wanted is None or not counts:
+            return None
+        rounds = min(count.rounds for count in counts.values())
+        spec = SearchSpec(
+            wanted.probability, wanted.confidence, tuple(sorted(counts)), rounds, rounds, max_points=len(counts)
+        )
+        return asdict(break_point(spec, counts))
+
+    # -- disagreement --------------------------------------------------------------------------------------------------
+
+    def _disagreements(self, variant: Variant) -> dict[str, Any]:
+        rounds = self._instance_rounds(variant)
+        seeds = [self._run_seed(index) for index in range(self.document.runs)]
+        chunks = [tuple(seeds[at : at + _RUNS_PER_TASK]) for at in range(0, len(seeds), _RUNS_PER_TASK)]
+        rows, specimens = [], []
+        for x in self.document.sweep.grid:
+            tasks = [self._task(variant, x, rounds, chunk) for chunk in chunks]
+            trials = self._do(f"{variant.name}: sim", tasks)
+            row = summed(trials)
+            low, high = clopper_pearson(row["disagreements"], row["instances"], self._confidence)
+            rate = row["disagreements"] / max(1, row["instances"])
+            rows.append({"x": x, **row, "p": rate, "low": low, "high": high})
+            found = [pair for trial in trials for pair in trial.disagreeing]
+            specimens += [{"x": x, "seed": seed, "instance": instance} for seed, instance in found]
+        return {"name": variant.name, "set": variant.set, "sim": rows, "specimens": specimens[:_SPECIMENS]}
+
+
+def specimen(study: Study, variant: str, x: float, seed: int) -> tuple[Plan, History]:
+    """One run of a disagreement study again, in full: the same seed gives the same run."""
+    chosen = next(item for item in study.document.variants if item.name == variant)
+    scenario = study.scenario_at(chosen, x)
+    instance_rounds = compile_plan(scenario).nodes[0].protocol.instance_rounds
+    crashes = study.document.crashes.nodes if study.document.crashes else 0
+    plan = compiled(scenario.with_override("protocol.rounds", instance_rounds), seed, crashes, capture=True)
+    return plan, engine_by_name("sim").run(plan)
+
+
+def run_all(engine: Engine, plans: Sequence[Plan]) -> Iterator[tuple[int, History]]:
+    """(index, history) as runs finish, in parallel where the engine can."""
+    run_many = getattr(engine, "run_many", None)
+    if run_many is None:
+        for index, plan in enumerate(plans):
+            yield index, engine.run(plan)
+        return
+    cores = usable_cores()
+    for at in range(0, len(plans), cores):  # in small lots, so that an interruption loses little
+        for offset, history in enumerate(run_many(plans[at : at + cores])):
+            yield at + offset, history
+
+
+def closed_form(plan: Plan) -> float:
+    """P(broken round) of the plan. Raises NotClosedFormError where an assumption of all closed forms fails."""
+    return float(round_broken_probability(plan))
+
+
+def _counts(points: Mapping[float, Sequence[Trial]]) -> dict[float, Count]:
+    return {
+        x: Count(sum(trial.broken for trial in trials), sum(trial.rounds for trial in trials))
+        for x, trials in points.items()
+    }
+
+
+def expectations(study: Study, results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the document expects, each with held: true, false, or None when it could not be seen."""
+    found: list[dict[str, Any]] = []
+    document = study.document
+    for variant, result in zip(document.variants, results["variants"], strict=True):
+        if variant.expect.disagreements is not None:
+            seen = sum(row["disagreements"] for row in result["sim"])
+            instances = sum(row["instances"] for row in result["sim"])
+            held = (seen == 0) == (variant.expect.disagreements == "none")
+            text = f"{variant.name}: {variant.expect.disagreements} of its instances disagree"
+            found.append({"what": text, "held": held, "seen": f"{seen} of {instances}"})
+        if document.expect_closed_form:
+            found.append(_meets_closed_form(variant.name, result, results["confidence"]))
+        if document.expect_engines_agree and document.vkernel and variant.vkernel:
+            found.append(_engines_agree(variant.name, result))
+            found.append(_delays_agree(variant.name, result))
+    return found
+
+
+def _meets_closed_form(name: str, result: Mapping[str, Any], confidence: float) -> dict[str, Any]:
+    """All sim points' intervals, widened to hold together at ``confidence``, contain the closed form."""
+    curve = {point["x"]: point["p"] for point in result["closed_form"]}
+    rows = [row for row in result["sim"] if row["x"] in curve]
+    each = 1 - (1 - confidence) / max(1, len(rows))
+    off = []
+    for row in rows:
+        low, high = clopper_pearson(row["broken"], row["rounds"], each)
+        if not low <= curve[row["x"]] <= high:
+            off.append(row["x"])
+    seen = f"{len(rows) - len(off)} of {len(rows)} points" + (f"; off at x = {off}" if off else "")
+    return {"what": f"{name}: sim meets the closed form", "held": not off if rows else None, "seen": seen}
+
+
+def _engines_agree(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    """The break points' brackets of sim and vkernel overlap (an open end overlaps everything on its side)."""
+    sim, real = result["break_point"], result["vkernel_break_point"]
+    what = f"{name}: break points of sim and vkernel overlap"
+    if not sim or not real or sim["status"] != "bracketed":
+        return {"what": what, "held": None, "seen": "not confirmed on vkernel"}
+    low, high = (real["lo"] or 0.0), (real["hi"] if real["hi"] is not None else float("inf"))
+    held = low <= sim["hi"] and sim["lo"] <= high
+    return {"what": what, "held": held, "seen": f"sim [{sim['lo']:g}, {sim['hi']:g}], vkernel [{low:g}, {high:g}]"}
+
+
+def _delays_agree(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Frame delays of vkernel and sim have the same quantiles up to p99.9, beyond the fixed cost of a real kernel."""
+    rows = result["vkernel"]
+    what = f"{name}: delays of sim and vkernel agree within {_DELAYS_AGREE_NS:g} ns at every quantile to p99.9"
+    if not rows:
+        return {"what": what, "held": None, "seen": "not confirmed on vkernel"}
+    apart, fixed = (max(row[key] for row in rows) for key in ("quantiles_apart_ns", "fixed_cost_ns"))
+    seen = f"at most {apart:g} ns apart, beyond a fixed cost of {fixed:g} ns"
+    return {"what": what, "held": apart <= _DELAYS_AGREE_NS, "seen": seen}
+
+
+def _write_parquet(path: Path, trials: Sequence[Trial]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = []
+    for trial in trials:
+        row = {**asdict(trial), "seeds": [str(seed) for seed in trial.seeds], "reasons": list(trial.reasons)}
+        for name in ("kinds", "causes", "swaps", "broken_by_run", "disagreeing"):
+            row[name] = json.dumps(row[name], sort_keys=True)
+        rows.append(row)
+    partial = path.with_suffix(".new")
+    pq.write_table(pa.Table.from_pylist(rows), partial)
+    partial.replace(path)

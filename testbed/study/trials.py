@@ -1,0 +1,192 @@
+"""Trials: what one unit of a study measured, and the file that never loses one.
+
+``trials.jsonl`` gets one line per finished trial, written in one piece and synced. A line cut short by a crash is cut
+off at the next start. The key of a trial is a hash of all that determines its result, the code included, so that a
+study that is started again does exactly what is missing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one task measured, summed over its runs.
+
+    x: the swept value in base units. seeds: the seeds of its runs, in order. rounds: rounds judged. broken: rounds in
+    which bisynchrony broke. broken_by_run: the broken rounds of each run. kinds: rounds in which some swap broke that
+    way; causes likewise. swaps: outcomes of swaps. instances, decided, disagreements, invalid: of consensus.
+    disagreeing: (seed, instance). trusted: the fidelity verdict of all runs; reasons: why not. seconds: real time.
+    """
+
+    key: str
+    variant: str
+    engine: str
+    x: float
+    seeds: tuple[int, ...]
+    rounds: int
+    broken: int
+    broken_by_run: tuple[tuple[int, ...], ...] = ()
+    kinds: dict[str, int] = field(default_factory=dict)
+    causes: dict[str, int] = field(default_factory=dict)
+    swaps: dict[str, int] = field(default_factory=dict)
+    instances: int = 0
+    decided: int = 0
+    disagreements: int = 0
+    invalid: int = 0
+    disagreeing: tuple[tuple[int, int], ...] = ()
+    trusted: bool = True
+    reasons: tuple[str, ...] = ()
+    fixed_cost_ns: float = 0.0
+    quantiles_apart_ns: float = 0.0
+    seconds: float = 0.0
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Trial:
+        """The inverse of ``dataclasses.asdict``."""
+        return Trial(
+            **{
+                **data,
+                "seeds": tuple(data["seeds"]),
+                "broken_by_run": tuple(tuple(run) for run in data["broken_by_run"]),
+                "disagreeing": tuple((seed, instance) for seed, instance in data["disagreeing"]),
+                "reasons": tuple(data["reasons"]),
+            }
+        )
+
+
+def summed(trials: Iterable[Trial]) -> dict[str, Any]:
+    """The sums over trials of one point, JSON-able."""
+    total: dict[str, Any] = dict.fromkeys(
+        ("runs", "rounds", "broken", "instances", "decided", "disagreements", "invalid"), 0
+    )
+    tables: dict[str, Counter[str]] = {name: Counter() for name in ("kinds", "causes", "swaps")}
+    trusted, reasons, seconds, fixed, apart = True, dict[str, None](), 0.0, 0.0, 0.0
+    for trial in trials:
+        total["runs"] += len(trial.seeds)
+        for name in ("rounds", "broken", "instances", "decided", "disagreements", "invalid"):
+            total[name] += getattr(trial, name)
+        for name, table in tables.items():
+            table.update(getattr(trial, name))
+        trusted = trusted and trial.trusted
+        reasons.update(dict.fromkeys(trial.reasons))
+        seconds += trial.seconds
+        fixed = max(fixed, trial.fixed_cost_ns)
+        apart = max(apart, trial.quantiles_apart_ns)
+    return {
+        **total,
+        **{name: dict(sorted(table.items())) for name, table in tables.items()},
+        "trusted": trusted,
+        "reasons": list(reasons),
+        "fixed_cost_ns": fixed,
+        "quantiles_apart_ns": apart,
+        "seconds": round(seconds, 3),
+    }
+
+
+class StudyBusyError(Exception):
+    """Another process works on the same study directory."""
+
+
+class TrialStore:
+    """The finished trials of a study directory. Opening it locks the directory against a second study."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.path = directory / "trials.jsonl"
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._file)
+            raise StudyBusyError(f"{directory}: another process is running a study in this directory") from None
+        self.trials: dict[str, Trial] = {}
+        self._load()
+
+    def _load(self) -> None:
+        whole = 0
+        for line in self.path.read_bytes().splitlines(keepends=True):
+            if not line.endswith(b"\n"):
+                break
+            whole += len(line)
+            trial = _parse(line)
+            if trial is not None:
+                self.trials[trial.key] = trial
+        os.ftruncate(self._file, whole)
+
+    def add(self, trial: Trial) -> None:
+        """Keep a finished trial: when this returns, it is on disk."""
+        line = json.dumps(asdict(trial), sort_keys=True, separators=(",", ":")).encode() + b"\n"
+        view = memoryview(line)
+        while view:
+            view = view[os.write(self._file, view) :]
+        os.fdatasync(self._file)
+        self.trials[trial.key] = trial
+
+    def close(self) -> None:
+        """Unlock the directory."""
+        os.close(self._file)
+
+    def __enter__(self) -> TrialStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_trials(directory: Path) -> list[Trial]:
+    """The finished trials of a directory, without locking it."""
+    lines = (directory / "trials.jsonl").read_bytes().splitlines()
+    return [trial for trial in map(_parse, lines) if trial is not None]
+
+
+def _parse(line: bytes) -> Trial | None:
+    """None for a line of another format, or one cut short: such a trial is simply run again."""
+    try:
+        return Trial.from_json(json.loads(line))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+_CLI_AND_SUCH = ("cli", "report", "study")
+_REAL_KERNELS = ("engines/live", "engines/vkernel")
+
+
+@cache
+def code_fingerprint(engine: str) -> str:
+    """A hash of the code that a result depends on: protocols, fabrics, scenarios, verdicts and the engine."""
+    import nodes
+    import testbed
+    import topologies
+
+    left_out = _CLI_AND_SUCH + (_REAL_KERNELS if engine == "sim" else ("engines/sim",))
+    digest = hashlib.blake2b(digest_size=8)
+    for package in (nodes, topologies, testbed):
+        root = Path(str(package.__file__)).parent
+        for path in sorted(root.rglob("*")):
+            name = path.relative_to(root).as_posix()
+            if path.suffix not in (".py", ".patch", ".fragment") or name.startswith(left_out):
+                continue
+            digest.update(f"{package.__name__}/{name}".encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def trial_key(plan_json: str, engine: str, seeds: tuple[int, ...], crashes: int) -> str:
+    """The identity of a trial: the plan of its first run, the seeds of all, and the code."""
+    inputs = json.dumps([FORMAT, code_fingerprint(engine), engine, plan_json, list(seeds), crashes])
+    return hashlib.blake2b(inputs.encode(), digest_size=16).hexdigest()

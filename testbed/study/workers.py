@@ -1,0 +1,143 @@
+"""A pool of worker processes that dies with its owner.
+
+concurrent.futures' workers outlive an owner that was killed with SIGKILL: each holds the write end of the queue that it
+waits on. Here every worker has one pipe to the owner and nothing else, so the owner's death is an end of file to it;
+and a worker's death is an end of file to the owner, which says so instead of waiting for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+
+
+class WorkerDiedError(Exception):
+    """A worker ended without an answer (killed, or out of memory)."""
+
+
+class Workers:
+    """``with Workers(work, count) as pool: for task, result in pool.map(tasks)``; results come as they are ready.
+
+    work: a module-level function, called in the workers. count: how many; 0 = in this process. An exception raised by
+    ``work`` is raised in the owner.
+    """
+
+    def __init__(self, work: Callable[[Any], Any], count: int) -> None:
+        self._work = work
+        self._count = count
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: dict[Connection, Any] = {}
+        self._idle: list[Connection] = []
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers: those that work are killed, those that wait see the end of their pipe."""
+        for connection, process in self._workers.items():
+            if connection not in self._idle:
+                process.kill()
+            connection.close()
+        for process in self._workers.values():
+            process.join()
+        self._workers, self._idle = {}, []
+
+    def map(self, tasks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Work all tasks off, as many at a time as there are workers."""
+        if self._count == 0:
+            for task in tasks:
+                yield task, self._work(task)
+            return
+        todo = iter(tasks)
+        busy: dict[Connection, Any] = {}
+        exhausted = False
+        while True:
+            while not exhausted and len(busy) < self._count:
+                task = next(todo, _NOTHING)
+                if task is _NOTHING:
+                    exhausted = True
+                    break
+                connection = self._idle.pop() if self._idle else self._hire()
+                busy[connection] = task
+                connection.send(task)
+            if not busy:
+                return
+            for ready in wait(list(busy)):
+                assert isinstance(ready, Connection)
+                result = self._receive(ready)
+                self._idle.append(ready)
+                yield busy.pop(ready), result
+
+    def _hire(self) -> Connection:
+        mine, its = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(its, self._work, os.getpid()), daemon=True)
+        with _interrupts_ignored():
+            process.start()
+        its.close()
+        self._workers[mine] = process
+        return mine
+
+    def _receive(self, connection: Connection) -> Any:
+        try:
+            ok, result = connection.recv()
+        except (EOFError, ConnectionResetError):
+            process = self._workers[connection]
+            process.join()
+            raise WorkerDiedError(f"a worker process ended by itself (exit code {process.exitcode})") from None
+        if not ok:
+            raise result
+        return result
+
+
+_NOTHING = object()
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """A Ctrl-C goes to the whole terminal group, but is the owner's business: workers are born deaf to it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _serve(connection: Connection, work: Callable[[Any], Any], owner: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent(owner)
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            task = connection.recv()
+            try:
+                answer = (True, work(task))
+            except Exception as error:
+                answer = (False, error)
+            connection.send(answer)
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed by the kernel when the parent goes, even in the middle of work (Linux only; else a no-op)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)

@@ -1,0 +1,400 @@
+"""What broke a swap: the first message of its handshake that its receiver did not act on by W, and where it was then.
+
+The handshake (nodes.oae.link): ``alternating`` sends the steps 1..k in turns, the lower node number first;
+``simultaneous`` sends step 1 both ways. Hop records exist at every interface in ``sim`` and at switch ports only in
+``live`` and ``vkernel``; where they are missing, sends and arrivals bound what can be said, and the hop stays empty.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import NamedTuple
+
+from nodes.frames import FrameKey
+from testbed.history import Event, History, Hop
+from testbed.plan import Plan
+from testbed.verdicts.bisynchrony import COMMITTED, Broken, link_name
+from testbed.verdicts.model import Break
+from testbed.verdicts.paths import Direction, Paths
+from testbed.verdicts.timeline import Span, Timeline
+from topologies.tables import greatest_delay_ns
+
+_IGNORED = ("stale", "stray", "no_state")  # notes: the frame came, and changed nothing
+_NETWORK_DROPS = {"lost": "lost", "limit": "lost", "unknown": "lost", "cut": "crashed", "mute": "crashed"}
+
+
+class Step(NamedTuple):
+    """One message of a handshake: its number and its two ends."""
+
+    number: int
+    src: int
+    dst: int
+
+
+class Cause(NamedTuple):
+    """The part of a Break that is found out here."""
+
+    cause: str
+    hop: str
+    detail: str
+
+
+class _Flight(NamedTuple):
+    """One transmission under suspicion."""
+
+    step: Step
+    sent: Event
+    path: tuple[Direction, ...]
+    broken: Broken
+
+
+def explain(plan: Plan, history: History, broken: tuple[Broken, ...], paths: Paths, timeline: Timeline) -> list[Break]:
+    """One Break per broken swap, in the same order. Linear in events, hops and broken swaps."""
+    if not broken:
+        return []
+    return _Inquest(plan, history, broken, paths, timeline).breaks()
+
+
+def handshake(handshake_: str, depth: int, low: int, high: int) -> list[Step]:
+    """The messages of a swap in the order in which they are expected."""
+    if handshake_ == "simultaneous":
+        return [Step(1, low, high), Step(1, high, low)]
+    return [Step(step, *((low, high) if step % 2 else (high, low))) for step in range(1, depth + 1)]
+
+
+class _Inquest:
+    def __init__(
+        self, plan: Plan, history: History, broken: tuple[Broken, ...], paths: Paths, timeline: Timeline
+    ) -> None:
+        self.plan, self.history, self.broken, self.paths, self.timeline = plan, history, broken, paths, timeline
+        self.protocol = plan.nodes[0].protocol
+        self.sends: dict[tuple[int, Step], Event] = {}
+        self.recvs: dict[FrameKey, Event] = {}
+        self.notes: dict[FrameKey, Event] = {}
+        self.drops: dict[FrameKey, list[Event]] = defaultdict(list)
+        self.unreadable: dict[str, list[Event]] = defaultdict(list)  # corrupt arrivals that carry no key
+        self.hops: dict[FrameKey, list[Hop]] = defaultdict(list)
+        self.recorded = False  # whether sends were recorded at all
+        self._greatest: dict[tuple[int, str], int] = {}
+        self._gather_events()
+
+    def breaks(self) -> list[Break]:
+        """First the frames, then the hops of those frames only, then the causes."""
+        culprits = [self._culprit(broken) for broken in self.broken]
+        wanted = {sent.key for _, sent in culprits if sent is not None and sent.key is not None}
+        for hop in self.history.hops:
+            if hop.key in wanted:
+                self.hops[hop.key].append(hop)
+        return [self._break(broken, *culprit) for broken, culprit in zip(self.broken, culprits, strict=True)]
+
+    # -- gathering ---------------------------------------------------------------------------------------------------
+
+    def _gather_events(self) -> None:
+        wanted = {broken.swap for broken in self.broken}
+        number = self.paths.number
+        for event in self.history.events:
+            if event.kind == "drop" and (event.key is None or event.info == "corrupt"):
+                self.unreadable[event.node].append(event)
+            self.recorded = self.recorded or event.kind == "send"
+            if event.kind not in ("send", "recv", "note", "drop") or event.key is None:
+                continue
+            if event.kind == "drop":
+                self.drops[event.key].append(event)
+                continue
+            here, peer = number[event.node], number.get(event.peer, event.key.src)
+            if (event.round, min(here, peer), max(here, peer)) not in wanted:
+                continue
+            if event.kind == "send":
+                self.sends.setdefault((event.round, Step(event.step, here, peer)), event)
+            elif event.kind == "recv":
+                self.recvs.setdefault(event.key, event)
+            elif event.info.split(":", 1)[0] in _IGNORED:
+                self.notes.setdefault(event.key, event)
+
+    def _culprit(self, broken: Broken) -> tuple[Step | None, Event | None]:
+        """The first message not acted on by W; else, when both ends committed, the one that made the later end late."""
+        swap = broken.swap
+        steps = handshake(self.protocol.handshake, self.protocol.depth, swap.low, swap.high)
+        for step in steps:
+            sent = self.sends.get((swap.round, step))
+            if sent is None or not self._acted_on(sent, broken.deadline_ns):
+                return step, sent
+        last = list(self._received(swap.round, steps))
+        if broken.kind not in ("skew", "late") or not last:
+            return None, None
+        _, step, sent = max(last, key=lambda entry: entry[0])
+        return step, sent
+
+    def _received(self, round_: int, steps: Iterable[Step]) -> Iterable[tuple[int, Step, Event]]:
+        for step in steps:
+            sent = self.sends.get((round_, step))
+            recv = self.recvs.get(sent.key) if sent is not None and sent.key is not None else None
+            if sent is not None and recv is not None:
+                yield recv.t_ns, step, sent
+
+    def _acted_on(self, sent: Event, deadline_ns: int) -> bool:
+        recv = self.recvs.get(sent.key) if sent.key is not None else None
+        return recv is not None and recv.t_ns <= deadline_ns and sent.key not in self.notes
+
+    # -- judging -----------------------------------------------------------------------------------------------------
+
+    def _break(self, broken: Broken, step: Step | None, sent: Event | None) -> Break:
+        cause = self._cause(broken, step, sent)
+        frame = self._frame_name(broken.swap.round, step, sent) if step is not None and self.recorded else ""
+        link = link_name(broken.swap, self.paths)
+        return Break(broken.swap.round, link, broken.kind, cause.cause, frame, cause.hop, cause.detail)
+
+    def _frame_name(self, round_: int, step: Step, sent: Event | None) -> str:
+        hosts = self.paths.hosts
+        number = f" (#{sent.key.seq})" if sent is not None and sent.key is not None else ""
+        return f"{hosts[step.src]}>{hosts[step.dst]} round {round_} step {step.number}{number}"
+
+    def _cause(self, broken: Broken, step: Step | None, sent: Event | None) -> Cause:
+        if broken.kind in ("late", "skew"):
+            held_up = self._held_up(broken, step, sent)
+            if held_up is not None:
+                return held_up
+        if step is None:
+            return Cause("unknown", "", "every message was acted on by the window's end")
+        if sent is None:
+            return self._never_sent(broken, step)
+        flight = _Flight(step, sent, self.paths.path(step.src, step.dst), broken)
+        if sent.t_ns > broken.deadline_ns:
+            return self._sent_late(flight)
+        recv = self.recvs.get(sent.key) if sent.key is not None else None
+        if recv is not None:
+            return self._arrived(flight, recv)
+        return self._vanished(flight)
+
+    def _held_up(self, broken: Broken, step: Step | None, sent: Event | None) -> Cause | None:
+        """For a swap that is atomic but out of time: the node that was late itself, or None when a frame was late."""
+        ends = [
+            (end.t_ns, end, node)
+            for end, node in ((broken.low, broken.swap.low), (broken.high, broken.swap.high))
+            if end
+        ]
+        t_ns, end, number = max(ends)
+        node = self.paths.hosts[number]
+        behind_ns = t_ns - min(entry[0] for entry in ends)
+        what = f"{node} ended {_us(t_ns - broken.deadline_ns)} after the window" if broken.kind == "late" else ""
+        what = what or f"{node} ended {_us(behind_ns)} after its peer"
+        pause = self.timeline.paused(node, broken.start_ns, t_ns)
+        if pause is not None:
+            return Cause("paused", "", f"{what}: {_pause(node, pause)}")
+        if end.first == COMMITTED and step is not None and sent is not None:
+            return None
+        return Cause("unknown", "", f"{what}: its horizon's timer was late")
+
+    def _never_sent(self, broken: Broken, step: Step) -> Cause:
+        node = self.paths.hosts[step.src]
+        pause = self.timeline.paused(node, broken.start_ns, broken.deadline_ns)
+        if not self.recorded:
+            return Cause("unknown", "", "this run recorded outcomes only, no messages")
+        if pause is not None:
+            return Cause("paused", "", f"never sent: {_pause(node, pause)}")
+        return Cause("unknown", "", f"{node} never sent it, though nothing kept it from doing so")
+
+    def _sent_late(self, flight: _Flight) -> Cause:
+        node, t_ns = self.paths.hosts[flight.step.src], flight.sent.t_ns
+        late = f"sent {_us(t_ns - flight.broken.deadline_ns)} after the window"
+        pause = self.timeline.paused(node, flight.broken.start_ns, t_ns)
+        return Cause("paused", "", f"{late}: {_pause(node, pause)}") if pause is not None else Cause("late", "", late)
+
+    def _arrived(self, flight: _Flight, recv: Event) -> Cause:
+        """It came; too late, or to a node that was held up, or to one that had no use for it."""
+        node, deadline_ns = self.paths.hosts[flight.step.dst], flight.broken.deadline_ns
+        arrived_ns = recv.at_ns if recv.at_ns >= 0 else recv.t_ns
+        note = self.notes.get(recv.key) if recv.key is not None else None
+        if note is not None and recv.t_ns <= deadline_ns:
+            return self._refused(flight, node, note)
+        if arrived_ns <= deadline_ns < recv.t_ns:
+            pause = self.timeline.paused(node, arrived_ns, recv.t_ns)
+            waited = f"arrived in time and waited {_us(recv.t_ns - arrived_ns)} in {node}"
+            if pause is not None:
+                return Cause("paused", "", f"{waited}: {_pause(node, pause)}")
+            return Cause("late", "", waited)
+        hop, where = self._slowest(flight, arrived_ns)
+        if arrived_ns > deadline_ns:
+            return Cause("late", hop, f"arrived {_us(arrived_ns - deadline_ns)} after the window{where}")
+        return Cause(
+            "late",
+            hop,
+            f"took {_us(arrived_ns - flight.sent.t_ns)} against {_us(self.plan.epsilon_ns)} of allowed skew{where}",
+        )
+
+    def _refused(self, flight: _Flight, node: str, note: Event) -> Cause:
+        """Only a restarted end refuses what the other says: it knows nothing of that life."""
+        ends = (self.paths.hosts[flight.step.src], node)
+        reborn = [end for end in ends if len(self.timeline.lives.get(end, ())) > 1]
+        why = f"{node} refused it ({note.info})"
+        return Cause("crashed" if reborn else "unknown", "", why + (f"; {reborn[0]} was restarted" if reborn else ""))
+
+    def _slowest(self, flight: _Flight, arrived_ns: int) -> tuple[str, str]:
+        """The NIC whose direction held the frame longest beyond its nominal delay, and words for it."""
+        known = self._whereabouts(flight)
+        known[len(flight.path)] = arrived_ns
+        marks = sorted(known.items())
+        segments = [(here, there, since, until) for (here, since), (there, until) in pairwise(marks)]
+        nominal = [direction.impairment.delay_ns for direction in flight.path]
+        here, there, since, until = max(
+            segments, key=lambda segment: segment[3] - segment[2] - sum(nominal[segment[0] : segment[1]])
+        )
+        first, last = flight.path[here], flight.path[there - 1]
+        asked_ns = sum(nominal[here:there])
+        burst = any(self.timeline.changed(d.link, d.way, since, until) for d in flight.path[here:there])
+        under = "; a fault had changed its impairment" if burst else ""
+        span = f"{first.tx.node}>{last.rx.node}"
+        where = f"; {span} took {_us(until - since)}, nominally {_us(asked_ns)}{under}"
+        return (first.tx.nic if there - here == 1 else "", where)
+
+    # -- frames that never came --------------------------------------------------------------------------------------
+
+    def _whereabouts(self, flight: _Flight) -> dict[int, int]:
+        """place -> instant: place i is where direction i of the path begins, place 0 the sender."""
+        places = {0: flight.sent.t_ns}
+        entries = {(direction.rx.node, direction.rx.nic): place for place, direction in enumerate(flight.path, 1)}
+        for hop in self._hops_of(flight):
+            place = entries.get((hop.node, hop.nic))
+            if hop.what == "in" and place is not None:
+                places.setdefault(place, hop.t_ns)
+        return places
+
+    def _hops_of(self, flight: _Flight) -> list[Hop]:
+        return self.hops.get(flight.sent.key, []) if flight.sent.key is not None else []
+
+    def _vanished(self, flight: _Flight) -> Cause:
+        hops = self._hops_of(flight)
+        dropped = next((hop for hop in hops if hop.what in _NETWORK_DROPS), None)
+        if dropped is not None:
+            return self._dropped(dropped)
+        for find in (self._failed_send, self._corrupted, self._not_taken):
+            cause = find(flight, hops)
+            if cause is not None:
+                return cause
+        return self._somewhere(flight, hops)
+
+    def _dropped(self, hop: Hop) -> Cause:
+        cause = _NETWORK_DROPS[hop.what]
+        if cause == "crashed":
+            return Cause(cause, hop.nic, f"dropped at {hop.nic}: {self._fault_at(hop) or hop.what}")
+        words = {"lost": "lost by the link", "limit": "the queue was full", "unknown": "no forwarding entry"}
+        return Cause(cause, hop.nic, f"dropped at {hop.nic}: {words[hop.what]}")
+
+    def _fault_at(self, hop: Hop) -> str:
+        """The fault at this interface or at the other end of its link; a lost carrier shows at both."""
+        direction = self.paths.by_nic.get((hop.node, hop.nic))
+        ends = [(hop.node, hop.nic)] + ([(direction.rx.node, direction.rx.nic)] if direction is not None else [])
+        for node, nic in ends:
+            span = self.timeline.cut_off(node, nic, hop.t_ns, hop.t_ns)
+            if span is not None:
+                return _fault(nic, span)
+        return ""
+
+    def _failed_send(self, flight: _Flight, _hops: list[Hop]) -> Cause | None:
+        sender, nic = flight.path[0].tx.node, flight.path[0].tx.nic
+        drops = self.drops.get(flight.sent.key, ()) if flight.sent.key is not None else ()
+        failed = next((drop for drop in drops if drop.node == sender), None)
+        if failed is None:
+            return None
+        fault = self.timeline.cut_off(sender, nic, failed.t_ns, failed.t_ns, "tx")
+        if fault is not None:
+            return Cause("crashed", nic, f"{sender} could not send it: {_fault(nic, fault)}")
+        return Cause("lost", nic, f"{sender} could not send it: {failed.info}")
+
+    def _corrupted(self, flight: _Flight, hops: list[Hop]) -> Cause | None:
+        """Marked on its way, dropped as corrupt under its own key, or matched by time with an unreadable arrival."""
+        receiver, key = self.paths.hosts[flight.step.dst], flight.sent.key
+        marked = next((hop for hop in hops if hop.corrupt), None)
+        if marked is not None:
+            direction = next((d for d in flight.path if (d.rx.node, d.rx.nic) == (marked.node, marked.nic)), None)
+            nic = direction.tx.nic if direction is not None else marked.nic
+            return Cause("corrupted", nic, f"bits were flipped at {nic}")
+        arrivals = self.unreadable.get(receiver, ())
+        if any(drop.key == key for drop in arrivals):
+            return Cause("corrupted", "", f"{receiver} could not read it")
+        if not any(direction.impairment.corrupt for direction in flight.path):
+            return None
+        peer = self.paths.hosts[flight.step.src]
+        since, until = flight.sent.t_ns, flight.sent.t_ns + self._longest(flight.path)
+        for drop in arrivals:
+            if since <= drop.t_ns <= until and drop.peer in ("", peer) and drop.key is None:
+                return Cause(
+                    "corrupted", "", f"an unreadable slot reached {receiver} at {_us(drop.t_ns)}, when this one was due"
+                )
+        return None
+
+    def _not_taken(self, flight: _Flight, _hops: list[Hop]) -> Cause | None:
+        """It reached the receiver's NIC, or may have: the node was paused, or has died since."""
+        node = self.paths.hosts[flight.step.dst]
+        places = self._whereabouts(flight)
+        arrived_ns = places.get(len(flight.path))
+        since = arrived_ns if arrived_ns is not None else flight.sent.t_ns
+        until = arrived_ns if arrived_ns is not None else flight.sent.t_ns + self._longest(flight.path)
+        if arrived_ns is None and self._hops_of(flight):
+            return None  # the hops know better where it stopped
+        pause = self.timeline.paused(node, since, until)
+        if pause is not None:
+            return Cause("paused", "", f"never taken in: {_pause(node, pause)}")
+        if arrived_ns is None:
+            return None
+        nic = flight.path[-1].rx.nic
+        fault = self.timeline.cut_off(node, nic, arrived_ns, arrived_ns, "rx")
+        if fault is not None:
+            return Cause("crashed", nic, f"dropped on arrival: {_fault(nic, fault)}")
+        if not self.timeline.alive_through(node, arrived_ns, arrived_ns):
+            return Cause("crashed", nic, f"{node} was dead when it arrived")
+        return Cause("lost", nic, f"reached {nic} at {_us(arrived_ns)} and was not handed to {node}")
+
+    def _somewhere(self, flight: _Flight, hops: list[Hop]) -> Cause:
+        """Nothing says where it stopped: look at the rest of its way, from where it was seen last."""
+        places = self._whereabouts(flight)
+        place = max(places)
+        since = places[place]
+        rest = flight.path[place:]
+        left = {(hop.node, hop.nic) for hop in hops if hop.what in ("out", "dup")}
+        until = since + self._longest(rest)
+        if self.history.hops:
+            rest = rest[:1]  # the next record is missing, so it stopped in this very direction
+        for direction in rest:
+            for end, way in ((direction.tx, "tx"), (direction.rx, "rx")):
+                fault = self.timeline.cut_off(end.node, end.nic, since, until, way)
+                if fault is not None:
+                    return Cause("crashed", end.nic if self.history.hops else "", f"vanished: {_fault(end.nic, fault)}")
+        nic = rest[0].tx.nic
+        span = f"{rest[0].tx.node}>{rest[-1].rx.node}"
+        if until > self.timeline.end_ns:
+            return Cause("late", nic if len(rest) == 1 else "", f"had not arrived when the run ended; under way {span}")
+        if len(rest) > 1:
+            return Cause("lost", "", f"left {rest[0].tx.node} and never arrived; its way was not captured")
+        when = "after leaving" if (rest[0].tx.node, nic) in left else "at"
+        return Cause("lost", nic, f"vanished {when} {nic}, on {span}; last seen at {_us(since)}")
+
+    def _longest(self, path: Iterable[Direction]) -> int:
+        """The longest that the way can take, under the fabric's impairments and those of all faults."""
+        return sum(self._longest_of(direction) for direction in path)
+
+    def _longest_of(self, direction: Direction) -> int:
+        name = (direction.link, direction.way)
+        known = self._greatest.get(name)
+        if known is None:
+            known = greatest_delay_ns(direction.impairment)
+            for fault in self.plan.faults:
+                if fault.impairment is not None and name in fault.links:
+                    known = max(known, greatest_delay_ns(fault.impairment))
+            self._greatest[name] = known
+        return known
+
+
+def _fault(nic: str, span: Span) -> str:
+    return f"{span.what} at {nic} since {_us(span.since_ns)}"
+
+
+def _pause(node: str, span: Span) -> str:
+    return f"{node} was paused from {_us(span.since_ns)} on"
+
+
+def _us(t_ns: int) -> str:
+    """Nanoseconds as microseconds with three places: ``12.345 us``."""
+    return f"{t_ns / 1000:.3f} us"

@@ -1,0 +1,94 @@
+"""Agreement, validity and termination, per consensus instance.
+
+Agreement is uniform: a node that died later is held to what it decided. Termination asks only those that lived through
+the instance. Instance i of a swap engine occupies the rounds [i * instance_rounds, (i + 1) * instance_rounds); a
+message engine's instance i runs from i * period_ns to the run's end, beside those that follow.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from nodes.registry import ROUND_ENGINES
+from testbed.history import Event, History
+from testbed.plan import Plan
+from testbed.verdicts.bisynchrony import timer_tolerance_ns
+from testbed.verdicts.model import Consensus, Disagreement
+from testbed.verdicts.timeline import Timeline
+
+
+def judge_consensus(plan: Plan, history: History, timeline: Timeline) -> Consensus | None:
+    """None when nobody proposed anything. ``instances`` counts those that began; those that the run's end cut off
+    are judged for agreement and validity, and are neither decided nor undecided."""
+    proposals: dict[int, list[Event]] = {}
+    decisions: dict[int, list[Event]] = {}
+    for event in history.events:
+        if event.kind == "propose":
+            proposals.setdefault(event.step, []).append(event)
+        elif event.kind == "decide":
+            decisions.setdefault(event.step, []).append(event)
+    if not proposals:
+        return None
+    judge = _Termination(plan, history, timeline)
+    verdict = {instance: judge.decided(instance, decisions.get(instance, [])) for instance in proposals}
+    return Consensus(
+        instances=len(proposals),
+        disagreements=tuple(_disagreements(decisions)),
+        invalid=tuple(_invalid(proposals, decisions)),
+        decided=sum(1 for decided in verdict.values() if decided),
+        undecided=tuple(sorted(instance for instance, decided in verdict.items() if decided is False)),
+        rounds_to_decide=_rounds_to_decide(plan, decisions),
+    )
+
+
+def _disagreements(decisions: dict[int, list[Event]]) -> Iterable[Disagreement]:
+    for instance, made in sorted(decisions.items()):
+        if len({event.value for event in made}) > 1:
+            values: dict[str, tuple[int, ...]] = {}
+            for event in sorted(made, key=lambda event: event.node):
+                values[event.node] = (*values.get(event.node, ()), int(event.value))
+            yield Disagreement(instance, values)
+
+
+def _invalid(proposals: dict[int, list[Event]], decisions: dict[int, list[Event]]) -> Iterable[tuple[int, str, int]]:
+    for instance, made in sorted(decisions.items()):
+        proposed = {event.value for event in proposals.get(instance, ())}
+        wrong = {(instance, event.node, int(event.value)) for event in made if event.value not in proposed}
+        yield from sorted(wrong)
+
+
+def _rounds_to_decide(plan: Plan, decisions: dict[int, list[Event]]) -> dict[int, int]:
+    """How many rounds the first decision of each node in each instance took, counted from 1."""
+    protocol = plan.nodes[0].protocol
+    counts: Counter[int] = Counter()
+    for instance, made in decisions.items():
+        for event in {event.node: event for event in reversed(made)}.values():
+            counts[event.round - instance * protocol.instance_rounds + 1] += 1
+    return dict(sorted(counts.items()))
+
+
+class _Termination:
+    def __init__(self, plan: Plan, history: History, timeline: Timeline) -> None:
+        self.plan, self.timeline = plan, timeline
+        self.tolerance_ns = timer_tolerance_ns(history.meta)
+        self.members = [plan.fabric.hosts[number] for number in plan.nodes[0].members]
+
+    def decided(self, instance: int, decisions: list[Event]) -> bool | None:
+        """Whether all that lived through the instance decided in it; None when the run ended before it."""
+        begin_ns, end_ns = self._span(instance)
+        cut_off = end_ns + self.tolerance_ns > self.timeline.end_ns
+        deciders = {event.node for event in decisions if event.t_ns <= end_ns + self.tolerance_ns}
+        lived = {node for node in self.members if self.timeline.alive_through(node, begin_ns, end_ns)}
+        if lived <= deciders:
+            return None if cut_off and not deciders else True
+        return None if cut_off else False
+
+    def _span(self, instance: int) -> tuple[int, int]:
+        """When the instance begins, and by when its decisions must have fallen."""
+        node = self.plan.nodes[0]
+        protocol = node.protocol
+        if protocol.consensus not in ROUND_ENGINES:
+            return node.start_ns + instance * protocol.period_ns, self.timeline.end_ns - self.tolerance_ns
+        begin_ns = node.start_ns + instance * protocol.instance_rounds * protocol.period_ns
+        return begin_ns, begin_ns + (protocol.instance_rounds - 1) * protocol.period_ns + protocol.window_ns

@@ -1,0 +1,100 @@
+"""Which way frames go: the link directions between two hosts of a plan, from its static forwarding."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from nodes.registry import ROUND_ENGINES
+from testbed.plan import Plan
+from topologies.fabric import LinkEnd
+from topologies.impairment import Impairment
+
+
+class Direction(NamedTuple):
+    """One direction of a link: frames leave at ``tx``, impaired there (netem acts on egress), for ``rx``."""
+
+    link: int
+    way: str
+    tx: LinkEnd
+    rx: LinkEnd
+    impairment: Impairment
+
+    @property
+    def name(self) -> str:
+        """``host1>leaf1``, as the verdicts name it."""
+        return f"{self.tx.node}>{self.rx.node}"
+
+
+class Pair(NamedTuple):
+    """Two members that swap with each other (node numbers, ``low < high``)."""
+
+    low: int
+    high: int
+
+
+class NoPathError(ValueError):
+    """The forwarding of the fabric leads nowhere, or in a circle."""
+
+
+class Paths:
+    """The plan's map, looked up quickly: directions by NIC, paths by pair of hosts, pairs that swap."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.hosts = plan.fabric.hosts
+        self.number = {name: index for index, name in enumerate(self.hosts)}
+        self.by_nic: dict[tuple[str, str], Direction] = {}
+        for index, link in enumerate(plan.fabric.links):
+            self.by_nic[link.a.node, link.a.nic] = Direction(index, "ab", link.a, link.b, link.ab)
+            self.by_nic[link.b.node, link.b.nic] = Direction(index, "ba", link.b, link.a, link.ba)
+        self._ports = {(node.node, peer.node): (peer.nic, peer.mac) for node in plan.nodes for peer in node.peers}
+        self._paths: dict[tuple[int, int], tuple[Direction, ...]] = {}
+
+    def path(self, src: int, dst: int) -> tuple[Direction, ...]:
+        """The directions that a frame from host ``src`` to host ``dst`` passes, in order. Raises NoPathError."""
+        found = self._paths.get((src, dst))
+        if found is None:
+            found = self._paths[src, dst] = self._walk(src, dst)
+        return found
+
+    def address(self, src: int, dst: int) -> str:
+        """The destination address on frames from ``src`` to ``dst``."""
+        return self._ports[src, dst][1]
+
+    def nic(self, src: int, dst: int) -> str:
+        """The NIC of ``src`` through which ``dst`` is reached."""
+        return self._ports[src, dst][0]
+
+    def _walk(self, src: int, dst: int) -> tuple[Direction, ...]:
+        if (src, dst) not in self._ports:
+            raise NoPathError(f"{self.hosts[src]} has no port to {self.hosts[dst]}")
+        nic, mac = self._ports[src, dst]
+        node = self.hosts[src]
+        steps: list[Direction] = []
+        while True:
+            direction = self.by_nic.get((node, nic))
+            if direction is None:
+                raise NoPathError(
+                    f"{node} has no link at {nic}, on the way from {self.hosts[src]} to {self.hosts[dst]}"
+                )
+            steps.append(direction)
+            node = direction.rx.node
+            if node == self.hosts[dst]:
+                return tuple(steps)
+            nic = self.plan.fabric.forwarding.get(node, {}).get(mac, "")
+            if not nic or len(steps) > len(self.by_nic):
+                raise NoPathError(f"{node} forwards nothing from {self.hosts[src]} to {self.hosts[dst]}")
+
+    def pairs(self) -> list[Pair]:
+        """All pairs of members that swap, in order. Empty when the protocol is not made of swaps."""
+        if not self.plan.nodes or self.plan.nodes[0].protocol.consensus not in ROUND_ENGINES:
+            return []
+        members = set(self.plan.nodes[0].members)
+        return sorted(
+            {
+                Pair(min(node.node, peer.node), max(node.node, peer.node))
+                for node in self.plan.nodes
+                for peer in node.peers
+                if node.node in members and peer.node in members
+            }
+        )

@@ -1,0 +1,125 @@
+"""When who was up, paused, or cut off: what the events say of lives and faults, as intervals of time."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from testbed.history import Event, History
+from testbed.plan import Fault, Plan
+
+FOREVER_NS = 1 << 62
+_NIC_OFF = ("nic_down", "nic_mute", "nic_half")
+_NIC_ON = {"nic_up": ("nic_down",), "nic_unmute": ("nic_mute", "nic_half")}
+
+
+class Span(NamedTuple):
+    """From ``since_ns`` on until just before ``until_ns``; ``what`` says what was the case."""
+
+    since_ns: int
+    until_ns: int
+    what: str = ""
+
+    def meets(self, from_ns: int, to_ns: int) -> bool:
+        """True when it shares an instant with [from_ns, to_ns]."""
+        return self.since_ns <= to_ns and from_ns < self.until_ns
+
+
+class Timeline:
+    """Lives and pauses by host name, NIC faults by (host, NIC), changed impairments by (link, way).
+
+    end_ns: when the run ended: its planned end, or its last event when it was cut short.
+    """
+
+    def __init__(self, plan: Plan, history: History) -> None:
+        self.plan = plan
+        self.end_ns = plan.duration_ns
+        if not history.complete:
+            self.end_ns = min(plan.duration_ns, max((event.t_ns for event in history.events), default=0))
+        self.lives: dict[str, list[Span]] = {}
+        self.pauses: dict[str, list[Span]] = {}
+        self.nic_faults: dict[tuple[str, str], list[Span]] = {}
+        self.changes: dict[tuple[int, str], list[Span]] = {}
+        self._births: dict[str, list[int]] = {}
+        for event in history.events:
+            if event.kind == "start":
+                self._start(event)
+            elif event.kind == "died":
+                self._close(self.lives.get(event.node), event.t_ns)
+                self._close(self.pauses.get(event.node), event.t_ns)
+            elif event.kind == "fault":
+                self._fault(event)
+
+    # -- questions ---------------------------------------------------------------------------------------------------
+
+    def alive_through(self, node: str, from_ns: int, to_ns: int) -> bool:
+        """Whether one life of ``node`` reaches from ``from_ns`` over ``to_ns``. Pauses do not matter."""
+        place = bisect_right(self._births.get(node, []), from_ns) - 1
+        return place >= 0 and self.lives[node][place].until_ns > to_ns
+
+    def paused(self, node: str, from_ns: int, to_ns: int) -> Span | None:
+        """A pause of ``node`` that shares an instant with the given time."""
+        return _first(self.pauses.get(node, ()), from_ns, to_ns)
+
+    def cut_off(self, node: str, nic: str, from_ns: int, to_ns: int, direction: str = "") -> Span | None:
+        """A fault at this NIC in the given time; ``direction`` tx or rx leaves out those of the other direction."""
+        spans = self.nic_faults.get((node, nic), ())
+        other = {"tx": "nic_half rx", "rx": "nic_half tx"}.get(direction)
+        return _first((span for span in spans if span.what != other), from_ns, to_ns)
+
+    def changed(self, link: int, way: str, from_ns: int, to_ns: int) -> Span | None:
+        """A change of this direction's impairment in the given time."""
+        return _first(self.changes.get((link, way), ()), from_ns, to_ns)
+
+    # -- making it ---------------------------------------------------------------------------------------------------
+
+    def _start(self, event: Event) -> None:
+        spans = self.lives.setdefault(event.node, [])
+        self._close(spans, event.t_ns)
+        spans.append(Span(event.t_ns, FOREVER_NS, event.info))
+        self._births.setdefault(event.node, []).append(event.t_ns)
+
+    @staticmethod
+    def _close(spans: list[Span] | None, at_ns: int) -> None:
+        if spans and spans[-1].until_ns == FOREVER_NS:
+            spans[-1] = spans[-1]._replace(until_ns=at_ns)
+
+    def _fault(self, event: Event) -> None:
+        faults = self.plan.faults
+        fault = faults[event.step] if 0 <= event.step < len(faults) else None
+        if event.info == "node_pause":
+            self.pauses.setdefault(event.node, []).append(Span(event.t_ns, FOREVER_NS, "paused"))
+        elif event.info == "node_resume":
+            self._close(self.pauses.get(event.node), event.t_ns)
+        elif event.info in _NIC_OFF or event.info in _NIC_ON:
+            self._nic_fault(event, fault)
+        elif fault is not None and event.info in ("impair", "unimpair"):
+            for link in fault.links:
+                spans = self.changes.setdefault(link, [])
+                self._close(spans, event.t_ns)
+                if event.info == "impair":
+                    spans.append(Span(event.t_ns, FOREVER_NS, "impair"))
+
+    def _nic_fault(self, event: Event, fault: Fault | None) -> None:
+        for nic in self._nics(event.node, fault):
+            spans = self.nic_faults.setdefault((event.node, nic), [])
+            if event.info in _NIC_OFF:
+                direction = fault.direction if fault is not None and event.info == "nic_half" else ""
+                spans.append(Span(event.t_ns, FOREVER_NS, f"{event.info} {direction}".strip()))
+                continue
+            ended = _NIC_ON[event.info]
+            for place, span in enumerate(spans):
+                if span.until_ns == FOREVER_NS and span.what.split()[0] in ended:
+                    spans[place] = span._replace(until_ns=event.t_ns)
+
+    def _nics(self, node: str, fault: Fault | None) -> list[str]:
+        """The NICs of ``node`` that the fault strikes: the one it names, or all."""
+        if fault is not None and fault.nic:
+            return [fault.nic]
+        ends = [end for link in self.plan.fabric.links for end in (link.a, link.b)]
+        return [end.nic for end in ends if end.node == node]
+
+
+def _first(spans: Iterable[Span], from_ns: int, to_ns: int) -> Span | None:
+    return next((span for span in spans if span.meets(from_ns, to_ns)), None)
