@@ -1,0 +1,280 @@
+"""The agent on real NICs: what it hands to its machine, in which order, and what can't bring it down."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+
+from nodes.agent.journal import Journal, Row, decode_all, read_journal
+from nodes.agent.loop import Agent
+from nodes.agent.nic import Nic
+from nodes.core import Effects, Port, Send, SetTimer, SwapId, Transition
+from nodes.core import LinkState as State
+from nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from nodes.core.driver import Moment
+from nodes.frames import Frame, Kind, encode
+
+
+def ip(words: str) -> None:
+    subprocess.run(["ip", *words.split()], check=True, stdout=subprocess.DEVNULL)
+
+
+LEFT, RIGHT = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
+SIZE = 1 << 22
+Namespace = Callable[[Callable[[], None]], None]
+
+
+class Script:
+    """A machine that does what it is told and remembers what it was given."""
+
+    def __init__(self, answers: dict[object, Effects] | None = None) -> None:
+        self.answers = answers or {}
+        self.seen: list[object] = []
+        self.times: list[int] = []
+
+    def _answer(self, what: object, now_ns: int) -> Effects:
+        self.seen.append(what)
+        self.times.append(now_ns)
+        return self.answers.get(what, [])
+
+    def on_start(self, now_ns: int) -> Effects:
+        return self._answer("start", now_ns)
+
+    def on_frame(self, port: Port, frame: Frame, now_ns: int) -> Effects:
+        return self._answer(("frame", frame.seq), now_ns)
+
+    def on_timer(self, name: str, now_ns: int) -> Effects:
+        return self._answer(name, now_ns)
+
+
+def frame(seq: int, src: int = 0, dst: int = 1, round_: int = 0) -> Frame:
+    return Frame(Kind.SWAP, src, dst, 1, 0, round_, 1, seq)
+
+
+class Bench:
+    """An agent as node 1 on ``right``, and a raw socket as its peer, node 0, on ``left``."""
+
+    def __init__(self, machine: Script, moments: tuple[Moment, ...] = (), clock: str = "read") -> None:
+        self.machine = machine
+        self.fd = os.memfd_create("journal")
+        os.truncate(self.fd, SIZE)
+        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        config = NodeConfig(
+            node=1,
+            name="host2",
+            peers=(Peer(0, "host1", "right", "02:00:00:00:00:01"),),
+            nics={"right": "02:00:00:00:00:02"},
+            members=(0, 1),
+            protocol=ProtocolConfig(),
+        )
+        self.agent = Agent(
+            config, machine, moments=moments, journal=Journal(self.fd, SIZE), channel=theirs, clock=clock
+        )
+        self.peer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self.peer.bind(("left", 0x88B5))
+        self.agent.start(time.time_ns())
+
+    def put(self, *frames: Frame) -> None:
+        for one in frames:
+            self.peer.send(encode(one, RIGHT, LEFT))
+
+    def until(self, done: Callable[[], bool]) -> None:
+        for _ in range(2000):
+            self.agent.handle_pending()
+            if done():
+                return
+            self.agent.wait(0.01)
+        raise AssertionError(f"did not happen; seen {self.machine.seen}")
+
+    def rows(self, *kinds: str) -> list[Row]:
+        return [row for row in decode_all(read_journal(self.fd, SIZE)) if not kinds or row.kind in kinds]
+
+
+def test_frames_reach_the_machine_and_its_answers_the_peer(on_nics: Namespace) -> None:
+    def story() -> None:
+        answer = frame(70, src=1, dst=0)
+        bench = Bench(Script({("frame", 1): [Send(0, answer)]}))
+        bench.put(frame(1))
+        bench.until(lambda: ("frame", 1) in bench.machine.seen)
+        assert bench.peer.recv(100) == encode(answer, LEFT, RIGHT)
+        (received,) = bench.rows("recv")
+        assert received[3:6] == ("host1", 1, (0, 1, 1))
+        assert 0 <= received.at_ns <= received.t_ns
+        assert [row.key for row in bench.rows("send")] == [(1, 1, 70)]
+
+    on_nics(story)
+
+
+def test_a_round_sent_in_one_batch_arrives_in_order(on_nics: Namespace) -> None:
+    def story() -> None:
+        many = [frame(seq, src=1, dst=0) for seq in range(1, 151)]  # more than one sendmmsg takes
+        bench = Bench(Script({"start": [Send(0, one) for one in many]}))
+        bench.until(lambda: True)
+        assert [bench.peer.recv(100) for _ in many] == [encode(one, LEFT, RIGHT) for one in many]
+
+    on_nics(story)
+
+
+def test_what_gathered_during_a_pause_is_handled_by_time_at_the_instant_of_resumption(on_nics: Namespace) -> None:
+    def story() -> None:
+        for clock in ("stamp", "read"):
+            start: Effects = [SetTimer("first", 100_000_000), SetTimer("second", 300_000_000)]
+            bench = Bench(Script({"start": start, "first": [SetTimer("never", 10**12)]}), clock=clock)
+            bench.put(frame(1))
+            time.sleep(0.15)  # "first" becomes due between the frames
+            bench.put(frame(2), frame(3))
+            time.sleep(0.3)  # "second" becomes due after them
+            bench.put(frame(4))
+            time.sleep(0.01)
+            bench.agent.resumed()
+            resumed_ns = bench.agent.latest_ns
+            bench.agent.wait(0)
+            bench.until(lambda: ("frame", 4) in bench.machine.seen)  # noqa: B023
+            order = ["start", ("frame", 1), "first", ("frame", 2), ("frame", 3), "second", ("frame", 4)]
+            assert bench.machine.seen == order
+            assert all(now_ns >= resumed_ns for now_ns in bench.machine.times[1:])
+            if clock == "stamp":
+                assert set(bench.machine.times[1:]) == {bench.agent.latest_ns}
+            assert [row.kind for row in bench.rows()][1:] == [
+                "recv", "timer", "recv", "recv", "timer", "recv",
+            ]  # fmt: skip
+
+    on_nics(story)
+
+
+def test_time_never_runs_backwards(on_nics: Namespace) -> None:
+    def story() -> None:
+        bench = Bench(Script({"start": [SetTimer("tick", 1_000_000)]}), clock="stamp")
+        bench.machine.answers["tick"] = [SetTimer("tock", 2_000_000)]
+        for seq in range(50):
+            bench.put(frame(seq))
+            bench.agent.wait(0.001)
+            bench.agent.handle_pending()
+        times = [row.t_ns for row in bench.rows()]
+        assert times == sorted(times)
+
+    on_nics(story)
+
+
+def test_random_bytes_and_foreign_frames_are_dropped_with_their_reason(on_nics: Namespace) -> None:
+    def story() -> None:
+        bench = Bench(Script())
+        source = random.Random(7)
+        for _ in range(300):
+            length = source.choice([0, 1, 40, 46, 60, 200, 1486])
+            bench.peer.send(RIGHT + LEFT + b"\x88\xb5" + source.randbytes(length))
+        bench.put(frame(1, src=5), frame(2, dst=9))  # not from the peer's number, not for this node
+        bench.peer.send(encode(frame(3), bytes.fromhex("020000000009"), LEFT))  # another address
+        bench.peer.send(encode(frame(4), RIGHT, bytes.fromhex("020000000009")))  # an unknown sender
+        damaged = bytearray(encode(frame(5), RIGHT, LEFT))
+        damaged[30] ^= 4
+        bench.peer.send(bytes(damaged))
+        bench.put(frame(6))
+        bench.until(lambda: bench.machine.seen != ["start"])
+        assert bench.machine.seen == ["start", ("frame", 6)]
+        drops = bench.rows("drop")
+        assert len(drops) == 305
+        assert {row.info for row in drops} == {"corrupt", "short", "foreign"}
+        assert [row.key.seq for row in drops if row.key is not None] == [1, 2, 3, 4]
+
+    on_nics(story)
+
+
+def test_every_kind_of_damage_to_a_frame_is_survived(on_nics: Namespace) -> None:
+    def story() -> None:
+        bench = Bench(Script())
+        source = random.Random(8)
+        whole = encode(frame(1), RIGHT, LEFT)
+        for _ in range(500):
+            wire = bytearray(whole)
+            for _ in range(source.randint(1, 6)):
+                wire[source.randrange(14, 60)] = source.randrange(256)
+            bench.peer.send(bytes(wire[: source.choice([60, 60, 60, source.randint(14, 60)])]))
+        bench.put(frame(2))
+        bench.until(lambda: ("frame", 2) in bench.machine.seen)
+
+    on_nics(story)
+
+
+def test_the_agent_outlives_its_carrier(on_nics: Namespace) -> None:
+    def story() -> None:
+        refused = frame(9, src=1, dst=0)
+        bench = Bench(Script({"start": [SetTimer("talk", 200_000_000)], "talk": [Send(0, refused), Send(0, refused)]}))
+        bench.put(frame(1))
+        bench.until(lambda: ("frame", 1) in bench.machine.seen)
+        ip("link set right down")
+        bench.until(lambda: "talk" in bench.machine.seen)
+        assert [row.info for row in bench.rows("drop")] == ["send:ENETDOWN"] * 2
+        ip("link set right up")
+        for nic in ("right", "left"):
+            ip(f"link show dev {nic}")  # asking has the kernel act on the new carrier now
+        bench.put(frame(2))
+        bench.until(lambda: ("frame", 2) in bench.machine.seen)
+
+    on_nics(story)
+
+
+def test_a_ring_that_was_too_small_says_how_many_frames_it_lost(on_nics: Namespace) -> None:
+    def story() -> None:
+        bench = Bench(Script())
+        bench.put(*(frame(seq) for seq in range(5000)))
+        bench.until(lambda: len(bench.machine.seen) >= 4097)
+        bench.put(frame(6000))
+        bench.until(lambda: ("frame", 6000) in bench.machine.seen)
+        lost = [row.info for row in bench.rows("drop")]
+        assert lost == [f"ring:{5000 - 4096}"]
+
+    on_nics(story)
+
+
+def test_a_fault_strikes_before_the_transition_it_waits_for_and_after_what_was_sent(on_nics: Namespace) -> None:
+    def story() -> None:
+        before, after = frame(1, src=1, dst=0), frame(2, src=1, dst=0)
+        enters = Transition(SwapId(0, 0, 1), State.IDLE, State.TENTATIVE)
+        bench = Bench(Script(), moments=(Moment(index=4, enters="TENTATIVE"),))
+        bench.machine.answers[("frame", 7)] = [Send(0, before), enters, Send(0, after)]
+        child = os.fork()
+        if child == 0:
+            bench.put(frame(7))
+            bench.until(lambda: ("frame", 7) in bench.machine.seen)
+            os._exit(0)
+        word, index, _ = bench.channel.recv(100).split()
+        assert (word, index) == (b"strike", b"4")
+        assert bench.peer.recv(100) == encode(before, LEFT, RIGHT)
+        bench.peer.setblocking(False)
+        try:
+            sent = bench.peer.recv(100)
+        except BlockingIOError:
+            sent = b""
+        assert sent == b""  # it stands still until the fault has struck
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert [row.kind for row in bench.rows()][1:] == ["recv", "send", "transition"]
+
+    on_nics(story)
+
+
+def test_receiving_takes_no_system_call_and_keeps_the_kernels_stamp(on_nics: Namespace) -> None:
+    def story() -> None:
+        nic: Nic[str] = Nic("right", 16)
+        peer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        peer.bind(("left", 0x88B5))
+        assert nic.mac == RIGHT
+        assert nic.head_ns() == -1
+        for lap in range(10):  # several times around the ring
+            before_ns = time.time_ns()
+            for seq in range(10):
+                peer.send(encode(frame(10 * lap + seq), RIGHT, LEFT))
+            time.sleep(0.002)
+            os.close(os.dup(nic.fileno()))
+            for seq in range(10):
+                assert before_ns <= nic.head_ns() <= time.time_ns()
+                assert nic.take() == encode(frame(10 * lap + seq), RIGHT, LEFT)
+            assert nic.head_ns() == -1
+
+    on_nics(story)

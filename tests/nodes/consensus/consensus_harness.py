@@ -1,0 +1,255 @@
+"""What the stories of this room are told with: rounds under chosen heard-of sets, a timed network, a chaotic one."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from nodes.core import CancelTimer, Decide, Effects, Note, Propose, Send, SetTimer
+from nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from nodes.frames import Frame
+from nodes.oae.algorithm import RoundAlgorithm
+
+HeardOf = Callable[[int, int], "set[int] | frozenset[int]"]
+"""(round, receiver) -> the senders that it hears."""
+
+
+def node_config(
+    node: int, n: int, *, epoch: int = 1, node_seed: int = 0, start_ns: int = 0, **protocol: Any
+) -> NodeConfig:
+    """Node ``node`` of n nodes, each with a port to every other."""
+    peers = tuple(
+        Peer(other, f"host{other}", "eth0", f"02:00:00:00:00:{other:02x}") for other in range(n) if other != node
+    )
+    return NodeConfig(
+        node,
+        f"host{node}",
+        peers,
+        {"eth0": f"02:00:00:00:00:{node:02x}"},
+        tuple(range(n)),
+        ProtocolConfig(**protocol),
+        seed=node_seed,
+        epoch=epoch,
+        start_ns=start_ns,
+    )
+
+
+# -- rounds -----------------------------------------------------------------------------------------------------------
+
+
+class Decision(NamedTuple):
+    """round counts from 0."""
+
+    round: int
+    value: int
+
+
+def run_rounds(
+    algorithms: Mapping[int, RoundAlgorithm],
+    heard_of: HeardOf,
+    rounds: int,
+    alive: Callable[[int, int], bool] | None = None,
+) -> dict[int, Decision]:
+    """Who decided what, and when. alive(node, round): whether the node lives to the end of the round."""
+    decisions: dict[int, Decision] = {}
+    for round_ in range(rounds):
+        offered = {node: algorithm.message(round_) for node, algorithm in algorithms.items()}
+        for node, algorithm in algorithms.items():
+            if alive is not None and not alive(node, round_):
+                continue
+            value = algorithm.deliver(round_, {sender: offered[sender] for sender in heard_of(round_, node)})
+            if value is not None:
+                assert node not in decisions, "a node decides once"
+                decisions[node] = Decision(round_, value)
+    return decisions
+
+
+class Crash(NamedTuple):
+    """``node`` dies in ``round``, having reached only ``reached``."""
+
+    node: int
+    round: int
+    reached: frozenset[int]
+
+
+def subsets(items: Sequence[int]) -> Iterator[frozenset[int]]:
+    """All of them, by size."""
+    for size in range(len(items) + 1):
+        for chosen in itertools.combinations(items, size):
+            yield frozenset(chosen)
+
+
+def crash_patterns(n: int, most: int, rounds: int) -> Iterator[tuple[Crash, ...]]:
+    """Every way in which at most ``most`` of n nodes can crash within ``rounds`` rounds."""
+    ways = [
+        [
+            Crash(node, round_, reached)
+            for round_ in range(rounds)
+            for reached in subsets([p for p in range(n) if p != node])
+        ]
+        for node in range(n)
+    ]
+    for count in range(most + 1):
+        for nodes in itertools.combinations(range(n), count):
+            yield from itertools.product(*(ways[node] for node in nodes))
+
+
+def run_crashes(algorithms: Mapping[int, RoundAlgorithm], crashes: Sequence[Crash], rounds: int) -> dict[int, Decision]:
+    """Rounds without any missed window; a node that dies in a round does not end it."""
+    death = {crash.node: crash for crash in crashes}
+
+    def hears(round_: int, receiver: int) -> set[int]:
+        return {
+            sender
+            for sender in algorithms
+            if sender == receiver
+            or sender not in death
+            or round_ < death[sender].round
+            or (round_ == death[sender].round and receiver in death[sender].reached)
+        }
+
+    return run_rounds(algorithms, hears, rounds, lambda node, round_: node not in death or round_ < death[node].round)
+
+
+# -- messages ---------------------------------------------------------------------------------------------------------
+
+
+class Timed:
+    """Machines on a network with chosen delays (ns; None = lost). Frames come before timers at one instant."""
+
+    def __init__(self, machines: Mapping[int, Any], delay_ns: Callable[[int, int, Frame], int | None]) -> None:
+        self.machines = dict(machines)
+        self.alive: set[int] = set()
+        self.delay_ns = delay_ns
+        self.now_ns = 0
+        self.queue: list[tuple[int, int, int, int, object]] = []
+        self.timers: dict[tuple[int, str], int] = {}
+        self.decisions: list[tuple[int, int, Decide]] = []
+        self.proposals: list[tuple[int, Propose]] = []
+        self.notes: list[tuple[int, Note]] = []
+        self.frames: list[tuple[int, Frame]] = []
+        self._count = 0
+
+    def start(self, *nodes: int) -> None:
+        """These nodes come up now (all, when none is named)."""
+        for node in nodes or tuple(self.machines):
+            self.alive.add(node)
+            self.perform(node, self.machines[node].on_start(self.now_ns))
+
+    def kill(self, node: int) -> None:
+        """Its machine is gone; frames on the wire go on."""
+        self.alive.remove(node)
+        self.timers = {key: at for key, at in self.timers.items() if key[0] != node}
+
+    def run(self, until_ns: int) -> None:
+        """Let time pass up to and including ``until_ns``."""
+        while self.queue and self.queue[0][0] <= until_ns:
+            at_ns, _, _, node, what = heapq.heappop(self.queue)
+            self.now_ns = max(self.now_ns, at_ns)
+            if node not in self.alive:
+                continue
+            if isinstance(what, Frame):
+                ports = [peer.node for peer in self.machines[node].config.peers]
+                self.perform(node, self.machines[node].on_frame(ports.index(what.src), what, self.now_ns))
+            elif isinstance(what, str) and self.timers.get((node, what)) == at_ns:
+                del self.timers[node, what]
+                self.perform(node, self.machines[node].on_timer(what, self.now_ns))
+        self.now_ns = until_ns
+
+    def perform(self, node: int, effects: Effects) -> None:
+        """What the machine of ``node`` asked for."""
+        for effect in effects:
+            if isinstance(effect, Send):
+                dst = self.machines[node].config.peers[effect.port].node
+                assert effect.frame.dst == dst
+                self.frames.append((self.now_ns, effect.frame))
+                delay_ns = self.delay_ns(node, dst, effect.frame)
+                if delay_ns is not None:
+                    self._push(self.now_ns + delay_ns, 0, dst, effect.frame)
+            elif isinstance(effect, SetTimer):
+                self.timers[node, effect.name] = effect.at_ns
+                self._push(effect.at_ns, 1, node, effect.name)
+            elif isinstance(effect, CancelTimer):
+                self.timers.pop((node, effect.name), None)
+            elif isinstance(effect, Decide):
+                self.decisions.append((self.now_ns, node, effect))
+            elif isinstance(effect, Propose):
+                self.proposals.append((node, effect))
+            else:
+                assert isinstance(effect, Note)
+                self.notes.append((node, effect))
+
+    def decided(self, instance: int = 0) -> dict[int, tuple[int, Decide]]:
+        """node -> when and what; a second decision of one node is an error."""
+        found: dict[int, tuple[int, Decide]] = {}
+        for at_ns, node, decide in self.decisions:
+            if decide.instance == instance:
+                assert node not in found
+                found[node] = at_ns, decide
+        return found
+
+    def _push(self, at_ns: int, order: int, node: int, what: object) -> None:
+        self._count += 1
+        heapq.heappush(self.queue, (at_ns, order, self._count, node, what))
+
+
+class Chaos:
+    """What asynchrony allows, in stages. In each stage some nodes hear each other and the frames between them come in
+    any order, in part or all of them, some twice; what is on the way between the others waits for a later stage or is
+    lost. Timers fire at any time. (Picking frames one by one from all that is pending hardly ever leads two
+    quorums past each other; stages do.)"""
+
+    def __init__(
+        self, machines: Mapping[int, Any], rng: random.Random, loss: float = 0.3, double: float = 0.05
+    ) -> None:
+        self.machines = machines
+        self.rng = rng
+        self.loss = loss
+        self.double = double
+        self.pending: list[Frame] = []
+        self.armed: set[tuple[int, str]] = set()
+        self.decisions: list[Decide] = []
+
+    def run(self, stages: int) -> list[Decide]:
+        """All decisions, in the order in which they are made."""
+        for node, machine in self.machines.items():
+            self._perform(node, machine.on_start(0))
+        for _ in range(stages):
+            self._stage()
+        return self.decisions
+
+    def _stage(self) -> None:
+        rng = self.rng
+        group = set(rng.sample(sorted(self.machines), rng.randint(2, len(self.machines))))
+        due = sorted(timer for timer in self.armed if timer[0] in group)
+        if due and rng.random() < 0.7:
+            node, name = rng.choice(due)
+            self.armed.remove((node, name))
+            self._perform(node, self.machines[node].on_timer(name, 0))
+        left = rng.choice((2, 4, 8, 16, 1000))
+        while left > 0:
+            ready = [i for i, frame in enumerate(self.pending) if {frame.src, frame.dst} <= group]
+            if not ready:
+                break
+            index = rng.choice(ready)
+            frame = self.pending[index]
+            if rng.random() >= self.double:
+                self.pending.pop(index)
+            ports = [peer.node for peer in self.machines[frame.dst].config.peers]
+            self._perform(frame.dst, self.machines[frame.dst].on_frame(ports.index(frame.src), frame, 0))
+            left -= 1
+        self.pending = [frame for frame in self.pending if rng.random() >= self.loss]
+
+    def _perform(self, node: int, effects: Effects) -> None:
+        for effect in effects:
+            if isinstance(effect, Send):
+                self.pending.append(effect.frame)
+            elif isinstance(effect, SetTimer):
+                self.armed.add((node, effect.name))
+            elif isinstance(effect, CancelTimer):
+                self.armed.discard((node, effect.name))
+            elif isinstance(effect, Decide):
+                self.decisions.append(effect)

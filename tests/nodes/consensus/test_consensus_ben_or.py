@@ -1,0 +1,499 @@
+"""Ben-Or: the published chain to the last digit, the machine against the chain, and agreement whatever happens."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import pickle
+import random
+from collections import Counter
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import pytest
+from consensus_harness import Chaos, Timed, node_config
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nodes.consensus.ben_or import BenOr, BenOrMachine, Pitfall
+from nodes.consensus.ben_or.messages import ASK, NO_VALUE, Message, Phase, read
+from nodes.core import Decide, Note, Propose, Restartable, Send
+from nodes.frames import Frame, Kind
+
+DELAY_NS = 10_000
+PERIOD_NS = 1_000_000
+
+
+def machines(n: int, pitfalls: tuple[Pitfall, ...] = (), seed: int = 0, **protocol: Any) -> dict[int, BenOrMachine]:
+    settings_ = {
+        "consensus": "ben_or",
+        "f": (n - 1) // 2,
+        "period_ns": PERIOD_NS,
+        "retry_ns": 100_000,
+        "inputs": "random",
+        "seed": seed,
+        **protocol,
+    }
+    return {
+        node: BenOrMachine(node_config(node, n, node_seed=1000 * seed + node, **settings_), pitfalls)
+        for node in range(n)
+    }
+
+
+def frame_of(instance: int, src: int, dst: int, what: Message, epoch: int = 1, flags: int = 0) -> Frame:
+    return Frame(Kind.DATA, src, dst, epoch, 0, instance, what.phase, 1, what.register(), flags)
+
+
+# -- the published chain ------------------------------------------------------------------------------------------
+
+N, T = 5, 1
+
+
+def views(me: int, said: tuple[int, ...], own_always: bool) -> Iterator[tuple[Fraction, Counter[int]]]:
+    """What node ``me`` counts of the five messages of a phase, with its probability: all but one, each left out alike
+    (but never the own one, if that is always counted)."""
+    left_out = [node for node in range(N) if node != me or not own_always]
+    for absent in left_out:
+        yield Fraction(1, len(left_out)), Counter(said[node] for node in range(N) if node != absent)
+
+
+class Steps(NamedTuple):
+    """One round of the chain from a state: P(some node decides), P(all decide), and where to if nobody does."""
+
+    some: Fraction
+    all: Fraction
+    none: dict[int, Fraction]
+
+
+def one_round(ones: int, own_always: bool) -> Steps:
+    """Five nodes of which ``ones`` hold 1. Written from the rules; shares no code with the engine."""
+    values = tuple(int(node < ones) for node in range(N))
+    proposes = [
+        sum((p for p, seen in views(me, values, own_always) if max(seen[0], seen[1]) > N / 2), Fraction(0))
+        for me in range(N)
+    ]
+    value = int(ones > N / 2)  # the only one that more than half of the nodes can have reported
+    some = every = Fraction(0)
+    none: dict[int, Fraction] = {}
+    for named in itertools.product((True, False), repeat=N):
+        chance = math.prod((proposes[me] if named[me] else 1 - proposes[me] for me in range(N)), start=Fraction(1))
+        if chance == 0:
+            continue
+        decides, adopts = [], []
+        for me in range(N):
+            counts = [(p, seen[True]) for p, seen in views(me, named, own_always)]
+            decides.append(sum((p for p, count in counts if count > T), Fraction(0)))
+            adopts.append(sum((p for p, count in counts if 1 <= count <= T), Fraction(0)))
+        nobody = math.prod((1 - d for d in decides), start=Fraction(1))
+        some += chance * (1 - nobody)
+        every += chance * math.prod(decides, start=Fraction(1))
+        if nobody == 0:
+            continue
+        holding = {0: Fraction(1)}  # how many nodes hold 1 after a round in which nobody decided
+        for me in range(N):
+            adopt = adopts[me] / (1 - decides[me])
+            one = adopt * value + (1 - adopt) / 2
+            following: dict[int, Fraction] = {}
+            for count, p in holding.items():
+                following[count + 1] = following.get(count + 1, Fraction(0)) + p * one
+                following[count] = following.get(count, Fraction(0)) + p * (1 - one)
+            holding = following
+        for count, p in holding.items():
+            none[count] = none.get(count, Fraction(0)) + chance * nobody * p
+    return Steps(some, every, none)
+
+
+def chain(own_always: bool, rounds: int = 12) -> tuple[list[Fraction], list[Fraction]]:
+    """P(the first decision comes in round r) and P(the last one does), r = 1, 2, ..; inputs are fair bits."""
+    step = [one_round(ones, own_always) for ones in range(N + 1)]
+    state = {ones: Fraction(math.comb(N, ones), 2**N) for ones in range(N + 1)}
+    first, last = [], [Fraction(0)]
+    for _ in range(rounds):
+        some = sum((p * step[ones].some for ones, p in state.items()), Fraction(0))
+        every = sum((p * step[ones].all for ones, p in state.items()), Fraction(0))
+        first.append(some)
+        last[-1] += every
+        last.append(some - every)  # the others follow in the next round: they have all adopted the value
+        following: dict[int, Fraction] = {}
+        for ones, p in state.items():
+            for count, q in step[ones].none.items():
+                following[count] = following.get(count, Fraction(0)) + p * q
+        # denominators grow without end; 60 digits are enough for what is compared
+        state = {ones: p.limit_denominator(10**60) for ones, p in following.items()}
+    return first, last
+
+
+def mean(distribution: list[Fraction]) -> float:
+    return float(sum(round_ * p for round_, p in enumerate(distribution, 1)))
+
+
+def test_the_chain_with_the_own_message_always_counted() -> None:
+    first, last = chain(own_always=True)
+    assert first[0] == Fraction(51981, 65536)
+    assert [round(float(p), 5) for p in first[:3]] == [0.79317, 0.19355, 0.01243]
+    assert round(mean(first), 4) == 1.2210
+    assert [round(float(p), 5) for p in last[:3]] == [0.58611, 0.38732, 0.02487]
+    assert round(mean(last), 4) == 1.4423
+
+
+def test_the_chain_with_any_four_of_the_five_messages_counted() -> None:
+    first, _ = chain(own_always=False)
+    assert first[0] == Fraction(2459963, 3125000)
+    assert round(float(first[0]), 5) == 0.78719
+    assert round(mean(first), 4) == 1.2287
+
+
+# -- the engine against the chain -------------------------------------------------------------------------------------
+
+
+def lockstep_machines(instances: int, seed: int) -> list[list[int]]:
+    """Rounds in which the five machines decide, per instance. Phase by phase, the frames of the others come to each
+    node in an order drawn anew: so it counts its own message and any three of the other four."""
+    rng = random.Random(seed)
+    nodes = machines(N, seed=seed, f=T, rounds=instances)
+    results: list[list[int]] = []
+    wire: list[Frame] = []
+
+    def perform(effects: list[Any]) -> None:
+        wire.extend(effect.frame for effect in effects if isinstance(effect, Send))
+        results[-1].extend(effect.round - effect.instance + 1 for effect in effects if isinstance(effect, Decide))
+
+    for instance in range(instances):
+        results.append([])
+        for node in nodes.values():
+            perform(node.on_timer("instance", instance * PERIOD_NS) if instance else node.on_start(0))
+        while wire:
+            phase = wire[:]
+            wire.clear()
+            rng.shuffle(phase)
+            for frame in phase:
+                port = frame.src - (frame.src > frame.dst)
+                perform(nodes[frame.dst].on_frame(port, frame, instance * PERIOD_NS))
+    return results
+
+
+def lockstep_any_four(instances: int, seed: int) -> list[list[int]]:
+    """The same for the bare algorithm, with the own message shuffled among the others."""
+    rng = random.Random(seed)
+    results = []
+    for _ in range(instances):
+        nodes = [BenOr(N, T, rng.getrandbits(1), rng.getrandbits(64)) for _ in range(N)]
+        wire = [(src, message) for src, node in enumerate(nodes) for message in node.start()]
+        rounds: dict[int, int] = {}
+        while wire:
+            following = []
+            for me, node in enumerate(nodes):
+                for src, message in rng.sample(wire, len(wire)):
+                    following += [(me, answer) for answer in node.receive(src, message)]
+                    if node.decision is not None:
+                        rounds.setdefault(me, node.round)
+            wire = following
+        results.append(list(rounds.values()))
+    return results
+
+
+def assert_distributed(rounds: list[int], expected: list[Fraction]) -> None:
+    """Every probability within the normal interval of error rate 1e-4 around what is expected (and the mean too)."""
+    z, trials = 3.89, len(rounds)
+    counts = Counter(rounds)
+    for round_, p in enumerate(map(float, expected[:3]), 1):
+        assert abs(counts[round_] / trials - p) < z * math.sqrt(p * (1 - p) / trials), f"round {round_}"
+    square = float(sum(round_**2 * p for round_, p in enumerate(expected, 1)))
+    deviation = math.sqrt((square - mean(expected) ** 2) / trials)
+    assert abs(sum(rounds) / trials - mean(expected)) < z * deviation
+
+
+@pytest.mark.slow
+def test_the_machines_in_random_lockstep_follow_the_chain_with_the_own_message_counted() -> None:
+    results = lockstep_machines(1500, seed=1)
+    assert all(len(decided) == N for decided in results)
+    first, last = chain(own_always=True)
+    assert_distributed([min(decided) for decided in results], first)
+    assert_distributed([max(decided) for decided in results], last)
+
+
+@pytest.mark.slow
+def test_the_algorithm_with_its_own_message_shuffled_in_follows_the_other_chain() -> None:
+    results = lockstep_any_four(3000, seed=2)
+    assert all(len(decided) == N for decided in results)
+    first, last = chain(own_always=False)
+    assert_distributed([min(decided) for decided in results], first)
+    assert_distributed([max(decided) for decided in results], last)
+
+
+# -- the rules --------------------------------------------------------------------------------------------------------
+
+
+def hear(node: BenOr, phase: Phase, *values: int, round_: int = 1) -> list[Message]:
+    """Messages of nodes 0, 1, .. come in."""
+    answers: list[Message] = []
+    for src, value in enumerate(values):
+        answers += node.receive(src, Message(round_, phase, value))
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("reports", "proposal"), [((1, 1, 1, 0), 1), ((0, 0, 1, 0), 0), ((1, 1, 0, 0), NO_VALUE), ((1, 1, 1, 1), 1)]
+)
+def test_a_proposal_names_what_more_than_half_of_all_nodes_reported(reports: tuple[int, ...], proposal: int) -> None:
+    assert hear(BenOr(5, 1, 0, 0), Phase.REPORT, *reports) == [Message(1, Phase.PROPOSAL, proposal)]
+    # three alike of four heard are most of those heard, but only half of six nodes
+    assert hear(BenOr(6, 2, 0, 0), Phase.REPORT, 1, 1, 1, 0) == [Message(1, Phase.PROPOSAL, NO_VALUE)]
+
+
+def after_proposals(*proposals: int) -> BenOr:
+    node = BenOr(5, 1, 0, 7)
+    hear(node, Phase.REPORT, 1, 1, 0, 0)
+    hear(node, Phase.PROPOSAL, *proposals)
+    return node
+
+
+def test_more_than_t_proposals_decide_one_is_adopted_none_leaves_it_to_the_coin() -> None:
+    assert after_proposals(1, NO_VALUE, NO_VALUE, 1).decision == 1
+    adopted = after_proposals(1, NO_VALUE, NO_VALUE, NO_VALUE)
+    assert (adopted.decision, adopted.value, adopted.round) == (None, 1, 2)
+    coins = set()
+    for seed in range(20):
+        node = BenOr(5, 1, 0, seed)
+        hear(node, Phase.REPORT, 1, 1, 0, 0)
+        hear(node, Phase.PROPOSAL, *[NO_VALUE] * 4)
+        coins.add(node.value)
+    assert coins == {0, 1}
+
+
+def test_who_decides_says_at_once_what_it_will_say_in_the_next_round() -> None:
+    node = BenOr(3, 1, 1, 0)
+    hear(node, Phase.REPORT, 1, 1)
+    assert hear(node, Phase.PROPOSAL, 1, 1) == [Message(2, Phase.REPORT, 1), Message(2, Phase.PROPOSAL, 1)]
+    assert node.done
+    assert hear(node, Phase.REPORT, 0, 0, round_=2) == []
+
+
+def test_messages_of_rounds_to_come_are_kept_and_repetitions_dropped() -> None:
+    node = BenOr(3, 1, 1, 0)
+    assert hear(node, Phase.PROPOSAL, 1, 1) == []
+    assert node.receive(0, Message(1, Phase.REPORT, 1)) == []
+    assert node.receive(0, Message(1, Phase.REPORT, 0)) == []  # the first word counts
+    assert node.receive(1, Message(1, Phase.REPORT, 1)) == [Message(1, Phase.PROPOSAL, 1)]
+    # its own proposal comes, and with it the phase is complete
+    assert node.receive(2, Message(1, Phase.PROPOSAL, 1))[0] == Message(2, Phase.REPORT, 1)
+    assert node.decision == 1
+    late = BenOr(3, 1, 1, 0)
+    hear(late, Phase.REPORT, 1, 0)
+    assert late.receive(2, Message(1, Phase.REPORT, 1)) == []  # that phase is past
+
+
+def test_messages_survive_the_wire() -> None:
+    for what in (Message(1, Phase.REPORT, 0), Message(0xFFFFFFFF, Phase.PROPOSAL, NO_VALUE)):
+        assert read(frame_of(0, 1, 0, what)) == what
+
+
+# -- the machine ------------------------------------------------------------------------------------------------------
+
+
+def test_equal_inputs_are_decided_after_two_message_delays() -> None:
+    net = Timed(machines(5, f=1, rounds=200), lambda *_: DELAY_NS)
+    net.start()
+    net.run(201 * PERIOD_NS)
+    equal = [i for i in range(200) if len({p.value for _, p in net.proposals if p.instance == i}) == 1]
+    assert len(equal) > 3  # expected: 200 / 16
+    for instance in equal:
+        assert {at - instance * PERIOD_NS for at, _ in net.decided(instance).values()} == {2 * DELAY_NS}
+
+
+def test_a_single_node_decides_alone_and_at_once() -> None:
+    net = Timed(machines(1, rounds=2), lambda *_: DELAY_NS)
+    net.start()
+    net.run(2 * PERIOD_NS)
+    assert [(at, decide.instance, decide.round) for at, _, decide in net.decisions] == [(0, 0, 0), (PERIOD_NS, 1, 1)]
+
+
+def check(net: Timed, instances: int, nodes: set[int]) -> None:
+    """Agreement and validity of all decisions, and that ``nodes`` have all decided."""
+    for instance in range(instances):
+        values = {decide.value for _, decide in net.decided(instance).values()}
+        assert len(values) == 1
+        assert values <= {p.value for _, p in net.proposals if p.instance == instance}
+        assert set(net.decided(instance)) >= nodes
+
+
+def test_two_message_delays_a_round() -> None:
+    net = Timed(machines(5, f=1, rounds=50), lambda *_: DELAY_NS)
+    net.start()
+    net.run(60 * PERIOD_NS)
+    check(net, 50, set(range(5)))
+    for at_ns, _, decide in net.decisions:
+        rounds = decide.round - decide.instance + 1
+        assert at_ns - decide.instance * PERIOD_NS == 2 * DELAY_NS * rounds
+    assert not any(frame.flags for _, frame in net.frames)  # nothing had to be asked for
+
+
+def test_f_nodes_that_never_come_up() -> None:
+    net = Timed(machines(5, f=2, rounds=30), lambda *_: DELAY_NS)
+    net.start(1, 2, 4)
+    net.run(60 * PERIOD_NS)
+    check(net, 30, {1, 2, 4})
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_of_five_die_in_the_middle_and_a_third_of_the_frames_is_lost(seed: int) -> None:
+    rng = random.Random(seed)
+    net = Timed(
+        machines(5, seed=seed, rounds=3), lambda *_: rng.randrange(1_000, 300_000) if rng.random() > 1 / 3 else None
+    )
+    net.start()
+    net.run(rng.randrange(300_000))
+    net.kill(0)
+    net.run(net.now_ns + rng.randrange(2_000_000))
+    net.kill(1)
+    net.run(10**9)
+    check(net, 3, {2, 3, 4})
+
+
+def test_one_seed_one_story() -> None:
+    runs = []
+    for _ in range(2):
+        net = Timed(
+            machines(5, f=1, seed=9, rounds=20), lambda src, dst, frame: 1_000 + 7 * frame.seq * (src + 2 * dst) % 991
+        )
+        net.start()
+        net.run(30 * PERIOD_NS)
+        runs.append((net.decisions, net.frames))
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("at_ns", [0, 5_000, 10_000, 15_000, 25_000])
+def test_a_node_restarted_with_its_state_goes_on_where_it_was(at_ns: int) -> None:
+    for seed in range(5):
+        net = Timed(machines(3, seed=seed, rounds=3), lambda *_: DELAY_NS)
+        net.start()
+        net.run(at_ns)
+        machine: BenOrMachine = pickle.loads(pickle.dumps(net.machines[2]))
+        net.kill(2)
+        net.run(at_ns + 35_000)
+        net.machines[2] = machine
+        restartable: Restartable = machine
+        restartable.restarted(2)
+        net.start(2)
+        net.run(20 * PERIOD_NS)
+        check(net, 3, {0, 1, 2})
+
+
+def test_a_node_restarted_without_its_state_stays_out_of_what_has_begun() -> None:
+    net = Timed(machines(3, rounds=2), lambda *_: DELAY_NS)
+    net.start(0)
+    net.run(50_000)
+    net.machines[1] = BenOrMachine(node_config(1, 3, epoch=2, f=1, period_ns=PERIOD_NS, inputs="random", rounds=2))
+    net.start(1)
+    net.run(10 * PERIOD_NS)
+    assert not net.decided(0)
+    assert set(net.decided(1)) == {0, 1}
+    assert {note.what for _, note in net.notes} == {"absent"}
+
+
+def test_who_is_asked_says_again_what_it_said() -> None:
+    machine = machines(3)[0]
+    first = machine.on_start(0)
+    report = Message(1, Phase.REPORT, 1)
+    said = next(effect.frame for effect in first if isinstance(effect, Send))
+    answers = [e for e in machine.on_frame(0, frame_of(0, 1, 0, report, flags=ASK), 10) if isinstance(e, Send)]
+    assert (answers[0].frame.step, answers[0].frame.value, answers[0].frame.flags) == (said.step, said.value, 0)
+    # what it has not said yet it can't repeat
+    ahead = frame_of(0, 1, 0, Message(9, Phase.REPORT, 1), flags=ASK)
+    assert machine.on_frame(0, ahead, 20) == []
+
+
+def test_a_retry_that_is_over_does_nothing() -> None:
+    net = Timed(machines(3), lambda *_: DELAY_NS)
+    net.start()
+    net.run(PERIOD_NS)
+    assert net.machines[0].on_timer("retry 0", PERIOD_NS) == []
+
+
+def test_strays_are_noted() -> None:
+    machine = machines(3)[0]
+    machine.on_start(0)
+    good = frame_of(0, 1, 0, Message(1, Phase.REPORT, 1))
+    for bad in (
+        good._replace(step=3),
+        frame_of(0, 1, 0, Message(0, Phase.REPORT, 1)),
+        frame_of(0, 1, 0, Message(1, Phase.REPORT, NO_VALUE)),
+        frame_of(0, 1, 0, Message(1, Phase.PROPOSAL, 3)),
+    ):
+        [note] = machine.on_frame(0, bad, 0)
+        assert isinstance(note, Note)
+        assert note.what == "stray"
+
+
+def test_more_crashes_than_it_can_bear_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"f < n/2 crashes, not f = 2 of n = 4"):
+        BenOrMachine(node_config(0, 4, f=2))
+
+
+def test_inputs_are_bits() -> None:
+    machine = BenOrMachine(node_config(2, 4, f=1, inputs="distinct", period_ns=PERIOD_NS, rounds=2))
+    assert Propose(0, 0) in machine.on_start(0)
+    assert Propose(1, 1) in machine.on_timer("instance", PERIOD_NS)
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([1, 2]),
+            st.integers(0, 3),
+            st.integers(0, 4),
+            st.integers(0, 3),
+            st.integers(0, 2),
+            st.integers(0, 255),
+        ),
+        max_size=20,
+    )
+)
+def test_frames_with_any_content_do_no_harm(frames: list[tuple[int, int, int, int, int, int]]) -> None:
+    machine = machines(3, rounds=2)[0]
+    machine.on_start(0)
+    for seq, (src, step, round_, value, instance, flags) in enumerate(frames):
+        register = round_.to_bytes(4, "big") + value.to_bytes(4, "big") + bytes(8)
+        machine.on_frame(src - 1, Frame(Kind.DATA, src, 0, 1, 0, instance, step, seq, register, flags), 10 * seq)
+    for name in ("retry 0", "instance"):
+        machine.on_timer(name, PERIOD_NS)
+
+
+# -- everything that asynchrony allows --------------------------------------------------------------------------------
+
+
+def disagreements(seeds: range, n: int, f: int, pitfalls: tuple[Pitfall, ...] = ()) -> int:
+    """Walks with two different decisions."""
+    found = 0
+    for seed in seeds:
+        nodes = machines(n, pitfalls, seed=seed, f=f)
+        decisions = Chaos(nodes, random.Random(seed), loss=0.02).run(stages=60)
+        found += len({decide.value for decide in decisions}) > 1
+    return found
+
+
+def test_no_walk_ends_in_disagreement() -> None:
+    assert disagreements(range(150), n=4, f=1) == 0
+    assert disagreements(range(80), n=5, f=2) == 0
+
+
+@pytest.mark.parametrize("pitfall", [Pitfall.MAJORITY_OF_HEARD, Pitfall.ONE_PROPOSAL])
+def test_the_same_walks_show_each_known_bug(pitfall: Pitfall) -> None:
+    assert disagreements(range(150), 4, 1, (pitfall,)) > 0
+
+
+def test_silence_after_deciding_leaves_others_waiting_for_good() -> None:
+    def undecided(pitfalls: tuple[Pitfall, ...]) -> int:
+        missing = 0
+        for seed in range(60):
+            rng = random.Random(seed)
+            net = Timed(machines(5, pitfalls, seed=seed, f=1), lambda *_, rng=rng: rng.randrange(1_000, 50_000))
+            net.start()
+            net.run(50 * PERIOD_NS)
+            missing += 5 - len(net.decided())
+        return missing
+
+    assert undecided(()) == 0
+    assert undecided((Pitfall.SILENT_ONCE_DECIDED,)) > 0

@@ -1,0 +1,518 @@
+"""Single-decree Paxos: four message delays, takeovers, restarts, and agreement whatever the network does."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import random
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from consensus_harness import Chaos, Timed, node_config
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nodes.consensus.paxos import PaxosMachine, Pitfall
+from nodes.consensus.paxos.messages import Message, Step, read
+from nodes.consensus.paxos.roles import Acceptor, Ballots, Proposer
+from nodes.core import CancelTimer, Decide, Effects, Machine, Note, Propose, Restartable, Send, SetTimer
+from nodes.frames import Frame, Kind
+
+DELAY_NS = 10_000
+PERIOD_NS = 1_000_000
+
+
+def machines(n: int, pitfalls: tuple[Pitfall, ...] = (), **protocol: Any) -> dict[int, PaxosMachine]:
+    settings_ = {"consensus": "paxos", "period_ns": PERIOD_NS, "retry_ns": 100_000, **protocol}
+    return {node: PaxosMachine(node_config(node, n, **settings_), pitfalls) for node in range(n)}
+
+
+def lockstep(nodes: dict[int, PaxosMachine]) -> Timed:
+    return Timed(nodes, lambda *_: DELAY_NS)
+
+
+def message(instance: int, src: int, dst: int, what: Message, epoch: int = 1) -> Frame:
+    return Frame(Kind.DATA, src, dst, epoch, 0, instance, what.step, 1, what.register())
+
+
+# -- without failures -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 7])
+def test_the_first_member_decides_after_four_message_delays_and_the_others_after_five(n: int) -> None:
+    net = lockstep(machines(n))
+    net.start()
+    net.run(PERIOD_NS)
+    assert net.decided() == {node: ((4 if node == 0 else 5) * DELAY_NS, Decide(0, 0, 0)) for node in range(n)}
+    # prepare, promise, accept, accepted, decide: each between node 0 and all others, none repeated, nobody takes over
+    assert len(net.frames) == 5 * (n - 1)
+
+
+def test_a_single_node_decides_alone_and_at_once() -> None:
+    net = lockstep(machines(1, rounds=2))
+    net.start()
+    net.run(2 * PERIOD_NS)
+    assert [(at, decide) for at, _, decide in net.decisions] == [(0, Decide(0, 0, 0)), (PERIOD_NS, Decide(1, 0, 1))]
+    assert not net.frames
+
+
+def test_instances_follow_each_other_and_each_takes_the_proposers_input() -> None:
+    net = lockstep(machines(3, rounds=4, instance_rounds=1))
+    net.start()
+    net.run(5 * PERIOD_NS)
+    for instance in range(4):
+        decided = net.decided(instance)
+        assert {decide for _, decide in decided.values()} == {Decide(instance, instance % 3, instance)}
+        assert min(at for at, _ in decided.values()) == instance * PERIOD_NS + 4 * DELAY_NS
+    assert {(node, p.instance, p.value) for node, p in net.proposals} == {
+        (node, instance, (node + instance) % 3) for node in range(3) for instance in range(4)
+    }
+    assert not any(machine.open for machine in net.machines.values())
+
+
+def test_frames_are_numbered_and_name_the_instance() -> None:
+    net = lockstep(machines(3, rounds=2))
+    net.start()
+    net.run(3 * PERIOD_NS)
+    sent = [frame for _, frame in net.frames]
+    assert len({frame.key for frame in sent}) == len(sent)
+    assert {frame.round for frame in sent} == {0, 1}
+    assert all(frame.kind is Kind.DATA and 1 <= frame.step <= 6 for frame in sent)
+
+
+# -- crashes and losses -----------------------------------------------------------------------------------------------
+
+
+def test_the_next_in_rank_takes_over_from_a_proposer_that_never_came_up() -> None:
+    net = lockstep(machines(5))
+    net.start(1, 2, 3, 4)
+    net.run(PERIOD_NS)
+    decided = net.decided()
+    # node 1 waits for four retries, and then needs its two round trips
+    assert decided[1] == (400_000 + 4 * DELAY_NS, Decide(0, 1, 1))
+    assert {node: decide.value for node, (_, decide) in decided.items()} == {1: 1, 2: 1, 3: 1, 4: 1}
+
+
+@pytest.mark.parametrize("crash_ns", range(0, 45_000, 5_000))
+def test_whenever_the_proposer_dies_the_rest_agrees_with_what_it_may_have_decided(crash_ns: int) -> None:
+    net = lockstep(machines(3))
+    net.start()
+    net.run(crash_ns)
+    net.kill(0)
+    net.run(20 * PERIOD_NS)
+    decided = net.decided()
+    assert set(decided) >= {1, 2}
+    assert len({decide.value for _, decide in decided.values()}) == 1
+
+
+def test_two_of_five_die_one_after_the_other_in_the_middle_of_their_ballots() -> None:
+    net = lockstep(machines(5))
+    net.start()
+    net.run(15_000)
+    net.kill(0)
+    net.run(425_000)  # node 1 heard of ballot 1 at 10 us, took over 4 retries later and waits for promises
+    net.kill(1)
+    net.run(20 * PERIOD_NS)
+    decided = net.decided()
+    assert set(decided) == {2, 3, 4}
+    assert len({decide.value for _, decide in decided.values()}) == 1
+
+
+def test_without_a_majority_nothing_is_decided() -> None:
+    net = lockstep(machines(4))
+    net.start(0, 1)
+    net.run(50 * PERIOD_NS)
+    assert not net.decisions
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_third_of_all_frames_lost_and_delays_past_every_retry(seed: int) -> None:
+    rng = random.Random(seed)
+    net = Timed(machines(5), lambda *_: rng.randrange(1_000, 300_000) if rng.random() > 1 / 3 else None)
+    net.start()
+    net.run(10**9)
+    decided = net.decided()
+    assert set(decided) == set(range(5))
+    assert len({decide.value for _, decide in decided.values()}) == 1
+    assert not any(machine.open for machine in net.machines.values())
+
+
+def test_delays_a_hundred_times_the_patience_only_cost_attempts() -> None:
+    net = Timed(machines(3), lambda *_: 40_000_000)
+    net.start()
+    net.run(100 * 10**9)
+    decided = net.decided()
+    assert set(decided) == {0, 1, 2}
+    assert len({decide.value for _, decide in decided.values()}) == 1
+    assert max(decide.round for _, decide in decided.values()) > 3
+
+
+def test_who_misses_the_decision_asks_for_it() -> None:
+    def delay_ns(src: int, dst: int, frame: Frame) -> int | None:
+        lost = frame.step == Step.DECIDE and dst == 2 and net.now_ns < 50_000
+        return None if lost else DELAY_NS
+
+    net = Timed(machines(3), delay_ns)
+    net.start()
+    net.run(PERIOD_NS)
+    # node 2 is two places behind the owner of the ballot: its turn comes 8 retries after it heard of it
+    assert net.decided()[2] == (800_000 + 2 * DELAY_NS, Decide(0, 0, 0))
+
+
+# -- restarts ---------------------------------------------------------------------------------------------------------
+
+
+def restart_kept(net: Timed, node: int, epoch: int) -> None:
+    """The machine goes through pickle, as its state does when it is kept outside the node."""
+    machine: PaxosMachine = pickle.loads(pickle.dumps(net.machines[node]))
+    net.kill(node)
+    net.machines[node] = machine
+    restartable: Restartable = machine
+    restartable.restarted(epoch)
+    net.start(node)
+
+
+@pytest.mark.parametrize("at_ns", [0, 5_000, 15_000, 25_000, 35_000, 45_000])
+@pytest.mark.parametrize("node", [0, 1])
+def test_a_node_restarted_with_its_state_goes_on_where_it_was(node: int, at_ns: int) -> None:
+    net = lockstep(machines(3, rounds=2))
+    net.start()
+    net.run(at_ns)
+    restart_kept(net, node, 2)
+    net.run(6 * PERIOD_NS)
+    for instance in range(2):
+        decided = net.decided(instance)
+        assert set(decided) == {0, 1, 2}
+        assert len({decide.value for _, decide in decided.values()}) == 1
+    assert {frame.epoch for _, frame in net.frames if frame.src == node} >= {2}
+
+
+def test_a_node_restarted_without_its_state_stays_out_of_what_it_may_have_promised() -> None:
+    net = lockstep(machines(3, rounds=2))
+    net.start()
+    net.run(15_000)
+    net.kill(1)
+    net.kill(2)
+    net.run(100_000)
+    net.machines[1] = PaxosMachine(node_config(1, 3, epoch=2, period_ns=PERIOD_NS, retry_ns=100_000, rounds=2))
+    net.start(1)
+    net.run(PERIOD_NS - 1)
+    assert not net.decided(0)  # node 0 asks and asks, but node 1 must not answer
+    assert {note.what for _, note in net.notes} == {"absent"}
+    net.run(10 * PERIOD_NS)
+    assert set(net.decided(1)) == {0, 1}  # in the next instance it is a member like any other
+    # it may learn of an old instance, though
+    old = message(0, 0, 1, Message(Step.DECIDE, 1, value=9))
+    assert net.machines[1].on_frame(0, old, 0)[0] == Decide(0, 9, 0)
+
+
+def test_a_restart_at_the_very_instant_of_an_instance_counts_as_after_its_beginning() -> None:
+    config = node_config(1, 3, epoch=2, period_ns=PERIOD_NS, rounds=3, start_ns=500)
+    for now_ns, first in [(0, 0), (499, 0), (500, 1), (500 + PERIOD_NS - 1, 1), (500 + PERIOD_NS, 2)]:
+        machine = PaxosMachine(config)
+        machine.on_start(now_ns)
+        assert machine.first_instance == first
+    machine = PaxosMachine(config)
+    assert machine.on_start(500 + 9 * PERIOD_NS) == []
+
+
+# -- frames that do not belong here -----------------------------------------------------------------------------------
+
+
+def test_strays_are_noted_and_change_nothing() -> None:
+    machine = machines(3)[0]
+    machine.on_start(0)
+    before = pickle.dumps(machine)
+    good = message(0, 1, 0, Message(Step.PREPARE, 5))
+    for port, frame in [
+        (0, good._replace(kind=Kind.SWAP)),
+        (1, good),  # node 1 is not behind port 1
+        (0, good._replace(dst=2)),
+        (0, good._replace(round=1)),  # there is only one instance
+    ]:
+        [note] = machine.on_frame(port, frame, 0)
+        assert isinstance(note, Note)
+        assert note.what == "stray"
+    assert pickle.dumps(machine) == before
+    for frame in (good._replace(step=0), good._replace(step=7), message(0, 1, 0, Message(Step.PREPARE, 0))):
+        assert [effect.what for effect in machine.on_frame(0, frame, 0) if isinstance(effect, Note)] == ["stray"]
+
+
+def test_frames_of_a_life_that_is_over_are_stale() -> None:
+    machine = machines(3)[0]
+    machine.on_start(0)
+    prepare = message(0, 1, 0, Message(Step.PREPARE, 5), epoch=2)
+    assert any(isinstance(effect, Send) for effect in machine.on_frame(0, prepare, 0))
+    [note] = machine.on_frame(0, prepare._replace(epoch=1), 0)
+    assert isinstance(note, Note)
+    assert note.what == "stale"
+    [answer] = [effect for effect in machine.on_frame(0, prepare, 0) if isinstance(effect, Send)]
+    assert answer.frame.peer_epoch == 2
+
+
+def test_only_members_take_part() -> None:
+    config = node_config(0, 3, period_ns=PERIOD_NS)
+    machine = PaxosMachine(type(config)(0, "host0", config.peers, config.nics, (0, 1), config.protocol))
+    assert {effect.frame.dst for effect in machine.on_start(0) if isinstance(effect, Send)} == {1}
+    [note] = machine.on_frame(1, message(0, 2, 0, Message(Step.PREPARE, 5)), 0)
+    assert isinstance(note, Note)
+    assert note.what == "stray"
+
+
+def test_frames_ahead_of_the_own_clock_wait_for_it() -> None:
+    nodes = machines(3, rounds=2)
+    machine = nodes[1]
+    machine.on_start(0)
+    early = message(1, 0, 1, Message(Step.PREPARE, 1))
+    assert not any(isinstance(effect, Send) for effect in machine.on_frame(0, early, PERIOD_NS - 1))
+    effects = machine.on_timer("instance", PERIOD_NS)
+    assert [effect for effect in effects if isinstance(effect, Propose)] == [Propose(1, 2)]
+    assert [effect.frame.step for effect in effects if isinstance(effect, Send)] == [Step.PROMISE]
+
+
+def test_a_frame_at_the_instant_of_the_beginning_begins_it() -> None:
+    machine = machines(3, rounds=2)[1]
+    machine.on_start(0)
+    effects = machine.on_frame(0, message(1, 0, 1, Message(Step.PREPARE, 1)), PERIOD_NS)
+    assert Propose(1, 2) in effects
+    assert machine.on_timer("instance", PERIOD_NS) == []
+
+
+def test_timers_of_what_is_over_do_nothing() -> None:
+    net = lockstep(machines(3))
+    net.start()
+    net.run(PERIOD_NS)
+    assert net.machines[0].on_timer("retry 0", PERIOD_NS) == []
+    machine = machines(3)[1]
+    machine.on_start(0)
+    assert machine.on_timer("retry 0", 0) == []
+
+
+def test_a_machine_keeps_to_the_contract() -> None:
+    machine: Machine = machines(2)[1]
+    effects = machine.on_start(0)
+    assert effects == [Propose(0, 1), SetTimer("turn 0", 400_000)]
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([1, 2]), st.integers(0, 255), st.binary(min_size=16, max_size=16), st.integers(0, 3)),
+        max_size=8,
+    )
+)
+def test_frames_of_random_bytes_do_no_harm(frames: list[tuple[int, int, bytes, int]]) -> None:
+    machine = machines(3, rounds=2)[0]
+    machine.on_start(0)
+    for seq, (src, step, value, round_) in enumerate(frames):
+        machine.on_frame(src - 1, Frame(Kind.DATA, src, 0, 1, 0, round_, step, seq, value), 10 * seq)
+    for name in ("retry 0", "turn 0", "instance"):
+        machine.on_timer(name, PERIOD_NS)
+
+
+# -- the roles --------------------------------------------------------------------------------------------------------
+
+
+def test_ballots_are_told_apart_by_rank_and_grow_by_attempt() -> None:
+    ballots = Ballots(3)
+    numbers = [ballots.number(attempt, rank) for attempt, rank in itertools.product(range(4), range(3))]
+    assert numbers == list(range(1, 13))
+    assert [(ballots.attempt(b), ballots.rank(b)) for b in numbers] == list(itertools.product(range(4), range(3)))
+
+
+def test_an_acceptor_keeps_its_promises() -> None:
+    acceptor = Acceptor()
+    assert acceptor.prepare(5)
+    assert not acceptor.prepare(4)
+    assert not acceptor.accept(4, 1)
+    assert acceptor.accept(7, 2)  # without a prepare: phase 2 may go to any quorum
+    assert not acceptor.prepare(6)  # the vote was a promise too
+    assert (acceptor.voted, acceptor.value) == (7, 2)
+
+
+def test_a_proposer_takes_the_vote_of_the_highest_ballot() -> None:
+    proposer = Proposer(9, 3)
+    assert not proposer.promise(0, 2, 20, 99)
+    assert not proposer.promise(0, 2, 20, 99)  # a duplicate counts once
+    assert not proposer.promise(1, 4, 40, 99)
+    assert proposer.promise(2, 0, 0, 99)
+    assert proposer.value == 40
+    assert not proposer.promise(3, 8, 80, 99)  # too late: phase 2 has begun
+    assert proposer.value == 40
+
+
+def test_messages_survive_the_wire() -> None:
+    for step in Step:
+        what = Message(step, 0xFFFFFFFF, 3, 0xFFFFFFFE)
+        assert read(message(0, 1, 0, what)) == what
+
+
+# -- the roles, exhaustively ------------------------------------------------------------------------------------------
+
+
+class Column(NamedTuple):
+    """An acceptor, and what the proposer of each ballot has from it: the promise, while it matters, and the vote."""
+
+    acceptor: tuple[int, int, int]  # promised, voted, value
+    promises: tuple[tuple[int, ...], ...]  # per ballot (voted, value) or ()
+    votes: tuple[bool, ...]  # per ballot
+
+
+class State(NamedTuple):
+    values: tuple[int, ...]  # per ballot: what its phase 2 proposes, 0 during phase 1
+    columns: tuple[Column, ...]  # sorted: acceptors are alike
+
+
+class Explorer:
+    """Breadth-first over what ballots 1 .. b, each with an input of its own, can do with a few acceptors when any
+    message may come at any time, again and again, or never. Promises that come too late and votes that are lost are
+    left out: they only keep values from being chosen. The code under test is Acceptor and Proposer themselves."""
+
+    def __init__(self, acceptors: int, ballots: int, pitfalls: tuple[Pitfall, ...] = ()) -> None:
+        self.acceptors, self.ballots, self.pitfalls = acceptors, ballots, pitfalls
+
+    def search(self) -> tuple[int, int | None]:
+        """(states, None), or (states until then, steps of the shortest way to two chosen values)."""
+        nothing = Column((0, 0, 0), ((),) * self.ballots, (False,) * self.ballots)
+        start = State((0,) * self.ballots, (nothing,) * self.acceptors)
+        seen, layer, steps = {start}, [start], 0
+        while layer:
+            steps += 1
+            following = []
+            for state in layer:
+                for new in self._successors(state):
+                    if new in seen:
+                        continue
+                    seen.add(new)
+                    following.append(new)
+                    if len(self._chosen(new)) > 1:
+                        return len(seen), steps
+            layer = following
+        return len(seen), None
+
+    def _chosen(self, state: State) -> set[int]:
+        return {
+            value
+            for index, value in enumerate(state.values)
+            if 2 * sum(column.votes[index] for column in state.columns) > self.acceptors
+        }
+
+    def _successors(self, state: State) -> Iterator[State]:
+        for index, name in itertools.product(range(self.ballots), range(self.acceptors)):
+            column = state.columns[name]
+            acceptor = Acceptor(self.pitfalls, *column.acceptor)
+            if state.values[index]:
+                if acceptor.accept(index + 1, state.values[index]):
+                    votes = tuple(vote or ballot == index for ballot, vote in enumerate(column.votes))
+                    yield self._with(state, name, self._kept(acceptor, column)._replace(votes=votes))
+            elif acceptor.prepare(index + 1):
+                yield self._with(state, name, self._kept(acceptor, column))  # the promise is lost
+                yield self._promised(state, index, name, acceptor)
+
+    def _promised(self, state: State, index: int, name: int, acceptor: Acceptor) -> State:
+        before = {a: column.promises[index] for a, column in enumerate(state.columns) if column.promises[index]}
+        proposer = Proposer(index + 1, self.acceptors // 2 + 1, self.pitfalls, before)
+        proposer.promise(name, acceptor.voted, acceptor.value, own_value=100 + index)
+        kept = {} if proposer.value is not None else proposer.promises
+        columns = [
+            column._replace(promises=(*column.promises[:index], kept.get(a, ()), *column.promises[index + 1 :]))
+            for a, column in enumerate(state.columns)
+        ]
+        values = (*state.values[:index], proposer.value or 0, *state.values[index + 1 :])
+        return self._with(State(values, tuple(columns)), name, self._kept(acceptor, columns[name]))
+
+    @staticmethod
+    def _kept(acceptor: Acceptor, column: Column) -> Column:
+        return column._replace(acceptor=(acceptor.promised, acceptor.voted, acceptor.value))
+
+    @staticmethod
+    def _with(state: State, name: int, column: Column) -> State:
+        return State(state.values, tuple(sorted((*state.columns[:name], column, *state.columns[name + 1 :]))))
+
+
+@pytest.mark.parametrize(("ballots", "states"), [(1, 14), (2, 181), (3, 2424)])
+def test_no_two_values_can_be_chosen(ballots: int, states: int) -> None:
+    assert Explorer(acceptors=3, ballots=ballots).search() == (states, None)
+
+
+def test_nor_by_four_acceptors() -> None:
+    assert Explorer(acceptors=4, ballots=3).search() == (11_527, None)
+
+
+@pytest.mark.parametrize("pitfall", Pitfall)
+def test_the_same_search_finds_each_known_bug_by_the_shortest_way(pitfall: Pitfall) -> None:
+    # both need three ballots: two quorums of promises, four votes for two of them, and the third one misled
+    assert Explorer(acceptors=3, ballots=2, pitfalls=(pitfall,)).search()[1] is None
+    assert Explorer(acceptors=3, ballots=3, pitfalls=(pitfall,)).search()[1] == 11
+
+
+# -- everything that asynchrony allows --------------------------------------------------------------------------------
+
+
+def disagreements(seeds: range, pitfalls: tuple[Pitfall, ...] = (), n: int = 3) -> int:
+    """Walks with two different decisions. Validity is asserted in all of them."""
+    found = 0
+    for seed in seeds:
+        decisions = Chaos(machines(n, pitfalls), random.Random(seed)).run(stages=20)
+        values = {decide.value for decide in decisions}
+        assert values <= set(range(n))
+        found += len(values) > 1
+    return found
+
+
+def test_no_walk_of_the_machines_ends_in_disagreement() -> None:
+    # fixed seeds; the exhaustive search of the roles above is the proof for small cases
+    assert disagreements(range(400)) == 0
+    assert disagreements(range(400), n=5) == 0
+
+
+@pytest.mark.parametrize("pitfalls", [(), (Pitfall.ACCEPT_KEEPS_PROMISE,)])
+def test_the_story_of_a_vote_that_was_no_promise(pitfalls: tuple[Pitfall, ...]) -> None:
+    """Five machines, three ballots. Node 2 promises ballot 1, votes in a higher ballot that it never promised, and
+    then the old accept of ballot 1 reaches it."""
+    nodes = machines(5, pitfalls)
+    wire: list[Frame] = []
+    decided: list[Decide] = []
+
+    def perform(effects: Effects) -> None:
+        wire.extend(effect.frame for effect in effects if isinstance(effect, Send))
+        decided.extend(effect for effect in effects if isinstance(effect, Decide))
+
+    def deliver(step: Step, *ways: tuple[int, int]) -> None:
+        for src, dst in ways:
+            frame = next(frame for frame in wire if (frame.step, frame.src, frame.dst) == (step, src, dst))
+            wire.remove(frame)
+            ports = [peer.node for peer in nodes[dst].config.peers]
+            perform(nodes[dst].on_frame(ports.index(src), frame, 0))
+
+    for node in nodes.values():
+        perform(node.on_start(0))
+    # ballot 1 of node 0 is promised by nodes 1 and 2; its accepts stay on the way
+    deliver(Step.PREPARE, (0, 1), (0, 2))
+    deliver(Step.PROMISE, (1, 0), (2, 0))
+    # node 4's ballot is promised by nodes 1 and 3, and accepted by nodes 2 and 3: value 4 is chosen
+    perform(nodes[4].on_timer("turn 0", 0))
+    deliver(Step.PREPARE, (4, 1), (4, 3))
+    deliver(Step.PROMISE, (1, 4), (3, 4))
+    deliver(Step.ACCEPT, (4, 2), (4, 3))
+    deliver(Step.ACCEPTED, (2, 4), (3, 4))
+    assert [decide.value for decide in decided] == [4]
+    # now the accept of ballot 1 comes to node 2, and then node 1 asks nodes 0 and 2
+    deliver(Step.ACCEPT, (0, 2))
+    perform(nodes[1].on_timer("turn 0", 0))
+    deliver(Step.PREPARE, (1, 0), (1, 2))
+    deliver(Step.PROMISE, (0, 1), (2, 1))
+    deliver(Step.ACCEPT, (1, 0), (1, 2))
+    deliver(Step.ACCEPTED, (0, 1), (2, 1))
+    assert [decide.value for decide in decided] == ([4, 0] if pitfalls else [4, 4])
+
+
+def test_giving_way_ends_the_own_ballot() -> None:
+    machine = machines(3)[0]
+    machine.on_start(0)
+    effects = machine.on_frame(0, message(0, 1, 0, Message(Step.REJECT, 1, 6)), 100)
+    assert effects == [CancelTimer("retry 0"), SetTimer("turn 0", 100 + 1 * 2 * 400_000)]
+    # an answer to the ballot that was given up, and its timer, mean nothing any more
+    assert machine.on_frame(0, message(0, 1, 0, Message(Step.PROMISE, 1)), 200) == []
+    assert machine.on_timer("retry 0", 300) == []

@@ -1,0 +1,108 @@
+"""The wire format: what is written is read back, and nothing else is taken for a slot."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scapy.layers.l2 import Ether
+
+from nodes.frames import (
+    ETHERTYPE,
+    VALUE_BYTES,
+    WIRE_BYTES,
+    Frame,
+    FrameError,
+    FrameKey,
+    Kind,
+    decode,
+    encode,
+)
+from nodes.frames.scapy_layer import Slot
+
+u8, u16, u32 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32))
+macs = st.binary(min_size=6, max_size=6)
+frames = st.builds(
+    Frame,
+    st.sampled_from(Kind),
+    u16,
+    u16,
+    u32,
+    u32,
+    u32,
+    u8,
+    u32,
+    st.binary(min_size=VALUE_BYTES, max_size=VALUE_BYTES),
+    u8,
+)
+DST, SRC = bytes.fromhex("020000000002"), bytes.fromhex("020000000001")
+FRAME = Frame(Kind.SWAP, 1, 2, 3, 4, 17, 2, 99, bytes(range(16)), 1)
+
+
+@given(frames, macs, macs)
+def test_what_is_encoded_is_decoded(frame: Frame, dst: bytes, src: bytes) -> None:
+    wire = encode(frame, dst, src)
+    assert len(wire) == WIRE_BYTES
+    assert decode(wire) == frame
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_never_a_slot_and_never_crash(wire: bytes) -> None:
+    with pytest.raises(FrameError):
+        decode(wire)
+
+
+@given(frames, st.integers(0, WIRE_BYTES * 8 - 1))
+def test_any_single_flipped_bit_is_noticed(frame: Frame, bit: int) -> None:
+    wire = bytearray(encode(frame, DST, SRC))
+    wire[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(FrameError) as caught:
+        decode(bytes(wire))
+    assert caught.value.reason in ("corrupt", "foreign")
+
+
+def test_padding_after_the_slot_is_ignored() -> None:
+    assert decode(encode(FRAME, DST, SRC) + bytes(4)) == FRAME
+
+
+def _with_lead_byte(lead: int) -> bytes:
+    import zlib
+
+    head = bytearray(encode(FRAME, DST, SRC)[:-4])
+    head[14] = lead
+    return bytes(head) + zlib.crc32(head).to_bytes(4, "big")
+
+
+def test_other_versions_kinds_and_ethertypes_are_named() -> None:
+    import zlib
+
+    for lead, reason in ((0x21, "version"), (0x1F, "kind")):
+        with pytest.raises(FrameError) as caught:
+            decode(_with_lead_byte(lead))
+        assert caught.value.reason == reason
+    head = bytearray(encode(FRAME, DST, SRC)[:-4])
+    head[12:14] = b"\x08\x00"
+    with pytest.raises(FrameError) as caught:
+        decode(bytes(head) + zlib.crc32(head).to_bytes(4, "big"))
+    assert caught.value.reason == "foreign"
+
+
+def test_a_frame_names_its_transmission() -> None:
+    assert FRAME.key == FrameKey(src=1, epoch=3, seq=99)
+
+
+@given(frames)
+def test_scapy_reads_what_we_write(frame: Frame) -> None:
+    slot = Ether(encode(frame, DST, SRC))[Slot]
+    for name in ("kind", "src", "dst", "epoch", "peer_epoch", "round", "step", "seq"):
+        assert getattr(slot, name) == getattr(frame, name), name
+    assert bytes(slot.value) == frame.value
+    assert slot.flags == frame.flags
+
+
+def test_we_read_what_scapy_writes() -> None:
+    packet = Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01", type=ETHERTYPE) / Slot(
+        kind="SWAP", src=1, dst=2, epoch=3, peer_epoch=4, round=17, step=2, seq=99, value=bytes(range(16)), flags=1
+    )
+    assert decode(bytes(packet)) == FRAME
+    assert "SWAP 1>2 round 17 step 2" in packet.summary()

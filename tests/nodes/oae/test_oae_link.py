@@ -1,0 +1,288 @@
+"""The bilateral link: two ends, a script of what the network does, and who ends how."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nodes.core import Effects, LinkState, Note, Outcome, Resolve, Send, Transition
+from nodes.frames import Frame, Kind
+from nodes.oae.link import Link, Sequence
+
+W = 1000
+VALUES = {0: b"a" * 16, 1: b"b" * 16}
+
+
+def link(me: int, depth: int = 4, horizon: str = "abort", handshake: str = "alternating", epoch: int = 1) -> Link:
+    return Link(me, 1 - me, 0, depth, handshake, horizon, Sequence(epoch), epoch)
+
+
+class Pair:
+    """Two ends; ``fate(frame)`` says after which delays a frame arrives ([] = lost, two entries = duplicated)."""
+
+    def __init__(self, fate, **kwargs) -> None:
+        self.ends = [link(me, **kwargs) for me in (0, 1)]
+        self.fate = fate
+        self.queue: list[tuple[int, int, Frame]] = []
+        self.order = itertools.count()
+        self.resolved: dict[int, list[tuple[int, Outcome, bytes]]] = {0: [], 1: []}
+        self.states: dict[int, list[LinkState]] = {0: [], 1: []}
+        self.notes: list[str] = []
+
+    def perform(self, me: int, effects: Effects, now: int) -> None:
+        for effect in effects:
+            if isinstance(effect, Send):
+                for delay in self.fate(effect.frame):
+                    heapq.heappush(self.queue, (now + delay, next(self.order), effect.frame))
+            elif isinstance(effect, Resolve):
+                self.resolved[me].append((now, effect.outcome, effect.value))
+            elif isinstance(effect, Transition):
+                self.states[me].append(effect.new)
+            elif isinstance(effect, Note):
+                self.notes.append(effect.what)
+
+    def deliver(self, until: int) -> None:
+        while self.queue and self.queue[0][0] <= until:
+            now, _, frame = heapq.heappop(self.queue)
+            self.perform(frame.dst, self.ends[frame.dst].on_frame(frame, now), now)
+
+    def run(self, round_: int = 0, until: int = 10 * W, retries: int = 0) -> tuple[Outcome | None, Outcome | None]:
+        for me in (0, 1):
+            self.perform(me, self.ends[me].start(round_, VALUES[me], W, 0), 0)
+        self.deliver(W)
+        for me in (0, 1):
+            self.perform(me, self.ends[me].expire(W), W)
+        for retry in range(1, retries + 1):
+            self.deliver(W + retry * W)
+            for me in (0, 1):
+                self.perform(me, self.ends[me].retry(), W + retry * W)
+        self.deliver(until)
+        return self.outcome(0), self.outcome(1)
+
+    def outcome(self, me: int) -> Outcome | None:
+        return self.resolved[me][-1][1] if self.resolved[me] else None
+
+
+def on_time(_: Frame) -> list[int]:
+    return [10]
+
+
+def lose(*steps: int):
+    return lambda frame: [] if frame.step in steps else [10]
+
+
+COMMITTED, ABORTED, IN_DOUBT = Outcome.COMMITTED, Outcome.ABORTED, Outcome.IN_DOUBT
+
+
+@pytest.mark.parametrize("depth", range(2, 9))
+def test_on_a_clean_link_both_commit_the_others_value(depth: int) -> None:
+    pair = Pair(on_time, depth=depth)
+    assert pair.run() == (COMMITTED, COMMITTED)
+    assert pair.resolved[0][0][2] == VALUES[1]
+    assert pair.resolved[1][0][2] == VALUES[0]
+    assert pair.states[0] == pair.states[1] == [LinkState.TENTATIVE, LinkState.REFLECTING, LinkState.COMMITTED]
+    # the last message decides one end, the message before it the other: they differ by one delay
+    assert sorted(pair.resolved[me][0][0] for me in (0, 1)) == [(depth - 1) * 10, depth * 10]
+
+
+def test_simultaneous_offers_commit_after_one_delay() -> None:
+    pair = Pair(on_time, handshake="simultaneous")
+    assert pair.run() == (COMMITTED, COMMITTED)
+    assert [pair.resolved[me][0][0] for me in (0, 1)] == [10, 10]
+
+
+@pytest.mark.parametrize("depth", range(2, 8))
+def test_losing_the_last_message_splits_and_no_other_loss_does(depth: int) -> None:
+    for lost in range(1, depth + 1):
+        outcomes = Pair(lose(lost), depth=depth).run()
+        assert (outcomes[0] != outcomes[1]) == (lost == depth), f"step {lost} of {depth}"
+
+
+@pytest.mark.parametrize("depth", range(2, 8))
+def test_split_probability_is_that_of_two_generals(depth: int) -> None:
+    """P(split) = q (1 - q)^(k-1) for independent losses q, summed over all loss patterns (ORACLES, the link)."""
+    q = Fraction(1, 7)
+    split = Fraction(0)
+    for lost in itertools.product((False, True), repeat=depth):
+        outcomes = Pair(lose(*(i + 1 for i in range(depth) if lost[i])), depth=depth).run()
+        if outcomes[0] != outcomes[1]:
+            weight = Fraction(1)
+            for gone in lost:
+                weight *= q if gone else 1 - q
+            split += weight
+    assert split == q * (1 - q) ** (depth - 1)
+
+
+def test_simultaneous_split_probability() -> None:
+    """2 q (1 - q): exactly one of the two offers is lost."""
+    splits = 0
+    for lost in itertools.product((False, True), repeat=2):
+        outcomes = Pair(lambda frame, lost=lost: [] if lost[frame.src] else [10], handshake="simultaneous").run()
+        splits += outcomes[0] != outcomes[1]
+    assert splits == 2
+
+
+def test_a_frame_at_the_window_counts_and_one_behind_it_does_not() -> None:
+    def arriving_at(when: int):
+        return lambda frame: [when] if frame.step == 1 else [0]
+
+    assert Pair(arriving_at(W), depth=2).run() == (COMMITTED, COMMITTED)
+    assert Pair(arriving_at(W + 1), depth=2).run() == (ABORTED, ABORTED)
+
+
+def test_hold_blocks_where_abort_splits_and_late_frames_complete_it() -> None:
+    assert Pair(lose(4), horizon="hold").run() == (IN_DOUBT, COMMITTED)
+    pair = Pair(lambda frame: [2 * W] if frame.step == 4 else [10], horizon="hold")
+    assert pair.run() == (COMMITTED, COMMITTED)
+    assert [outcome for _, outcome, _ in pair.resolved[0]] == [IN_DOUBT, COMMITTED]
+
+
+def test_reconcile_resolves_once_the_link_has_healed() -> None:
+    healed = W + 3 * W
+
+    class Healing(Pair):
+        def perform(self, me: int, effects: Effects, now: int) -> None:
+            self.fate = on_time if now >= healed else lose(3)
+            super().perform(me, effects, now)
+
+    pair = Healing(None, horizon="reconcile")
+    assert pair.run(retries=5) == (COMMITTED, COMMITTED)
+    assert pair.resolved[0][0][1] is IN_DOUBT
+
+
+def test_a_duplicate_changes_nothing() -> None:
+    pair = Pair(lambda frame: [10, 11])
+    assert pair.run() == (COMMITTED, COMMITTED)
+    assert [len(pair.resolved[me]) for me in (0, 1)] == [1, 1]
+    assert "duplicate" in pair.notes
+
+
+def test_a_restarted_peer_is_recognised_by_its_epoch() -> None:
+    """A frame of the earlier life that was still on the wire must not count for the new one."""
+    ours = link(0)
+    ours.start(0, VALUES[0], W, 0)
+    old_life = Frame(Kind.SWAP, 1, 0, 1, 1, 0, 2, 7, VALUES[1])
+    new_life = old_life._replace(epoch=2)
+    assert any(isinstance(effect, Send) for effect in ours.on_frame(new_life, 5))
+    assert [effect.what for effect in ours.on_frame(old_life, 6) if isinstance(effect, Note)] == ["stale"]
+
+
+def test_a_frame_for_my_earlier_life_is_stale_unless_i_kept_my_state() -> None:
+    to_first_life = Frame(Kind.SWAP, 1, 0, 1, 1, 0, 2, 7, VALUES[1])
+    fresh = link(0, epoch=2)
+    fresh.start(0, VALUES[0], W, 0)
+    assert [effect.what for effect in fresh.on_frame(to_first_life, 5) if isinstance(effect, Note)] == ["stale"]
+    kept = link(0, epoch=1)
+    kept.start(0, VALUES[0], W, 0)
+    kept.sequence.epoch = 2
+    assert any(isinstance(effect, Send) for effect in kept.on_frame(to_first_life, 5))
+
+
+def test_frames_of_the_next_round_wait_for_it() -> None:
+    """The peer's clock is a moment ahead, or its frame ties with our timer."""
+    ours = link(1)
+    assert ours.on_frame(Frame(Kind.SWAP, 0, 1, 1, 0, 0, 1, 1, VALUES[0]), 0) == []
+    effects = ours.start(0, VALUES[1], W, 0)
+    assert [effect.frame.step for effect in effects if isinstance(effect, Send)] == [2]
+
+
+def test_strays_are_noted_and_ignored() -> None:
+    ours = link(0)
+    ours.start(3, VALUES[0], W, 0)
+
+    def notes(frame: Frame) -> list[str]:
+        return [effect.what for effect in ours.on_frame(frame, 1) if isinstance(effect, Note)]
+
+    base = Frame(Kind.SWAP, 1, 0, 1, 0, 3, 2, 1, VALUES[1])
+    assert notes(base._replace(step=1)) == ["stray"]  # a step that only we send
+    assert notes(base._replace(step=0)) == ["stray"]
+    assert notes(base._replace(step=6)) == ["stray"]  # beyond the depth
+    assert notes(base._replace(round=1)) == ["stale"]
+    assert notes(base._replace(round=9)) == ["stale"]
+    assert notes(base._replace(src=5)) == ["stale"]
+    assert notes(base._replace(dst=5)) == ["stale"]
+    assert notes(base._replace(kind=Kind.RESET, round=1)) == ["stale"]
+
+
+def test_reconcile_tells_a_peer_that_it_lost_its_state_and_the_peer_stops_asking() -> None:
+    ours = link(0, horizon="reconcile")
+    ours.start(0, VALUES[0], W, 0)
+    ours.expire(W)
+    [ask] = ours.retry()
+    assert isinstance(ask, Send)
+    reborn = link(1, horizon="reconcile", epoch=2)
+    reborn.start(1, VALUES[1], 3 * W, 2 * W)
+    [_, answer] = reborn.on_frame(ask.frame, 2 * W)
+    assert isinstance(answer, Send)
+    assert answer.frame.kind is Kind.RESET
+    ours.on_frame(answer.frame, 2 * W + 10)
+    assert ours.retry() == []
+    assert ours.ends[0].state is LinkState.IN_DOUBT  # still in doubt: nothing can resolve it any more
+
+
+def test_a_held_up_end_aborts_late_instead_of_committing_late() -> None:
+    """A frame that arrived in time but is handled after the window (a paused node) comes too late."""
+    ours = link(0, depth=2)
+    ours.start(0, VALUES[0], W, 0)
+    effects = ours.on_frame(Frame(Kind.SWAP, 1, 0, 1, 1, 0, 2, 1, VALUES[1]), W + 5)
+    assert [effect.outcome for effect in effects if isinstance(effect, Resolve)] == [ABORTED]
+    assert ours.expire(W + 6) == []
+    held_up = link(0, depth=2)
+    assert not any(isinstance(effect, Send) for effect in held_up.start(0, VALUES[0], W, W + 1))
+
+
+def test_a_restart_with_kept_state_repeats_how_the_last_swap_ended() -> None:
+    pair = Pair(on_time)
+    pair.run()
+    [again] = pair.ends[0].resume()
+    assert isinstance(again, Resolve)
+    assert again.outcome is COMMITTED
+    assert link(0).resume() == []
+
+
+def test_expiring_before_the_deadline_or_without_a_round_does_nothing() -> None:
+    ours = link(0)
+    assert ours.expire(0) == []
+    ours.start(0, VALUES[0], W, 0)
+    assert ours.expire(W - 1) == []
+    assert ours.committed() is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"depth": 1}, "depth of 2 or more"),
+        ({"handshake": "triple"}, "none of alternating, simultaneous"),
+        ({"horizon": "guess"}, "none of abort, hold, reconcile"),
+    ],
+)
+def test_impossible_links_are_refused(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        link(0, **arguments)
+
+
+fates = st.lists(st.lists(st.integers(0, 3 * W), max_size=3), min_size=1, max_size=24)
+
+
+@settings(max_examples=400, deadline=None)
+@given(fates, st.integers(2, 6), st.sampled_from(["abort", "hold", "reconcile"]), st.booleans())
+def test_whatever_the_network_does(fates: list[list[int]], depth: int, horizon: str, simultaneous: bool) -> None:
+    """Any loss, duplication, delay and order: values are never mixed up, abort always ends, hold never splits."""
+    script = itertools.chain(fates, itertools.repeat([]))
+    handshake = "simultaneous" if simultaneous else "alternating"
+    pair = Pair(lambda _: next(script), depth=depth, horizon=horizon, handshake=handshake)
+    outcomes = pair.run(retries=4 if horizon == "reconcile" else 0, until=100 * W)
+    for me in (0, 1):
+        assert pair.resolved[me], "every end says something by the horizon"
+        for when, outcome, value in pair.resolved[me]:
+            assert value == VALUES[1 - me if outcome is COMMITTED else me]
+            assert horizon != "abort" or when <= W
+        final = [outcome for _, outcome, _ in pair.resolved[me] if outcome is not IN_DOUBT]
+        assert len(final) <= 1, "an end resolves once"
+    if horizon != "abort":
+        assert ABORTED not in outcomes

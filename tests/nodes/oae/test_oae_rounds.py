@@ -1,0 +1,207 @@
+"""Rounds of swaps: who is heard when, on synchronised clocks, with restarts and hold-ups."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from nodes.core import Decide, Effects, Note, Outcome, Propose, Resolve, RoundStart, Send, SetTimer
+from nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from nodes.frames import Frame, Kind
+from nodes.oae.rounds import RoundMachine
+
+W, PERIOD, DELAY = 1000, 1500, 10
+
+
+class Gossip:
+    """A round algorithm that decides, in the last round of its instance, how many nodes it has heard in all rounds."""
+
+    def __init__(self, me: int, members: tuple[int, ...], f: int, value: int) -> None:
+        self.value, self.heard_total = value, 0
+
+    def message(self, round_: int) -> bytes:
+        return bytes([self.value]) * 16
+
+    def deliver(self, round_: int, heard: Mapping[int, bytes]) -> int | None:
+        self.heard_total += len(heard)
+        return self.heard_total if round_ == 1 else None
+
+
+def config(node: int, n: int = 3, **protocol) -> NodeConfig:
+    protocol = {"window_ns": W, "period_ns": PERIOD, "rounds": 4, "instance_rounds": 2, **protocol}
+    peers = tuple(Peer(other, f"h{other}", "eth0", f"02:00:00:00:00:0{other}") for other in range(n) if other != node)
+    return NodeConfig(node, f"h{node}", peers, {"eth0": ""}, tuple(range(n)), ProtocolConfig(**protocol))
+
+
+class Net:
+    """A lockstep network: constant delay, timers at their time, one queue; drops and hold-ups by script."""
+
+    def __init__(self, n: int = 3, make=Gossip, drop=lambda frame, now: False, **protocol) -> None:
+        self.make, self.drop = make, drop
+        self.machines = {node: RoundMachine(config(node, n, **protocol), make) for node in range(n)}
+        self.queue: list[tuple[int, int, int, tuple]] = []
+        self.log: dict[int, list[tuple[int, object]]] = {node: [] for node in range(n)}
+        self.timers: dict[tuple[int, str], int] = {}
+        self.count = 0
+
+    def push(self, at: int, rank: int, what: tuple) -> None:
+        self.count += 1
+        self.queue.append((at, rank, self.count, what))
+
+    def perform(self, node: int, effects: Effects, now: int) -> None:
+        for effect in effects:
+            if isinstance(effect, Send):
+                if not self.drop(effect.frame, now):
+                    self.push(now + DELAY, 0, ("frame", effect.frame))
+            elif isinstance(effect, SetTimer):
+                self.timers[node, effect.name] = effect.at_ns
+                self.push(max(effect.at_ns, now), 1, ("timer", node, effect.name, effect.at_ns))
+            else:
+                self.log[node].append((now, effect))
+
+    def start(self, node: int, now: int = -1) -> None:
+        self.perform(node, self.machines[node].on_start(now), now)
+
+    def run(self, until: int = 10**6) -> Net:
+        while self.queue:
+            self.queue.sort()
+            if self.queue[0][0] > until:
+                break
+            now, _, _, what = self.queue.pop(0)
+            if what[0] == "frame":
+                frame = what[1]
+                machine = self.machines.get(frame.dst)
+                if machine is not None:
+                    port = [peer.node for peer in machine.config.peers].index(frame.src)
+                    self.perform(frame.dst, machine.on_frame(port, frame, now), now)
+            elif what[1] in self.machines and self.timers.get((what[1], what[2])) == what[3]:
+                self.perform(what[1], self.machines[what[1]].on_timer(what[2], now), now)
+        return self
+
+    def of(self, node: int, kind: type) -> list:
+        return [effect for _, effect in self.log[node] if isinstance(effect, kind)]
+
+
+def started(**kwargs) -> Net:
+    net = Net(**kwargs)
+    for node in net.machines:
+        net.start(node)
+    return net
+
+
+def test_every_round_swaps_with_every_neighbour() -> None:
+    net = started().run()
+    for node in range(3):
+        assert [effect.round for effect in net.of(node, RoundStart)] == [0, 1, 2, 3]
+        resolutions = net.of(node, Resolve)
+        assert len(resolutions) == 4 * 2
+        assert {effect.outcome for effect in resolutions} == {Outcome.COMMITTED}
+
+
+def test_instances_follow_one_another_and_hear_everyone() -> None:
+    net = started().run()
+    for node in range(3):
+        assert [effect.instance for effect in net.of(node, Propose)] == [0, 1]
+        assert [(effect.instance, effect.value, effect.round) for effect in net.of(node, Decide)] == [
+            (0, 6, 1),
+            (1, 6, 3),
+        ]
+
+
+def test_a_round_counts_only_what_committed_by_its_horizon() -> None:
+    """Node 0 hears nothing from node 2 in round 0: its last expected message is lost."""
+    net = started(drop=lambda frame, now: (frame.src, frame.dst, frame.round, frame.step) == (2, 0, 0, 4)).run()
+    assert [effect.value for effect in net.of(0, Decide)] == [5, 6]
+    assert [effect.value for effect in net.of(2, Decide)] == [6, 6]
+
+
+def test_with_period_equal_to_window_the_old_round_ends_before_the_new_one_begins() -> None:
+    net = started(period_ns=W, drop=lambda frame, now: frame.dst == 0).run()
+    order = [(now, type(effect).__name__) for now, effect in net.log[0] if isinstance(effect, Resolve | RoundStart)]
+    assert order.index((W, "Resolve")) < order.index((W, "RoundStart"))
+
+
+def test_without_an_algorithm_rounds_are_plain_swaps() -> None:
+    net = started(make=None).run()
+    assert not net.of(0, Decide)
+    assert len(net.of(0, Resolve)) == 8
+
+
+def test_a_fresh_restart_joins_at_the_next_round_and_stays_out_of_the_running_instance() -> None:
+    net = started(rounds=6).run(until=100)
+    net.machines[1] = RoundMachine(replace(config(1, rounds=6), epoch=2), Gossip)
+    net.timers = {key: at for key, at in net.timers.items() if key[0] != 1}
+    net.start(1, 200)
+    net.run()
+    assert [effect.round for effect in net.of(1, RoundStart)] == [0, 1, 2, 3, 4, 5]
+    assert [effect.instance for effect in net.of(1, Decide)] == [1, 2]
+    # the others swap with it in round 1, but its register carries nothing of instance 0
+    assert [effect.value for effect in net.of(0, Decide)] == [5, 6, 6]
+
+
+def test_a_fresh_restart_at_the_instant_a_round_begins_leaves_that_round_to_its_earlier_life() -> None:
+    """Killed after its first send of round 2 and up again at once, it must not begin round 2 a second time."""
+    again = RoundMachine(replace(config(1), epoch=2), Gossip)
+    assert again.on_start(2 * PERIOD) == [SetTimer("round", 3 * PERIOD)]
+    first_life = RoundMachine(config(1), Gossip)
+    assert first_life.on_start(0) == [SetTimer("round", 0)]
+
+
+def test_a_restart_with_kept_state_catches_up_and_its_old_swaps_resolve() -> None:
+    """Reconcile: node 1 is away over the horizon of round 0; back with its state, all of its swaps commit."""
+    net = started(horizon="reconcile", retry_ns=200, rounds=2, make=None).run(until=5)
+    kept = pickle.dumps(net.machines.pop(1))
+    net.run(until=2000)
+    assert Outcome.IN_DOUBT in {effect.outcome for effect in net.of(0, Resolve)}
+    machine = pickle.loads(kept)
+    machine.restarted(2)
+    net.machines[1] = machine
+    net.start(1, 2100)
+    net.run(until=50_000)
+    for node in range(3):
+        last: dict = {}
+        for effect in net.of(node, Resolve):
+            last[effect.swap] = effect.outcome
+        assert len(last) == 4
+        assert set(last.values()) == {Outcome.COMMITTED}
+
+
+def test_a_held_up_node_ends_missed_rounds_late() -> None:
+    """All timers of three rounds fire at once after a pause: each round is aborted at the moment of waking."""
+    machine = RoundMachine(config(0, make := 2), None)
+    assert make == 2
+    assert machine.on_start(-1) == [SetTimer("round", 0)]
+    late = 2 * PERIOD + 100
+    aborted = []
+    effects = machine.on_timer("round", late)
+    while any(isinstance(effect, SetTimer) and effect.name == "round" and effect.at_ns <= late for effect in effects):
+        effects = machine.on_timer("horizon", late) + machine.on_timer("round", late)
+        aborted += [effect for effect in effects if isinstance(effect, Resolve)]
+    assert [effect.swap.round for effect in aborted] == [0, 1]
+    assert {effect.outcome for effect in aborted} == {Outcome.ABORTED}
+    assert [effect.round for effect in effects if isinstance(effect, RoundStart)] == [2]
+
+
+def test_timers_that_come_early_or_twice_do_nothing() -> None:
+    machine = RoundMachine(config(0), None)
+    machine.on_start(-1)
+    assert machine.on_timer("round", -1) == []
+    assert machine.on_timer("horizon", W) == []
+    machine.on_timer("round", 0)
+    assert machine.on_timer("horizon", W - 1) == []
+
+
+def test_messages_of_other_protocols_are_strays() -> None:
+    machine = RoundMachine(config(0), None)
+    [note] = machine.on_frame(0, Frame(Kind.DATA, 1, 0, 1, 0, 0, 1, 1), 0)
+    assert isinstance(note, Note)
+    assert note.what == "stray"
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_rounds_end(rounds: int) -> None:
+    net = started(rounds=rounds).run()
+    assert len(net.of(0, RoundStart)) == rounds

@@ -1,0 +1,36 @@
+"""What a captured frame is, also when the network damaged it."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodes.frames import WIRE_BYTES, Frame, Kind, encode
+from testbed.engines.live.capture import identify
+
+MACS = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
+u16, u32, u8 = st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1), st.integers(0, 255)
+frames = st.builds(
+    Frame, st.sampled_from(Kind), u16, u16, u32, u32, u32, u8, u32, st.binary(min_size=16, max_size=16), u8
+)
+
+
+@given(frames)
+def test_a_whole_frame_is_itself(frame: Frame) -> None:
+    assert identify(encode(frame, *MACS)) == (frame, False)
+
+
+@given(frames, st.integers(0, 8 * WIRE_BYTES - 1))
+def test_one_wrong_bit_anywhere_is_found_and_the_frame_is_known_all_the_same(frame: Frame, bit: int) -> None:
+    wire = bytearray(encode(frame, *MACS))
+    wire[bit // 8] ^= 1 << bit % 8
+    found = identify(bytes(wire))
+    if bit // 8 in (12, 13):
+        assert found is None  # another EtherType: no frame of ours
+    else:
+        assert found == (frame, True)
+
+
+@given(st.binary(max_size=80))
+def test_other_bytes_are_nothing_and_raise_nothing(wire: bytes) -> None:
+    assert identify(wire) is None

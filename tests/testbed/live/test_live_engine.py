@@ -1,0 +1,267 @@
+"""Runs on this host's kernel, from the plan to the History: clean links, faults of nodes and NICs, refusals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from scapy.utils import PcapNgReader
+
+from nodes.core.driver import Moment
+from testbed.engines.base import EngineUnavailable
+from testbed.engines.live import LiveEngine
+from testbed.engines.live.isolation import check_isolation
+from testbed.engines.live.mininet_nodes import netem_available
+from testbed.history import Event, History
+from testbed.plan import Fault, Plan
+from topologies.impairment import Impairment
+
+PlanOf = Callable[..., Plan]
+W = 100_000_000
+
+
+def _isolation_works() -> bool:
+    try:
+        check_isolation()
+    except EngineUnavailable:
+        return False
+    return True
+
+
+pytestmark = pytest.mark.skipif(not _isolation_works(), reason="neither root nor user namespaces here")
+
+
+def run(plan: Plan, directory: Path) -> History:
+    history = LiveEngine().run(plan, directory)
+    assert history.complete, history.why
+    assert [event.t_ns for event in history.events] == sorted(event.t_ns for event in history.events)
+    return history
+
+
+def of(history: History, node: str, *kinds: str) -> list[Event]:
+    return [event for event in history.events if event.node == node and (not kinds or event.kind in kinds)]
+
+
+def outcomes(history: History, round_: int) -> list[str]:
+    return [event.info for event in history.events if event.kind == "resolve" and event.round == round_]
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "hops_per_frame"),
+    [("pair", {}, 2), ("star", {"hosts": 3}, 4), ("leaf_spine", {"spines": 2, "leaves": 2, "hosts_per_leaf": 1}, 8)],
+)
+def test_on_clean_links_every_swap_commits_and_every_hop_is_seen(
+    plan_of: PlanOf, tmp_path: Path, kind: str, parameters: dict[str, int], hops_per_frame: int
+) -> None:
+    plan = plan_of(kind, parameters)
+    history = run(plan, tmp_path)
+    n = len(plan.nodes)
+    assert history.engine == "live"
+    for round_ in range(5):
+        assert outcomes(history, round_) == ["committed"] * n * (n - 1)
+    sent = {event.key: event for event in history.events if event.kind == "send"}
+    received = {event.key: event for event in history.events if event.kind == "recv"}
+    assert len(sent) == 5 * 4 * n * (n - 1) // 2
+    assert sent.keys() == received.keys()
+    for key, event in received.items():
+        path = [hop for hop in history.hops if hop.key == key]
+        assert len(path) == hops_per_frame
+        assert [hop.what for hop in path] == ["out", "in"] * (hops_per_frame // 2)
+        assert (path[0].node, path[-1].node) == (sent[key].node, event.node)
+        assert event.at_ns <= event.t_ns
+    assert history.meta["capture_drops"] == 0
+    with PcapNgReader(str(tmp_path / "live" / "frames.pcapng")) as packets:
+        captured = list(packets)
+    tapped = 2 if kind == "pair" else hops_per_frame - 2  # hosts' own NICs are derived where a switch sees the same
+    assert len(captured) == len(sent) * tapped
+    assert all(len(bytes(packet)) == 60 for packet in captured)
+
+
+def test_a_killed_node_falls_silent_and_a_restarted_one_joins_with_a_new_epoch(plan_of: PlanOf, tmp_path: Path) -> None:
+    faults = (
+        Fault("node_kill", at_ns=W + W // 2, target="host2"),
+        Fault("node_restart", at_ns=3 * W + W // 2, target="host2"),
+    )
+    history = run(plan_of("star", {"hosts": 3}, rounds=7, faults=faults), tmp_path)
+    struck = [(event.node, event.step, event.info) for event in history.events if event.kind == "fault"]
+    assert struck == [("host2", 0, "node_kill"), ("host2", 1, "node_restart")]
+    (died,) = of(history, "host2", "died")
+    assert 0 <= died.t_ns - (W + W // 2) < W // 2
+    assert [event.info for event in of(history, "host2", "start")] == ["fresh", "fresh"]
+    lives = {event.key.epoch for event in of(history, "host2", "send") if event.key is not None}
+    assert lives == {1, 2}
+    rounds = {event.round for event in of(history, "host2", "round")}
+    assert rounds - {4} == {0, 1, 5, 6}  # starting a process takes a while in real time
+    assert outcomes(history, 6) == ["committed"] * 6
+    assert {event.info for event in of(history, "host1", "resolve") if event.round == 2} == {"committed", "aborted"}
+
+
+def test_a_kept_state_goes_on_in_doubt_and_reconciles(plan_of: PlanOf, tmp_path: Path) -> None:
+    """host1 dies on entering REFLECTING in round 1 and comes back with its state: that swap still completes."""
+    moment = Moment(index=0, enters="REFLECTING", round=1)
+    faults = (
+        Fault("node_kill", node="host1", moment=moment, target="host1"),
+        Fault("node_restart", target="host1", keep_state=True, follows=0, after_ns=2 * W),
+    )
+    plan = plan_of(faults=faults, rounds=6, horizon="reconcile", retry_ns=W // 10)
+    history = run(plan, tmp_path)
+    assert [event.info for event in of(history, "host1", "start")] == ["fresh", "kept"]
+    (died,) = of(history, "host1", "died")
+    fault, restart = of(history, "host1", "fault")
+    assert fault.t_ns == died.t_ns
+    assert 0 <= restart.t_ns - fault.t_ns - 2 * W < W
+    for host in ("host1", "host2"):
+        of_round = [event.info for event in of(history, host, "resolve") if event.round == 1]
+        assert of_round[-1] == "committed"
+        assert len({event.value for event in of(history, host, "resolve") if event.round == 1}) <= 2
+
+
+def test_a_fault_at_a_moment_strikes_between_two_effects(plan_of: PlanOf, tmp_path: Path) -> None:
+    moment = Moment(index=0, after_sends=2, round=2)
+    fault = Fault("node_kill", node="host1", moment=moment, target="host1")
+    history = run(plan_of("star", {"hosts": 4}, faults=[fault]), tmp_path)
+    sends = [event for event in of(history, "host1", "send") if event.round == 2]
+    assert [event.peer for event in sends] == ["host2", "host3"]
+    assert {event.key for event in sends} <= {event.key for event in history.events if event.kind == "recv"}
+    last = of(history, "host1")[-1]
+    assert last.t_ns <= of(history, "host1", "died")[0].t_ns
+
+
+def test_a_paused_node_handles_everything_late_and_in_order(plan_of: PlanOf, tmp_path: Path) -> None:
+    faults = (
+        Fault("node_pause", at_ns=W + W // 2, target="host2"),
+        Fault("node_resume", target="host2", follows=0, after_ns=2 * W),
+    )
+    history = run(plan_of(faults=faults, rounds=6), tmp_path)
+    pause, resume = of(history, "host2", "fault")
+    during = [event for event in of(history, "host2") if pause.t_ns < event.t_ns < resume.t_ns and event.at_ns != -1]
+    assert not [event for event in during if event.t_ns > pause.t_ns + W // 4]
+    late = [event for event in of(history, "host2", "recv", "timer") if event.t_ns - event.at_ns > W // 4]
+    assert {event.kind for event in late} == {"recv", "timer"}
+    assert [event.at_ns for event in late] == sorted(event.at_ns for event in late)
+    assert all(event.t_ns >= resume.t_ns for event in late)
+    assert outcomes(history, 5) == ["committed"] * 2
+
+
+@pytest.mark.parametrize(("off", "on"), [("nic_mute", "nic_unmute"), ("nic_down", "nic_up")])
+def test_a_nic_that_is_mute_or_down_loses_its_rounds_and_no_others(
+    plan_of: PlanOf, tmp_path: Path, off: str, on: str
+) -> None:
+    faults = (
+        Fault(off, at_ns=W + W // 2, target="host2", nic="host2-eth0"),
+        Fault(on, at_ns=3 * W + W // 2, target="host2", nic="host2-eth0"),
+    )
+    history = run(plan_of("star", {"hosts": 3}, rounds=6, faults=faults), tmp_path)
+    for round_ in (0, 1, 4, 5):
+        assert outcomes(history, round_) == ["committed"] * 6
+    for round_ in (2, 3):
+        assert {event.info for event in of(history, "host2", "resolve") if event.round == round_} == {"aborted"}
+        others = [
+            event.info for event in of(history, "host1", "resolve") if event.round == round_ and event.peer == "host3"
+        ]
+        assert others == ["committed"]
+    refused = {event.info for event in of(history, "host2", "drop")}
+    assert refused == ({"send:ENETDOWN"} if off == "nic_down" else set())
+
+
+def test_half_a_nic_receives_and_does_not_send(plan_of: PlanOf, tmp_path: Path) -> None:
+    fault = Fault("nic_half", at_ns=W + W // 2, target="host2", nic="host2-eth0", direction="tx")
+    history = run(plan_of(faults=[fault]), tmp_path)
+    assert [event.round for event in of(history, "host2", "recv") if event.step == 1] == [0, 1, 2, 3, 4]
+    assert not [event for event in of(history, "host1", "recv") if event.round > 1]
+
+
+def test_an_agent_that_fails_ends_the_run_with_its_reason(plan_of: PlanOf, tmp_path: Path) -> None:
+    plan = plan_of()
+    broken = replace(plan.nodes[1], peers=(replace(plan.nodes[1].peers[0], nic="nowhere0"),))
+    history = LiveEngine().run(replace(plan, nodes=(plan.nodes[0], broken)), tmp_path)
+    assert not history.complete
+    assert "host2" in history.why
+    assert "KeyError: 'nowhere0'" in history.why
+    assert "Traceback" in (tmp_path / "live" / "crash-host2-1.txt").read_text()
+
+
+STRANGER = """
+import sys
+from pathlib import Path
+from testbed.engines.live import LiveEngine
+from testbed.plan import Plan
+history = LiveEngine().run(Plan.from_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))
+print(history.complete, history.why)
+"""
+
+
+def start_elsewhere(plan: Plan, directory: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
+    """A run in a process of its own, under way, and all processes that belong to it, oldest first."""
+    (directory / "plan.json").write_text(plan.to_json())
+    argv = [sys.executable, "-c", STRANGER, str(directory / "plan.json"), str(directory)]
+    engine = subprocess.Popen(argv, stdout=subprocess.PIPE)
+    progress = directory / "live" / "progress"
+    wait_for(lambda: progress.exists() and "running" in progress.read_text())
+    return engine, sorted(tree(engine.pid))
+
+
+@pytest.mark.parametrize(("youngest", "why"), [(1, "no fault of the plan asked for it"), (3, "capture")])
+def test_a_process_killed_by_somebody_else_ends_the_run_with_its_reason(
+    plan_of: PlanOf, tmp_path: Path, youngest: int, why: str
+) -> None:
+    """The two youngest processes are the agents; before them came the capture."""
+    engine, family = start_elsewhere(plan_of(rounds=30), tmp_path)
+    os.kill(family[-youngest], signal.SIGKILL)
+    output = engine.communicate(timeout=60)[0].decode()
+    assert output.startswith("False")
+    assert why in output
+
+
+def test_sigkill_leaves_no_process_behind(plan_of: PlanOf, tmp_path: Path) -> None:
+    engine, family = start_elsewhere(plan_of("star", {"hosts": 3}, rounds=600), tmp_path)
+    engine.kill()
+    engine.communicate()
+    assert len(family) >= 8
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family))
+
+
+def test_without_netem_a_plan_with_jitter_is_refused_with_advice(plan_of: PlanOf) -> None:
+    try:
+        netem_available()
+    except EngineUnavailable:
+        pass
+    else:
+        pytest.skip("this kernel has netem")
+    plan = plan_of(impairment=Impairment(delay_ns=50_000, jitter_ns=5_000))
+    with pytest.raises(EngineUnavailable, match="--engine vkernel"):
+        LiveEngine().run(plan)
+    later = Fault("impair", at_ns=W, links=((0, "ab"),), impairment=Impairment(delay_ns=1000))
+    with pytest.raises(EngineUnavailable, match="netem"):
+        LiveEngine().check(plan_of(faults=[later]))
+
+
+def tree(pid: int) -> list[int]:
+    """All descendants of a process."""
+    parents: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+        parents.setdefault(parent, []).append(int(path.name))
+    found = list(parents.get(pid, []))
+    for child in found:
+        found += parents.get(child, [])
+    return found
+
+
+def wait_for(what: Callable[[], object], limit_s: float = 30.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        if what():
+            return
+        time.sleep(0.05)
+    raise AssertionError("did not happen in time")

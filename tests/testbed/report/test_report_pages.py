@@ -1,0 +1,236 @@
+"""Reports: self-contained, complete, honest about what cannot be trusted. Structure, not pixels."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from testbed.engines.sim import SimEngine
+from testbed.report import plots
+from testbed.report.pages import bracket, distrusted, probability, run_page, study_page
+from testbed.scenario import compile_plan, parse
+from testbed.study.document import load_study
+from testbed.study.runner import run_study
+from testbed.verdicts import judge
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+STUDY = """
+name: two-depths
+about: Two hosts & <one> link.
+scenario:
+  name: pair
+  topology: {kind: pair}
+  links: {default: {delay: 50us, jitter: 5us}}
+  protocol: {consensus: floodset, f: 1, depth: 2, window: 110us}
+sweep: {parameter: links.default.jitter, from: 4us, to: 24us, steps: 6}
+break_point: {probability: 0.05, confidence: 0.95, resolution: 0.2}
+sim: {batch: 100, rounds: 400}
+variants:
+  - {name: depth 2}
+  - {name: depth 4, set: {protocol.depth: 4, protocol.window: 220us}}
+expect_closed_form: true
+seed: 3
+"""
+
+
+class Page(HTMLParser):
+    """Collects ids, text and tags; fails on tags that are not closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: set[str] = set()
+        self.words: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.ids |= {value for name, value in attrs if name == "id" and value}
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, tag
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "study.yaml").write_text(STUDY)
+    return run_study(load_study(folder / "study.yaml"), folder / "out", jobs=0)
+
+
+def with_vkernel(results: dict[str, Any]) -> dict[str, Any]:
+    """The results as if vkernel had measured what sim measured (to see that a page shows it)."""
+    found = copy.deepcopy(results)
+    for variant in found["variants"]:
+        variant["vkernel"] = [
+            {**row, "twin_broken": row["broken"], "twin_same_rounds": True} for row in variant["sim"][2:4]
+        ]
+        variant["vkernel_break_point"] = variant["break_point"]
+    return found
+
+
+def assert_self_contained(text: str) -> None:
+    page = Page(text)
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "img"}
+    for _, attributes in page.tags:
+        for name in ("src", "href", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith("#"), attributes
+    assert not re.search(r"@import|url\((?!#)", text)
+
+
+def test_a_study_page_is_one_file_and_escapes_what_it_is_given(results: dict[str, Any]) -> None:
+    text = study_page(results, ["testbed study x.yaml"])
+    assert_self_contained(text)
+    page = Page(text)
+    assert "Two hosts & <one> link." in page.text
+    assert {"plot", "close", "breakpoints", "expectations", "shares", "consensus"} <= page.ids
+    assert "testbed study x.yaml" in page.text
+
+
+def test_a_study_page_shows_every_point_with_its_closed_form(results: dict[str, Any]) -> None:
+    text = study_page(results)
+    rows = sum(len(variant["sim"]) for variant in results["variants"])
+    tables = re.findall(r'<table class="points sim">.*?</table>', text, re.S)
+    assert sum(table.count("<tr><td>") for table in tables) == rows
+    assert "–</td><td" not in re.sub(r"<td class=\"n\">[^<]* – [^<]*</td>", "", tables[0]).split("decided")[0]
+
+
+def test_vkernel_points_stand_beside_sim_with_the_same_seed(results: dict[str, Any]) -> None:
+    page = Page(study_page(with_vkernel(results)))
+    assert "sim, same seed" in page.text
+    assert page.text.count("not run") == 0
+
+
+def test_what_cannot_be_trusted_stands_on_top(results: dict[str, Any]) -> None:
+    spoilt = with_vkernel(results)
+    spoilt["variants"][0]["vkernel"][0].update(trusted=False, reasons=["delays are 12 us too long"])
+    text = study_page(spoilt)
+    assert text.index('id="distrusted"') < text.index('id="plot"')
+    assert "delays are 12 us too long" in text
+    assert distrusted(spoilt) != []
+    assert 'id="distrusted"' not in study_page(results)
+
+
+def test_a_missing_kernel_is_told_on_top(results: dict[str, Any]) -> None:
+    text = study_page({**results, "missing": ["engine vkernel: no kernel source. apt-get install linux-source"]})
+    assert text.index('id="missing"') < text.index('id="plot"')
+
+
+def test_equal_results_give_equal_pages(results: dict[str, Any]) -> None:
+    assert study_page(results) == study_page(copy.deepcopy(results))
+
+
+def test_probabilities_over_decades_get_a_logarithmic_axis(results: dict[str, Any]) -> None:
+    rare = copy.deepcopy(results)
+    for variant in rare["variants"]:
+        variant["sim"][-1].update(p=0.2, low=0.15, high=0.25)
+        variant["sim"][-2].update(p=0.0004, low=0.0001, high=0.001)
+    assert plots.study_plot(rare).axes[0].get_yscale() == "log"
+    flat = copy.deepcopy(results)
+    for variant in flat["variants"]:
+        for row in variant["sim"]:
+            row.update(p=0.2, low=0.15, high=0.25)
+    assert plots.study_plot(flat).axes[0].get_yscale() == "linear"
+
+
+def test_the_plot_says_what_is_what(results: dict[str, Any]) -> None:
+    figure = plots.study_plot(with_vkernel(results))
+    labels = {text.get_text() for text in figure.legends[0].get_texts()}
+    for name in ("depth 2", "depth 4"):
+        assert {f"{name}: closed form", f"{name}: sim", f"{name}: vkernel"} <= labels
+        assert any(label.startswith(f"{name}: break point") for label in labels)
+    assert "jitter" in figure.axes[0].get_xlabel()
+
+
+def test_a_png_can_be_had_for_a_readme(results: dict[str, Any], tmp_path: Path) -> None:
+    plots.save_png(plots.study_plot(results), tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_sweep_over_whole_numbers_is_drawn_too(tmp_path: Path) -> None:
+    document = yaml.safe_load(STUDY)
+    document.update(name="depths", sweep={"parameter": "protocol.depth", "values": [2, 3]}, variants=[{"name": "one"}])
+    del document["break_point"]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
+    found = run_study(load_study(tmp_path / "study.yaml"), tmp_path / "out", jobs=0)
+    page = Page(study_page(found))
+    assert "breakpoints" not in page.ids
+    assert "close" not in page.ids
+
+
+RUN = """
+name: crash
+topology: {kind: star, hosts: 3}
+links: {default: {delay: 10us, jitter: 10us}}
+protocol: {consensus: floodset, depth: 2, window: 70us, rounds: 40, f: 1}
+faults:
+  - {at: 310us, do: nic_down, on: host1}
+  - {when: {node: host2, enters: REFLECTING, round: 30}, do: node_kill}
+seed: 2
+"""
+
+
+def test_a_run_page_is_one_file_with_breaks_faults_and_fidelity() -> None:
+    plan = compile_plan(parse(RUN))
+    history = SimEngine().run(plan)
+    verdicts = judge(plan, history)
+    text = run_page(plan, history, verdicts, ["testbed replay runs/crash"])
+    assert_self_contained(text)
+    page = Page(text)
+    assert {"breaks", "faults", "fidelity"} <= page.ids
+    assert "entering REFLECTING" in page.text
+    assert "Disagreements" in page.text
+    assert text.count('class="spacetime"') >= 2
+    assert "distrusted" not in page.ids
+
+
+def test_a_run_that_cannot_be_trusted_says_so_first() -> None:
+    plan = compile_plan(parse(RUN))
+    history = SimEngine().run(plan)
+    verdicts = judge(plan, history)
+    fidelity = replace(verdicts.fidelity, trusted=False, reasons=("timers were 3 ms late",))
+    text = run_page(plan, history, replace(verdicts, fidelity=fidelity))
+    assert text.index('id="distrusted"') < text.index('class="facts"')
+    assert "timers were 3 ms late" in text
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (None, "not asked for"),
+        ({"status": "bracketed", "lo": 1000.0, "hi": 2000.0, "estimate": 1500.0}, "1.5 µs, between 1 µs and 2 µs"),
+        ({"status": "always", "lo": None, "hi": 1000.0, "estimate": None}, "at or below 1 µs, the least value tried"),
+        ({"status": "never", "lo": 9000.0, "hi": None, "estimate": None}, "above 9 µs, the greatest value tried"),
+        ({"status": "open", "lo": 1000.0, "hi": None, "estimate": None}, "above 1 µs"),
+        ({"status": "open", "lo": None, "hi": None, "estimate": None}, "not found within the budget"),
+    ],
+)
+def test_break_points_in_words(found: dict[str, Any] | None, words: str) -> None:
+    assert bracket(found, "time") == words
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.0, "0"), (0.25, "0.25"), (0.0123456, "0.0123"), (1e-6, "1.00e-06")])
+def test_probabilities_for_people(value: float, text: str) -> None:
+    assert probability(value) == text

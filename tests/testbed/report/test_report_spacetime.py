@@ -1,0 +1,151 @@
+"""Space-time diagrams: their structure, from runs of which it is known what happened. No pixels."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from functools import cache
+
+import pytest
+
+from testbed.engines.sim import SimEngine
+from testbed.history import History
+from testbed.plan import Plan
+from testbed.report.spacetime import breaking_frame, instance_diagram, nanoseconds, swap_diagram
+from testbed.scenario import compile_plan, parse
+from testbed.verdicts import judge
+from testbed.verdicts.model import Break, Disagreement, Verdicts
+
+SVG = "{http://www.w3.org/2000/svg}"
+LATE = """
+name: late
+topology: {kind: leaf_spine, spines: 1, leaves: 2, hosts_per_leaf: 1}
+links: {default: {delay: 15us, jitter: 10us}}
+protocol: {consensus: none, depth: 4, window: 270us, rounds: 100}
+seed: 1
+"""
+LOST = """
+name: lost
+topology: {kind: star, hosts: 2}
+links: {default: {delay: 10us}, "switch1->host1": {delay: 10us, loss: 20%}}
+protocol: {consensus: none, depth: 2, window: 100us, rounds: 50}
+seed: 1
+"""
+CUT_OFF = """
+name: cut-off
+topology: {kind: star, hosts: 3}
+links: {default: {delay: 10us}}
+protocol: {consensus: floodset, depth: 2, window: 100us, rounds: 8, f: 1}
+faults: [{at: 310us, do: nic_down, on: host1}]
+seed: 1
+"""
+
+
+@cache
+def run(text: str) -> tuple[Plan, History, Verdicts]:
+    plan = compile_plan(parse(text))
+    history = SimEngine().run(plan)
+    return plan, history, judge(plan, history)
+
+
+def drawn(svg: str) -> ET.Element:
+    return ET.fromstring(svg)
+
+
+def of_kind(root: ET.Element, kind: str) -> list[ET.Element]:
+    return [element for element in root.iter() if kind in element.get("class", "").split()]
+
+
+def texts(root: ET.Element, kind: str) -> list[str]:
+    return [element.text or "" for element in of_kind(root, kind) if element.tag == f"{SVG}text"]
+
+
+def first(verdicts: Verdicts, cause: str) -> Break:
+    return next(item for item in verdicts.bisynchrony.breaks if item.cause == cause)
+
+
+def test_a_late_frame_is_followed_through_the_switches_past_the_window() -> None:
+    plan, history, verdicts = run(LATE)
+    root = drawn(swap_diagram(plan, history, first(verdicts, "late")))
+    assert texts(root, "name") == ["host1", "leaf1", "spine1", "leaf2", "host2"]
+    assert texts(root, "step") == ["1", "2", "3", "4"]
+    (window,) = [element for element in of_kind(root, "window") if element.tag == f"{SVG}line"]
+    legs = of_kind(root, "guilty")
+    assert len(legs) == 4  # four links
+    end = max(float(leg.get("y2", 0)) for leg in legs)
+    assert end > float(window.get("y1", 0)), "the breaking frame ends below the line of the window"
+    assert not of_kind(root, "lost")
+
+
+def test_a_late_frame_is_highlighted_and_no_other() -> None:
+    plan, history, verdicts = run(LATE)
+    root = drawn(swap_diagram(plan, history, first(verdicts, "late")))
+    colours = {leg.get("stroke") for leg in of_kind(root, "guilty")}
+    others = {leg.get("stroke") for leg in of_kind(root, "frame")} - colours
+    assert len(colours) == 1
+    assert others
+    assert texts(root, "resolve") == ["aborted", "committed"]
+
+
+def test_a_lost_frame_ends_in_a_cross_that_names_the_place() -> None:
+    plan, history, verdicts = run(LOST)
+    broken = first(verdicts, "lost")
+    root = drawn(swap_diagram(plan, history, broken))
+    assert texts(root, "lost") == [f"lost at {broken.hop}"]
+    assert texts(root, "title") == [f"round {broken.round}, host1<->host2: split (lost)"]
+
+
+def test_without_captured_hops_frames_go_straight_from_end_to_end() -> None:
+    plan, history, verdicts = run(LOST)
+    blind = History(history.engine, history.events, [], history.meta)
+    root = drawn(swap_diagram(plan, blind, first(verdicts, "lost")))
+    assert texts(root, "name") == ["host1", "host2"]
+    assert texts(root, "lost") == ["never arrived"]
+
+
+def test_a_disagreement_shows_who_heard_whom_and_what_was_decided() -> None:
+    plan, history, verdicts = run(CUT_OFF)
+    assert verdicts.consensus is not None
+    found = verdicts.consensus.disagreements[0]
+    root = drawn(instance_diagram(plan, history, found))
+    assert texts(root, "name") == ["host1", "host2", "host3"]
+    assert len(texts(root, "propose")) == 3
+    decided = [value for values in found.decisions.values() for value in values]
+    assert sorted(texts(root, "decide")) == sorted(f"decides {value}" for value in decided)
+    assert len(texts(root, "round")) == plan.nodes[0].protocol.instance_rounds
+    heard = [element for element in of_kind(root, "heard") if element.tag == f"{SVG}line"]
+    assert len(heard) == 2 * plan.nodes[0].protocol.instance_rounds  # host2 and host3 hear each other, host1 nobody
+    assert "nic down" in texts(root, "fault")
+
+
+def test_a_crashed_node_ends_in_a_cross() -> None:
+    text = CUT_OFF.replace("nic_down", "node_kill")
+    plan, history, _ = run(text)
+    root = drawn(instance_diagram(plan, history, Disagreement(1, {"host2": (1,), "host3": (0,)})))
+    assert texts(root, "died") == ["crashed"]
+    assert len([element for element in of_kind(root, "died") if element.tag == f"{SVG}path"]) == 1
+
+
+def test_all_ids_that_arrows_refer_to_exist() -> None:
+    plan, history, verdicts = run(LATE)
+    svg = swap_diagram(plan, history, first(verdicts, "late"))
+    assert set(re.findall(r"url\(#([^)]+)\)", svg)) <= set(re.findall(r'id="([^"]+)"', svg))
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("host1>host2 round 17 step 3 (#412)", ("host1", 17, 3, 412)),
+        ("host2>host1 round 0 step 1", None),
+        ("", None),
+    ],
+)
+def test_the_breaking_frame_is_read_from_the_verdict(text: str, named: tuple[str, int, int, int] | None) -> None:
+    assert breaking_frame(text) == named
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(5, "5 ns"), (1500, "1.5 µs"), (300_000, "300 µs"), (2_500_000, "2.5 ms"), (10**9, "1 s")]
+)
+def test_times_for_people(value: int, text: str) -> None:
+    assert nanoseconds(value) == text

@@ -1,0 +1,203 @@
+"""A user's mistakes: each is one line that says where, what, and what to do. Nothing but ScenarioError comes out."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from testbed.scenario import ScenarioError, compile_plan, load, parse
+from testbed.scenario.load import split_path
+
+ROOT = Path(__file__).resolve().parents[3]
+BASE = "name: x\ntopology: {kind: leaf_spine}\n"
+
+MISTAKES = [
+    ("", "f.yaml:1: the document is empty"),
+    ("- a", "f.yaml:1: a scenario is a mapping"),
+    ("name: [", "f.yaml:1: this is not YAML"),
+    ("name: x\n---\nname: y", "f.yaml:2: this is not YAML"),
+    ("name: x", "topology: is missing"),
+    ("topology: {kind: pair}", "name: is missing"),
+    (BASE + "name: y", "f.yaml:3: name: stands twice, first in line 1"),
+    (BASE + "protocl: {}", "f.yaml:3: protocl: unknown key 'protocl'; did you mean 'protocol'?"),
+    (
+        BASE + "protocol:\n  rounds: 3\n  windw: 3us",
+        "f.yaml:5: protocol.windw: unknown key 'windw'; did you",
+    ),
+    (BASE + "protocol: {window: 0us}", "protocol.window: must be more than 0"),
+    (BASE + "protocol: {window: 300}", "protocol.window: 300 has no unit; write 300us"),
+    (BASE + "protocol: {window: 300us, period: 100us}", "protocol.window: is longer than period"),
+    (BASE + "protocol: {depth: 1}", "protocol.depth: must be at least 2 for an alternating handshake"),
+    (BASE + "protocol: {rounds: 0}", "protocol.rounds: must be at least 1"),
+    (BASE + "protocol: {rounds: '3'}", "protocol.rounds: must be a whole number"),
+    (BASE + "protocol: {consensus: oea}", "protocol.consensus: 'oea' is not known here; did you mean 'oae'"),
+    (BASE + "protocol: {consensus: oae, f: 4}", "protocol.f: 4 is too large: oae needs f < n/2"),
+    (BASE + "protocol: {consensus: ben_or, f: 4}", "protocol.f: 4 is too large: ben_or needs f < n/2"),
+    (BASE + "protocol: {consensus: paxos, f: 4}", "protocol.f: 4 is too large: paxos needs f < n/2"),
+    (BASE + "protocol: {consensus: floodset, f: 8}", "protocol.f: 8 is too large: floodset needs f < n "),
+    (BASE + "protocol: {participants: host1}", "protocol.participants: a protocol needs two participants"),
+    (BASE + "protocol: {participants: [hosst1]}", "did you mean 'host1'?"),
+    (BASE + "capture: yes", "capture: must be true or false"),
+    (BASE + "seed: -1", "seed: must be at least 0"),
+    (BASE + "engine: simm", "engine: 'simm' is not known here; did you mean 'sim'?"),
+    (BASE + "links: {'leaf*<->core*': {delay: 5us}}", 'links."leaf*<->core*": leaf*<->core* matches no link'),
+    (BASE + "links: {leaf1: {delay: 5us}}", "links.leaf1: 'leaf1' is no link selector"),
+    (BASE + "links: {default: {delai: 5us}}", "links.default.delai: unknown key 'delai'; did you mean 'delay'?"),
+    (BASE + "links: {default: {loss: 110%}}", "links.default.loss: '110%' does not lie between"),
+    (BASE + "links: {default: {distribution: gauss}}", "links.default.distribution: 'gauss' is not known"),
+    (BASE + "links: {default: {distribution: {file: no.csv}}}", "links.default.distribution: no.csv can't be read"),
+    (BASE + "links: {default: {loss: 1%, burst_loss: {p: 1%, r: 1%}}}", "burst_loss: stands beside loss"),
+    (BASE + "links: {default: {jitter: 3s}}", "links.default.jitter: must be at most 2147483647"),
+    (BASE + "faults: [{at: 1ms, do: nic_mute, on: host33}]", "faults.0.on: no host 'host33' in this fabric"),
+    (BASE + "faults: [{at: 1ms, do: nic_mute, on: leaf1}]", "faults.0.on: leaf1 is a switch"),
+    (BASE + "faults: [{at: 1ms, do: node_kill, on: host1-eth0}]", "'host1-eth0' is an interface"),
+    (
+        BASE + "faults: [{at: 1ms, do: nic_mut, on: host3}]",
+        "'nic_mut' is not known here; did you mean 'nic_mute'",
+    ),
+    (BASE + "faults: [{at: 1ms, do: nic_mute}]", "faults.0.on: is missing"),
+    (BASE + "faults: [{do: nic_mute, on: host1}]", "faults.0: give either at:"),
+    (BASE + "faults: [{at: 1, do: nic_mute, on: host1}]", "faults.0.at: 1 has no unit"),
+    (BASE + "faults: [{at: round x, do: nic_mute, on: host1}]", "faults.0.at: 'round x' is no instant"),
+    (BASE + "faults: [{at: 0us, do: nic_half, on: host1}]", "faults.0.direction: is missing"),
+    (BASE + "faults: [{at: 0us, do: nic_up, on: host1, for: 1us}]", "faults.0.for: makes no sense with nic_up"),
+    (BASE + "faults: [{at: 0us, do: nic_up, on: host1, jitter: 1us}]", "faults.0.jitter: goes with jitter only"),
+    (BASE + "faults: [{at: 0us, do: jitter}]", "faults.0: jitter changes nothing"),
+    (BASE + "faults: [{at: 0us, do: jitter, jitter: 1us, links: a}]", "faults.0.links.0: 'a' is no link selector"),
+    (BASE + "faults: [{at: 0us, do: node_kill, on: host1, keep_state: true}]", "faults.0.keep_state: makes no sense"),
+    (BASE + "faults: [{do: nic_mute, when: {node: hst1, enters: REFLECTING}}]", "faults.0.when.node: no host 'hst1'"),
+    (BASE + "faults: [{do: nic_mute, when: {node: host1, enters: X}}]", "faults.0.when.enters: 'X' is not known here"),
+    (BASE + "faults: [{do: nic_mute, when: {node: host1}}]", "faults.0.when: give exactly one of enters"),
+    (BASE + "faults: [{do: nic_mute, when: {node: host1, after_sends: 1, round: 1}}]", "round: 1 is never run"),
+    (BASE + "expect: {kinds: [splt]}", "expect.kinds.0: 'splt' is not known here; did you mean 'split'?"),
+    ("name: x\ntopology: {kind: fat_tree, k: 3}", "f.yaml:2: topology: k must be even, not 3"),
+    ("name: x\ntopology: {kind: fat_tre}", "f.yaml:2: topology: no topology 'fat_tre'; did you mean 'fat_tree'?"),
+    ("name: x\ntopology: {kind: star, host: 1}", "topology.host: unknown key 'host'; did you mean 'hosts'?"),
+    ("name: x\ntopology: {kind: star, hosts: 0}", "topology.hosts: must be at least 1"),
+    ("name: x\ntopology: star", "topology: must be a mapping with kind: or custom:"),
+    ("name: x\ntopology: {custom: {file: a.py, class: X}}", "topology.custom.file: there is no file 'a.py'"),
+    ("name: x/y\ntopology: {kind: pair}", "name: 'x/y' may only hold"),
+    ("name: !!python/object:os.system x", "the tag tag:yaml.org,2002:python/object:os.system is not used"),
+    ("? [a]\n: 3", "a key must be text"),
+    ("a: &a [*a]", "nested too deeply"),
+    ("[" * 3000, "nested too deeply"),
+    ("\x00", "f.yaml:1: this is not YAML"),
+]
+
+
+@pytest.mark.parametrize(("text", "says"), MISTAKES)
+def test_a_mistake_is_one_clear_line(text, says):
+    with pytest.raises(ScenarioError) as caught:
+        parse(text, "f.yaml")
+    assert says in str(caught.value)
+    for line in caught.value.problems:
+        assert "\n" not in line
+        assert re.match(r"f\.yaml:\d+: ", line), line
+
+
+def test_all_mistakes_of_a_document_are_told_at_once_in_its_order():
+    with pytest.raises(ScenarioError) as caught:
+        parse(BASE + "seed: -1\nprotocol: {rounds: 0, depth: x}\nfalts: []", "f.yaml")
+    assert [line.split(": ")[1] for line in caught.value.problems] == [
+        "seed",
+        "protocol.depth",
+        "protocol.rounds",
+        "falts",
+    ]
+
+
+def test_billions_of_laughs_are_cut_short():
+    bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+        f"{after}: &{after} [{','.join('*' + before for _ in range(9))}]\n"
+        for before, after in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    with pytest.raises(ScenarioError, match="more than 100000 values"):
+        parse(bomb)
+
+
+def test_a_file_that_is_not_there_or_not_text_is_told_so(tmp_path):
+    with pytest.raises(ScenarioError, match="can't be read"):
+        load(tmp_path / "none.yaml")
+    (tmp_path / "bytes.yaml").write_bytes(b"name: x\n\xff\xfe")
+    with pytest.raises(ScenarioError, match=r"bytes\.yaml:2: not UTF-8 text"):
+        load(tmp_path / "bytes.yaml")
+
+
+def test_the_error_survives_a_process_border():
+    error = ScenarioError(["a: b", "c: d"])
+    assert pickle.loads(pickle.dumps(error)).problems == ("a: b", "c: d")
+
+
+SHIPPED = [file.read_text() for file in sorted((ROOT / "scenarios").glob("*.yaml"))]
+SPLINTERS = st.sampled_from(
+    ["", "{", "}", "[", "]", ":", ": ", "- ", "0", "-1", "1e9", "us", "null", "true", '"', "'", "*", "&a ", "!x ", "#",
+     "\n", "  ", "\t", "host1", "nic_down", "links", "\u2028", "🙂", ".nan", ".inf", "9" * 20, "<<", "|", ">", "%", "@"]
+)  # fmt: skip
+
+
+@st.composite
+def mutated(draw):
+    """A shipped scenario with pieces cut out, doubled, or splinters put in."""
+    text = draw(st.sampled_from(SHIPPED))
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(text)))
+        end = min(len(text), start + draw(st.integers(0, 12)))
+        piece = draw(st.one_of(SPLINTERS, st.text(max_size=4), st.just(text[start:end] * 2)))
+        text = text[:start] + piece + text[end:]
+    return text
+
+
+@settings(max_examples=150, deadline=None)
+@given(mutated())
+def test_mutated_scenarios_compile_or_raise_scenario_error(text):
+    problems = problems_of(lambda: compile_plan(parse(text, "f.yaml")))
+    assert all("\n" not in line and line for line in problems)
+
+
+def problems_of(act) -> tuple[str, ...]:
+    """The problems that ``act`` is refused for, none when it goes well; any other exception goes through."""
+    try:
+        act()
+    except ScenarioError as error:
+        return error.problems or ("",)
+    return ()
+
+
+values = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(max_size=8),
+        st.sampled_from(["5us", "1%", "host1"]),
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=6,
+)
+PATHS = ["name", "topology", "topology.kind", "topology.hosts", "links", "links.default", "links.default.jitter",
+         "links.default.distribution", "links.default.burst_loss", "protocol", "protocol.window", "protocol.f",
+         "protocol.participants", "faults", "faults.0", "faults.0.do", "faults.0.on", "faults.0.at", "faults.0.when",
+         "faults.0.when.node", "faults.0.for", "seed", "expect", "expect.kinds", "capture", "epsilon"]  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(PATHS), values)
+def test_any_value_anywhere_is_taken_or_refused_as_a_scenario_error(path, value):
+    base = parse(
+        "name: x\ntopology: {kind: star, hosts: 4}\nfaults: [{at: 1us, do: nic_down, on: host1}]\n"
+        "links: {default: {delay: 1us}}\n"
+    )
+    problems = problems_of(lambda: compile_plan(base.with_override(path, value)))
+    assert all("\n" not in line and line for line in problems)
+
+
+@given(st.text(max_size=20))
+def test_any_override_path_is_read_or_refused(path):
+    problems = problems_of(lambda: split_path(path))
+    assert all(line.startswith("override") for line in problems)

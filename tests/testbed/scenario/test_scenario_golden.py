@@ -1,0 +1,61 @@
+"""The shipped scenarios: their plans and explanations byte by byte, and their expectations when ``sim`` runs them.
+
+GOLDEN_UPDATE=1 writes the golden files anew; read the difference before keeping it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from testbed.engines.sim import SimEngine
+from testbed.scenario import compile_plan, explain, load, unmet
+from testbed.verdicts import judge
+
+ROOT = Path(__file__).resolve().parents[3]
+GOLDEN = ROOT / "tests" / "golden"
+SHIPPED = sorted(file.stem for file in (ROOT / "scenarios").glob("*.yaml"))
+WHOLE = ("blocked-hold", "reconcile-restart")  # small enough to be read
+
+
+def scenario(name: str):
+    return load(Path(os.path.relpath(ROOT / "scenarios" / f"{name}.yaml")))
+
+
+def golden(file: Path, text: str) -> None:
+    if os.environ.get("GOLDEN_UPDATE"):
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8"), f"differs from {file.name}; if meant: GOLDEN_UPDATE=1"
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_the_plan_is_the_golden_one(name):
+    golden(GOLDEN / f"{name}.plan.json", compile_plan(scenario(name)).to_json() + "\n")
+
+
+def test_every_plan_has_the_golden_digest():
+    digests = {name: hashlib.sha256(compile_plan(scenario(name)).to_json().encode()).hexdigest() for name in SHIPPED}
+    golden(GOLDEN / "plans.sha256.json", json.dumps(digests, indent=1) + "\n")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_explanation_is_the_golden_one(name):
+    golden(GOLDEN / f"{name}.explain.txt", explain(scenario(name)))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_no_shipped_scenario_warns(name):
+    assert scenario(name).warnings == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_a_shipped_scenario_expects_comes_true_under_sim(name):
+    shipped = scenario(name)
+    plan = compile_plan(shipped)
+    verdicts = judge(plan, SimEngine().run(plan))
+    assert unmet(shipped.expect, verdicts.to_dict()) == []

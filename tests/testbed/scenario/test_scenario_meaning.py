@@ -1,0 +1,405 @@
+"""What a scenario means: selectors, merging, measured delays, faults, seeds, times."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+from pathlib import Path
+
+import pytest
+
+from nodes.core.driver import Moment
+from testbed.faults import VERBS, describe
+from testbed.plan import VERBS as ATOMIC
+from testbed.plan import Fault, Plan, derive_seed
+from testbed.scenario import (
+    Scenario,
+    ScenarioError,
+    as_written,
+    compile_plan,
+    from_data,
+    json_schema,
+    load,
+    parse,
+    unmet,
+    write_schema,
+)
+from testbed.scenario.model import Expectation
+from testbed.scenario.samples import load_table
+from testbed.scenario.selectors import parse_selector
+from topologies.impairment import Impairment
+
+ROOT = Path(__file__).resolve().parents[3]
+STAR = "name: x\ntopology: {kind: star, hosts: 4}\n"
+CLOS = "name: x\ntopology: {kind: leaf_spine, spines: 2, leaves: 2, hosts_per_leaf: 1}\n"
+
+
+def directions(scenario: Scenario) -> dict[str, Impairment]:
+    """``host1->leaf1`` -> its impairment, without the seed."""
+    found = {}
+    for link in compile_plan(scenario).fabric.links:
+        found[f"{link.a.node}->{link.b.node}"] = link.ab.with_seed(0)
+        found[f"{link.b.node}->{link.a.node}"] = link.ba.with_seed(0)
+    return found
+
+
+# -- links -------------------------------------------------------------------------------------------------------
+
+
+def test_selectors_override_field_by_field_in_the_order_written_and_default_comes_first():
+    found = directions(
+        parse(
+            CLOS + "links:\n"
+            '  "leaf*<->spine*": {jitter: 3us, distribution: normal}\n'
+            '  "leaf1<->spine1": {delay: 9us}\n'
+            "  default: {delay: 5us, jitter: 1us}\n"
+        )
+    )
+    assert found["host1->leaf1"] == Impairment(delay_ns=5000, jitter_ns=1000)
+    assert found["leaf2->spine1"] == Impairment(delay_ns=5000, jitter_ns=3000, distribution="normal")
+    assert found["leaf1->spine1"] == Impairment(delay_ns=9000, jitter_ns=3000, distribution="normal")
+    assert found["spine1->leaf1"] == found["leaf1->spine1"]
+
+
+def test_a_selector_matches_either_way_round_and_a_directed_one_only_its_direction():
+    found = directions(
+        parse(
+            CLOS + 'links: {"spine*<->leaf1": {delay: 1us}, "spine*->leaf2": {delay: 2us}, "host1->leaf1": {loss: 1%}}'
+        )
+    )
+    assert found["leaf1->spine2"].delay_ns == found["spine2->leaf1"].delay_ns == 1000
+    assert (found["spine1->leaf2"].delay_ns, found["leaf2->spine1"].delay_ns) == (2000, 0)
+    assert (found["host1->leaf1"].loss, found["leaf1->host1"].loss) == (0.01, 0.0)
+
+
+def test_a_selector_may_hit_both_ends_of_one_pattern():
+    assert parse_selector("*<->*").both_ways
+    found = directions(parse(CLOS + 'links: {"*->*": {delay: 1us}}'))
+    assert {impairment.delay_ns for impairment in found.values()} == {1000}
+
+
+def test_every_direction_has_a_seed_of_its_own_made_from_the_scenarios():
+    plan = compile_plan(parse(CLOS + "seed: 5"))
+    seeds = [seed for link in plan.fabric.links for seed in (link.ab.seed, link.ba.seed)]
+    assert len(set(seeds)) == len(seeds)
+    assert plan.fabric.links[2].ba.seed == derive_seed(5, "link", 2, "ba")
+    assert compile_plan(parse(CLOS + "seed: 6")).fabric.links[2].ba.seed != plan.fabric.links[2].ba.seed
+
+
+def test_measured_delays_from_a_csv(tmp_path):
+    rng = random.Random(1)
+    rows = [rng.gauss(50, 5) for _ in range(5000)]
+    (tmp_path / "d.csv").write_text("host,delay\n" + "".join(f"a,{value:.3f}\n" for value in rows))
+    found = directions(parse(STAR + "links: {default: {distribution: {file: d.csv, column: delay}}}", "s", tmp_path))
+    impairment = found["host1->switch1"]
+    assert impairment.distribution == "table"
+    assert impairment.delay_ns == pytest.approx(50_000, abs=300)
+    assert impairment.jitter_ns == pytest.approx(5_000, abs=200)
+    assert len(impairment.table) == 4096
+    # delay and jitter given: the shape stays, place and width are the user's.
+    found = directions(
+        parse(
+            STAR + "links: {default: {delay: 1ms, jitter: 1us, distribution: {file: d.csv, column: 2}}}", "s", tmp_path
+        )
+    )
+    assert (found["host1->switch1"].delay_ns, found["host1->switch1"].jitter_ns) == (1_000_000, 1_000)
+
+
+@pytest.mark.parametrize("suffix", ["pcap", "pcapng"])
+def test_measured_delays_from_captures(tmp_path, suffix):
+    from scapy.layers.l2 import Ether
+    from scapy.packet import Raw
+    from scapy.utils import PcapNgWriter, PcapWriter
+
+    def write(name, stamps):
+        file = tmp_path / f"{name}.{suffix}"
+        writer = PcapWriter(str(file), nano=True) if suffix == "pcap" else PcapNgWriter(str(file))
+        with writer:
+            for number, at_us in stamps:
+                frame = Ether(dst="02:00:00:00:00:02") / Raw(number.to_bytes(50, "big"))
+                frame.time = 1_700_000_000 + at_us * 1e-6
+                writer.write(frame)
+        return file
+
+    sent = write("sent", [(number, number * 100) for number in range(20)])
+    received = write("received", [(number, number * 100 + 40 + number) for number in range(20)])
+    mean, _, _ = load_table(sent, 1, "us", received)
+    assert mean == pytest.approx(49_500, abs=1_000)
+    both = write("both", [item for n in range(20) for item in ((n, n * 100), (n, n * 100 + 30 + n))])
+    mean, _, _ = load_table(both, 1, "us", None)
+    assert mean == pytest.approx(39_500, abs=1_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is empty"),
+        ("delay\nx\n", "row 2 holds no delay"),
+        ("5\n5\n", "two different"),
+        ("a,b\n1,2\n", "no column"),
+    ],
+)
+def test_bad_sample_files_are_told(tmp_path, text, says):
+    (tmp_path / "d.csv").write_text(text)
+    column = "c" if says == "no column" else "1"
+    with pytest.raises(ScenarioError, match=says):
+        parse(STAR + f"links: {{default: {{distribution: {{file: d.csv, column: {column}}}}}}}", "s", tmp_path)
+
+
+def test_warnings_say_what_is_probably_not_meant():
+    warned = parse(
+        STAR + "links: {default: {delay: 1us, jitter: 5us, correlation: 25%}}\n"
+        "protocol: {consensus: oae, f: 1, rounds: 2}\n"
+        "faults: [{at: 1s, do: nic_down, on: host1}]",
+        "f.yaml",
+    ).warnings
+    text = "\n".join(warned)
+    assert "f.yaml:3: links.default.jitter: reaches 4us below zero" in text
+    assert "f.yaml:3: links.default.correlation: netem takes the correlated draw modulo" in text
+    assert "protocol.rounds: 2 are too few for one instance: oae with f = 1 takes 6 rounds" in text
+    assert "faults.0.at: 1s lies behind the last round" in text
+    slow = parse(STAR + "links: {default: {delay: 50us}}\nprotocol: {window: 300us, depth: 4}")
+    assert "no swap can complete: 4 messages take 400us" in slow.warnings[0]
+
+
+# -- the plan ----------------------------------------------------------------------------------------------------
+
+
+def test_on_is_a_key_and_not_a_truth_value():
+    """YAML 1.1 reads ``on:`` as true; this document does not."""
+    scenario = parse(STAR + "faults:\n  - at: 1us\n    do: nic_down\n    on: host2\n")
+    assert compile_plan(scenario).faults == (Fault("nic_down", at_ns=1000, target="host2", nic="host2-eth0"),)
+
+
+def test_ports_lead_to_all_other_participants_in_order():
+    plan = compile_plan(parse(STAR + 'protocol: {participants: ["host[124]"], f: 1, consensus: oae, rounds: 6}'))
+    assert [node.name for node in plan.nodes] == ["host1", "host2", "host4"]
+    assert [node.members for node in plan.nodes] == [(0, 1, 3)] * 3
+    assert [(peer.node, peer.nic, peer.mac) for peer in plan.nodes[1].peers] == [
+        (0, "host2-eth0", "02:00:00:00:00:01"),
+        (3, "host2-eth0", "02:00:00:00:00:04"),
+    ]
+    assert plan.nodes[1].nics == {"host2-eth0": "02:00:00:00:00:02"}
+    assert plan.nodes[0].protocol.instance_rounds == 6
+
+
+def test_times_and_defaults_of_the_protocol():
+    plan = compile_plan(parse(STAR + "links: {default: {delay: 10us}}\nprotocol: {window: 200us, rounds: 7}"))
+    protocol = plan.nodes[0].protocol
+    assert (protocol.window_ns, protocol.period_ns, protocol.retry_ns) == (200_000, 200_000, 200_000)
+    assert plan.epsilon_ns == 200_000
+    # seven rounds, then a window and four messages of two hops each
+    assert plan.duration_ns == 7 * 200_000 + 200_000 + 4 * 20_000
+    assert compile_plan(parse(STAR + "settle: 1ms")).duration_ns == 300_000 + 1_000_000
+
+
+def test_a_run_lasts_until_its_last_fault_is_over():
+    plan = compile_plan(parse(STAR + "settle: 0us\nfaults: [{at: 1ms, do: nic_mute, on: host1, for: 5ms}]"))
+    assert plan.duration_ns == 6_000_000
+
+
+# -- faults ------------------------------------------------------------------------------------------------------
+
+
+def faults_of(*orders: str) -> tuple[Fault, ...]:
+    listed = "".join(f"  - {order}\n" for order in orders)
+    return compile_plan(parse(STAR + "protocol: {rounds: 100}\nfaults:\n" + listed)).faults
+
+
+@pytest.mark.parametrize(
+    ("verb", "undo"),
+    [
+        ("nic_down", "nic_up"),
+        ("nic_mute", "nic_unmute"),
+        ("node_pause", "node_resume"),
+        ("node_kill", "node_restart"),
+    ],
+)
+def test_for_compiles_to_the_undoing_fault(verb, undo):
+    begun, ended = faults_of(f"{{at: 1ms, do: {verb}, on: host2, for: 2ms}}")
+    assert (begun.verb, begun.at_ns, begun.follows) == (verb, 1_000_000, -1)
+    assert (ended.verb, ended.follows, ended.after_ns, ended.target) == (undo, 0, 2_000_000, "host2")
+
+
+def test_half_a_nic_and_restarts():
+    half, whole = faults_of("{at: 1ms, do: nic_half, on: host2, direction: tx, for: 1us}")
+    assert (half.direction, whole.verb) == ("tx", "nic_unmute")
+    kill, restart = faults_of("{at: 1ms, do: node_restart, on: host2, keep_state: true, for: 1us}")
+    assert (kill.verb, kill.keep_state, restart.verb, restart.keep_state) == ("node_kill", False, "node_restart", True)
+    (at_once,) = faults_of("{at: 1ms, do: node_restart, on: host2, keep_state: true}")
+    assert (at_once.verb, at_once.keep_state) == ("node_restart", True)
+
+
+def test_an_instant_may_count_from_a_round():
+    first, second = faults_of("{at: round 3, do: nic_down, on: host1}", "{at: round 3 + 20us, do: nic_up, on: host1}")
+    assert (first.at_ns, second.at_ns) == (900_000, 920_000)
+
+
+def test_a_moment_knows_its_fault_its_peer_and_its_round():
+    first, second, third = faults_of(
+        "{at: 1ms, do: nic_down, on: host4}",
+        "{do: node_kill, when: {node: host2, enters: REFLECTING, round: 17, peer: host3, after: 5us}}",
+        "{do: node_kill, on: host1, when: {node: host2, after_sends: 2}}",
+    )
+    assert first.moment is None
+    assert second.moment == Moment(index=1, enters="REFLECTING", round=17, peer=2)
+    assert (second.node, second.target, second.after_ns) == ("host2", "host2", 5_000)
+    assert third.moment == Moment(index=2, after_sends=2)
+    assert (third.node, third.target) == ("host2", "host1")
+
+
+def test_a_triggered_fault_on_several_hosts_strikes_them_at_one_instant():
+    lead, other, undo_lead, undo_other = faults_of(
+        '{do: nic_down, on: "host[34]", for: 1ms, when: {node: host1, leaves: TENTATIVE, round: 2}}'
+    )
+    assert (lead.nic, other.nic) == ("host3-eth0", "host4-eth0")
+    assert (other.moment, other.follows, other.after_ns) == (None, 0, 0)
+    assert [(undo.verb, undo.follows, undo.after_ns) for undo in (undo_lead, undo_other)] == [
+        ("nic_up", 0, 1_000_000),
+        ("nic_up", 1, 1_000_000),
+    ]
+
+
+def test_a_burst_of_jitter_changes_only_the_fields_it_names():
+    plan = compile_plan(
+        parse(
+            CLOS + 'links: {default: {delay: 20us}, "leaf*<->spine*": {delay: 30us, distribution: normal}}\n'
+            "protocol: {rounds: 100}\n"
+            'faults: [{at: 1ms, for: 2ms, do: jitter, links: ["leaf1->spine*", "host1<->leaf1"], jitter: 9us}]'
+        )
+    )
+    first, second, third, fourth = plan.faults
+    changed = {fault.links: fault.impairment for fault in (first, second)}
+    assert sorted(impairment.delay_ns for impairment in changed.values()) == [20_000, 30_000]
+    assert {impairment.jitter_ns for impairment in changed.values()} == {9_000}
+    assert {impairment.seed for impairment in changed.values()} == {0}, "engines reseed"
+    assert sum(map(len, changed)) == 4
+    assert (third.verb, third.links, third.follows) == ("unimpair", first.links, 0)
+    assert (fourth.verb, fourth.links, fourth.follows) == ("unimpair", second.links, 1)
+
+
+def test_every_verb_compiles_to_verbs_that_plans_know():
+    for verb in VERBS.values():
+        assert verb.atomic in ATOMIC
+        assert verb.undo in ("", *ATOMIC)
+
+
+def test_faults_in_words():
+    assert (
+        describe(Fault("nic_mute", at_ns=10_000_000, target="host3", nic="host3-eth0")) == "at 10ms nic_mute host3-eth0"
+    )
+    moment = Moment(1, enters="REFLECTING", round=17)
+    assert describe(Fault("nic_down", moment=moment, node="host2", target="host2")) == (
+        "when host2 enters REFLECTING in round 17: nic_down host2"
+    )
+    assert describe(Fault("node_restart", follows=3, after_ns=5000, target="h", keep_state=True)) == (
+        "5us after fault 3: node_restart h with its state kept"
+    )
+    assert "has sent 3 frames" in describe(Fault("node_kill", moment=Moment(0, after_sends=3), node="h", target="h"))
+
+
+# -- overrides, copies, the schema, expectations -----------------------------------------------------------------
+
+
+def test_overrides_reach_every_place():
+    scenario = load(ROOT / "scenarios" / "nic-crash-mid-swap.yaml")
+    changed = (
+        scenario.with_override("links.default.jitter", "12us")
+        .with_override('links."leaf*<->spine*".jitter', "3us")
+        .with_override("protocol.f", "2")
+        .with_override("faults[0].at", "2ms")
+        .with_override("faults.1.when.round", 3)
+        .with_override("links.'host1->leaf1'.loss", "1%")
+        .with_override("engine", "vkernel")
+    )
+    found = directions(changed)
+    assert (found["host2->leaf1"].jitter_ns, found["leaf1->spine1"].jitter_ns) == (12_000, 3_000)
+    assert (found["host1->leaf1"].loss, changed.protocol.f, changed.engine) == (0.01, 2, "vkernel")
+    faults = compile_plan(changed).faults
+    assert faults[0].at_ns == 2_000_000
+    assert faults[1].moment is not None
+    assert faults[1].moment.round == 3
+    assert directions(scenario)["host2->leaf1"].jitter_ns == 1_000, "the first one stays as it was"
+    with pytest.raises(ScenarioError, match="unknown key 'widow'; did you mean 'window'"):
+        scenario.with_override("protocol.widow", "3us")
+    with pytest.raises(ScenarioError, match="no place in a list of 2"):
+        scenario.with_override("faults.7.at", "3us")
+
+
+def test_another_seed_changes_seeds_and_nothing_else():
+    scenario = load(ROOT / "scenarios" / "nic-crash-mid-swap.yaml")
+    other = scenario.with_override("seed", 8)
+    assert compile_plan(other).seed == 8
+    assert compile_plan(other) == compile_plan(parse(_text("nic-crash-mid-swap").replace("seed: 7", "seed: 8")))
+    assert directions(other) == directions(scenario)
+    with pytest.raises(ScenarioError, match="seed: must be at least 0"):
+        scenario.with_override("seed", -3)
+
+
+def test_a_scenario_survives_pickle_and_its_own_data():
+    scenario = load(ROOT / "scenarios" / "reconcile-restart.yaml")
+    plan = compile_plan(scenario)
+    assert compile_plan(pickle.loads(pickle.dumps(scenario))) == plan
+    assert compile_plan(from_data(as_written(scenario))) == plan
+    dumped = json.loads(scenario.model_dump_json(exclude_unset=True, by_alias=True))
+    assert compile_plan(from_data(dumped)) == plan
+    assert Plan.from_json(plan.to_json()) == plan
+    assert plan.nvram
+
+
+def test_a_topology_of_the_users_own(tmp_path):
+    (tmp_path / "ring.py").write_text(
+        "from mininet.topo import Topo\n\nclass Ring(Topo):\n    def build(self, size=3):\n"
+        "        for n in range(size):\n            self.addSwitch(f's{n}')\n"
+        "            self.addLink(self.addHost(f'h{n}'), f's{n}')\n"
+        "        for n in range(size):\n            self.addLink(f's{n}', f's{(n + 1) % size}')\n"
+    )
+    scenario = parse("name: x\ntopology: {custom: {file: ring.py, class: Ring, args: {size: 5}}}", "s", tmp_path)
+    plan = compile_plan(scenario)
+    assert plan.fabric.hosts == ("h0", "h1", "h2", "h3", "h4")
+    with pytest.raises(ScenarioError, match=r"topology\.custom\.class: no class 'Rign' in ring\.py"):
+        scenario.with_override("topology.custom.class", "Rign")
+    with pytest.raises(ScenarioError, match=r"Ring can't be built: Ring\.build\(\) got an unexpected keyword"):
+        scenario.with_override("topology.custom.args.sise", 3)
+
+
+def test_the_published_schema_is_the_models():
+    published = json.loads((ROOT / "docs" / "scenario.schema.json").read_text(encoding="utf-8"))
+    assert published == json_schema(), "write it anew: testbed.scenario.write_schema(docs/scenario.schema.json)"
+    assert set(published["properties"]) >= {"name", "topology", "links", "protocol", "faults", "seed", "engine"}
+    assert "for" in published["$defs"]["FaultOrder"]["properties"]
+
+
+def test_writing_the_schema_twice_gives_the_same_bytes(tmp_path):
+    write_schema(tmp_path / "a")
+    write_schema(tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def verdicts(**changes):
+    found = {
+        "bisynchrony": {"breaks": [{"kind": "split"}], "broken_rounds": [3], "swaps": {"split": 1, "blocked": 0}},
+        "consensus": {"disagreements": [], "invalid": [], "undecided": [4], "decided": 3},
+        "fidelity": {"trusted": True},
+    }
+    return {**found, **changes}
+
+
+def test_expectations_are_held_against_the_verdicts():
+    met = Expectation(
+        bisynchrony="breaks", kinds=["split"], splits=1, blocked=0, agreement="holds", validity="holds",
+        termination="some", fidelity="trusted",
+    )  # fmt: skip
+    assert unmet(met, verdicts()) == []
+    assert unmet(Expectation(), verdicts(consensus=None)) == []
+    assert unmet(Expectation(bisynchrony="holds"), verdicts()) == ["bisynchrony: expected holds, found breaks"]
+    assert unmet(Expectation(kinds=["blocked"]), verdicts()) == [
+        "kinds of breaks: expected ['blocked'], found ['split']"
+    ]
+    assert unmet(Expectation(termination="all"), verdicts()) == ["termination: expected all, found some"]
+    assert "proposed nothing" in unmet(Expectation(agreement="holds"), verdicts(consensus=None))[0]
+
+
+def _text(name: str) -> str:
+    return (ROOT / "scenarios" / f"{name}.yaml").read_text(encoding="utf-8")

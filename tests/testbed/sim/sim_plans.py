@@ -1,0 +1,117 @@
+"""Plans and small machines that the simulator's tests share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from nodes.core import Effects, Machine, Send, SetTimer
+from nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from nodes.frames import Frame, Kind
+from testbed.history import Event, History, Hop
+from testbed.plan import Fault, Plan, derive_seed
+from topologies.build import make_fabric
+from topologies.fabric import Fabric
+from topologies.impairment import CLEAN, Impairment
+from topologies.paths import Routes
+
+US = 1_000
+
+
+def impaired(fabric: Fabric, impairment: Impairment, seed: int = 1) -> Fabric:
+    """Every direction of every link impaired alike, each with a seed of its own."""
+    return replace(
+        fabric,
+        links=tuple(
+            replace(
+                link,
+                ab=impairment.with_seed(derive_seed(seed, "link", index, "ab")),
+                ba=impairment.with_seed(derive_seed(seed, "link", index, "ba")),
+            )
+            for index, link in enumerate(fabric.links)
+        ),
+    )
+
+
+def configs(fabric: Fabric, protocol: ProtocolConfig, epoch: int = 1) -> tuple[NodeConfig, ...]:
+    """All hosts take part, each with a port to every other."""
+    routes = Routes(fabric)
+    numbers = {host: number for number, host in enumerate(fabric.hosts)}
+    found = []
+    for host, number in numbers.items():
+        ports = [routes.port(host, peer) for peer in fabric.hosts if peer != host]
+        peers = tuple(Peer(numbers[port.peer], port.peer, port.nic, port.mac) for port in ports)
+        nics = {end.nic: end.mac for end in routes.nics(host)}
+        seed = derive_seed(protocol.seed, "node", number)
+        found.append(NodeConfig(number, host, peers, nics, tuple(numbers.values()), protocol, seed, epoch))
+    return tuple(found)
+
+
+def make_plan(
+    impairment: Impairment = CLEAN,
+    kind: str = "pair",
+    parameters: dict[str, int] | None = None,
+    faults: tuple[Fault, ...] = (),
+    duration_ns: int = 1_000 * US,
+    seed: int = 1,
+    protocol: ProtocolConfig | None = None,
+) -> Plan:
+    """A plan over a fabric impaired alike everywhere."""
+    fabric = impaired(make_fabric(kind, parameters or {}), impairment, seed)
+    nodes = configs(fabric, protocol or ProtocolConfig())
+    return Plan("test", seed, fabric, nodes, faults, duration_ns, 0)
+
+
+@dataclass
+class Beacon:
+    """Sends ``count`` frames to every peer, ``gap_ns`` apart from time 0 on; answers every step 1 with a step 2."""
+
+    config: NodeConfig
+    count: int
+    gap_ns: int
+    answers: bool = False
+    only: int = -1
+    sent: int = 0
+    heard: list[tuple[int, int]] = field(default_factory=list)
+
+    def on_start(self, now_ns: int) -> Effects:
+        """The first frames go at time 0, or at once when that is past."""
+        if self.only not in (-1, self.config.node) or self.sent >= self.count:
+            return []
+        return [SetTimer("next", max(0, now_ns))]
+
+    def on_timer(self, name: str, now_ns: int) -> Effects:
+        """The next frames."""
+        effects: Effects = [self._frame(port, self.sent, 1) for port in range(len(self.config.peers))]
+        self.sent += 1
+        if self.sent < self.count:
+            effects.append(SetTimer("next", now_ns + self.gap_ns))
+        return effects
+
+    def on_frame(self, port: int, frame: Frame, now_ns: int) -> Effects:
+        """Keep it, and answer when asked to."""
+        self.heard.append((frame.src, frame.round))
+        return [self._frame(port, frame.round, 2)] if self.answers and frame.step == 1 else []
+
+    def _frame(self, port: int, round_: int, step: int) -> Send:
+        peer = self.config.peers[port].node
+        seq = round_ * 1000 + step * 100 + port
+        return Send(port, Frame(Kind.DATA, self.config.node, peer, self.config.epoch, 0, round_, step, seq))
+
+
+def beacons(count: int, gap_ns: int, answers: bool = False, only: int = -1) -> object:
+    """A ``build`` for SimEngine."""
+
+    def build(config: NodeConfig) -> Machine:
+        return Beacon(config, count, gap_ns, answers, only)
+
+    return build
+
+
+def events(history: History, kind: str, node: str = "") -> list[Event]:
+    """The rows of one kind, at one node when it is named."""
+    return [row for row in history.events if row.kind == kind and node in ("", row.node)]
+
+
+def hops(history: History, what: str) -> list[Hop]:
+    """The hops of one sort."""
+    return [hop for hop in history.hops if hop.what == what]

@@ -1,0 +1,336 @@
+"""Every fault verb, timed and at protocol moments: what is lost, what goes on, and who comes back as what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from sim_plans import US, beacons, events, hops, make_plan
+
+from nodes.core import CancelTimer, Effects, LinkState, Note, RoundStart, Send, SetTimer, Transition, swap_id
+from nodes.core.config import NodeConfig, ProtocolConfig
+from nodes.core.driver import Moment
+from nodes.frames import Frame, Kind
+from testbed.engines.sim import SimEngine
+from testbed.engines.sim.random32 import Prng
+from testbed.history import History
+from testbed.plan import Fault, derive_seed
+from topologies.impairment import Impairment
+
+DELAY = Impairment(delay_ns=10 * US)
+
+
+def run(
+    *faults: Fault,
+    impairment: Impairment = DELAY,
+    count: int = 5,
+    gap_ns: int = 10 * US,
+    kind: str = "pair",
+    only: int = 0,
+    answers: bool = False,
+) -> History:
+    """host1 sends ``count`` frames, one every 10 us from 0 on; each takes 10 us per link."""
+    parameters = {"hosts": 2} if kind == "star" else {}
+    plan = make_plan(impairment, kind, parameters, faults)
+    return SimEngine(build=beacons(count, gap_ns, answers, only)).run(plan)
+
+
+def heard(history: History, node: str = "host2") -> list[int]:
+    """When (in us) frames were handled at a node."""
+    return [row.t_ns // US for row in events(history, "recv", node)]
+
+
+def at(time_us: float, verb: str, target: str = "host2", **more: object) -> Fault:
+    """A timed fault."""
+    return Fault(verb, at_ns=int(time_us * US), target=target, **more)  # type: ignore[arg-type]
+
+
+# -- NICs ----------------------------------------------------------------------------------------------------------
+
+
+def test_without_faults_all_frames_arrive() -> None:
+    assert heard(run()) == [10, 20, 30, 40, 50]
+
+
+def test_nic_down_loses_what_is_on_the_wire_and_what_is_sent_until_it_is_up() -> None:
+    history = run(at(25, "nic_down"), at(35, "nic_up"), gap_ns=5 * US, count=9)
+    # sent at 0, 5, .. 40; on the wire at 25: those of 20 (and of 25, sent after the fault); until 35: 30
+    assert heard(history) == [10, 15, 20, 45, 50]
+    assert [(hop.t_ns // US, hop.node) for hop in hops(history, "cut")] == [(25, "host1")] * 3 + [(30, "host1")]
+
+
+def test_nic_down_cuts_both_directions() -> None:
+    history = run(at(5, "nic_down", "host1"), at(6, "nic_up", "host1"), only=-1, count=1)
+    assert history.meta["traffic"]["cut"] == 2
+    assert heard(history, "host1") == heard(history, "host2") == []
+
+
+def test_a_frame_due_at_the_very_instant_of_the_fault_is_lost() -> None:
+    assert heard(run(at(10, "nic_down"), at(11, "nic_up"), count=1)) == []
+    assert heard(run(at(10.001, "nic_down"), count=1)) == [10]
+
+
+def test_only_the_link_of_the_nic_is_cut() -> None:
+    """On a star: a frame that is already on the switch's other link goes on."""
+    assert heard(run(at(15, "nic_down", "host1"), count=1, kind="star")) == [20]
+    assert heard(run(at(5, "nic_down", "host1"), count=1, kind="star")) == []
+
+
+def test_a_muted_nic_neither_sends_nor_hears_but_what_is_on_the_wire_goes_on() -> None:
+    history = run(at(15, "nic_mute", "host1"), at(25, "nic_unmute", "host1"))
+    assert heard(history) == [10, 20, 40, 50]  # that of 10 us was on the wire at 15, that of 20 us never left
+    assert [(hop.t_ns // US, hop.node) for hop in hops(history, "mute")] == [(20, "host1")]
+    history = run(at(15, "nic_mute"), at(25, "nic_unmute"))
+    assert heard(history) == [10, 30, 40, 50]
+    assert [(hop.t_ns // US, hop.node) for hop in hops(history, "mute")] == [(20, "host2")]
+
+
+@pytest.mark.parametrize(("direction", "answered", "heard_at"), [("tx", [], [10]), ("rx", [], []), ("", [20], [10])])
+def test_half_a_nic(direction: str, answered: list[int], heard_at: list[int]) -> None:
+    """host2 answers; with its transmitter mute the answer is lost there, with its receiver mute nothing comes in."""
+    faults = [at(5, "nic_half", direction=direction)] if direction else []
+    history = run(*faults, count=1, answers=True)
+    assert (heard(history, "host1"), heard(history, "host2")) == (answered, heard_at)
+
+
+def test_a_fault_may_name_one_nic_or_strike_all_of_a_node() -> None:
+    nic = make_plan().nodes[1].peers[0].nic
+    assert heard(run(at(0, "nic_down", nic=nic))) == heard(run(at(0, "nic_down"))) == []
+    with pytest.raises(ValueError, match="has no interface 'eth7'"):
+        run(at(0, "nic_down", nic="eth7"))
+
+
+# -- nodes ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_node_hears_nothing_and_its_frames_go_on() -> None:
+    history = run(at(25, "node_kill", "host1"))
+    assert heard(history) == [10, 20, 30]
+    assert [(row.t_ns, row.node) for row in events(history, "died")] == [(25 * US, "host1")]
+    history = run(at(25, "node_kill"))
+    assert heard(history) == [10, 20]
+    assert len(hops(history, "in")) == 5  # they still come in at its NIC
+    assert not [row for row in history.events if row.node == "host2" and row.t_ns > 25 * US]
+
+
+def test_a_paused_node_catches_up_in_the_order_in_which_things_became_due() -> None:
+    history = run(at(15, "node_pause"), at(42, "node_resume"), only=-1)
+    mine = [
+        (row.kind, row.t_ns // US, row.at_ns // US) for row in history.events if row.node == "host2" and row.at_ns > 0
+    ]
+    assert mine == [
+        ("recv", 10, 10),
+        ("timer", 10, 10),
+        ("recv", 42, 20),
+        ("timer", 42, 20),  # it sets the next, 10 us after the instant at which it was handled
+        ("recv", 42, 30),
+        ("recv", 42, 40),
+        ("recv", 50, 50),
+        ("timer", 52, 52),
+        ("timer", 62, 62),
+    ]
+
+
+def test_a_paused_node_may_be_killed_and_wakes_to_nothing() -> None:
+    history = run(at(15, "node_pause"), at(20, "node_kill"), at(30, "node_resume"))
+    assert heard(history) == [10]
+
+
+def test_a_restarted_node_is_in_its_next_life_and_has_forgotten() -> None:
+    history = run(at(25, "node_restart", "host1"), count=4)
+    assert [(row.t_ns // US, row.info) for row in events(history, "start", "host1")] == [
+        (-1000, "fresh"),
+        (25, "fresh"),
+    ]
+    assert [(row.key.epoch, row.round) for row in events(history, "send") if row.key] == [
+        (1, 0),
+        (1, 1),
+        (1, 2),
+        (2, 0),
+        (2, 1),
+        (2, 2),
+        (2, 3),
+    ]
+
+
+def test_a_node_restarted_with_kept_state_goes_on_where_it_was() -> None:
+    history = run(at(25, "node_restart", "host1", keep_state=True), count=4)
+    assert [row.info for row in events(history, "start", "host1")] == ["fresh", "kept"]
+    assert [(row.t_ns // US, row.round) for row in events(history, "send")] == [(0, 0), (10, 1), (20, 2), (25, 3)]
+
+
+def test_a_dead_node_can_be_restarted_and_does_not_die_twice() -> None:
+    history = run(at(15, "node_kill", "host1"), at(16, "node_kill", "host1"), at(30, "node_restart", "host1"), count=2)
+    lives = [(row.kind, row.t_ns // US) for row in history.events if row.kind in ("died", "start", "fault")]
+    assert lives[2:] == [("fault", 15), ("died", 15), ("fault", 16), ("fault", 30), ("start", 30)]
+
+
+# -- links ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_jitter_burst_draws_from_a_seed_of_its_own_and_ends() -> None:
+    burst = Impairment(delay_ns=50 * US, jitter_ns=20 * US)
+    plan = make_plan(DELAY)
+    ways = tuple((0, way) for way in ("ab", "ba"))
+    faults = (at(5, "impair", "", links=ways, impairment=burst), at(25, "unimpair", "", links=ways))
+    history = SimEngine(build=beacons(5, 10 * US, only=0)).run(replace(plan, faults=faults))
+    sent_by = "ab" if plan.fabric.links[0].a.node == "host1" else "ba"
+    prng = Prng(derive_seed(derive_seed(1, "link", 0, sent_by), "change", 0))
+    slow = [now + 30 * US + prng.u32() % (40 * US) for now in (10 * US, 20 * US)]
+    assert [row.t_ns for row in events(history, "recv")] == sorted([10 * US, *slow, 40 * US, 50 * US])
+    assert [(row.node, row.info, row.step) for row in events(history, "fault")] == [
+        ("", "impair", 0),
+        ("", "unimpair", 1),
+    ]
+
+
+# -- moments -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Scripted:
+    """host1 does at 0, in one event: send round 0 twice, enter REFLECTING, send again, set a timer; host2 listens."""
+
+    config: NodeConfig
+    sent: int = 0
+    lives: list[int] = field(default_factory=list)
+
+    def on_start(self, now_ns: int) -> Effects:
+        return [SetTimer("go", max(0, now_ns))] if self.config.node == 0 and self.sent == 0 else []
+
+    def on_timer(self, name: str, now_ns: int) -> Effects:
+        if name != "go":
+            return [Note("timer", 0, name)]
+        swap = swap_id(0, 0, 1)
+        effects: Effects = [self._send(), self._send(), Transition(swap, LinkState.TENTATIVE, LinkState.REFLECTING)]
+        return [*effects, self._send(), SetTimer("end", 30 * US), SetTimer("never", 31 * US), CancelTimer("never")]
+
+    def on_frame(self, port: int, frame: Frame, now_ns: int) -> Effects:
+        return [RoundStart(frame.seq)]
+
+    def restarted(self, epoch: int) -> None:
+        self.lives.append(epoch)
+        self.config = replace(self.config, epoch=epoch)
+
+    def _send(self) -> Send:
+        self.sent += 1
+        return Send(0, Frame(Kind.DATA, 0, 1, self.config.epoch, 0, 0, 1, self.sent))
+
+
+def scripted(*faults: Fault) -> History:
+    return SimEngine(build=Scripted).run(make_plan(DELAY, faults=faults))
+
+
+def when(verb: str, target: str = "host1", after_ns: int = 0, keep_state: bool = False, **moment: object) -> Fault:
+    """A fault at a moment of host1; its index in the plan is 0."""
+    index = int(moment.pop("index", 0))  # type: ignore[call-overload]
+    return Fault(
+        verb,
+        node="host1",
+        target=target,
+        moment=Moment(index, **moment),  # type: ignore[arg-type]
+        after_ns=after_ns,
+        keep_state=keep_state,
+    )
+
+
+def test_a_kill_on_entering_a_state_leaves_what_stood_before_it_done_and_the_rest_undone() -> None:
+    history = scripted(when("node_kill", enters="REFLECTING"))
+    assert len(events(history, "send")) == 2
+    assert [row.kind for row in history.events if row.node == "host1"][-3:] == ["transition", "fault", "died"]
+    assert heard(history) == [10, 10]
+
+
+def test_a_kill_after_so_many_sends() -> None:
+    assert len(events(scripted(when("node_kill", after_sends=1)), "send")) == 1
+    assert len(events(scripted(when("node_kill", after_sends=4)), "send")) == 3
+
+
+def test_a_mute_at_a_moment_lets_the_earlier_frames_pass() -> None:
+    history = scripted(when("nic_mute", leaves="TENTATIVE"))
+    assert len(events(history, "send")) == 3
+    assert heard(history) == [10, 10]
+
+
+def test_a_moment_may_strike_another_node_later_and_start_the_end_of_the_fault() -> None:
+    down = when("nic_mute", target="host2", after_ns=5 * US, enters="REFLECTING")
+    up = Fault("nic_unmute", target="host2", follows=0, after_ns=4 * US)
+    history = scripted(down, up)
+    assert [(row.t_ns // US, row.info, row.step) for row in events(history, "fault")] == [
+        (5, "nic_mute", 0),
+        (9, "nic_unmute", 1),
+    ]
+    assert heard(history) == [10, 10, 10]
+
+
+def test_a_pause_at_a_moment_holds_the_rest_of_the_event_back() -> None:
+    history = scripted(when("node_pause", enters="REFLECTING"), at(20, "node_resume", "host1"))
+    assert [row.t_ns // US for row in events(history, "send")] == [0, 0, 20]
+    assert heard(history) == [10, 10, 30]
+    assert [(row.info, row.t_ns // US) for row in events(history, "note")] == [("timer:end", 30)]
+    late = scripted(when("node_pause", enters="REFLECTING"), at(40, "node_resume", "host1"))
+    assert [(row.info, row.t_ns // US) for row in events(late, "note")] == [("timer:end", 40)]
+
+
+def test_a_restart_at_a_moment_keeps_the_state_of_the_whole_event_but_not_its_undone_effects() -> None:
+    """State is stored after the event and before its effects: the third send counts as sent and never was."""
+    history = scripted(when("node_restart", enters="REFLECTING", keep_state=True))
+    assert [(row.kind, row.info) for row in history.events if row.node == "host1"][-4:] == [
+        ("transition", "TENTATIVE>REFLECTING"),
+        ("fault", "node_restart"),
+        ("died", ""),
+        ("start", "kept"),
+    ]
+    fresh = scripted(when("node_restart", enters="REFLECTING"))
+    assert [row.key.epoch for row in events(fresh, "send") if row.key] == [1, 1, 2, 2, 2]  # the moment struck once
+
+
+def test_a_moment_that_has_not_come_waits_for_the_next_life() -> None:
+    history = scripted(at(0, "node_restart", "host1"), when("node_kill", index=1, after_sends=3))
+    assert [(row.info, row.t_ns) for row in events(history, "fault")] == [("node_restart", 0), ("node_kill", 0)]
+    assert [row.key.epoch for row in events(history, "send") if row.key] == [2, 2, 2]
+
+
+# -- with the project's own machines -------------------------------------------------------------------------------
+
+
+def test_a_crash_in_the_middle_of_a_handshake_leaves_the_peer_to_the_horizon() -> None:
+    protocol = ProtocolConfig(rounds=3, depth=4, window_ns=100 * US, period_ns=100 * US)
+    fault = Fault("node_kill", node="host2", target="host2", moment=Moment(0, enters="REFLECTING", round=1))
+    history = SimEngine().run(make_plan(DELAY, faults=(fault,), protocol=protocol))
+    ends = [(row.round, row.node, row.info) for row in events(history, "resolve")]
+    assert ends == [
+        (0, "host2", "committed"),
+        (0, "host1", "committed"),
+        (1, "host1", "aborted"),
+        (2, "host1", "aborted"),
+    ]
+
+
+@pytest.mark.parametrize("keep_state", [True, False])
+def test_reconcile_resolves_over_a_restart_only_when_the_state_was_kept(keep_state: bool) -> None:
+    protocol = ProtocolConfig(
+        rounds=1, depth=4, window_ns=100 * US, period_ns=100 * US, horizon="reconcile", retry_ns=50 * US
+    )
+    moment = Moment(0, enters="REFLECTING", round=0)
+    crash = Fault("node_kill", node="host2", target="host2", moment=moment)
+    back = Fault("node_restart", target="host2", follows=0, after_ns=200 * US, keep_state=keep_state)
+    history = SimEngine().run(make_plan(DELAY, faults=(crash, back), protocol=protocol))
+    final = {row.node: row.info for row in events(history, "resolve")}
+    assert final.get("host1") == ("committed" if keep_state else "in_doubt")
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (Fault("nic_break", 0, target="host1"), "no such verb"),
+        (Fault("node_kill", 0, target="host9"), "there is no node 'host9'"),
+        (Fault("nic_half", 0, target="host1"), "direction must be tx or rx"),
+        (Fault("impair", 0, links=((7, "ab"),), impairment=DELAY), "there is no link direction"),
+        (Fault("impair", 0, links=((0, "ab"),)), "needs an impairment"),
+        (Fault("node_kill", target="host1", follows=4), "follows fault 4, which does not exist"),
+    ],
+)
+def test_impossible_faults_are_refused(fault: Fault, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        run(fault)

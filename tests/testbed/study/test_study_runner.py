@@ -1,0 +1,247 @@
+"""Studies end to end on `sim`: what they measure, that they resume, and that nothing finished is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from testbed.engines.base import EngineUnavailable
+from testbed.study import runner
+from testbed.study.document import Study, load_study
+from testbed.study.runner import run_study, specimen
+from testbed.study.trials import StudyBusyError, Trial, TrialStore, read_trials
+from testbed.verdicts import judge
+
+PAIR = {
+    "name": "small",
+    "scenario": {
+        "name": "small",
+        "topology": {"kind": "pair"},
+        "links": {"default": {"delay": "50us", "jitter": "5us"}},
+        "protocol": {"consensus": "none", "depth": 2, "window": "110us"},
+    },
+    "sweep": {"parameter": "links.default.jitter", "from": "4us", "to": "20us", "steps": 5},
+    "break_point": {"probability": 0.05, "confidence": 0.95, "resolution": 0.2},
+    "sim": {"batch": 100, "rounds": 800},
+    "expect_closed_form": True,
+    "seed": 1,
+}
+STAR = {
+    "name": "indulgence",
+    "scenario": {
+        "name": "indulgence",
+        "topology": {"kind": "star", "hosts": 4},
+        "links": {"default": {"delay": "30us", "jitter": "30us"}},
+        "protocol": {"consensus": "oae", "depth": 2, "window": "90us", "f": 1, "inputs": "random"},
+    },
+    "sweep": {"parameter": "links.default.jitter", "values": ["30us"]},
+    "measure": "disagreement",
+    "crashes": {"nodes": 1},
+    "runs": 120,
+    "variants": [
+        {"name": "oae", "set": {"protocol.consensus": "oae"}, "expect": {"disagreements": "none"}},
+        {"name": "floodset", "set": {"protocol.consensus": "floodset"}, "expect": {"disagreements": "some"}},
+    ],
+    "seed": 3,
+}
+
+
+def study(tmp_path: Path, document: dict[str, Any]) -> Study:
+    path = tmp_path / "written.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    return load_study(path)
+
+
+def timeless(results: dict[str, Any]) -> dict[str, Any]:
+    """Results without what depends on the machine's speed and the file's place."""
+    copy = json.loads(json.dumps(results))
+    copy.pop("source")
+    for variant in copy["variants"]:
+        for row in variant["sim"]:
+            row.pop("seconds")
+    return copy  # type: ignore[no-any-return]
+
+
+def test_finds_the_break_point_of_a_pair_and_meets_the_closed_form(tmp_path: Path) -> None:
+    """Two uniform delays of 50 us +- J past W = 110 us: P(split) = (2J - 10 us)^2 / (8 J^2), 0.05 at 7.31 us."""
+    results = run_study(study(tmp_path, PAIR), tmp_path / "out", jobs=0)
+    (variant,) = results["variants"]
+    found = variant["break_point"]
+    assert found["status"] == "bracketed"
+    assert found["lo"] <= 7_310 <= found["hi"]
+    assert all(item["held"] for item in results["expectations"])
+    assert results["missing"] == []
+    table = pq.read_table(tmp_path / "out" / "trials.parquet")
+    assert table.num_rows == len(read_trials(tmp_path / "out"))
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == json.loads(json.dumps(results))
+
+
+def test_the_same_study_gives_the_same_results_on_workers_and_without(tmp_path: Path) -> None:
+    small = {**PAIR, "break_point": None, "sim": {"batch": 50, "rounds": 100}}
+    small.pop("break_point")
+    alone = run_study(study(tmp_path, small), tmp_path / "alone", jobs=0)
+    shared = run_study(study(tmp_path, small), tmp_path / "shared", jobs=2)
+    assert timeless(alone) == timeless(shared)
+
+
+def test_a_finished_study_runs_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run_study(study(tmp_path, PAIR), tmp_path / "out", jobs=0)
+
+    def never(task: object) -> Trial:
+        raise AssertionError("a finished trial was run again")
+
+    monkeypatch.setattr(runner, "do_task", never)
+    assert timeless(run_study(study(tmp_path, PAIR), tmp_path / "out", jobs=0)) == timeless(first)
+
+
+def test_its_own_directory_is_enough_to_run_it_again(tmp_path: Path) -> None:
+    first = run_study(study(tmp_path, PAIR), tmp_path / "out", jobs=0)
+    again = run_study(load_study(tmp_path / "out" / "study.yaml"), tmp_path / "again", jobs=0)
+    assert timeless(first) == timeless(again)
+
+
+def test_another_seed_gives_other_trials(tmp_path: Path) -> None:
+    small = {**PAIR, "sim": {"batch": 50, "rounds": 50}}
+    run_study(study(tmp_path, small), tmp_path / "out", jobs=0)
+    before = {trial.key for trial in read_trials(tmp_path / "out")}
+    run_study(study(tmp_path, {**small, "seed": 2}), tmp_path / "out", jobs=0)
+    after = {trial.key for trial in read_trials(tmp_path / "out")}
+    assert before < after
+
+
+@pytest.mark.slow
+def test_sigkill_in_the_middle_loses_no_finished_trial_and_leaves_no_process(tmp_path: Path) -> None:
+    path = tmp_path / "written.yaml"
+    path.write_text(yaml.safe_dump({**PAIR, "sim": {"batch": 400, "rounds": 12_800}}, sort_keys=False))
+    whole = run_study(load_study(path), tmp_path / "whole", jobs=2)
+    command = [sys.executable, "-m", "testbed.cli.main", "study", str(path), "--out", str(tmp_path / "cut")]
+    trials = tmp_path / "cut" / "trials.jsonl"
+    survivors: set[str] = set()
+    for enough in (1, 4, 9):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and (not trials.exists() or trials.read_bytes().count(b"\n") < enough):
+            assert time.monotonic() < deadline, "the study makes no progress"
+            time.sleep(0.01)
+        children = _children(process.pid)
+        process.kill()
+        process.wait()
+        kept = {trial.key for trial in read_trials(tmp_path / "cut")}
+        assert survivors <= kept
+        survivors = kept
+        _assert_gone(children)
+    again = run_study(load_study(path), tmp_path / "cut", jobs=2)
+    assert survivors <= {trial.key for trial in read_trials(tmp_path / "cut")}
+    assert timeless(again) == timeless(whole)
+
+
+def _children(pid: int) -> list[tuple[int, str]]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == pid:
+                found.append((int(entry.name), fields[19]))
+    return found
+
+
+def _assert_gone(children: list[tuple[int, str]]) -> None:
+    deadline = time.monotonic() + 30
+    for pid, started in children:
+        while True:
+            try:
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                break
+            if fields[19] != started or fields[0] in "ZX":
+                break
+            assert time.monotonic() < deadline, f"process {pid} outlived its study"
+            time.sleep(0.02)
+
+
+def test_an_interrupt_ends_the_study_cleanly(tmp_path: Path) -> None:
+    path = tmp_path / "written.yaml"
+    path.write_text(yaml.safe_dump({**PAIR, "sim": {"batch": 400, "rounds": 400_000}}, sort_keys=False))
+    command = [sys.executable, "-m", "testbed.cli.main", "study", str(path), "--out", str(tmp_path / "cut")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    trials = tmp_path / "cut" / "trials.jsonl"
+    while not trials.exists() or not trials.read_bytes():
+        assert process.poll() is None
+        time.sleep(0.02)
+    children = _children(process.pid)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in error
+    *progress, last = error.splitlines()
+    assert last == b"testbed: interrupted"
+    assert all(line.endswith(b"% begins") for line in progress), progress  # how far it was, and nothing else
+    _assert_gone(children)
+
+
+def test_a_line_cut_short_is_dropped_and_the_rest_kept(tmp_path: Path) -> None:
+    trial = Trial("a", "v", "sim", 1.0, (2**64 - 1,), 10, 1, broken_by_run=((3,),), disagreeing=((2**63, 4),))
+    with TrialStore(tmp_path) as store:
+        store.add(trial)
+    with (tmp_path / "trials.jsonl").open("ab") as file:
+        file.write(b'{"of another": "format"}\n{"key": "b", "var')
+    with TrialStore(tmp_path) as store:
+        assert store.trials == {"a": trial}
+        store.add(Trial("c", "v", "sim", 1.0, (1,), 10, 1))
+    assert [trial.key for trial in read_trials(tmp_path)] == ["a", "c"]
+
+
+def test_two_studies_in_one_directory_are_refused(tmp_path: Path) -> None:
+    with TrialStore(tmp_path), pytest.raises(StudyBusyError, match="another process"):
+        TrialStore(tmp_path)
+
+
+@pytest.mark.slow
+def test_floodset_disagrees_where_oae_does_not(tmp_path: Path) -> None:
+    """Jitter far past the window and a crash in every run: oae stays silent at worst, floodset contradicts itself."""
+    loaded = study(tmp_path, STAR)
+    results = run_study(loaded, tmp_path / "out", jobs=0)
+    oae, floodset = results["variants"]
+    assert oae["sim"][0]["instances"] == floodset["sim"][0]["instances"] == 120
+    assert oae["sim"][0]["disagreements"] == 0
+    assert floodset["sim"][0]["disagreements"] > 0
+    assert all(item["held"] for item in results["expectations"])
+    found = floodset["specimens"][0]
+    plan, history = specimen(loaded, "floodset", found["x"], found["seed"])
+    consensus = judge(plan, history).consensus
+    assert consensus is not None
+    assert found["instance"] in [item.instance for item in consensus.disagreements]
+    assert sum(event.kind == "died" for event in history.events) == 1
+
+
+def test_without_the_virtual_time_kernel_sim_goes_on_and_the_user_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoKernel:
+        name = "vkernel"
+
+        def check(self, plan: object) -> None:
+            raise EngineUnavailable("engine vkernel", "no kernel source package is installed", "apt-get install it")
+
+    real = runner.engine_by_name
+    monkeypatch.setattr(runner, "engine_by_name", lambda name: NoKernel() if name == "vkernel" else real(name))
+    document = {**PAIR, "vkernel": {"points": 2, "rounds": 10}, "expect_engines_agree": True}
+    results = run_study(study(tmp_path, document), tmp_path / "out", jobs=0)
+    assert results["missing"] == ["engine vkernel: no kernel source package is installed. apt-get install it"]
+    assert results["variants"][0]["vkernel"] == []
+    assert results["variants"][0]["break_point"]["status"] == "bracketed"
+    unseen = [item for item in results["expectations"] if item["held"] is None]
+    assert len(unseen) == 2  # the break points, the delays

@@ -1,0 +1,81 @@
+"""Agreement, validity and termination of instances; here two rounds each, 400 us with their gaps."""
+
+from verdict_story import US, WINDOW, Story, plan_on, star
+
+from testbed.verdicts import judge
+from testbed.verdicts.model import Consensus
+
+PLAN = plan_on(star(3), consensus="floodset", instance_rounds=2, rounds=6)
+HOSTS = PLAN.fabric.hosts
+
+
+def told(
+    decisions: list[tuple[str, int, int]], plan=PLAN, died: tuple[str, int] | None = None, instance: int = 0
+) -> Consensus:
+    """decisions: (node, value, round)."""
+    story = Story(plan)
+    for number, node in enumerate(HOSTS):
+        story.event(instance * 4 * WINDOW, node, "propose", step=instance, value=str(10 + number))
+    for node, value, round_ in decisions:
+        story.event(round_ * 2 * WINDOW + WINDOW, node, "decide", step=instance, value=str(value), round=round_)
+    if died:
+        story.event(died[1], died[0], "died")
+    verdict = judge(plan, story.history()).consensus
+    assert verdict is not None
+    return verdict
+
+
+def test_all_decide_one_proposed_value() -> None:
+    verdict = told([(node, 10, 1) for node in HOSTS])
+    assert verdict == Consensus(1, (), (), 1, (), {2: 3})
+
+
+def test_two_values_are_a_disagreement_and_name_who_decided_what() -> None:
+    verdict = told([("host1", 10, 1), ("host2", 11, 1), ("host3", 10, 0)])
+    (found,) = verdict.disagreements
+    assert found.decisions == {"host1": (10,), "host2": (11,), "host3": (10,)}
+    assert verdict.rounds_to_decide == {1: 1, 2: 2}
+
+
+def test_agreement_is_uniform_a_dead_node_is_held_to_its_word() -> None:
+    verdict = told([("host1", 10, 0), ("host2", 11, 1), ("host3", 11, 1)], died=("host1", 3 * WINDOW // 2))
+    assert len(verdict.disagreements) == 1
+    assert verdict.decided == 1
+
+
+def test_one_node_that_decides_twice_disagrees_with_itself() -> None:
+    verdict = told([("host1", 10, 0), ("host1", 11, 1), ("host2", 10, 1), ("host3", 10, 1)])
+    assert verdict.disagreements[0].decisions["host1"] == (10, 11)
+
+
+def test_a_value_that_nobody_proposed_is_invalid() -> None:
+    verdict = told([(node, 99, 1) for node in HOSTS])
+    assert verdict.invalid == ((0, "host1", 99), (0, "host2", 99), (0, "host3", 99))
+    assert verdict.disagreements == ()
+
+
+def test_a_node_that_died_is_excused_from_deciding() -> None:
+    decisions = [("host1", 10, 1), ("host2", 10, 1)]
+    assert told(decisions).undecided == (0,)
+    assert told(decisions, died=("host3", 50 * US)).decided == 1
+
+
+def test_a_decision_after_the_instances_last_round_is_too_late() -> None:
+    verdict = told([("host1", 10, 1), ("host2", 10, 1), ("host3", 10, 2)])
+    assert (verdict.decided, verdict.undecided) == (0, (0,))
+
+
+def test_an_instance_cut_off_by_the_runs_end_is_neither_decided_nor_undecided() -> None:
+    verdict = told([("host1", 10, 9)], instance=4)  # rounds 8 and 9; the run ends with round 9 complete
+    assert verdict.undecided == (4,)
+    verdict = told([], instance=5)
+    assert (verdict.instances, verdict.decided, verdict.undecided) == (1, 0, ())
+
+
+def test_without_proposals_there_is_no_verdict() -> None:
+    assert judge(PLAN, Story(PLAN).history()).consensus is None
+
+
+def test_a_message_engines_instance_may_take_until_the_runs_end() -> None:
+    plan = plan_on(star(3), consensus="paxos", rounds=2)
+    assert told([(node, 10, 8) for node in HOSTS], plan=plan).decided == 1

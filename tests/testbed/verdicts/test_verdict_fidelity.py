@@ -1,0 +1,187 @@
+"""Can the measurement be trusted? Each story bends one thing that was asked for. Seeds are fixed; a fair run is called
+bad once in a thousand."""
+
+import random
+from dataclasses import replace
+
+import pytest
+from verdict_story import US, WINDOW, Story, pair, plan_on, star
+
+from testbed.plan import Fault
+from testbed.verdicts import judge
+from testbed.verdicts.fidelity import QUANTILES
+from testbed.verdicts.model import Fidelity, Verdicts
+from topologies.impairment import Impairment
+
+ASKED = Impairment(20 * US, 5 * US, loss=0.1)
+
+
+def run(
+    asked: Impairment = ASKED,
+    done: Impairment | None = None,
+    cost_ns: int = 0,
+    engine: str = "vkernel",
+    frames: int = 1_000,
+    switch: bool = False,
+    seed: int = 1,
+    faults: tuple[Fault, ...] = (),
+    **meta: object,
+) -> Fidelity:
+    """host1 sends ``frames`` frames to host2 over links that do ``done`` plus a fixed cost."""
+    rng = random.Random(seed)
+    done = done or asked
+    plan = replace(plan_on(star(impairment=asked) if switch else pair(asked), faults), duration_ns=10**10)
+    story = Story(plan, engine)
+    for index in range(len(faults)):
+        story.fault(0, faults[index].target, index)
+    for index in range(frames):
+        at = index * 10 * US
+        key = story.send("host1", "host2", 1, at)
+        for place in range(2 if switch else 1):
+            if rng.random() < done.loss:
+                at = -1
+                break
+            at += rng.randrange(done.delay_ns - done.jitter_ns, done.delay_ns + done.jitter_ns) + cost_ns
+            if switch and place == 0:
+                story.drop(key, at, "leaf1", "leaf1-eth1", "in")
+        if at >= 0:
+            story.recv(key, at)
+    history = story.history()
+    history.meta.update(meta)
+    return judge(plan, history).fidelity
+
+
+@pytest.mark.parametrize("switch", [False, True])
+def test_a_run_that_did_what_was_asked_is_trusted(switch: bool) -> None:
+    verdict = run(switch=switch)
+    assert verdict.trusted, verdict.reasons
+    first = verdict.directions[0]
+    assert first.direction == ("host1>leaf1" if switch else "host1>host2")
+    assert first.at == QUANTILES
+    assert first.asked_ns[3] == 20 * US - 1
+    assert first.realised_ns[3] == pytest.approx(20 * US, abs=500)
+    assert first.loss_realised == pytest.approx(0.1, abs=0.03)
+
+
+def test_a_constant_cost_is_found_stated_and_not_held_against_the_run() -> None:
+    verdict = run(cost_ns=4 * US)
+    assert verdict.trusted, verdict.reasons
+    assert verdict.fixed_cost_ns == pytest.approx(4 * US, abs=500)
+
+
+def test_in_the_simulator_there_is_no_cost_to_be_taken_off() -> None:
+    assert not run(cost_ns=4 * US, engine="sim").trusted
+    assert run(engine="sim").trusted
+
+
+@pytest.mark.parametrize(
+    ("done", "word"),
+    [
+        (replace(ASKED, jitter_ns=8 * US), "too short"),
+        (replace(ASKED, jitter_ns=1 * US), "too long"),
+        (replace(ASKED, delay_ns=10 * US), "is the least that was asked"),
+        (replace(ASKED, loss=0.2), "lost"),
+        (replace(ASKED, loss=0.0), "lost 0 of 1000"),
+    ],
+)
+def test_another_distribution_or_loss_than_asked_is_noticed(done: Impairment, word: str) -> None:
+    verdict = run(done=done)
+    assert not verdict.trusted
+    assert any(word in reason for reason in verdict.reasons), verdict.reasons
+    assert not verdict.directions[0].ok
+
+
+def test_fifo_order_is_only_checked_not_to_be_too_fast() -> None:
+    asked = replace(ASKED, order="fifo")
+    slower = run(asked=asked, done=replace(ASKED, delay_ns=30 * US))
+    assert slower.trusted, slower.reasons
+    assert "only checked that delays are not too short" in slower.directions[0].remark
+    assert not run(asked=asked, done=replace(ASKED, delay_ns=12 * US)).trusted
+
+
+@pytest.mark.parametrize(
+    ("meta", "word"),
+    [
+        ({"limit_drops": {"leaf1-eth1": 3}}, "full queues (netem's limit) dropped 3"),
+        ({"capture_drops": 2}, "the capture missed 2"),
+    ],
+)
+def test_drops_that_nobody_asked_for(meta: dict[str, object], word: str) -> None:
+    assert word in run(**meta).reasons[0]
+
+
+def test_frames_that_a_fault_touched_are_left_out() -> None:
+    muted = (Fault("nic_mute", at_ns=0, target="host2"),)
+    verdict = run(done=replace(ASKED, loss=1.0), faults=muted)
+    assert verdict.trusted, verdict.reasons
+    assert verdict.directions == ()
+
+
+def test_without_hops_the_whole_way_is_compared_at_once() -> None:
+    asked = replace(ASKED, loss=0.0)
+    plan = replace(plan_on(star(impairment=asked)), duration_ns=10**10)
+    for extra_ns, trusted in ((0, True), (15 * US, False)):
+        rng, story = random.Random(4), Story(plan, "sim", captured=False)
+        for index in range(500):
+            key = story.send("host1", "host2", 1, index * US)
+            flight = sum(rng.randrange(15 * US, 25 * US) for _ in range(2)) + extra_ns
+            story.recv(key, index * US + flight)
+        verdict = judge(plan, story.history()).fidelity
+        assert verdict.trusted is trusted, verdict.reasons
+        assert verdict.directions[0].direction == "host1>..>host2"
+
+
+def test_timers_that_lag() -> None:
+    story = Story(plan_on(pair()))
+    for index in range(100):
+        story.event(index * US + (7 * US if index == 50 else 0), "host1", "timer", info="round", at_ns=index * US)
+    history = story.history()
+    assert "1 of 100 timers" in judge(story.plan, history).fidelity.reasons[0]
+    history.meta["timer_tolerance_ns"] = 10 * US
+    verdict = judge(story.plan, history).fidelity
+    assert verdict.trusted
+    assert verdict.timer_lag_max_ns == 7 * US
+
+
+def test_a_paused_nodes_timers_may_lag() -> None:
+    faults = (Fault("node_pause", at_ns=0, target="host1"), Fault("node_resume", at_ns=0, target="host1"))
+    story = Story(plan_on(pair(), faults))
+    story.fault(5 * US, "host1", 0)
+    story.fault(50 * US, "host1", 1)
+    story.event(50 * US, "host1", "timer", info="round", at_ns=10 * US)
+    assert judge(story.plan, story.history()).fidelity.trusted
+
+
+def test_nodes_that_came_up_late_or_never() -> None:
+    story = Story(plan_on(pair()))
+    story.events = [story.events[0]._replace(t_ns=3)]
+    reasons = judge(story.plan, story.history()).fidelity.reasons
+    assert reasons == ("host1 came up 3 ns after round 0 began", "host2 never came up")
+
+
+def test_an_incomplete_run_is_never_trusted_and_says_why() -> None:
+    story = Story(plan_on(pair()))
+    verdict = judge(story.plan, story.history(complete=False, why="time limit of 60 s")).fidelity
+    assert verdict.reasons == ("the run is not complete: time limit of 60 s",)
+
+
+def test_fair_runs_are_hardly_ever_called_bad() -> None:
+    """40 fair runs at 99.9 %: even two bad ones would come once in 1,300."""
+    assert sum(not run(frames=200, seed=seed).trusted for seed in range(40)) <= 1
+
+
+def test_verdicts_survive_json() -> None:
+    import json
+
+    story = Story(plan_on(star(), consensus="floodset")).round(0)
+    key = story.send("host1", "host2", 1, 0)
+    story.recv(key, WINDOW + 1)
+    for name, value in (("host1", "1"), ("host2", "2")):
+        story.event(0, name, "propose", step=0, value=value)
+        story.event(WINDOW, name, "decide", step=0, value=value, round=0)
+    story.resolve("host1", "host2", "aborted", WINDOW)
+    verdicts = judge(story.plan, story.history())
+    assert verdicts.bisynchrony.breaks
+    assert verdicts.consensus is not None
+    assert verdicts.consensus.disagreements
+    assert Verdicts.from_dict(json.loads(json.dumps(verdicts.to_dict()))) == verdicts

@@ -1,0 +1,136 @@
+"""Tiny handmade histories: two or three hosts at one switch (or joined directly), told event by event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from nodes.frames import FrameKey
+from testbed.history import Event, History, Hop
+from testbed.plan import Fault, Plan
+from topologies.fabric import Fabric, Link, LinkEnd
+from topologies.impairment import Impairment
+
+US = 1_000
+WINDOW = 100 * US
+
+
+def mac(host: int) -> str:
+    return f"02:00:00:00:00:{host + 1:02x}"
+
+
+def star(hosts: int = 2, impairment: Impairment | None = None) -> Fabric:
+    """host1 .. hostN at leaf1; 10 us per direction unless told otherwise."""
+    down = impairment or Impairment(10 * US)
+    names = tuple(f"host{i + 1}" for i in range(hosts))
+    links = tuple(
+        Link(
+            LinkEnd(name, f"{name}-eth0", mac(i)),
+            LinkEnd("leaf1", f"leaf1-eth{i + 1}", f"02:00:00:01:00:{i + 1:02x}"),
+            down,
+            down,
+        )
+        for i, name in enumerate(names)
+    )
+    return Fabric("star", names, ("leaf1",), links, {"leaf1": {mac(i): f"leaf1-eth{i + 1}" for i in range(hosts)}})
+
+
+def pair(impairment: Impairment | None = None) -> Fabric:
+    """host1 and host2 without a switch."""
+    way = impairment or Impairment(10 * US)
+    ends = [LinkEnd(f"host{i + 1}", f"host{i + 1}-eth0", mac(i)) for i in range(2)]
+    return Fabric("pair", ("host1", "host2"), (), (Link(ends[0], ends[1], way, way),), {})
+
+
+def plan_on(fabric: Fabric, faults: tuple[Fault, ...] = (), epsilon_ns: int = 30 * US, **protocol: object) -> Plan:
+    settings = replace(ProtocolConfig(depth=2, window_ns=WINDOW, period_ns=2 * WINDOW, rounds=10), **protocol)
+    members = tuple(range(len(fabric.hosts)))
+    nodes = tuple(
+        NodeConfig(
+            node=i,
+            name=name,
+            peers=tuple(Peer(j, peer, f"{name}-eth0", mac(j)) for j, peer in enumerate(fabric.hosts) if j != i),
+            nics={f"{name}-eth0": mac(i)},
+            members=members,
+            protocol=settings,
+        )
+        for i, name in enumerate(fabric.hosts)
+    )
+    return Plan("story", 7, fabric, nodes, faults, 2_000 * US, epsilon_ns)
+
+
+@dataclass
+class Story:
+    """Tell it in any order; the history comes out sorted by time."""
+
+    plan: Plan
+    engine: str = "sim"
+    events: list[Event] = field(default_factory=list)
+    hops: list[Hop] = field(default_factory=list)
+    seq: dict[str, int] = field(default_factory=dict)
+    captured: bool = True
+
+    def __post_init__(self) -> None:
+        for name in self.plan.fabric.hosts:
+            self.events.append(Event(0, name, "start", info="fresh"))
+
+    def round(self, round_: int) -> Story:
+        start = round_ * self.plan.nodes[0].protocol.period_ns
+        for name in self.plan.fabric.hosts:
+            self.events.append(Event(start, name, "round", round_))
+        return self
+
+    def send(self, src: str, dst: str, step: int, t_ns: int, round_: int = 0) -> FrameKey:
+        seq = self.seq[src] = self.seq.get(src, 0) + 1
+        key = FrameKey(self.plan.fabric.hosts.index(src), 1, seq)
+        self.events.append(Event(t_ns, src, "send", round_, dst, step, key))
+        return key
+
+    def recv(self, key: FrameKey, t_ns: int, at_ns: int = -1) -> None:
+        sent = next(e for e in self.events if e.kind == "send" and e.key == key)
+        stamp = at_ns if at_ns >= 0 else t_ns
+        self.events.append(Event(t_ns, sent.peer, "recv", sent.round, sent.node, sent.step, key, at_ns=stamp))
+
+    def fly(
+        self, src: str, dst: str, step: int, sent: int, *passed: int, round_: int = 0, host_hops: bool = True
+    ) -> FrameKey:
+        """A frame that reaches one interface after another at the given instants; the last is the receiver's."""
+        key = self.send(src, dst, step, sent, round_)
+        self.hop(key, *passed[:-1], host_hops=host_hops)
+        arrival = passed[-1]
+        if self.captured and host_hops:
+            self._hop(key, arrival, dst, f"{dst}-eth0", "in")
+        self.recv(key, arrival)
+        return key
+
+    def hop(self, key: FrameKey, *passed: int, host_hops: bool = True) -> None:
+        """Only as far as the switch: in there, and out again once a second instant is given (before the receiver's)."""
+        sent = next(e for e in self.events if e.kind == "send" and e.key == key)
+        if not self.captured or not self.plan.fabric.switches:
+            return
+        if passed:
+            if host_hops:
+                self._hop(key, passed[0], sent.node, f"{sent.node}-eth0", "out")
+            self._hop(key, passed[0], "leaf1", f"leaf1-eth{key.src + 1}", "in")
+
+    def drop(self, key: FrameKey, t_ns: int, node: str, nic: str, what: str, corrupt: bool = False) -> None:
+        self._hop(key, t_ns, node, nic, what, corrupt)
+
+    def _hop(self, key: FrameKey, t_ns: int, node: str, nic: str, what: str, corrupt: bool = False) -> None:
+        sent = next(e for e in self.events if e.kind == "send" and e.key == key)
+        dst = self.plan.fabric.hosts.index(sent.peer)
+        self.hops.append(Hop(t_ns, node, nic, what, key, dst, sent.round, sent.step, corrupt))
+
+    def resolve(self, node: str, peer: str, outcome: str, t_ns: int, round_: int = 0) -> None:
+        self.events.append(Event(t_ns, node, "resolve", round_, peer, info=outcome))
+
+    def event(self, t_ns: int, node: str, kind: str, **more: object) -> None:
+        self.events.append(Event(t_ns, node, kind, **more))
+
+    def fault(self, t_ns: int, node: str, index: int) -> None:
+        self.events.append(Event(t_ns, node, "fault", step=index, info=self.plan.faults[index].verb))
+
+    def history(self, **more: object) -> History:
+        meta = {"timer_tolerance_ns": 0, "limit_drops": {}}
+        events = sorted(self.events, key=lambda event: event.t_ns)
+        return History(self.engine, events, sorted(self.hops, key=lambda hop: hop.t_ns), meta, **more)
