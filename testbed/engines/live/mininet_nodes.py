@@ -512,9 +512,12 @@ class _ShellOnDemand(Node):  # type: ignore[misc]
                 args = (f"( printf '\\001%d\\012' $BASHPID; exec {command} )",)
         super().sendCmd(*args, **kwargs)
 
-    def popen(self, *args: Any, **kwargs: Any) -> Any:
-        """As Mininet's."""
+    def popen(self, *args: Any, shell: bool = False, **kwargs: Any) -> Any:
+        """As Mininet's, but ``shell`` is sh: Mininet takes the user's $SHELL, which services and CI do not have."""
         self._before_commands()
+        if shell:
+            words = args[0] if len(args) == 1 and isinstance(args[0], list) else args
+            args = (["/bin/sh", "-c", " ".join(words)],)
         return super().popen(*args, **{"mncmd": [], **kwargs})
 
     def _before_commands(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import site
 import sys
 import tempfile
 import threading
@@ -83,13 +85,24 @@ class VKernelEngine:
             shutil.rmtree(job)  # of an earlier, interrupted run of the same plan
         job.mkdir(parents=True)
         (job / "plan.json").write_text(plan.to_json(), encoding="utf-8")
+        packages = _where_packages_are()
         return Guest(
             argv=(sys.executable, "-m", "testbed.engines.live.supervisor", str(JOB), "virtual"),
             job_dir=job,
             cwd=_REPOSITORY,
+            env=(("PYTHONPATH", os.pathsep.join(packages)),),
+            visible=tuple(Path(folder) for folder in packages if os.path.isdir(folder)),
             memory_mib=self.memory_mib,
             limit_s=self.limit_s,
         )
+
+
+def _where_packages_are() -> list[str]:
+    """Where the guest's Python has to look beyond its own folders: its HOME is another, its environment empty."""
+    named = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    of_user = site.getusersitepackages()
+    folders = [str(_REPOSITORY), *named, *([of_user] if of_user in sys.path else [])]
+    return list(dict.fromkeys(os.path.abspath(folder) for folder in folders))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -314,10 +315,24 @@ needs_namespaces = pytest.mark.skipif("not namespaces_work()", reason="this host
 @needs_namespaces
 def test_up_runs_commands_in_hosts(here: Path) -> None:
     done = testbed("up", "pair", "--json", "-x", "host1 ping -c 1 -W 2 host2", "-x", "host2 false", cwd=here)
+    assert done.stdout, done.stderr
     results = json.loads(done.stdout)
     assert results[0]["exit_code"] == 0, done.stderr
     assert "1 received" in results[0]["output"]
     assert (results[1]["exit_code"], done.returncode) == (1, 1)
+
+
+@needs_namespaces
+def test_up_runs_commands_where_nobody_has_logged_in(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services and CI have no SHELL, no USER, no TERM."""
+    for name in set(os.environ) - {"PATH", "HOME", "XDG_RUNTIME_DIR"}:
+        monkeypatch.delenv(name)
+    done = testbed("up", "pair", "--json", "-x", "host1 echo one && echo two", "-x", "nodes", cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert [result["output"] for result in json.loads(done.stdout)] == [
+        "one\ntwo\n",
+        "available nodes are: \nhost1 host2\n",
+    ]
 
 
 @needs_namespaces
