@@ -17,6 +17,8 @@ from topologies.pair import Pair
 from topologies.paths import forwarding
 from topologies.star import Star
 
+MOST_CABLES = 200_000  # between switches; more than the greatest fat tree has, and minutes of building
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -157,10 +159,12 @@ def _port(nic: str) -> int:
 
 def _check_size(kind: str, chosen: Mapping[str, int]) -> None:
     """Refuses before anything is built: a million hosts should not take minutes to say no."""
-    hosts = {
-        "star": lambda: chosen["hosts"],
-        "leaf_spine": lambda: chosen["leaves"] * chosen["hosts_per_leaf"],
-        "fat_tree": lambda: chosen["k"] ** 3 // 4,
-    }.get(kind, lambda: 2)()
+    hosts, cables = {
+        "star": lambda: (chosen["hosts"], 0),
+        "leaf_spine": lambda: (chosen["leaves"] * chosen["hosts_per_leaf"], chosen["leaves"] * chosen["spines"]),
+        "fat_tree": lambda: (chosen["k"] ** 3 // 4, chosen["k"] ** 3 // 2),
+    }.get(kind, lambda: (2, 0))()
     if hosts > MOST_HOSTS:
         raise ValueError(f"{kind} with {hosts} hosts: more than {MOST_HOSTS}, node numbers have 16 bits")
+    if cables > MOST_CABLES:
+        raise ValueError(f"{kind} with {cables} links between switches: more than {MOST_CABLES}")

@@ -8,7 +8,8 @@ from topologies.impairment import Impairment
 
 def draw_dot(fabric: Fabric) -> str:
     """Graphviz: ``dot -Tsvg``. Impaired links carry what each direction does."""
-    lines = [f'graph "{fabric.name}" {{', "  rankdir=BT;", '  node [fontname="sans-serif"];']
+    font = '[fontname="sans-serif"];'
+    lines = [f'graph "{fabric.name}" {{', "  rankdir=BT;", f"  node {font}", f"  edge {font}"]
     lines += [f'  "{host}" [shape=ellipse];' for host in fabric.hosts]
     lines += [f'  "{switch}" [shape=box];' for switch in fabric.switches]
     for link in fabric.links:

@@ -19,7 +19,7 @@ except ImportError:  # run by `mn --custom`, which knows the file but not its pa
 
 
 class LeafSpine(FabricTopo):
-    """``spines`` x ``leaves`` switches, ``hosts_per_leaf`` hosts under each leaf."""
+    """Hosts under leaf switches; each leaf is linked to each spine."""
 
     def build(self, spines: int = 2, leaves: int = 4, hosts_per_leaf: int = 2) -> None:
         """All at least 1. Hosts are numbered leaf by leaf."""

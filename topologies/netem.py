@@ -6,16 +6,17 @@ Source of what they mean: Linux 6.12, net/sched/sch_netem.c (netem_enqueue, get_
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from topologies.impairment import WIRE_OVERHEAD_BYTES, Impairment
-from topologies.tables import FIFO_RATE_BYTES_PER_S, greatest_delay_ns, table_of
+from topologies.tables import FIFO_RATE_BYTES_PER_S, SCALE, greatest_delay_ns, table_of
 
 U32_MAX = 0xFFFF_FFFF
 INT_MAX = 0x7FFF_FFFF  # netem keeps jitter in 31 bits
 LEAST_LIMIT = 1_000
 GREATEST_LIMIT = 100_000
 SLOT_ON_WIRE_BYTES = 84
+UNIFORM_TABLE = tuple(range(-SCALE, SCALE))  # the uniform distribution, as the greatest table that netem takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,18 @@ def netem_params(impairment: Impairment) -> NetemParams:
         table=table_of(impairment) if impairment.jitter_ns else None,
         seed=impairment.seed,
     )
+
+
+def changed_params(impairment: Impairment, had_table: bool) -> NetemParams:
+    """The integers for a direction that has a netem already. had_table: whether that was ever given a table.
+
+    netem cannot be made to forget a table. A direction that had one and shall be uniform gets the uniform distribution
+    as a table: the same distribution to 1/8192 of the jitter, but other draws from the same seed.
+    """
+    params = netem_params(impairment)
+    if had_table and params.table is None and params.jitter_ns:
+        return replace(params, table=UNIFORM_TABLE)
+    return params
 
 
 def computed_limit(impairment: Impairment) -> int:

@@ -16,7 +16,7 @@ except ImportError:  # run by `mn --custom`, which knows the file but not its pa
 
 
 class Pair(FabricTopo):
-    """``host1<->host2``, no switch."""
+    """Two hosts, one link, no switch."""
 
     def build(self) -> None:
         """Builds it; there is nothing to choose."""

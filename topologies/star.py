@@ -16,7 +16,7 @@ except ImportError:  # run by `mn --custom`, which knows the file but not its pa
 
 
 class Star(FabricTopo):
-    """``hosts`` hosts on ``switch1``."""
+    """All hosts on one switch."""
 
     def build(self, hosts: int = 3) -> None:
         """hosts: how many, at least 1."""

@@ -159,6 +159,7 @@ def test_equal_paths_are_shared_out_evenly_over_spines_and_cores():
         ("star", {"hosts": 70_000}, "more than 65535"),
         ("leaf_spine", {"leaves": 10**9, "hosts_per_leaf": 10**9}, "more than 65535"),
         ("fat_tree", {"k": 10**6}, "more than 65535"),
+        ("leaf_spine", {"leaves": 60_000, "spines": 30_000, "hosts_per_leaf": 1}, "links between switches"),
         ("star", {"hosts": 20_000}, "switch1-eth10000 is longer than Linux takes"),
         ("ring", {}, "no topology 'ring'"),
         ("pair", {"hosts": 2}, "pair has no parameter 'hosts'"),
@@ -256,12 +257,14 @@ def test_the_registry_and_the_files_name_the_same_topologies():
     for name, kind in KINDS.items():
         assert buildTopo({name: kind.topo}, name).hosts() == make_topo(name).hosts()
         assert kind.description
+        assert "``" not in kind.description, "people read this: no marks of docstrings"
 
 
 def test_drawings_name_every_node_and_what_impaired_links_do():
     built = make_fabric("pair")
     assert draw_dot(built) == (
-        'graph "pair" {\n  rankdir=BT;\n  node [fontname="sans-serif"];\n  "host1" [shape=ellipse];\n'
+        'graph "pair" {\n  rankdir=BT;\n  node [fontname="sans-serif"];\n'
+        '  edge [fontname="sans-serif"];\n  "host1" [shape=ellipse];\n'
         '  "host2" [shape=ellipse];\n  "host1" -- "host2";\n}\n'
     )
     assert draw_mermaid(built) == "graph BT\n  host1((host1))\n  host2((host2))\n  host1 --- host2\n"
