@@ -158,6 +158,11 @@ class Nic(Generic[Tag]):
                         continue
                     refused.append((part[done][1], _error_name(code)))
                     sent = 1
+                elif done + sent < len(part):
+                    # The frame after those sent was refused too, by a full queue; sendmmsg(2) keeps its error to
+                    # itself. Not again: the queue has drawn for it, and might take it now.
+                    refused.append((part[done + sent][1], _error_name(errno.ENOBUFS)))
+                    sent += 1
                 done += sent
         return refused
 

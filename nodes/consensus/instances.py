@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from nodes.core import Effects, Note, Port, Send, SetTimer
+from nodes.core import Decide, Effects, Note, Port, Send, SetTimer
 from nodes.core.config import NodeConfig
 from nodes.frames import Frame, Kind
 
@@ -36,6 +36,7 @@ class InstanceMachine(ABC):
         self.first_instance = 0
         self.next_instance = 0
         self.early: dict[int, list[Frame]] = {}  # frames of instances that have not begun here
+        self.decisions: list[Decide] = []  # of the latest event, to be told again after a restart with kept state
 
     # -- what an engine adds -----------------------------------------------------------------------------------------
 
@@ -59,14 +60,15 @@ class InstanceMachine(ABC):
 
     def on_start(self, now_ns: int) -> Effects:
         """First life or fresh restart: join from the next instance on. Kept state: go on with everything."""
+        decided, self.decisions = self.decisions, []
         if self.started:
-            return self.resume(now_ns) + self._begin_due(now_ns)
+            return [*decided, *self.resume(now_ns), *self._await_instance()]  # the crash may have swallowed decisions
         self.started = True
         if self.epoch > 1:
             # strictly later: the last life may have begun, and ended, an instance at this very instant
             begun = (now_ns - self.config.start_ns) // self.config.protocol.period_ns + 1
             self.first_instance = self.next_instance = max(0, begun)
-        return self._begin_due(now_ns)
+        return self._begin_due(now_ns) or self._await_instance()
 
     def restarted(self, epoch: int) -> None:
         """The same state begins another life (nodes.core.Restartable)."""
@@ -74,6 +76,7 @@ class InstanceMachine(ABC):
 
     def on_frame(self, port: Port, frame: Frame, now_ns: int) -> Effects:
         """Frames that are not for this machine, or come from a life of the peer that is over, are noted and dropped."""
+        self.decisions = []
         peer = self.config.peers[port].node
         if frame.kind is not Kind.DATA or (frame.src, frame.dst) != (peer, self.config.node):
             return [Note("stray", frame.round, "no message of this engine for this node", frame)]
@@ -90,6 +93,7 @@ class InstanceMachine(ABC):
 
     def on_timer(self, name: str, now_ns: int) -> Effects:
         """``instance`` or ``<verb> <instance>``."""
+        self.decisions = []
         if name == "instance":
             return self._begin_due(now_ns)
         verb, _, number = name.partition(" ")
@@ -118,24 +122,32 @@ class InstanceMachine(ABC):
         """Whether an earlier life may have acted in ``instance`` in a way that this one does not know of."""
         return instance < self.first_instance
 
-    def history_round(self, instance: int, needed: int) -> int:
-        """What Decide.round says when ``needed`` (1, 2, ..) rounds of the algorithm led to the decision.
+    def decide(self, instance: int, value: int, needed: int) -> Decide:
+        """The decision of ``instance``, to which ``needed`` (1, 2, ..) rounds of the algorithm led.
 
-        It counts on from the instance's first round as the round engines do: instance * instance_rounds.
+        Decide.round counts on from the instance's first round as the round engines do: instance * instance_rounds.
         """
-        return instance * self.config.protocol.instance_rounds + needed - 1
+        round_ = instance * self.config.protocol.instance_rounds + needed - 1
+        decision = Decide(instance, value, round_)
+        self.decisions.append(decision)
+        return decision
 
     def _start_ns(self, instance: int) -> int:
         return self.config.start_ns + instance * self.config.protocol.period_ns
 
     def _begin_due(self, now_ns: int) -> Effects:
-        effects: Effects = []
-        while self.next_instance < self.config.protocol.rounds and now_ns >= self._start_ns(self.next_instance):
-            instance = self.next_instance
-            self.next_instance += 1
-            effects += self.begin(instance, now_ns)
-            for frame in self.early.pop(instance, ()):
-                effects += self.receive(instance, frame, now_ns)
-        if self.next_instance < self.config.protocol.rounds:
-            effects.append(SetTimer("instance", self._start_ns(self.next_instance)))
-        return effects
+        """Begin the next instance if it is due. If more are, the timer fires again at once: one event begins one, so
+        that a crash after some of its sends can't swallow what this node proposes in another."""
+        instance = self.next_instance
+        if instance >= self.config.protocol.rounds or now_ns < self._start_ns(instance):
+            return []
+        self.next_instance += 1
+        effects = self.begin(instance, now_ns)
+        for frame in self.early.pop(instance, ()):
+            effects += self.receive(instance, frame, now_ns)
+        return effects + self._await_instance()
+
+    def _await_instance(self) -> Effects:
+        if self.next_instance >= self.config.protocol.rounds:
+            return []
+        return [SetTimer("instance", self._start_ns(self.next_instance))]

@@ -121,7 +121,11 @@ Effects = list[Effect]
 
 
 class Machine(Protocol):
-    """A protocol on one node. State is plain data that pickle can copy: it may be kept over a restart."""
+    """A protocol on one node, deterministic: equal states answer equal events with equal effects.
+
+    State is plain data that pickle can copy, since it may be kept over a restart, and that nodes.core.snapshot makes
+    comparable and hashable.
+    """
 
     def on_start(self, now_ns: int) -> Effects:
         """The node comes up: for the first time, or again with its state kept (then timers must be set anew)."""

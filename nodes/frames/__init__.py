@@ -53,7 +53,7 @@ class Frame(NamedTuple):
 
     Numbers are unsigned: ``src``, ``dst`` 16 bits (node numbers); ``epoch`` (the sender's incarnation),
     ``peer_epoch`` (the receiver's incarnation as the sender knows it, 0 = not known), ``round`` and ``seq`` 32 bits;
-    ``step`` (1-based position in the handshake) and ``flags`` 8 bits. ``value`` is exactly 16 bytes.
+    ``step`` (position in the handshake from 1, or message type) and ``flags`` 8 bits. ``value`` is exactly 16 bytes.
     """
 
     kind: Kind
@@ -74,7 +74,10 @@ class Frame(NamedTuple):
 
 
 def encode(frame: Frame, dst_mac: bytes, src_mac: bytes) -> bytes:
-    """The 60 bytes handed to the NIC. The CRC-32 at the end covers all 56 bytes before it, addresses included."""
+    """The 60 bytes handed to the NIC. The CRC-32 at the end covers all 56 bytes before it, addresses included.
+
+    Raises struct.error for a number that does not fit its field.
+    """
     head = _LAYOUT.pack(
         dst_mac,
         src_mac,

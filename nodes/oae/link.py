@@ -5,11 +5,16 @@ COMMITTED (the last message that this end expects has come). See arXiv 2603.0374
 arXiv 2602.20444, for the claim; the message format is our own (docs/wire-format.md).
 
 Handshakes. ``alternating`` with depth k >= 2: the lower node number sends step 1, steps alternate, each end commits
-on the last step that it receives. ``simultaneous``: both send step 1 at once and commit on the other's.
+on the last step that it receives. ``simultaneous``: both send step 1 at once and commit on the other's; step 2 is the
+answer to a step 1 that comes again (reconcile only).
 
 Horizon policies, applied when the window W has passed without the evidence: ``abort`` ends the swap in bounded time and
 may split; ``hold`` stays in doubt, never splits and may block; ``reconcile`` holds and repeats its last message until
 the peer answers, also over restarts with kept state. Two Generals (Gray 1978): no policy is bounded and split-free.
+
+A reconciling end remembers a resolved swap for as long as the peer may ask about it: until a frame of a later round
+says that the peer has nothing in doubt of the rounds before (the flag SETTLED). This stays true over any restart: what
+is resolved stays so, and a life that has lost its state asks about nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +29,8 @@ HORIZONS = ("abort", "hold", "reconcile")
 
 _OPEN = (LinkState.TENTATIVE, LinkState.REFLECTING)
 _RESOLVED = (LinkState.COMMITTED, LinkState.ABORTED)
-_REMEMBERED_ROUNDS = 4096  # how many resolved swaps a reconciling end can still answer for
+SETTLED = 2
+"""Frame flag: of the rounds before this one, the sender has no swap left that it will ask about (reconcile only)."""
 
 
 @dataclass(slots=True)
@@ -42,20 +48,23 @@ class Sequence:
 
 @dataclass(slots=True)
 class End:
-    """One end's knowledge of one swap. got, sent: the highest steps received and sent (0 = none).
+    """One end's knowledge of one swap. got, sent: the latest steps received and sent (0 = none).
 
-    flags and peer_flags travel with the values; the link gives them no meaning.
+    deadline_ns: its horizon, on the run's clock. peer_epoch: the peer's life, as known when the round began. flags and
+    peer_flags travel with the values; the link gives a meaning to SETTLED alone.
     """
 
     id: SwapId
     value: bytes
     deadline_ns: int
+    peer_epoch: int
     flags: int = 0
     state: LinkState = LinkState.TENTATIVE
     peer_value: bytes = EMPTY_VALUE
     peer_flags: int = 0
     got: int = 0
     sent: int = 0
+    doubted: bool = False  # was in doubt at its horizon: what it brings later comes too late for its round
     abandoned: bool = False  # the peer has lost its state: nothing that we could send would resolve this
 
 
@@ -65,6 +74,8 @@ class Link:
 
     depth: k, ignored by the simultaneous handshake. sequence: shared by the node's links; its epoch is the node's.
     first_epoch: the earliest life whose state this end still holds (a kept state spans several lives).
+    round: the latest one that has begun here or was left to an earlier life. settled: the peer asks about nothing of
+    the rounds before it. told: the round whose ending was told last. early: frames of the round to come.
     """
 
     me: int
@@ -77,6 +88,8 @@ class Link:
     first_epoch: int
     peer_epoch: int = 0
     round: int = -1
+    settled: int = 0
+    told: int = -1
     ends: dict[int, End] = field(default_factory=dict)
     early: list[Frame] = field(default_factory=list)
 
@@ -111,7 +124,7 @@ class Link:
         """Round ``round_`` begins: offer ``value``. A start after the deadline (the node was held up) sends nothing."""
         self.round = round_
         self._forget()
-        end = self.ends[round_] = End(swap_id(round_, self.me, self.peer), value, deadline_ns, flags)
+        end = self.ends[round_] = End(swap_id(round_, self.me, self.peer), value, deadline_ns, self.peer_epoch, flags)
         effects: Effects = [Transition(end.id, LinkState.IDLE, LinkState.TENTATIVE)]
         if self.initiates and now_ns <= deadline_ns:
             effects.append(self._send(end, 1))
@@ -122,18 +135,22 @@ class Link:
 
     def on_frame(self, frame: Frame, now_ns: int) -> Effects:
         """A SWAP or RESET slot from the peer."""
-        if frame.src != self.peer or frame.epoch < self.peer_epoch or not self._addressed_to_me(frame):
-            return [Note("stale", frame.round, "of another life or another node", frame)]
+        if frame.src != self.peer or frame.dst != self.me or frame.epoch < self.peer_epoch:
+            return [Note("stale", frame.round, "of an earlier life or another node", frame)]
         self.peer_epoch = frame.epoch
+        if not self._answers_me(frame):
+            return self._no_state(frame)
+        if frame.flags & SETTLED:
+            self.settled = max(self.settled, frame.round)
         end = self.ends.get(frame.round)
         if end is None:
             return self._unknown_round(frame)
         if frame.kind is Kind.RESET:
-            end.abandoned = end.state not in _RESOLVED
+            end.abandoned = True
             return [Note("peer_lost_state", frame.round, "", frame)]
         if not self._is_my_step(frame.step):
             return [Note("stray", frame.round, f"step {frame.step} is not mine to receive", frame)]
-        if frame.step <= end.got:
+        if frame.step <= end.got or end.state is LinkState.COMMITTED:
             return self._duplicate(end, frame)
         return self._progress(end, frame, now_ns)
 
@@ -143,8 +160,13 @@ class Link:
         return self._expire(end) if end is not None and now_ns >= end.deadline_ns else []
 
     def retry(self) -> Effects:
-        """Reconcile: repeat the last message of every swap in doubt."""
-        return [self._send(end, end.sent) for end in self.in_doubt() if end.sent]
+        """Reconcile: repeat the last message of each swap in doubt. An initiator that has sent none opens the swap now;
+        the other end leaves that to it, unless it has restarted and may know nothing: then step 0 asks."""
+        return [
+            self._send(end, end.sent or int(self.initiates))
+            for end in self.in_doubt()
+            if end.sent or self.initiates or end.peer_epoch != self.peer_epoch
+        ]
 
     def in_doubt(self) -> list[End]:
         """The swaps that a reconciling end still works on."""
@@ -153,46 +175,52 @@ class Link:
         return [end for end in self.ends.values() if end.state is LinkState.IN_DOUBT and not end.abandoned]
 
     def committed(self) -> End | None:
-        """The current round's swap when it has committed here, else None."""
+        """The current round's swap when it has committed here by its horizon, else None."""
         end = self.ends.get(self.round)
-        return end if end is not None and end.state is LinkState.COMMITTED else None
+        return end if end is not None and end.state is LinkState.COMMITTED and not end.doubted else None
 
     def resume(self) -> Effects:
-        """After a restart with kept state: tell again how the latest swap ended; the crash may have swallowed it."""
-        end = self.ends.get(self.round)
-        return [self._resolution(end)] if end is not None and end.state in _RESOLVED else []
+        """After a restart with kept state: tell the ending told last again; the crash may have swallowed it."""
+        end = self.ends.get(self.told)
+        return [self._resolution(end)] if end is not None else []
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _addressed_to_me(self, frame: Frame) -> bool:
+    def _answers_me(self, frame: Frame) -> bool:
         """Whether this life may act on the frame: an opening always (its sender may not know yet that we have
         restarted, and learns it from our answer), an answer only when it answers a life whose state we hold."""
         opening = frame.kind is Kind.SWAP and frame.step == 1
-        ours = opening or frame.peer_epoch == 0 or self.first_epoch <= frame.peer_epoch <= self.sequence.epoch
-        return frame.dst == self.me and ours
+        return opening or frame.peer_epoch == 0 or self.first_epoch <= frame.peer_epoch <= self.sequence.epoch
 
     def _is_my_step(self, step: int) -> bool:
-        if not 1 <= step <= self._steps:
-            return False
-        return self.handshake == "simultaneous" or step % 2 == (0 if self.initiates else 1)
+        if self.handshake == "simultaneous":
+            return step in (1, 2)
+        first = 0 if self.horizon == "reconcile" else 1  # step 0 only asks
+        return first <= step <= self.depth and step % 2 == (0 if self.initiates else 1)
 
     def _unknown_round(self, frame: Frame) -> Effects:
-        if frame.kind is Kind.RESET:
-            return [Note("stale", frame.round, "reset of a forgotten round", frame)]
-        if frame.round == self.round + 1 or self.round < 0:
+        if frame.round <= self.round:
+            return self._no_state(frame)
+        if frame.round == self.round + 1 and frame.kind is Kind.SWAP:
             self.early.append(frame)  # the peer's round began a moment before ours
             return []
-        if self.horizon == "reconcile" and frame.round < self.round:
-            return [
-                Note("no_state", frame.round, "answered with a reset", frame),
-                Send(self.port, self._frame(Kind.RESET, frame.round, frame.step, EMPTY_VALUE, 0)),
-            ]
-        return [Note("stale", frame.round, "of a forgotten round", frame)]
+        return [Note("stale", frame.round, "of a round that is far from beginning", frame)]
+
+    def _no_state(self, frame: Frame) -> Effects:
+        """The frame is about a swap that this life knows nothing of; a reconciling peer that asks is told so."""
+        if self.horizon != "reconcile" or frame.kind is Kind.RESET or frame.round < self.settled:
+            return [Note("stale", frame.round, "of a swap that this life knows nothing of", frame)]
+        return [
+            Note("no_state", frame.round, "answered with a reset", frame),
+            Send(self.port, self._frame(Kind.RESET, frame.round, frame.step, EMPTY_VALUE, 0)),
+        ]
 
     def _duplicate(self, end: End, frame: Frame) -> Effects:
-        note = Note("duplicate", frame.round, f"step {frame.step} again", frame)
-        if self.horizon == "reconcile" and frame.step == end.got and end.sent > frame.step:
-            return [note, self._send(end, end.sent)]  # the peer repeats itself: our answer was lost
+        note = Note("duplicate", frame.round, f"step {frame.step} brings nothing new", frame)
+        answer = 2 if self.handshake == "simultaneous" else end.sent
+        # The peer repeats itself: our answer was lost. Answers to answers only climb, and so come to an end.
+        if self.horizon == "reconcile" and frame.step == end.got and answer > frame.step:
+            return [note, self._send(end, answer)]
         return [note]
 
     def _progress(self, end: End, frame: Frame, now_ns: int) -> Effects:
@@ -208,38 +236,44 @@ class Link:
             effects.append(self._move(end, LinkState.REFLECTING))
         if frame.step < self._steps:
             effects.append(self._send(end, frame.step + 1))
-        if frame.step == self.last_expected:
+        if frame.step >= self.last_expected:
             effects += [self._move(end, LinkState.COMMITTED), self._resolution(end)]
         return effects
 
     def _expire(self, end: End) -> Effects:
         if end.state not in _OPEN:
             return []
-        aborts = self.horizon == "abort"
-        move = self._move(end, LinkState.ABORTED if aborts else LinkState.IN_DOUBT)
+        end.doubted = self.horizon != "abort"
+        move = self._move(end, LinkState.IN_DOUBT if end.doubted else LinkState.ABORTED)
         return [move, self._resolution(end)]
 
     def _move(self, end: End, state: LinkState) -> Transition:
         old, end.state = end.state, state
         return Transition(end.id, old, state)
 
-    @staticmethod
-    def _resolution(end: End) -> Resolve:
+    def _resolution(self, end: End) -> Resolve:
+        self.told = end.id.round
         if end.state is LinkState.COMMITTED:
             return Resolve(end.id, Outcome.COMMITTED, end.peer_value)
         return Resolve(end.id, Outcome.ABORTED if end.state is LinkState.ABORTED else Outcome.IN_DOUBT, end.value)
 
     def _send(self, end: End, step: int) -> Send:
-        end.sent = max(end.sent, step)
-        return Send(self.port, self._frame(Kind.SWAP, end.id.round, step, end.value, end.flags))
+        end.sent = step
+        flags = end.flags
+        if self.horizon == "reconcile" and self._asks_about_nothing_before():
+            flags |= SETTLED
+        return Send(self.port, self._frame(Kind.SWAP, end.id.round, step, end.value, flags))
+
+    def _asks_about_nothing_before(self) -> bool:
+        return all(end.state in _RESOLVED or end.abandoned for end in self.ends.values() if end.id.round < self.round)
 
     def _frame(self, kind: Kind, round_: int, step: int, value: bytes, flags: int) -> Frame:
         epoch, seq = self.sequence.epoch, self.sequence.next()
         return Frame(kind, self.me, self.peer, epoch, self.peer_epoch, round_, step, seq, value, flags)
 
     def _forget(self) -> None:
-        """Drop what no later frame can need: resolved swaps, except those that a reconciling end may be asked about."""
-        keep_from = self.round - _REMEMBERED_ROUNDS if self.horizon == "reconcile" else self.round
+        """Drop what no later frame can need: resolved swaps, except those that the peer may still ask about."""
+        keep_from = self.settled if self.horizon == "reconcile" else self.round
         gone = [round_ for round_, end in self.ends.items() if round_ < keep_from and end.state in _RESOLVED]
         for round_ in gone:
             del self.ends[round_]

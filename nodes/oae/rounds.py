@@ -50,6 +50,8 @@ class RoundMachine:
         self.offered = b""
         self.next_round: int | None = None
         self.open_round = -1  # the round whose horizon is still to come
+        self.retrying = False  # whether the timer ``retry`` is set
+        self.decision: Decide | None = None  # the latest, to be told again after a restart with kept state
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -57,10 +59,15 @@ class RoundMachine:
         """First life or fresh restart: join at the next round's start. Kept state: catch up with what was missed."""
         if self.next_round is None:
             self.next_round = self._first_round(now_ns)
+            for link in self.links:
+                link.round = self.next_round - 1  # what came before is an earlier life's, if anybody's
             return self._await_round()
         effects: Effects = []
         for link in self.links:
             effects += link.resume()
+        if self.decision is not None:
+            effects.append(self.decision)  # the crash may have swallowed it, as it may have the endings
+        self.retrying = False
         if self.open_round >= 0:
             effects.append(SetTimer("horizon", self._deadline_ns(self.open_round)))
         return effects + self._await_round() + self._await_retry(now_ns)
@@ -81,6 +88,7 @@ class RoundMachine:
             return self._begin_round(now_ns)
         if name == "horizon":
             return self._end_round(now_ns)
+        self.retrying = False
         effects: Effects = []
         for link in self.links:
             effects += link.retry()
@@ -136,9 +144,10 @@ class RoundMachine:
         return [SetTimer("round", self._start_ns(round_))]
 
     def _await_retry(self, now_ns: int) -> Effects:
-        if any(link.in_doubt() for link in self.links):
-            return [SetTimer("retry", now_ns + self.config.protocol.retry_ns)]
-        return []
+        if self.retrying or not any(link.in_doubt() for link in self.links):
+            return []  # to set it anew in every round would put it off for as long as there are rounds
+        self.retrying = True
+        return [SetTimer("retry", now_ns + self.config.protocol.retry_ns)]
 
     # -- consensus ---------------------------------------------------------------------------------------------------
 
@@ -164,5 +173,8 @@ class RoundMachine:
             if end is not None and end.peer_flags & IN_INSTANCE:
                 heard[link.peer] = end.peer_value
         instance, step = divmod(round_, self.config.protocol.instance_rounds)
-        decision = self.algorithm.deliver(step, heard)
-        return [] if decision is None else [Decide(instance, decision, round_)]
+        value = self.algorithm.deliver(step, heard)
+        if value is None:
+            return []
+        self.decision = Decide(instance, value, round_)
+        return [self.decision]

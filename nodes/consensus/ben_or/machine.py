@@ -7,7 +7,7 @@ from collections.abc import Collection
 from nodes.consensus.ben_or.algorithm import BenOr, Pitfall
 from nodes.consensus.ben_or.messages import ASK, Message, read
 from nodes.consensus.instances import InstanceMachine
-from nodes.core import CancelTimer, Decide, Effects, Note, Propose, SetTimer
+from nodes.core import CancelTimer, Effects, Note, Propose, SetTimer
 from nodes.core.config import NodeConfig
 from nodes.core.inputs import draw, input_value
 from nodes.frames import Frame
@@ -68,7 +68,7 @@ class BenOrMachine(InstanceMachine):
         to_send = state.receive(src, message)
         effects: Effects = []
         if state.decision is not None and not decided_before:
-            effects.append(Decide(instance, state.decision, self.history_round(instance, state.round)))
+            effects.append(self.decide(instance, state.decision, state.round))
             effects.append(CancelTimer(f"retry {instance}"))
         return effects + (self._say(instance, state, to_send, now_ns) if to_send else [])
 

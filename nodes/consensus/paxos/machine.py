@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nodes.consensus.instances import InstanceMachine
 from nodes.consensus.paxos.messages import Message, Step, read
 from nodes.consensus.paxos.roles import Acceptor, Ballots, Pitfall, Proposer
-from nodes.core import CancelTimer, Decide, Effects, Note, Propose, SetTimer
+from nodes.core import CancelTimer, Effects, Note, Propose, SetTimer
 from nodes.core.config import NodeConfig
 from nodes.core.inputs import input_value
 from nodes.frames import Frame
@@ -171,7 +171,7 @@ class PaxosMachine(InstanceMachine):
         self.open.pop(instance, None)
         needed = self.ballots.attempt(message.ballot) + 1
         return [
-            Decide(instance, message.value, self.history_round(instance, needed)),
+            self.decide(instance, message.value, needed),
             CancelTimer(f"retry {instance}"),
             CancelTimer(f"turn {instance}"),
         ]

@@ -11,6 +11,9 @@ from nodes.frames import VALUE_BYTES, Frame
 _LAYOUT = struct.Struct("!III4x")
 assert _LAYOUT.size == VALUE_BYTES
 
+MAX_BALLOT = (1 << 31) - 1
+"""A greater number in a frame is no ballot, so that a ballot above all that are heard of always fits its 32 bits."""
+
 
 class Step(IntEnum):
     """A message's type: the ``step`` of its frame."""
@@ -24,7 +27,7 @@ class Step(IntEnum):
 
 
 class Message(NamedTuple):
-    """ballot is at least 1; all numbers are unsigned and have 32 bits."""
+    """ballot is 1 .. MAX_BALLOT, voted 0 .. MAX_BALLOT, value an unsigned number of 32 bits."""
 
     step: Step
     ballot: int
@@ -43,4 +46,6 @@ def read(frame: Frame) -> Message | None:
     """The message in ``frame``; None when it holds none."""
     step = _STEPS.get(frame.step)
     ballot, voted, value = _LAYOUT.unpack(frame.value)
-    return None if step is None or ballot == 0 else Message(step, ballot, voted, value)
+    if step is None or not 1 <= ballot <= MAX_BALLOT or voted > MAX_BALLOT:
+        return None
+    return Message(step, ballot, voted, value)

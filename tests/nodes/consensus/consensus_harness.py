@@ -183,12 +183,12 @@ class Timed:
                 self.notes.append((node, effect))
 
     def decided(self, instance: int = 0) -> dict[int, tuple[int, Decide]]:
-        """node -> when and what; a second decision of one node is an error."""
+        """node -> when and what; a second decision of one node is an error, but a later life may tell it again."""
         found: dict[int, tuple[int, Decide]] = {}
         for at_ns, node, decide in self.decisions:
             if decide.instance == instance:
-                assert node not in found
-                found[node] = at_ns, decide
+                assert node not in found or (found[node][1] == decide and self.machines[node].epoch > 1)
+                found.setdefault(node, (at_ns, decide))
         return found
 
     def _push(self, at_ns: int, order: int, node: int, what: object) -> None:

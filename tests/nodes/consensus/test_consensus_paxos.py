@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodes.consensus.paxos import PaxosMachine, Pitfall
-from nodes.consensus.paxos.messages import Message, Step, read
+from nodes.consensus.paxos.messages import MAX_BALLOT, Message, Step, read
 from nodes.consensus.paxos.roles import Acceptor, Ballots, Proposer
 from nodes.core import CancelTimer, Decide, Effects, Machine, Note, Propose, Restartable, Send, SetTimer
 from nodes.frames import Frame, Kind
@@ -188,6 +188,33 @@ def test_a_node_restarted_with_its_state_goes_on_where_it_was(node: int, at_ns: 
     assert {frame.epoch for _, frame in net.frames if frame.src == node} >= {2}
 
 
+def test_a_kept_state_tells_the_decisions_of_its_last_event_again_and_no_older_ones() -> None:
+    """The crash may have struck among the effects of that event."""
+    machine = machines(3, rounds=3)[1]
+    machine.on_start(0)
+    decide = message(0, 0, 1, Message(Step.DECIDE, 1, value=7))
+    assert machine.on_frame(0, decide, 50)[0] == Decide(0, 7, 0)
+    kept: PaxosMachine = pickle.loads(pickle.dumps(machine))
+    kept.restarted(2)
+    assert kept.on_start(60) == [Decide(0, 7, 0), SetTimer("instance", PERIOD_NS)]
+    machine.on_frame(0, message(0, 0, 1, Message(Step.PROMISE, 1)), 70)
+    machine.restarted(2)
+    assert machine.on_start(80) == [SetTimer("instance", PERIOD_NS)]
+
+
+def test_a_kept_state_begins_missed_instances_one_by_one() -> None:
+    """Each proposal is the first effect of its event: no crash after some sends can swallow it."""
+    machine = machines(3, rounds=3)[0]
+    machine.on_start(-1)
+    machine.restarted(2)
+    effects = machine.on_start(5 * PERIOD_NS)
+    assert effects == [SetTimer("instance", 0)]
+    for instance in range(3):
+        effects = machine.on_timer("instance", 5 * PERIOD_NS)
+        assert [effect for effect in effects if isinstance(effect, Propose)] == [effects[0]]
+        assert effects[0] == Propose(instance, instance)
+
+
 def test_a_node_restarted_without_its_state_stays_out_of_what_it_may_have_promised() -> None:
     net = lockstep(machines(3, rounds=2))
     net.start()
@@ -237,6 +264,19 @@ def test_strays_are_noted_and_change_nothing() -> None:
     assert pickle.dumps(machine) == before
     for frame in (good._replace(step=0), good._replace(step=7), message(0, 1, 0, Message(Step.PREPARE, 0))):
         assert [effect.what for effect in machine.on_frame(0, frame, 0) if isinstance(effect, Note)] == ["stray"]
+
+
+def test_a_number_that_leaves_no_room_above_it_is_no_ballot() -> None:
+    machine = machines(3)[0]
+    machine.on_start(0)
+    for what in (Message(Step.PREPARE, MAX_BALLOT + 1), Message(Step.REJECT, 1, MAX_BALLOT + 1)):
+        [note] = machine.on_frame(0, message(0, 1, 0, what), 0)
+        assert isinstance(note, Note)
+        assert note.what == "stray"
+    machine.on_frame(0, message(0, 1, 0, Message(Step.PREPARE, MAX_BALLOT)), 0)
+    [_, ask, _] = machine.on_timer("turn 0", 10**12)  # its own next ballot is above
+    assert isinstance(ask, Send)
+    assert int.from_bytes(ask.frame.value[:4], "big") > MAX_BALLOT
 
 
 def test_frames_of_a_life_that_is_over_are_stale() -> None:
@@ -344,7 +384,7 @@ def test_a_proposer_takes_the_vote_of_the_highest_ballot() -> None:
 
 def test_messages_survive_the_wire() -> None:
     for step in Step:
-        what = Message(step, 0xFFFFFFFF, 3, 0xFFFFFFFE)
+        what = Message(step, MAX_BALLOT, 3, 0xFFFFFFFE)
         assert read(message(0, 1, 0, what)) == what
 
 

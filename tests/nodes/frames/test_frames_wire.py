@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.l2 import Ether
 
+from nodes.consensus.paxos.messages import Message, Step
 from nodes.frames import (
     ETHERTYPE,
     VALUE_BYTES,
@@ -106,3 +109,66 @@ def test_we_read_what_scapy_writes() -> None:
     )
     assert decode(bytes(packet)) == FRAME
     assert "SWAP 1>2 round 17 step 2" in packet.summary()
+
+
+def test_a_slot_that_scapy_changed_shows_its_old_crc_until_that_is_dropped() -> None:
+    packet = Ether(encode(FRAME, DST, SRC))
+    packet[Slot].round = 18
+    with pytest.raises(FrameError, match="corrupt"):
+        decode(bytes(packet))
+    del packet[Slot].crc
+    assert decode(bytes(packet)) == FRAME._replace(round=18)
+
+
+def test_a_summary_tells_a_wrong_crc() -> None:
+    whole = encode(FRAME, DST, SRC)
+    for padding in (b"", bytes(4)):
+        assert Ether(whole + padding).summary() == "Ether / SWAP 1>2 round 17 step 2" + " / Padding" * bool(padding)
+        bad = whole[:50] + b"\xff" + whole[51:] + padding
+        assert "SWAP 1>2 round 17 step 2 (wrong CRC)" in Ether(bad).summary()
+    assert "wrong" not in Slot(whole[14:]).summary()  # what it covers is not there
+
+
+def test_a_value_is_shown_as_the_16_bytes_that_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    Ether(encode(FRAME._replace(value=bytes(16)), DST, SRC)).show()
+    assert f"value     = {'00' * 16}\n" in capsys.readouterr().out
+
+
+# -- the document -----------------------------------------------------------------------------------------------------
+
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "wire-format.md"
+
+
+def by_the_document(dst_mac: bytes, src_mac: bytes, version: int, **fields: int | bytes) -> bytes:
+    """The slot as the table of offsets describes it; shares no code with ``encode``."""
+    wire = bytearray(56)
+    wire[0:6], wire[6:12], wire[12:14] = dst_mac, src_mac, b"\x88\xb5"
+    wire[14] = version << 4 | int(fields["kind"])
+    offsets = {"step": (15, 1), "flags": (16, 1), "src": (20, 2), "dst": (22, 2), "epoch": (24, 4)}
+    offsets |= {"peer_epoch": (28, 4), "round": (32, 4), "seq": (36, 4)}
+    for name, (offset, size) in offsets.items():
+        wire[offset : offset + size] = int(fields[name]).to_bytes(size, "big")
+    wire[40:56] = bytes(fields["value"])
+    register = 0xFFFFFFFF
+    for byte in wire:
+        register ^= byte
+        for _ in range(8):
+            register = register >> 1 ^ (0xEDB88320 if register & 1 else 0)
+    return bytes(wire) + (register ^ 0xFFFFFFFF).to_bytes(4, "big")
+
+
+@given(frames, macs, macs)
+def test_the_document_describes_what_is_encoded(frame: Frame, dst: bytes, src: bytes) -> None:
+    assert by_the_document(dst, src, 1, **frame._asdict()) == encode(frame, dst, src)
+
+
+def test_the_documents_three_slots() -> None:
+    lines = [line.strip() for line in DOCUMENT.read_text().splitlines() if line.startswith("    ")]
+    one, two = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
+    accept = Message(Step.ACCEPT, 4, value=7)
+    told = [
+        encode(Frame(Kind.SWAP, 0, 1, 1, 2, 17, 3, 99, bytes(range(16)), 1), two, one),
+        encode(Frame(Kind.DATA, 1, 0, 1, 0, 5, accept.step, 6, accept.register()), one, two),
+        encode(Frame(Kind.RESET, 1, 0, 3, 1, 17, 3, 1), one, two),
+    ]
+    assert [bytes.fromhex("".join(lines[at : at + 3])) for at in (0, 3, 6)] == told

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nodes.core import Effects, LinkState, Note, Outcome, Resolve, Send, Transition
 from nodes.frames import Frame, Kind
-from nodes.oae.link import Link, Sequence
+from nodes.oae.link import SETTLED, Link, Sequence
 
 W = 1000
 VALUES = {0: b"a" * 16, 1: b"b" * 16}
@@ -206,7 +206,9 @@ def test_strays_are_noted_and_ignored() -> None:
     assert notes(base._replace(round=9)) == ["stale"]
     assert notes(base._replace(src=5)) == ["stale"]
     assert notes(base._replace(dst=5)) == ["stale"]
-    assert notes(base._replace(kind=Kind.RESET, round=1)) == ["stale"]
+    for round_ in (1, 4, 9):
+        assert notes(base._replace(kind=Kind.RESET, round=round_)) == ["stale"]
+    assert ours.early == []
 
 
 def test_reconcile_tells_a_peer_that_it_lost_its_state_and_the_peer_stops_asking() -> None:
@@ -223,6 +225,169 @@ def test_reconcile_tells_a_peer_that_it_lost_its_state_and_the_peer_stops_asking
     ours.on_frame(answer.frame, 2 * W + 10)
     assert ours.retry() == []
     assert ours.ends[0].state is LinkState.IN_DOUBT  # still in doubt: nothing can resolve it any more
+
+
+def sends(effects: Effects) -> list[Frame]:
+    return [effect.frame for effect in effects if isinstance(effect, Send)]
+
+
+def heal(ends: list[Link], retries: int = 3) -> int:
+    """Both ends retry, and every frame arrives at once. Returns how many frames that took."""
+    count = 0
+    for _ in range(retries):
+        wire = sends(ends[0].retry() + ends[1].retry())
+        while wire:
+            count += len(wire)
+            assert count < 1000, "answers to answers never end"
+            wire = [answer for frame in wire for answer in sends(ends[frame.dst].on_frame(frame, 10 * W))]
+    return count
+
+
+def in_doubt(**kwargs) -> list[Link]:
+    """Two reconciling ends whose first round has brought nothing at all."""
+    ends = [link(me, horizon="reconcile", **kwargs) for me in (0, 1)]
+    for me, end in enumerate(ends):
+        end.start(0, VALUES[me], W, 0)
+        end.expire(W)
+    return ends
+
+
+def states(ends: list[Link], round_: int = 0) -> list[LinkState]:
+    return [end.ends[round_].state for end in ends]
+
+
+@pytest.mark.parametrize("hears", [0, 1])
+def test_a_reconciling_end_of_a_simultaneous_swap_is_answered_by_one_that_has_committed(hears: int) -> None:
+    """One offer arrives, the other is lost. Who has committed must say its value again, though it expects no answer."""
+    pair = Pair(
+        lambda frame: [10] if frame.dst == hears else [], handshake="simultaneous", horizon="reconcile"
+    )  # fmt: skip
+    pair.run(until=W)
+    assert sorted(states(pair.ends)) == ["COMMITTED", "IN_DOUBT"]
+    assert heal(pair.ends) == 2  # the offer once more, and the answer
+    assert states(pair.ends) == ["COMMITTED", "COMMITTED"]
+
+
+def test_offers_that_the_network_doubles_are_not_answered_for_ever() -> None:
+    pair = Pair(lambda _: [10, 11], handshake="simultaneous", horizon="reconcile")
+    assert pair.run() == (COMMITTED, COMMITTED)
+    assert pair.notes == ["duplicate"] * 6  # two offers doubled, their two answers too
+    assert [len(pair.resolved[me]) for me in (0, 1)] == [1, 1]
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_a_held_up_initiator_opens_the_swap_when_it_reconciles(depth: int) -> None:
+    """It began the round after its horizon and said nothing; somebody must, or both would wait for ever."""
+    ends = [link(me, depth, "reconcile") for me in (0, 1)]
+    assert sends(ends[0].start(0, VALUES[0], W, W + 1)) == []
+    ends[1].start(0, VALUES[1], W, 0)
+    for end in ends:
+        end.expire(W + 1)
+    heal(ends)
+    assert states(ends) == ["COMMITTED", "COMMITTED"]
+
+
+def opened(ends: list[Link], round_: int) -> list[Frame]:
+    """Both begin ``round_``; what node 1 says to node 0's opening."""
+    wire = [frame for me in (0, 1) for frame in sends(ends[me].start(round_, VALUES[me], (2 * round_ + 1) * W, 0))]
+    return [answer for frame in wire for answer in sends(ends[1].on_frame(frame, 0))]
+
+
+@pytest.mark.parametrize("keep_state", [True, False])
+def test_who_has_sent_nothing_asks_a_restarted_peer_with_step_0(keep_state: bool) -> None:
+    """The opening is the other's part; but a life that knows nothing of the round will never open it."""
+    ends = in_doubt()
+    assert ends[1].retry() == []
+    if keep_state:
+        ends[0].sequence.epoch = 2
+    else:
+        ends[0] = link(0, horizon="reconcile", epoch=2)
+        ends[0].round = 0
+    assert [frame.flags & SETTLED for frame in opened(ends, 1)] == [0]  # round 1 tells of the new life
+    [ask] = sends(ends[1].retry())
+    assert (ask.step, ask.round) == (0, 0)
+    [answer] = sends(ends[0].on_frame(ask, W))
+    assert (answer.kind, answer.step) == ((Kind.SWAP, 1) if keep_state else (Kind.RESET, 0))
+    for end in ends:
+        end.expire(3 * W)
+    heal(ends)
+    assert ends[1].ends[0].state is (LinkState.COMMITTED if keep_state else LinkState.IN_DOUBT)
+    assert ends[1].retry() == []
+    assert [frame.flags & SETTLED for frame in opened(ends, 2)] == [SETTLED]  # nor must node 0 remember for ever
+
+
+def test_late_copies_of_what_is_settled_are_not_answered() -> None:
+    """The peer has said that it asks about nothing before this round: to tell it of lost state would be untrue."""
+    ends = [link(me, horizon="reconcile") for me in (0, 1)]
+    opened(ends, 0)
+    for end in ends:
+        end.expire(W)
+    [ask, *_] = sends(ends[1].retry())
+    heal(ends)
+    for round_ in (1, 2):
+        [answer] = opened(ends, round_)
+        ends[0].on_frame(answer, 0)
+        for end in ends:
+            end.expire(W)
+        heal(ends)
+    assert list(ends[0].ends) == [1, 2]
+    [note] = ends[0].on_frame(ask, W)
+    assert isinstance(note, Note)
+    assert note.what == "stale"
+
+
+def test_a_frame_for_an_earlier_life_is_answered_with_a_reset_at_once() -> None:
+    """Before the reborn end has said anything in its new life that would tell the peer of it."""
+    ours = link(0, horizon="reconcile")
+    ours.start(0, VALUES[0], W, 0)
+    ours.on_frame(Frame(Kind.SWAP, 1, 0, 1, 1, 0, 2, 1, VALUES[1]), 5)
+    ours.expire(W)
+    reborn = link(1, horizon="reconcile", epoch=2)
+    reborn.round = 0
+    [ask] = sends(ours.retry())
+    assert (ask.step, ask.peer_epoch) == (3, 1)
+    assert heal([ours, reborn]) == 2
+    assert ours.in_doubt() == []
+    assert reborn.early == []
+
+
+def test_a_reconciling_end_remembers_until_the_peer_is_settled_and_no_longer() -> None:
+    """Round 0: the last message is lost, so that only node 1 commits. It may be asked for as long as that takes."""
+    ends = [link(me, horizon="reconcile") for me in (0, 1)]
+
+    def swap(round_: int, lost: int = 0) -> None:
+        now = round_ * W
+        wire = [frame for me in (0, 1) for frame in sends(ends[me].start(round_, VALUES[me], now + W, now))]
+        while wire:
+            wire = [
+                answer
+                for frame in wire
+                if frame.step != lost
+                for answer in sends(ends[frame.dst].on_frame(frame, now + 10))
+            ]
+        for end in ends:
+            end.expire(now + W)
+
+    swap(0, lost=4)
+    for round_ in range(1, 300):
+        swap(round_)
+    assert states(ends) == ["IN_DOUBT", "COMMITTED"]
+    assert len(ends[0].ends) < 4  # node 1 has nothing in doubt, and says so in every round
+    heal(ends)
+    assert states(ends) == ["COMMITTED", "COMMITTED"]
+    for round_ in range(300, 303):
+        swap(round_)
+    assert max(len(end.ends) for end in ends) < 4
+
+
+def test_what_comes_late_counts_for_the_swap_and_not_for_the_round() -> None:
+    """A held-up node handles a frame after the horizon, and before its timer."""
+    for horizon in ("hold", "reconcile"):
+        ours = link(1, 2, horizon)
+        ours.start(0, VALUES[1], W, 0)
+        effects = ours.on_frame(Frame(Kind.SWAP, 0, 1, 1, 0, 0, 1, 1, VALUES[0]), W + 1)
+        assert [effect.outcome for effect in effects if isinstance(effect, Resolve)] == [IN_DOUBT, COMMITTED]
+        assert ours.committed() is None
 
 
 def test_a_held_up_end_aborts_late_instead_of_committing_late() -> None:
@@ -243,6 +408,14 @@ def test_a_restart_with_kept_state_repeats_how_the_last_swap_ended() -> None:
     assert isinstance(again, Resolve)
     assert again.outcome is COMMITTED
     assert link(0).resume() == []
+    # what the crash may have swallowed is what was told last, be it of an earlier round
+    ends = in_doubt(depth=2)
+    [ask] = sends(ends[0].retry())
+    ends[1].start(1, VALUES[1], 3 * W, 2 * W)
+    ends[1].on_frame(ask, 2 * W)
+    [again] = ends[1].resume()
+    assert isinstance(again, Resolve)
+    assert (again.swap.round, again.outcome) == (0, COMMITTED)
 
 
 def test_expiring_before_the_deadline_or_without_a_round_does_nothing() -> None:
@@ -286,3 +459,6 @@ def test_whatever_the_network_does(fates: list[list[int]], depth: int, horizon: 
         assert len(final) <= 1, "an end resolves once"
     if horizon != "abort":
         assert ABORTED not in outcomes
+    if horizon == "reconcile":
+        heal(pair.ends)
+        assert states(pair.ends) == ["COMMITTED", "COMMITTED"]

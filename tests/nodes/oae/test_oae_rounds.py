@@ -169,6 +169,51 @@ def test_a_restart_with_kept_state_catches_up_and_its_old_swaps_resolve() -> Non
         assert set(last.values()) == {Outcome.COMMITTED}
 
 
+@pytest.mark.parametrize("retry_ns", [200, PERIOD, 4 * PERIOD])
+def test_swaps_in_doubt_are_retried_while_rounds_go_on_however_long_the_interval(retry_ns: int) -> None:
+    """Rounds that keep missing the window must not put the retry off again and again."""
+
+    def drop(frame: Frame, now: int) -> bool:
+        return frame.dst == 0 and now < frame.round * PERIOD + W
+
+    net = started(n=2, horizon="reconcile", retry_ns=retry_ns, rounds=20, make=None, drop=drop).run(12 * PERIOD)
+    ends = {effect.swap.round for effect in net.of(0, Resolve) if effect.outcome is Outcome.COMMITTED}
+    assert ends >= set(range(12 - retry_ns // PERIOD - 2))
+
+
+@pytest.mark.parametrize("at_ns", [PERIOD + W, 2 * PERIOD - 1, 2 * PERIOD])
+def test_a_restart_with_kept_state_tells_its_last_decision_again(at_ns: int) -> None:
+    """The crash may have struck between the ending of a swap and the decision of the same instant."""
+    machine = started().run(PERIOD + W).machines[1]
+    kept = pickle.loads(pickle.dumps(machine))
+    kept.restarted(2)
+    effects = kept.on_start(at_ns)
+    assert Decide(0, 6, 1) in effects
+    assert [effect.swap.round for effect in effects if isinstance(effect, Resolve)] == [1, 1]
+    assert [effect for effect in effects if isinstance(effect, SetTimer)] == [SetTimer("round", 2 * PERIOD)]
+
+
+def test_a_frame_handled_after_the_horizon_is_not_heard_in_the_round_even_if_its_swap_commits() -> None:
+    """A held-up node with a holding link: its timer for the horizon comes after the frames that waited."""
+    machine = RoundMachine(config(1, 2, horizon="hold", depth=2, instance_rounds=1), Gossip)
+    machine.on_start(-1)
+    machine.on_timer("round", 0)
+    opening = Frame(Kind.SWAP, 0, 1, 1, 0, 0, 1, 1, bytes(16), flags=1)
+    resolved = [effect.outcome for effect in machine.on_frame(0, opening, W + 1) if isinstance(effect, Resolve)]
+    assert resolved == [Outcome.IN_DOUBT, Outcome.COMMITTED]
+    machine.on_timer("horizon", W + 2)
+    assert isinstance(machine.algorithm, Gossip)
+    assert machine.algorithm.heard_total == 1  # itself
+
+
+def test_a_fresh_life_keeps_only_frames_of_the_round_that_it_will_join() -> None:
+    machine = RoundMachine(replace(config(1, 2, rounds=9), epoch=2), None)
+    machine.on_start(3 * PERIOD + 10)
+    for round_ in range(9):
+        machine.on_frame(0, Frame(Kind.SWAP, 0, 1, 1, 0, round_, 1, 1 + round_, bytes(16)), 3 * PERIOD + 20)
+    assert [frame.round for frame in machine.links[0].early] == [4]
+
+
 def test_a_held_up_node_ends_missed_rounds_late() -> None:
     """All timers of three rounds fire at once after a pause: each round is aborted at the moment of waking."""
     machine = RoundMachine(config(0, make := 2), None)

@@ -1,0 +1,130 @@
+"""The contract around a machine: its configuration crosses borders, its effects become rows, its state one value."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import asdict, replace
+
+import pytest
+
+from nodes.core import (
+    Decide,
+    Effect,
+    LinkState,
+    Machine,
+    Note,
+    Outcome,
+    Propose,
+    Resolve,
+    RoundStart,
+    Send,
+    SwapId,
+    Transition,
+    swap_id,
+)
+from nodes.core.config import NodeConfig, Peer, ProtocolConfig, node_config_from_json
+from nodes.core.record import columns
+from nodes.core.snapshot import snapshot
+from nodes.frames import Frame, FrameKey, Kind
+from nodes.registry import ENGINES, build_machine
+
+NAMES = {0: "host1", 1: "host2", 2: "host3"}
+FRAME = Frame(Kind.SWAP, 2, 1, 3, 0, 17, 4, 99)
+
+
+def config(consensus: str = "none", **protocol: object) -> NodeConfig:
+    peers = tuple(Peer(node, NAMES[node], "eth0", f"02:00:00:00:00:0{node}") for node in (0, 2))
+    settings = ProtocolConfig(consensus=consensus, rounds=3, f=1, instance_rounds=3, **protocol)  # type: ignore[arg-type]
+    return NodeConfig(1, "host2", peers, {"eth0": "02:00:00:00:00:01"}, (0, 1, 2), settings, seed=5, epoch=1)
+
+
+def test_a_configuration_comes_back_from_json_text() -> None:
+    assert node_config_from_json(json.loads(json.dumps(asdict(config())))) == config()
+    assert config().n == 3
+
+
+def test_a_swap_has_one_name_whoever_asks() -> None:
+    assert swap_id(5, 1, 2) == swap_id(5, 2, 1) == SwapId(5, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("effect", "row"),
+    [
+        (
+            Transition(SwapId(17, 1, 2), LinkState.TENTATIVE, LinkState.REFLECTING),
+            ("transition", 17, "host3", -1, None, "TENTATIVE>REFLECTING", ""),
+        ),
+        (
+            Resolve(SwapId(17, 0, 1), Outcome.COMMITTED, b"\x01\xff"),
+            ("resolve", 17, "host1", -1, None, "committed", "01ff"),
+        ),
+        (Propose(4, 7), ("propose", -1, "", 4, None, "", "7")),
+        (Decide(4, 7, 12), ("decide", 12, "", 4, None, "", "7")),
+        (RoundStart(3), ("round", 3, "", -1, None, "", "")),
+        (Note("late", 3, "by far"), ("note", 3, "", -1, None, "late:by far", "")),
+        (Note("stale", 17, "", FRAME), ("note", 17, "host3", 4, FrameKey(2, 3, 99), "stale:", "")),
+        (Note("stray", 17, "", FRAME._replace(src=9)), ("note", 17, "", 4, FrameKey(9, 3, 99), "stray:", "")),
+    ],
+)
+def test_the_row_of_each_effect(effect: Effect, row: tuple[object, ...]) -> None:
+    found = columns(effect, 1, NAMES)
+    assert found == row
+    assert [type(column) for column in found if not isinstance(column, FrameKey)] == [
+        type(column) for column in row if not isinstance(column, FrameKey)
+    ]  # plain texts, not the enums that they come from
+
+
+def test_what_is_performed_has_no_row() -> None:
+    with pytest.raises(KeyError):
+        columns(Send(0, FRAME), 1, NAMES)
+
+
+def test_there_is_no_other_engine() -> None:
+    with pytest.raises(ValueError, match="'raft' is no engine; there are none, floodset, oae, paxos, ben_or"):
+        build_machine(config("raft"))
+
+
+# -- the state ---------------------------------------------------------------------------------------------------------
+
+
+def lead(machine: Machine, consensus: str) -> Machine:
+    """Some events; what the machine answers is of no interest here."""
+    kind = Kind.DATA if consensus in ("paxos", "ben_or") else Kind.SWAP
+    machine.on_start(-1)
+    machine.on_timer("instance" if kind is Kind.DATA else "round", 0)
+    for src, port in ((0, 0), (2, 1)):
+        machine.on_frame(port, Frame(kind, src, 1, 1, 0, 0, 1, 1, bytes([0, 0, 0, 1] * 4)), 10)
+    return machine
+
+
+@pytest.mark.parametrize("consensus", ENGINES)
+def test_equal_events_lead_to_equal_states_and_answers(consensus: str) -> None:
+    one, other = (lead(build_machine(config(consensus)), consensus) for _ in range(2))
+    assert snapshot(one) == snapshot(other)
+    assert hash(snapshot(one)) == hash(snapshot(other))
+    name = "retry 0" if consensus in ("paxos", "ben_or") else "horizon"
+    assert one.on_timer(name, 300_000) == other.on_timer(name, 300_000)
+    assert snapshot(one) == snapshot(other)
+
+
+@pytest.mark.parametrize("consensus", ENGINES)
+def test_a_state_is_the_same_after_pickle_and_another_after_an_event(consensus: str) -> None:
+    machine = lead(build_machine(config(consensus)), consensus)
+    before = snapshot(machine)
+    assert snapshot(pickle.loads(pickle.dumps(machine))) == before
+    kind = Kind.DATA if consensus in ("paxos", "ben_or") else Kind.SWAP
+    machine.on_frame(0, Frame(kind, 0, 1, 2, 0, 1, 1, 1), 20)  # tells at least that node 0 is in its second life
+    assert snapshot(machine) != before
+    assert snapshot(build_machine(replace(config(consensus), seed=6))) != snapshot(build_machine(config(consensus)))
+
+
+def test_a_snapshot_knows_no_order_where_there_is_none() -> None:
+    assert snapshot({1: {3, 4}, 2: [5]}) == snapshot({2: (5,), 1: {4, 3}})
+    assert snapshot([1, 2]) != snapshot([2, 1])
+    assert snapshot(replace(config().protocol, f=2)) != snapshot(config().protocol)
+
+
+def test_what_pickle_cannot_copy_has_no_snapshot() -> None:
+    with pytest.raises(TypeError, match="generator"):
+        snapshot({"state": (number for number in range(3))})

@@ -1,0 +1,117 @@
+"""Every engine in storms of all kinds: nothing it says is ever taken back, and what it promises, it keeps."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from typing import Any
+
+import pytest
+from storm import Storm, W
+
+from nodes.consensus.ben_or import BenOrMachine
+from nodes.consensus.ben_or import Pitfall as BenOrPitfall
+from nodes.consensus.oae import Oae
+from nodes.consensus.oae import Pitfall as OaePitfall
+from nodes.core import Machine, Outcome, swap_id
+from nodes.core.config import NodeConfig
+from nodes.oae.rounds import RoundMachine
+from nodes.registry import build_machine
+
+
+def storm(seed: int, consensus: str, build: Any = build_machine, **protocol: Any) -> Storm:
+    """One that has raged: two to five nodes, everything else drawn from the seed as well. f = (n - 1) // 2."""
+    rng = random.Random(f"{consensus} {seed}")
+    n = rng.randint(2, 5)
+    f = (n - 1) // 2
+    settings = {
+        "handshake": rng.choice(("alternating", "simultaneous")),
+        "horizon": rng.choice(("abort", "hold", "reconcile")),
+        "depth": rng.randint(2, 5),
+        "period_ns": rng.choice((W, W, 1300)),
+        "retry_ns": rng.choice((100, 300, 2500)),
+        "rounds": 24 if consensus == "oae" else rng.randint(3, 12),
+        "instance_rounds": {"oae": 12, "floodset": f + 1}.get(consensus, 1),
+        "inputs": rng.choice(("distinct", "random")),
+    } | protocol
+    raging = Storm(
+        seed,
+        n,
+        build,
+        loss=rng.choice((0.0, 0.05, 0.3)),
+        amnesias=rng.choice((0, f)),
+        strikes=rng.choice((0.0, 0.5)),
+        consensus=consensus,
+        f=f,
+        **settings,
+    )
+    length = settings["rounds"] * settings["period_ns"]
+    raging.rage(rng.randrange(1, length + 1), faults=rng.choice((0, 2, 6)))
+    return raging
+
+
+CALM = 10_000 * W
+
+
+@pytest.mark.parametrize("horizon", ["abort", "hold", "reconcile"])
+def test_swaps(horizon: str) -> None:
+    """Beside what is asserted at every effect: a reconciling fabric that has healed has committed every swap between
+    two ends that have kept their state, and nobody asks any more."""
+    for seed in range(60):
+        calmed = storm(seed, "none", horizon=horizon)
+        calmed.calm(CALM)
+        if horizon != "reconcile":
+            continue
+        nodes = [node.config.node for node in calmed.steady]
+        for round_ in range(calmed.protocol.rounds):
+            for me in nodes:
+                for peer in set(nodes) - {me}:
+                    assert calmed.endings[me, 1, swap_id(round_, me, peer)] is Outcome.COMMITTED
+        assert not any(link.in_doubt() for node in calmed.nodes for link in node.machine.links)
+
+
+def test_oae_agrees_in_every_storm() -> None:
+    calmed = [storm(seed, "oae") for seed in range(80)]
+    for one in calmed:
+        one.calm(CALM)
+        assert one.disagreements() == 0
+    assert sum(len(one.decided) for one in calmed) > 80  # there was something to disagree about
+
+
+@pytest.mark.parametrize("consensus", ["paxos", "ben_or"])
+def test_engines_of_messages_agree_in_every_storm_and_decide_when_it_is_over(consensus: str) -> None:
+    for seed in range(80):
+        calmed = storm(seed, consensus)
+        calmed.calm(CALM)
+        assert calmed.disagreements() == 0
+        if 2 * len(calmed.steady) > len(calmed.nodes):
+            for instance in range(calmed.protocol.rounds):
+                assert set(calmed.decided[instance]) >= {node.config.node for node in calmed.steady}
+
+
+# -- the storms are rough enough --------------------------------------------------------------------------------------
+
+
+def short_of_memory(config: NodeConfig) -> Machine:
+    """OAE with a known bug."""
+    return RoundMachine(config, partial(Oae, pitfalls=(OaePitfall.VOTE_NOT_KEPT,)))
+
+
+def hasty(config: NodeConfig) -> Machine:
+    """Ben-Or with a known bug."""
+    return BenOrMachine(config, (BenOrPitfall.ONE_PROPOSAL,))
+
+
+@pytest.mark.parametrize(
+    ("consensus", "build"),
+    [("floodset", build_machine), ("oae", short_of_memory), ("ben_or", hasty)],
+)
+def test_the_same_storms_break_what_can_be_broken(consensus: str, build: Any) -> None:
+    """FloodSet, whose safety rests on the window, and known bugs in the others."""
+
+    def disagreements(seed: int) -> int:
+        calmed = storm(seed, consensus, build)
+        calmed.calm(CALM)
+        return calmed.disagreements()
+
+    assert any(disagreements(seed) for seed in range(300))
