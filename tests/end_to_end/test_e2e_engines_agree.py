@@ -41,6 +41,17 @@ def test_delays_agree_within_a_microsecond_at_every_quantile(kernel, plan_of: Ca
     assert found.resolutions_differ <= 0.01 * found.resolutions
 
 
+def test_a_full_queue_refuses_the_same_frames_and_draws_once_for_each(kernel, plan_of: Callable[..., Plan]) -> None:
+    """Every round's second frame of a host finds the queue full. It is refused and not retried: netem has drawn."""
+    link = {"delay": "40us", "jitter": "11us", "burst_loss": {"p": 0.1, "r": 0.5}, "limit": 1}
+    plan = plan_of(LEAF_SPINE, link, {"rounds": 200})
+    one, other = SimEngine().run(plan), VKernelEngine().run(plan)
+    refused = sum(event.info == "send:ENOBUFS" for event in other.events)
+    assert refused == sum(hop.what == "limit" and hop.node.startswith("host") for hop in one.hops) > 50
+    found = compare(one, other)
+    assert found.only_reference == found.only_other == found.resolutions_differ == 0
+
+
 def test_broken_rounds_are_the_same_ones(kernel, plan_of: Callable[..., Plan]) -> None:
     """With common draws not only the rates agree: the very same rounds break, but for ties within the fixed cost."""
     plan = plan_of(LEAF_SPINE, {"delay": "15us", "jitter": "14us"}, OAE)
@@ -49,6 +60,15 @@ def test_broken_rounds_are_the_same_ones(kernel, plan_of: Callable[..., Plan]) -
     )
     assert len(one) > 10
     assert len(one ^ other) <= 0.02 * len(one | other) + 1
+
+
+def test_after_a_burst_of_another_distribution_the_draws_are_the_same(kernel, plan_of: Callable[..., Plan]) -> None:
+    """netem keeps a delay table for good: back to uniform means the uniform distribution as a table, in both."""
+    burst = {"at": "5ms", "do": "jitter", "distribution": "pareto", "jitter": "3us", "for": "5ms"}
+    plan = plan_of({"kind": "pair"}, {"delay": "15us", "jitter": "7us"}, {"rounds": 60}, faults=[burst])
+    found = compare(SimEngine().run(plan), VKernelEngine().run(plan))
+    assert found.frames == 4 * 60
+    assert max(abs(ns) for _, ns in found.excess) < 100
 
 
 FAULTS = [

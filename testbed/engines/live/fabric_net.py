@@ -115,7 +115,7 @@ class FabricNet:
         return self._host(host).holder.fileno()
 
     def exited(self) -> list[Exit]:
-        """Processes that ended since the last call; does not block."""
+        """Processes that ended since the last call; does not block. Raises HolderError when a host is gone itself."""
         return [end for host in self.fabric.hosts for end in self._host(host).holder.exited()]
 
     def wait(self, pid: int) -> int:
@@ -128,7 +128,7 @@ class FabricNet:
         """Live change of one direction ("ab" or "ba") of ``fabric.links[link]``; what is queued stays queued.
 
         A direction that was clean gets its queue here; one that becomes clean keeps an empty netem (delay 0). netem
-        can't forget a delay table: see netlink.netem_change for what a return to uniform means.
+        can't forget a delay table: see topologies.netem.changed_params for what a return to uniform means.
         """
         nic = self.sender(link, way)
         nic.impair(impairment)

@@ -124,11 +124,11 @@ class Holder:
         return self._channel.fileno()
 
     def exited(self) -> list[Exit]:
-        """Spawned processes that ended since the last call; does not block."""
+        """Spawned processes that ended since the last call; does not block. Raises HolderError when the holder has."""
         if self._rtnl is not None:
             while select.select([self._channel], [], [], 0)[0]:
                 if not self._read():
-                    break
+                    raise HolderError(f"{self.name}: its holder ended, and its namespaces with it")
         exits, self._exits = self._exits, []
         return exits
 

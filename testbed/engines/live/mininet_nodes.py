@@ -35,7 +35,7 @@ from testbed.plan import derive_seed
 from topologies.fabric import Fabric, LinkEnd
 from topologies.fabric import Link as FabricLink
 from topologies.impairment import CLEAN, Impairment
-from topologies.netem import NetemParams, netem_params
+from topologies.netem import NetemParams, changed_params
 
 NETEM_ADVICE = (
     "Use `--engine vkernel` (its own kernel has netem), or load the module: `modprobe sch_netem`, "
@@ -259,9 +259,9 @@ class NetlinkIntf(Intf):  # type: ignore[misc]
         """What it sends is impaired so from the next flush on; what is queued stays queued."""
         if impairment.is_clean and not self.has_netem:
             return
-        params = netem_params(impairment)
+        params = changed_params(impairment, self.had_table)
         if self.has_netem:
-            self.rtnl.add(netlink.netem_change(self.index, params, self.had_table))
+            self.rtnl.add(netlink.netem_change(self.index, params))
         else:
             self.node.wiring.need_netem()
             self.rtnl.add(netlink.netem_add(self.index, params))

@@ -65,7 +65,6 @@ TC_ACT_STOLEN = 4  # drop, and tell the sender nothing: a silent NIC gives its p
 ETH_P_ALL = 0x0003
 
 CHUNK_BYTES, CHUNK_REQUESTS = 48 * 1024, 64  # what fits well into a netlink socket's default buffers
-DIST_SCALE = 8192
 
 
 class NetlinkError(OSError):
@@ -324,22 +323,13 @@ def delete_group(group: int) -> Request:
 
 def netem_add(index: int, params: NetemParams) -> Request:
     """Gives a NIC its netem as root qdisc."""
-    return _netem(index, params, NLM_F_CREATE | NLM_F_REPLACE, params.table)
+    return _netem(index, params, NLM_F_CREATE | NLM_F_REPLACE)
 
 
-def netem_change(index: int, params: NetemParams, had_table: bool) -> Request:
-    """Changes a NIC's netem in place: what is queued stays queued.
-
-    netem can't be made to forget a table. A direction that had one and shall be uniform gets the uniform
-    distribution as a table: the same distribution to 1/8192 of the jitter, but other draws from the same seed.
-    """
-    table = params.table
-    if table is None and had_table and params.jitter_ns:
-        table = UNIFORM_TABLE
-    return _netem(index, params, 0, table)
-
-
-UNIFORM_TABLE = tuple(range(-DIST_SCALE, DIST_SCALE))  # the greatest table netem takes
+def netem_change(index: int, params: NetemParams) -> Request:
+    """Changes a NIC's netem in place: what is queued stays queued, and so does a table when ``params`` has none (see
+    topologies.netem.changed_params)."""
+    return _netem(index, params, 0)
 
 
 def drop_filter(index: int, hook: int, classifier: str) -> Request:
@@ -366,7 +356,7 @@ def remove_filters(index: int, hook: int) -> Request:
     return Request(RTM_DELTFILTER, 0, _tc(index, 0, hook), f"removing the filters of NIC {index}")
 
 
-def _netem(index: int, params: NetemParams, flags: int, table: tuple[int, ...] | None) -> Request:
+def _netem(index: int, params: NetemParams, flags: int) -> Request:
     options = struct.pack("IIIIII", 0, params.limit, params.loss, 0, params.duplicate, 0)
     options += _attribute(TCA_NETEM_LATENCY64, struct.pack("q", params.latency_ns))
     options += _attribute(TCA_NETEM_JITTER64, struct.pack("q", params.jitter_ns))
@@ -381,8 +371,8 @@ def _netem(index: int, params: NetemParams, flags: int, table: tuple[int, ...] |
     if params.gemodel is not None:
         model = _attribute(NETEM_LOSS_GE, struct.pack("IIII", *params.gemodel))
         options += _attribute(TCA_NETEM_LOSS | NLA_F_NESTED, model)
-    if table is not None:
-        options += _attribute(TCA_NETEM_DELAY_DIST, struct.pack(f"{len(table)}h", *table))
+    if params.table is not None:
+        options += _attribute(TCA_NETEM_DELAY_DIST, struct.pack(f"{len(params.table)}h", *params.table))
     options += _attribute(TCA_NETEM_PRNG_SEED, struct.pack("Q", params.seed))
     body = _tc(index, NETEM_HANDLE, TC_H_ROOT) + _attribute(TCA_KIND, b"netem\0") + _attribute(TCA_OPTIONS, options)
     return Request(RTM_NEWQDISC, flags, body, f"netem of NIC {index}")

@@ -39,6 +39,7 @@ from nodes.core.config import NodeConfig
 from nodes.registry import build_machine
 from testbed.engines.live.capture import Capture, CaptureError, Tapped
 from testbed.engines.live.clock import POLICIES, ClockPolicy, now_ns, offset_ns
+from testbed.engines.live.holder import HolderError
 from testbed.plan import Fault, Plan, derive_seed
 from topologies.impairment import Impairment
 
@@ -254,7 +255,11 @@ class Supervisor:
 
     def _on_exits(self) -> None:
         assert self._fabric_net is not None
-        for host, pid, status in self._fabric_net.exited():
+        try:
+            exits = self._fabric_net.exited()
+        except HolderError as error:
+            raise RunAborted(str(error)) from None
+        for host, pid, status in exits:
             life = self._lives.get(host)
             if life is not None and life.pid == pid:
                 self._forget(self._lives.pop(host))
@@ -358,7 +363,8 @@ class Supervisor:
         life = self._lives.pop(name)
         with suppress(ProcessLookupError):
             os.kill(life.pid, signal.SIGKILL)
-        self._fabric_net.wait(life.pid)
+        with suppress(HolderError):  # gone, and the process with it
+            self._fabric_net.wait(life.pid)
         self._forget(life)
 
     def _forget(self, life: _Life) -> None:

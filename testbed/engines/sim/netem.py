@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from heapq import heappop, heappush
 from itertools import chain, repeat
+from operator import itemgetter
 
 import numpy as np
 
 from testbed.engines.sim.random32 import blocks, draws
 from topologies.impairment import Impairment
-from topologies.netem import NetemParams, netem_params
+from topologies.netem import NetemParams, changed_params
 from topologies.tables import SLOT_BYTES_IN_SOFTWARE, tabledist
 
 LOST = -(1 << 62)
@@ -55,12 +56,12 @@ class Direction:
 
     ``enqueue(now_ns)`` takes a frame in and returns when it leaves (never before now), LOST or FULL; for directions
     that neither duplicate nor corrupt (``single``). ``enqueue_all(now_ns, cloned)`` serves every direction and gives a
-    Passage for each frame that comes of the one, in the order in which they were queued; a lost frame gives one
-    (LOST, ..), and so does a lost copy. Times may not go back from call to call. Frames that leave at the same time
-    leave in the order in which they were queued (tfifo).
+    Passage for each frame that comes of the one, in the order in which they leave; a lost frame gives one (LOST, ..),
+    and so does a lost copy. Times may not go back from call to call. Frames of several calls that leave at the same
+    time leave in the order of the calls (tfifo).
     """
 
-    __slots__ = ("_latest", "_pending", "enqueue", "enqueue_all", "params", "single")
+    __slots__ = ("_had_table", "_latest", "_pending", "enqueue", "enqueue_all", "params", "single")
 
     enqueue: Callable[[int], int]
     enqueue_all: Callable[[int, bool], list[Passage]]
@@ -68,11 +69,13 @@ class Direction:
     def __init__(self, impairment: Impairment) -> None:
         self._pending: list[int] = []  # a heap of departure times; those past are removed when it seems full
         self._latest = [LOST]  # the last departure of all that was queued: the reference of the rate
+        self._had_table = False
         self.change(impairment)
 
     def change(self, impairment: Impairment) -> None:
         """``tc qdisc change``: new parameters and a new seed; frames in the delay line keep their times."""
-        params = self.params = netem_params(impairment)
+        params = self.params = changed_params(impairment, self._had_table)
+        self._had_table = self._had_table or params.table is not None
         self._latest[0] = max(self._pending, default=LOST)
         self.single = not (params.duplicate or params.corrupt)
         draw = draws(params.seed).__next__
@@ -106,25 +109,28 @@ def _delayed(limit: int, room: Callable[[int], bool], delay: Draw, pending: list
     return enqueue
 
 
-def _single(lose: Chance | None, room: Callable[[int], bool], place: Callable[[int], int]) -> Callable[[int], int]:
+def _single(lose: Chance | None, room: Callable[[int], bool], place: Callable[[int, int], int]) -> Callable[[int], int]:
     """netem_enqueue without duplication and corruption."""
 
     def enqueue(now: int) -> int:
         if lose is not None and lose():
             return LOST
-        return place(now) if room(now) else FULL
+        if not room(now):
+            return FULL
+        leaves = place(now, LOST)
+        return leaves if leaves > now else now
 
     return enqueue
 
 
 def _multiple(
-    params: NetemParams, draw: Draw, lose: Chance | None, room: Callable[[int], bool], place: Callable[[int], int]
+    params: NetemParams, draw: Draw, lose: Chance | None, room: Callable[[int], bool], place: Callable[[int, int], int]
 ) -> Callable[[int, bool], list[Passage]]:
     """netem_enqueue, whole."""
     duplicate = _chance(params.duplicate, params.dup_corr, draw)
     corrupt = _chance(params.corrupt, params.corrupt_corr, draw)
 
-    def enqueue(now: int, cloned: bool, is_copy: bool = False) -> list[Passage]:
+    def queue(now: int, cloned: bool, is_copy: bool = False) -> list[Passage]:
         flags = COPY | CLONED if is_copy else 0
         count = 1
         if duplicate is not None and not cloned and duplicate():
@@ -137,9 +143,15 @@ def _multiple(
             flags |= CORRUPT
         if not room(now):
             return [(FULL, flags)]  # and the copy with it
-        passages = enqueue(now, cloned=True, is_copy=True) if count == 2 else []
-        passages.append((place(now), flags))
+        passages = queue(now, cloned=True, is_copy=True) if count == 2 else []
+        passages.append((place(now, passages[0][0] if passages else LOST), flags))
         return passages
+
+    def enqueue(now: int, cloned: bool) -> list[Passage]:
+        passages = queue(now, cloned)
+        if len(passages) == 2:
+            passages.sort(key=itemgetter(0))  # tfifo: a delay below zero puts the original before its copy
+        return [(leaves if leaves > now or leaves <= FULL else now, flags) for leaves, flags in passages]
 
     return enqueue
 
@@ -158,21 +170,24 @@ def _room(params: NetemParams, pending: list[int]) -> Callable[[int], bool]:
     return room
 
 
-def _place(params: NetemParams, delay: Draw, pending: list[int], latest: list[int]) -> Callable[[int], int]:
-    """Draw the delay, count the rate from the last frame in the queue, and queue the frame by its time (tfifo)."""
+def _place(params: NetemParams, delay: Draw, pending: list[int], latest: list[int]) -> Callable[[int, int], int]:
+    """Draw the delay, count the rate from the last frame in the queue, and queue the frame by its time (tfifo).
+
+    That time may lie before now. copy: the time of a copy that was queued just now, and so has not left, else LOST.
+    """
     rate = params.rate_bytes_per_s
     packet_ns = (SLOT_BYTES_IN_SOFTWARE + params.packet_overhead) * NS_PER_S // rate if rate else 0
 
-    def place(now: int) -> int:
+    def place(now: int, copy: int) -> int:
         leaves = now + delay()
         if rate:
             last = latest[0]
-            if last > now:  # still queued
+            if last > now or last == copy:  # still queued
                 leaves = max(leaves, last)
             leaves += packet_ns
-        latest[0] = max(latest[0], leaves)
+            latest[0] = leaves
         heappush(pending, leaves)
-        return leaves if leaves > now else now
+        return leaves
 
     return place
 

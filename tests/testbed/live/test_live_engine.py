@@ -220,6 +220,14 @@ def test_a_process_killed_by_somebody_else_ends_the_run_with_its_reason(
     assert why in output
 
 
+def test_a_host_whose_namespaces_go_ends_the_run_at_once(plan_of: PlanOf, tmp_path: Path) -> None:
+    """As when memory runs out in a guest: unnoticed, the supervisor would ask for news of it till the end of time."""
+    engine, family = start_elsewhere(plan_of(rounds=3000), tmp_path)
+    os.kill(family[-4], signal.SIGKILL)  # before agents and capture came the holders of the two hosts
+    output = engine.communicate(timeout=60)[0].decode()
+    assert output.startswith("False host2: its holder ended")
+
+
 def test_sigkill_leaves_no_process_behind(plan_of: PlanOf, tmp_path: Path) -> None:
     engine, family = start_elsewhere(plan_of("star", {"hosts": 3}, rounds=600), tmp_path)
     engine.kill()

@@ -61,9 +61,15 @@ class PlainNetem:
         x = x + 4096 if x >= 0 else x - 4096
         return int(math.copysign(abs(x) // 8192, x)) + sigma // 8192 * t + mu
 
-    def enqueue(self, now: int, tc_depth: int = 0) -> list[tuple[int, int]]:
+    def enqueue(self, now: int) -> list[tuple[int, int]]:
+        self.queue = [time_to_send for time_to_send in self.queue if time_to_send > now]  # the others have left
+        fates = self.netem_enqueue(now, 0)
+        gone = [fate for fate in fates if fate[0] in (LOST, FULL)]
+        queued = sorted((fate for fate in fates if fate not in gone), key=lambda fate: fate[0])  # tfifo; stable
+        return gone + [(max(now, time_to_send), flags) for time_to_send, flags in queued]
+
+    def netem_enqueue(self, now: int, tc_depth: int) -> list[tuple[int, int]]:
         q, count = self.q, 1
-        self.queue = [time_to_send for time_to_send in self.queue if time_to_send > now]
         if q.duplicate and tc_depth == 0 and q.duplicate >= self.crandom("dup", q.dup_corr):
             count += 1
         if self.loss_event():
@@ -75,7 +81,7 @@ class PlainNetem:
             flags |= CORRUPT
         if len(self.queue) >= q.limit:
             return [(FULL, flags)]
-        out = self.enqueue(now, tc_depth + 1) if count > 1 else []
+        out = self.netem_enqueue(now, tc_depth + 1) if count > 1 else []
         delay, reference = self.tabledist(), now
         if q.rate_bytes_per_s:
             if self.queue:
@@ -83,10 +89,8 @@ class PlainNetem:
                 delay = max(0, delay - (last - now))
                 reference = last
             delay += (60 + q.packet_overhead) * 10**9 // q.rate_bytes_per_s
-        time_to_send = reference + delay
-        if time_to_send > now:
-            self.queue.append(time_to_send)
-        return [*out, (max(now, time_to_send), flags)]
+        self.queue.append(reference + delay)
+        return [*out, (reference + delay, flags)]
 
 
 probabilities = st.sampled_from([0.0, 0.0, 0.01, 0.3, 1.0])
@@ -223,7 +227,7 @@ def test_a_copy_is_queued_before_its_original_and_never_copied_again() -> None:
         now = i * 100 * US
         prng.u32()  # the duplicate draw; none for the copy
         copy, original = (now + prng.u32() % (2 * US) + 4 * US for _ in range(2))
-        assert direction.enqueue_all(now, False) == [(copy, COPY | CLONED), (original, 0)]
+        assert direction.enqueue_all(now, False) == sorted([(copy, COPY | CLONED), (original, 0)])
 
 
 def test_a_copy_made_at_an_earlier_hop_draws_nothing_for_duplication() -> None:
@@ -231,3 +235,18 @@ def test_a_copy_made_at_an_earlier_hop_draws_nothing_for_duplication() -> None:
     direction = Direction(Impairment(delay_ns=5 * US, jitter_ns=US, duplicate=1.0, seed=2))
     prng = Prng(2)
     assert direction.enqueue_all(0, True) == [(prng.u32() % (2 * US) + 4 * US, 0)]
+
+
+def test_of_a_copy_and_its_original_that_both_leave_at_once_the_earlier_one_leaves_first() -> None:
+    """A delay below zero counts in the queue: the original is before its copy there, as the next hop sees them."""
+    direction = Direction(Impairment(jitter_ns=US, duplicate=1.0, seed=6))
+    prng, seen = Prng(6), set()
+    for now in range(0, 2000 * US, 100 * US):
+        prng.u32()
+        copy, original = (prng.u32() % (2 * US) - US for _ in range(2))
+        first, second = direction.enqueue_all(now, False)
+        if copy <= 0 and original <= 0:
+            assert first[0] == second[0] == now
+            assert (first[1] == 0) is (original < copy)
+            seen.add(first[1])
+    assert seen == {0, COPY | CLONED}
