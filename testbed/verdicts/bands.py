@@ -1,4 +1,4 @@
-"""How far counts and distributions may stray by chance. Shared by the fidelity verdict and testbed.study.statistics."""
+"""How far counts and distributions may stray by chance, for the fidelity verdict."""
 
 from __future__ import annotations
 
@@ -23,12 +23,27 @@ def binomial_range(trials: int, p: float, confidence: float = 0.999) -> tuple[in
     tail = (1 - confidence) / 2
     if p <= 0 or p >= 1:
         return (0, 0) if p <= 0 else (trials, trials)
-    least = bisect(-1, trials, lambda k: binomial_cdf(k, trials, p) > tail)
-    greatest = bisect(-1, trials, lambda k: float(special.bdtrc(k, trials, p)) <= tail)
+    least = _bisect(-1, trials, lambda k: float(special.bdtr(k, trials, p)) > tail)
+    greatest = _bisect(-1, trials, lambda k: float(special.bdtrc(k, trials, p)) <= tail)
     return least, greatest
 
 
-def bisect(below: int, above: int, holds: Callable[[int], bool]) -> int:
+def bursts_range(trials: int, loss: float, p: float, r: float, confidence: float = 0.999) -> tuple[int, int]:
+    """The losses (least, greatest) of ``trials`` frames on a Gilbert-Elliott link, with at least ``confidence``.
+
+    loss: the long-run share. p, r: good to bad and back, per frame; r > 0. Hoeffding's bound for reversible Markov
+    chains (Leon, Perron, Ann. Appl. Probab. 14, 2004), of the chain of states with their losses, whose second
+    eigenvalue is 1 - p - r; it starts in the good state, which costs a factor of 1 / P(good). It is wide.
+    """
+    if trials <= 0:
+        return 0, 0
+    memory = max(0.0, 1 - p - r)
+    good = r / (p + r)
+    off = math.sqrt(math.log(2 / (good * (1 - confidence))) * (1 + memory) / (2 * trials * max(1 - memory, 1e-300)))
+    return max(0, math.ceil(trials * (loss - off))), min(trials, math.floor(trials * (loss + off)))
+
+
+def _bisect(below: int, above: int, holds: Callable[[int], bool]) -> int:
     """The least k in (below, above] for which ``holds(k)``, given that it holds from there on and at ``above``."""
     while above - below > 1:
         middle = (below + above) // 2
@@ -37,8 +52,3 @@ def bisect(below: int, above: int, holds: Callable[[int], bool]) -> int:
         else:
             below = middle
     return above
-
-
-def binomial_cdf(k: int, n: int, p: float) -> float:
-    """P(Bin(n, p) <= k)."""
-    return 0.0 if k < 0 else float(special.bdtr(k, n, p))

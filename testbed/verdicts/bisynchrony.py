@@ -3,6 +3,9 @@
 A node is live in a round when one of its lives reaches from the round's start over its end: a killed node is excluded
 from the moment of its death, a restarted one until its next round begins. A NIC fault does not make a node dead, and a
 paused node is alive. Swaps with an end that is not live are excluded.
+
+A swap is atomic when both ends end alike and hold what they say they hold: an end that ends both ways, or commits
+another value of its peer's register than the peer or its other neighbours tell of it, makes the swap split.
 """
 
 from __future__ import annotations
@@ -18,10 +21,16 @@ from testbed.verdicts.paths import Pair, Paths
 from testbed.verdicts.timeline import Timeline
 
 COMMITTED, ABORTED, IN_DOUBT = "committed", "aborted", "in_doubt"
+_BOTH_WAYS = "committed and aborted"
+
+
+_End = tuple[int, int, int]  # round, node, peer
+_Register = tuple[int, int]  # round, node
 
 
 class Ending(NamedTuple):
-    """How one end's swap ended. first, t_ns: its first resolution; final: the first that is not ``in_doubt`` or ""."""
+    """How one end's swap ended. first, t_ns: its first resolution; final: the first that is not ``in_doubt``, ""
+    while there is none, and _BOTH_WAYS when a later one contradicts it."""
 
     first: str
     t_ns: int
@@ -29,7 +38,8 @@ class Ending(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """A swap that broke bisynchrony. kind as in model.Break; an end is None when it never resolved."""
+    """A swap that broke bisynchrony. kind as in model.Break; an end is None when it never resolved. why: what the
+    endings themselves say against it, when no frame need be to blame."""
 
     swap: SwapId
     kind: str
@@ -37,6 +47,7 @@ class Broken(NamedTuple):
     deadline_ns: int
     low: Ending | None
     high: Ending | None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ def judge_rounds(plan: Plan, history: History, paths: Paths, timeline: Timeline)
     swaps = {COMMITTED: 0, ABORTED: 0, "split": 0, "blocked": 0, "excluded": 0}
     if not pairs:
         return Rounds(0, (), swaps, (), 0)
-    endings = first_endings(history, paths)
+    endings, registers = _endings(history, paths)
     tolerance_ns = timer_tolerance_ns(history.meta)
     broken: list[Broken] = []
     judged = excluded_splits = 0
@@ -74,29 +85,37 @@ def judge_rounds(plan: Plan, history: History, paths: Paths, timeline: Timeline)
                 swaps["excluded"] += 1
                 excluded_splits += _is_split(low, high)
                 continue
-            kind = _kind(low, high, deadline_ns + tolerance_ns, plan.epsilon_ns)
+            swap = SwapId(round_, *pair)
+            why = _contradiction(swap, low, high, registers, paths)
+            kind = "split" if why else _kind(low, high, deadline_ns, tolerance_ns, plan.epsilon_ns)
             swaps[kind if kind in swaps or low is None else low.final] += 1
             if kind:
-                broken.append(Broken(SwapId(round_, *pair), kind, start_ns, deadline_ns, low, high))
+                broken.append(Broken(swap, kind, start_ns, deadline_ns, low, high, why))
     rounds = tuple(dict.fromkeys(swap.swap.round for swap in broken))
     return Rounds(judged, rounds, swaps, tuple(broken), excluded_splits)
 
 
-def first_endings(history: History, paths: Paths) -> dict[tuple[int, int, int], Ending]:
-    """(round, node, peer) -> how that node's end ended. A later life telling an ending again changes nothing."""
-    endings: dict[tuple[int, int, int], Ending] = {}
+def _endings(history: History, paths: Paths) -> tuple[dict[_End, Ending], dict[_Register, set[str]]]:
+    """How each end ended, and every value that was told of a node's register in a round: by itself when it did not
+    commit, else by the neighbour that committed it. A later life telling an ending again changes nothing."""
+    endings: dict[_End, Ending] = {}
+    registers: dict[_Register, set[str]] = {}
     number = paths.number
     for event in history.events:
         if event.kind != "resolve":
             continue
-        end = (event.round, number[event.node], number[event.peer])
+        node, peer = number[event.node], number[event.peer]
+        if event.value:
+            whose = peer if event.info == COMMITTED else node
+            registers.setdefault((event.round, whose), set()).add(event.value)
+        end = (event.round, node, peer)
         known = endings.get(end)
         final = event.info if event.info != IN_DOUBT else ""
         if known is None:
             endings[end] = Ending(event.info, event.t_ns, final)
-        elif final and not known.final:
-            endings[end] = known._replace(final=final)
-    return endings
+        elif final and known.final != final:
+            endings[end] = known._replace(final=_BOTH_WAYS if known.final else final)
+    return endings, registers
 
 
 def timer_tolerance_ns(meta: dict[str, Any]) -> int:
@@ -117,19 +136,37 @@ def _judged_rounds(
             yield round_, start_ns, deadline_ns
 
 
-def _kind(low: Ending | None, high: Ending | None, latest_ns: int, epsilon_ns: int) -> str:
+def _kind(low: Ending | None, high: Ending | None, deadline_ns: int, tolerance_ns: int, epsilon_ns: int) -> str:
     """split > blocked > late > skew, or "" when the swap is atomic and in time."""
     if _is_split(low, high):
         return "split"
     if low is None or high is None or IN_DOUBT in (low.first, high.first):
         return "blocked"
-    if max(low.t_ns, high.t_ns) > latest_ns:
+    earlier_ns, later_ns = sorted((low.t_ns, high.t_ns))
+    if later_ns > deadline_ns + tolerance_ns:
         return "late"
-    return "skew" if abs(low.t_ns - high.t_ns) > epsilon_ns else ""
+    # what lags within the tolerance happened at the window's end
+    return "skew" if min(later_ns, deadline_ns) - min(earlier_ns, deadline_ns) > epsilon_ns else ""
 
 
 def _is_split(low: Ending | None, high: Ending | None) -> bool:
-    return low is not None and high is not None and {low.final, high.final} == {COMMITTED, ABORTED}
+    finals = {end.final for end in (low, high) if end is not None}
+    return {COMMITTED, ABORTED} <= finals or _BOTH_WAYS in finals
+
+
+def _contradiction(
+    swap: SwapId, low: Ending | None, high: Ending | None, registers: dict[_Register, set[str]], paths: Paths
+) -> str:
+    """What no loss or delay can explain: an end that ended both ways, or that committed what was never offered."""
+    for end, node, peer in ((low, swap.low, swap.high), (high, swap.high, swap.low)):
+        if end is None:
+            continue
+        if end.final == _BOTH_WAYS:
+            return f"{paths.hosts[node]} ended it both ways"
+        told = registers.get((swap.round, peer), ())
+        if end.final == COMMITTED and len(told) > 1:
+            return f"{paths.hosts[node]} committed, but different values are told of {paths.hosts[peer]}'s register"
+    return ""
 
 
 def link_name(pair: Pair | SwapId, paths: Paths) -> str:

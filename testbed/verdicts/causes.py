@@ -70,9 +70,10 @@ class _Inquest:
     ) -> None:
         self.plan, self.history, self.broken, self.paths, self.timeline = plan, history, broken, paths, timeline
         self.protocol = plan.nodes[0].protocol
-        self.sends: dict[tuple[int, Step], Event] = {}
+        self.sends: dict[tuple[int, Step], list[Event]] = defaultdict(list)
         self.recvs: dict[FrameKey, Event] = {}
-        self.notes: dict[FrameKey, Event] = {}
+        self.doubled: set[FrameKey] = set()  # frames of which a second copy came in
+        self.notes: dict[FrameKey, Event] = {}  # why the first copy was ignored
         self.drops: dict[FrameKey, list[Event]] = defaultdict(list)
         self.unreadable: dict[str, list[Event]] = defaultdict(list)  # corrupt arrivals that carry no key
         self.hops: dict[FrameKey, list[Hop]] = defaultdict(list)
@@ -107,36 +108,34 @@ class _Inquest:
             if (event.round, min(here, peer), max(here, peer)) not in wanted:
                 continue
             if event.kind == "send":
-                self.sends.setdefault((event.round, Step(event.step, here, peer)), event)
+                self.sends[event.round, Step(event.step, here, peer)].append(event)
             elif event.kind == "recv":
+                if event.key in self.recvs:
+                    self.doubled.add(event.key)
                 self.recvs.setdefault(event.key, event)
-            elif event.info.split(":", 1)[0] in _IGNORED:
+            elif event.info.split(":", 1)[0] in _IGNORED and event.key not in self.doubled:
                 self.notes.setdefault(event.key, event)
 
     def _culprit(self, broken: Broken) -> tuple[Step | None, Event | None]:
         """The first message not acted on by W; else, when both ends committed, the one that made the later end late."""
         swap = broken.swap
         steps = handshake(self.protocol.handshake, self.protocol.depth, swap.low, swap.high)
+        taken: list[tuple[int, Step, Event]] = []
         for step in steps:
-            sent = self.sends.get((swap.round, step))
-            if sent is None or not self._acted_on(sent, broken.deadline_ns):
-                return step, sent
-        last = list(self._received(swap.round, steps))
-        if broken.kind not in ("skew", "late") or not last:
+            sends = self.sends.get((swap.round, step), [])
+            acted_on = [(recv.t_ns, sent) for sent in sends if (recv := self._acted_on(sent)) is not None]
+            t_ns, sent = min(acted_on, key=lambda entry: entry[0], default=(broken.deadline_ns + 1, None))
+            if sent is None or t_ns > broken.deadline_ns:
+                return step, sends[0] if sends else None
+            taken.append((t_ns, step, sent))
+        if broken.kind not in ("skew", "late"):
             return None, None
-        _, step, sent = max(last, key=lambda entry: entry[0])
+        _, step, sent = max(taken, key=lambda entry: entry[0])
         return step, sent
 
-    def _received(self, round_: int, steps: Iterable[Step]) -> Iterable[tuple[int, Step, Event]]:
-        for step in steps:
-            sent = self.sends.get((round_, step))
-            recv = self.recvs.get(sent.key) if sent is not None and sent.key is not None else None
-            if sent is not None and recv is not None:
-                yield recv.t_ns, step, sent
-
-    def _acted_on(self, sent: Event, deadline_ns: int) -> bool:
-        recv = self.recvs.get(sent.key) if sent.key is not None else None
-        return recv is not None and recv.t_ns <= deadline_ns and sent.key not in self.notes
+    def _acted_on(self, sent: Event) -> Event | None:
+        """The arrival of this frame, if it changed anything there."""
+        return self.recvs.get(sent.key) if sent.key is not None and sent.key not in self.notes else None
 
     # -- judging -----------------------------------------------------------------------------------------------------
 
@@ -157,7 +156,7 @@ class _Inquest:
             if held_up is not None:
                 return held_up
         if step is None:
-            return Cause("unknown", "", "every message was acted on by the window's end")
+            return self._no_frame_to_blame(broken)
         if sent is None:
             return self._never_sent(broken, step)
         flight = _Flight(step, sent, self.paths.path(step.src, step.dst), broken)
@@ -186,6 +185,17 @@ class _Inquest:
         if end.first == COMMITTED and step is not None and sent is not None:
             return None
         return Cause("unknown", "", f"{what}: its horizon's timer was late")
+
+    def _no_frame_to_blame(self, broken: Broken) -> Cause:
+        """Every message was acted on by W: an end contradicts itself, or was stopped before it said how it ended."""
+        if broken.why:
+            return Cause("unknown", "", broken.why)
+        for end, number in ((broken.low, broken.swap.low), (broken.high, broken.swap.high)):
+            node = self.paths.hosts[number]
+            pause = self.timeline.paused(node, broken.start_ns, broken.deadline_ns)
+            if pause is not None and (end is None or end.t_ns > broken.deadline_ns):
+                return Cause("paused", "", f"{node} did not end in time: {_pause(node, pause)}")
+        return Cause("unknown", "", "every message was acted on by the window's end")
 
     def _never_sent(self, broken: Broken, step: Step) -> Cause:
         node = self.paths.hosts[step.src]

@@ -19,8 +19,9 @@ from testbed.verdicts.timeline import Timeline
 
 
 def judge_consensus(plan: Plan, history: History, timeline: Timeline) -> Consensus | None:
-    """None when nobody proposed anything. ``instances`` counts those that began; those that the run's end cut off
-    are judged for agreement and validity, and are neither decided nor undecided."""
+    """None when nobody proposed anything. ``instances`` counts those that began; those that the run's end cut off, or
+    that nobody lived through or decided, are judged for agreement and validity, and are neither decided nor undecided.
+    """
     proposals: dict[int, list[Event]] = {}
     decisions: dict[int, list[Event]] = {}
     for event in history.events:
@@ -75,13 +76,14 @@ class _Termination:
         self.members = [plan.fabric.hosts[number] for number in plan.nodes[0].members]
 
     def decided(self, instance: int, decisions: list[Event]) -> bool | None:
-        """Whether all that lived through the instance decided in it; None when the run ended before it."""
+        """Whether all that lived through the instance decided in it; None when that can't be said: the run ended
+        before it did, or nobody lived through it and nobody decided."""
         begin_ns, end_ns = self._span(instance)
         cut_off = end_ns + self.tolerance_ns > self.timeline.end_ns
         deciders = {event.node for event in decisions if event.t_ns <= end_ns + self.tolerance_ns}
         lived = {node for node in self.members if self.timeline.alive_through(node, begin_ns, end_ns)}
         if lived <= deciders:
-            return None if cut_off and not deciders else True
+            return True if deciders else None
         return None if cut_off else False
 
     def _span(self, instance: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ Directions whose delays are not independent draws (FIFO order, rate, correlation
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from nodes.frames import FrameKey
 from testbed.history import Event, History, Hop
 from testbed.plan import Plan
-from testbed.verdicts.bands import binomial_range, dkw_band
+from testbed.verdicts.bands import binomial_range, bursts_range, dkw_band
 from testbed.verdicts.bisynchrony import timer_tolerance_ns
 from testbed.verdicts.delays import Law, convolve, lattice_of, law_of
 from testbed.verdicts.model import DirectionFidelity, Fidelity
@@ -35,17 +35,20 @@ LATE_TIMERS_ALLOWED = 0.001  # the fraction of timers that may lag by more than 
 STAMP_TOLERANCE_NS = 1_000  # how far stamps of a real kernel may be off; History.meta["stamp_tolerance_ns"] overrides
 LEAST_SAMPLES = 10  # below this, nothing is said of a direction's delays
 _LATTICE_CELLS = 1 << 14
+_CHECKS = 3  # of a direction: delays, losses, duplicates
 
 Way = tuple[Direction, ...]
 
 
 @dataclass(slots=True)
 class _Samples:
-    """Of one way (one direction, or several in a row when nothing was captured between)."""
+    """Of one way (one direction, or several in a row when nothing was captured between). lost: or unreadable from there
+    on. doubled: of those entered, how many came out twice."""
 
     delays_ns: list[int] = field(default_factory=list)
     entered: int = 0
     lost: int = 0
+    doubled: int = 0
 
 
 def judge_fidelity(plan: Plan, history: History, paths: Paths, timeline: Timeline) -> Fidelity:
@@ -58,7 +61,7 @@ def judge_fidelity(plan: Plan, history: History, paths: Paths, timeline: Timelin
     limit_drops, drop_reasons = _drops(history)
     reasons += lag_reasons + drop_reasons + _failed_sends(history, paths, timeline)
     samples = _Gatherer(plan, history, paths, timeline).samples()
-    confidence = 1 - (1 - CONFIDENCE) / (2 * max(1, len(samples)))
+    confidence = 1 - (1 - CONFIDENCE) / (_CHECKS * max(1, len(samples)))
     directions = []
     for way, found in samples.items():
         if found.entered:
@@ -83,26 +86,21 @@ def _judge_way(way: Way, found: _Samples, history: History, confidence: float) -
     name = _name(way)
     delays = np.sort(np.array(found.delays_ns, dtype=np.int64))
     asked = _asked(way)
-    remark = _remark(way)
+    bound_only = _bound_only(way)
+    remarks = [bound_only]
     fixed_cost_ns, reasons = 0.0, []
-    enough = len(delays) >= LEAST_SAMPLES
-    if enough:
+    if len(delays) >= LEAST_SAMPLES:
         slack_ns = asked.grain_ns + _stamp_tolerance_ns(history)
-        if history.engine != "sim" and not remark:
+        if history.engine != "sim" and not bound_only:
             fixed_cost_ns = float(np.median(delays)) - asked.quantile(0.5)
-        reasons += _delay_reasons(name, delays, asked, fixed_cost_ns, slack_ns, confidence, bool(remark))
+        reasons += _delay_reasons(name, delays, asked, fixed_cost_ns, slack_ns, confidence, bool(bound_only))
     else:
-        remark = "; ".join(filter(None, (remark, f"fewer than {LEAST_SAMPLES} delays: not compared")))
-    loss = _asked_loss(way)
-    if _loss_is_independent(way):
-        least, greatest = binomial_range(found.entered, loss, confidence)
-        if not least <= found.lost <= greatest:
-            reasons.append(
-                f"{name} lost {found.lost} of {found.entered} frames; at a loss of {loss:.4g} it should be "
-                f"{least} to {greatest}"
-            )
+        remarks.append(f"fewer than {LEAST_SAMPLES} delays: not compared")
+    unchecked = _loss_unchecked(way)
+    if unchecked:
+        remarks.append(f"{unchecked}: losses are not checked")
     else:
-        remark = "; ".join(filter(None, (remark, "loss comes in bursts: its interval is not checked")))
+        reasons += _loss_reasons(name, way, found, confidence)
     verdict = DirectionFidelity(
         direction=name,
         n=len(delays),
@@ -110,12 +108,35 @@ def _judge_way(way: Way, found: _Samples, history: History, confidence: float) -
         asked_ns=tuple(float(asked.quantile(p)) for p in QUANTILES),
         realised_ns=tuple(_quantile(delays, p) for p in QUANTILES) if len(delays) else (),
         fixed_cost_ns=fixed_cost_ns,
-        loss_asked=loss,
+        loss_asked=_asked_loss(way),
         loss_realised=found.lost / found.entered,
         ok=not reasons,
-        remark=remark,
+        remark="; ".join(filter(None, remarks)),
     )
     return verdict, reasons
+
+
+def _loss_reasons(name: str, way: Way, found: _Samples, confidence: float) -> list[str]:
+    """One sentence each when frames were lost, or came out twice, more or less often than asked."""
+    reasons = []
+    loss, burst = _asked_loss(way), way[0].impairment.burst_loss
+    if burst is None:
+        least, greatest = binomial_range(found.entered, loss, confidence)
+    else:
+        least, greatest = bursts_range(found.entered, loss, burst.p, burst.r, confidence)
+    if not least <= found.lost <= greatest:
+        reasons.append(
+            f"{name} lost {found.lost} of {found.entered} frames; at a loss of {loss:.4g} it should be "
+            f"{least} to {greatest}"
+        )
+    twice = _asked_twice(way)
+    if twice is not None:
+        least, greatest = binomial_range(found.entered, twice, confidence)
+        if not least <= found.doubled <= greatest:
+            reasons.append(
+                f"{name} doubled {found.doubled} of {found.entered} frames; it should be {least} to {greatest}"
+            )
+    return reasons
 
 
 def _delay_reasons(
@@ -197,7 +218,7 @@ def _name(way: Way) -> str:
     return way[0].name if len(way) == 1 else f"{way[0].tx.node}>..>{way[-1].rx.node}"
 
 
-def _remark(way: Way) -> str:
+def _bound_only(way: Way) -> str:
     """Why only the lower bound of the delays is checked, or empty."""
     found = []
     for direction in way:
@@ -224,11 +245,26 @@ def _asked_loss(way: Way) -> float:
     return 1 - passed
 
 
-def _loss_is_independent(way: Way) -> bool:
-    return not any(
-        d.impairment.burst_loss or d.impairment.loss_correlation or (d.impairment.duplicate and d.impairment.corrupt)
-        for d in way
-    )
+def _asked_twice(way: Way) -> float | None:
+    """How many frames come out twice, of those that came in alone; None where that is not one plain probability."""
+    if len(way) > 1 or way[0].impairment.burst_loss or way[0].impairment.corrupt:
+        return None
+    impairment = way[0].impairment
+    return impairment.duplicate * (1 - impairment.loss) ** 2
+
+
+def _loss_unchecked(way: Way) -> str:
+    """Why nothing is said of this way's losses, or empty."""
+    impairments = [direction.impairment for direction in way]
+    if any(impairment.loss_correlation for impairment in impairments):
+        return "correlated loss"
+    if any(impairment.burst_loss for impairment in impairments):
+        burst = impairments[0].burst_loss
+        if len(way) > 1 or impairments[0].duplicate or not burst or not burst.r:
+            return "loss in bursts, of several directions, with duplicates or without end"
+    if any(impairment.duplicate for impairment in impairments) and (len(way) > 1 or impairments[0].corrupt):
+        return "duplicates with corruption or over several directions"
+    return ""
 
 
 def _stamp_tolerance_ns(history: History) -> int:
@@ -317,6 +353,7 @@ class _Gatherer:
         self.found: dict[Way, _Samples] = {}
         self.hops: dict[FrameKey, list[Hop]] = defaultdict(list)
         self.arrivals: dict[FrameKey, tuple[int, bool]] = {}  # when it reached the host, and whether it was readable
+        self.received: Counter[FrameKey] = Counter()  # how many copies of it did
         self._filed: dict[tuple[int, int], list[tuple[Way, _Samples, int]]] = {}
         self._disturbed = bool(plan.faults) or any(len(lives) > 1 for lives in timeline.lives.values())
 
@@ -330,6 +367,7 @@ class _Gatherer:
             if event.kind == "send":
                 sends.append(event)
             elif event.kind == "recv" or (event.kind == "drop" and number.get(event.node) != event.key.src):
+                self.received[event.key] += 1
                 if event.key not in self.arrivals:
                     stamp_ns = event.at_ns if event.at_ns >= 0 else event.t_ns
                     self.arrivals[event.key] = (stamp_ns, event.kind == "recv")
@@ -369,48 +407,48 @@ class _Gatherer:
         arrival_ns, readable = self.arrivals.get(key, (None, True))
         if not parts or arrival_ns == -1:
             return
-        hops = self.hops.get(key, ())
-        entries = {(hop.node, hop.nic): hop for hop in reversed(hops) if hop.what == "in"}
-        dropped = {(hop.node, hop.nic): hop.what for hop in hops if hop.what not in ("in", "out", "dup")}
-        copied = {(hop.node, hop.nic) for hop in hops if hop.what == "dup"}
-        entered_ns, single = sent.t_ns, True
+        arrivals: dict[tuple[str, str], list[Hop]] = defaultdict(list)
+        dropped: dict[tuple[str, str], str] = {}
+        for hop in self.hops.get(key, ()):
+            if hop.what == "in":
+                arrivals[hop.node, hop.nic].append(hop)
+            elif hop.what not in ("out", "dup"):
+                dropped[hop.node, hop.nic] = hop.what
+        entered_ns = sent.t_ns
         for place, (way, samples, longest_ns) in enumerate(parts):
             tx, rx = way[0].tx, way[-1].rx
-            what = dropped.get((tx.node, tx.nic), "")
-            single = single and (tx.node, tx.nic) not in copied
-            if self._disturbed and self._touched(way, entered_ns, entered_ns + longest_ns):
-                what = what or "touched"
-            entry = entries.get((rx.node, rx.nic))
-            left_ns = entry.t_ns if entry is not None else None
-            if place == len(parts) - 1 and left_ns is None:
-                left_ns = arrival_ns
-            unreadable = (entry is not None and entry.corrupt) or (place == len(parts) - 1 and not readable)
-            if left_ns is not None and not unreadable:
-                if what == "touched":
-                    entered_ns = left_ns
-                    continue
+            last = place == len(parts) - 1
+            seen = arrivals.get((rx.node, rx.nic), [])
+            left_ns = seen[0].t_ns if seen else arrival_ns if last else None
+            unreadable = any(hop.corrupt for hop in seen) or (last and not readable)
+            counts = entered_ns + longest_ns < self.timeline.end_ns and not (
+                self._disturbed and self._touched(way, entered_ns, entered_ns + longest_ns)
+            )
+            if left_ns is None or unreadable:
+                vanished = left_ns is None and not self._seen_later(parts[place + 1 :], arrivals, arrival_ns)
+                lost = vanished and dropped.get((tx.node, tx.nic), "lost") == "lost"
+                if counts and (unreadable or lost):
+                    samples.entered += 1
+                    samples.lost += 1
+                return
+            copies = max(len(seen), self.received[key] if last else 0)
+            if counts:
                 samples.entered += 1
-                if single and not way[0].impairment.duplicate:
+                samples.doubled += copies > 1
+                if copies == 1:
                     samples.delays_ns.append(left_ns - entered_ns)
-                entered_ns = left_ns
-                continue
-            if (
-                what in ("", "lost")
-                and entered_ns + longest_ns < self.timeline.end_ns
-                and not self._seen_later(parts[place + 1 :], entries, arrival_ns)
-            ):
-                samples.entered += 1
-                samples.lost += 1
-            return
+            if copies > 1:
+                return
+            entered_ns = left_ns
 
     @staticmethod
     def _seen_later(
-        rest: list[tuple[Way, _Samples, int]], entries: dict[tuple[str, str], Hop], arrival_ns: int | None
+        rest: list[tuple[Way, _Samples, int]], arrivals: dict[tuple[str, str], list[Hop]], arrival_ns: int | None
     ) -> bool:
         """Whether the frame turned up further on: then it was the capture that missed it here."""
         if not rest:
             return False
-        return arrival_ns is not None or any((way[-1].rx.node, way[-1].rx.nic) in entries for way, _, _ in rest)
+        return arrival_ns is not None or any((way[-1].rx.node, way[-1].rx.nic) in arrivals for way, _, _ in rest)
 
     def _touched(self, way: Way, since_ns: int, until_ns: int) -> bool:
         """Whether a fault may have had to do with what became of a frame in this part."""

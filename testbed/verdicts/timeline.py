@@ -29,14 +29,12 @@ class Span(NamedTuple):
 class Timeline:
     """Lives and pauses by host name, NIC faults by (host, NIC), changed impairments by (link, way).
 
-    end_ns: when the run ended: its planned end, or its last event when it was cut short.
+    end_ns: when the run ended: its planned end, or the last instant of which all is known when it was cut short.
     """
 
     def __init__(self, plan: Plan, history: History) -> None:
         self.plan = plan
         self.end_ns = plan.duration_ns
-        if not history.complete:
-            self.end_ns = min(plan.duration_ns, max((event.t_ns for event in history.events), default=0))
         self.lives: dict[str, list[Span]] = {}
         self.pauses: dict[str, list[Span]] = {}
         self.nic_faults: dict[tuple[str, str], list[Span]] = {}
@@ -50,11 +48,14 @@ class Timeline:
                 self._close(self.pauses.get(event.node), event.t_ns)
             elif event.kind == "fault":
                 self._fault(event)
+        if not history.complete:
+            self.end_ns = min(plan.duration_ns, self._known_until_ns(history))
 
     # -- questions ---------------------------------------------------------------------------------------------------
 
     def alive_through(self, node: str, from_ns: int, to_ns: int) -> bool:
-        """Whether one life of ``node`` reaches from ``from_ns`` over ``to_ns``. Pauses do not matter."""
+        """Whether one life of ``node`` reaches from ``from_ns`` over ``to_ns``. Pauses do not matter. A restarted
+        node's counts for what begins after its birth only: at that very instant the life before may have acted."""
         place = bisect_right(self._births.get(node, []), from_ns) - 1
         return place >= 0 and self.lives[node][place].until_ns > to_ns
 
@@ -77,8 +78,17 @@ class Timeline:
     def _start(self, event: Event) -> None:
         spans = self.lives.setdefault(event.node, [])
         self._close(spans, event.t_ns)
+        restarted = bool(spans)
         spans.append(Span(event.t_ns, FOREVER_NS, event.info))
-        self._births.setdefault(event.node, []).append(event.t_ns)
+        self._births.setdefault(event.node, []).append(event.t_ns + restarted)
+
+    def _known_until_ns(self, history: History) -> int:
+        """What cut the run short may have cut each node's record at another instant, and in the middle of one."""
+        last: dict[str, int] = {}
+        for event in history.events:
+            last[event.node] = event.t_ns
+        alive = (node for node, lives in self.lives.items() if lives[-1].until_ns == FOREVER_NS)
+        return min((last[node] for node in alive), default=max(last.values(), default=0)) - 1
 
     @staticmethod
     def _close(spans: list[Span] | None, at_ns: int) -> None:

@@ -88,6 +88,64 @@ def test_a_late_timer_within_the_engines_tolerance_is_on_time() -> None:
     assert judge(story.plan, history).bisynchrony.holds
 
 
+def test_two_aborts_that_lag_within_the_tolerance_are_not_skewed() -> None:
+    story = Story(plan_on(pair(), epsilon_ns=1 * US)).round(0)
+    story.resolve("host1", "host2", "aborted", WINDOW)
+    story.resolve("host2", "host1", "aborted", WINDOW + 5 * US)
+    history = story.history()
+    history.meta["timer_tolerance_ns"] = 5 * US
+    assert judge(story.plan, history).bisynchrony.holds
+    history.meta["timer_tolerance_ns"] = 5 * US - 1
+    assert judge(story.plan, history).bisynchrony.breaks[0].kind == "late"
+
+
+@pytest.mark.parametrize(("first", "then"), [("committed", "aborted"), ("aborted", "committed")])
+def test_an_end_that_ends_both_ways_is_a_split_whatever_its_peer_says(first: str, then: str) -> None:
+    verdict = told(
+        ("host1", "host2", first, 20 * US), ("host1", "host2", then, 30 * US), ("host2", "host1", first, 20 * US)
+    )
+    assert (verdict.breaks[0].kind, verdict.swaps["split"]) == ("split", 1)
+
+
+def test_an_end_that_ends_both_ways_is_named_when_no_frame_is_to_blame() -> None:
+    story = Story(plan_on(pair())).round(0)
+    story.fly("host1", "host2", 1, 0, 10 * US)
+    story.fly("host2", "host1", 2, 10 * US, 20 * US)
+    for node, peer, outcome in (("host1", "host2", "committed"), ("host2", "host1", "committed")):
+        story.resolve(node, peer, outcome, 20 * US)
+    story.resolve("host2", "host1", "aborted", WINDOW)
+    (found,) = judge(story.plan, story.history()).bisynchrony.breaks
+    assert (found.kind, found.cause, found.detail) == ("split", "unknown", "host2 ended it both ways")
+
+
+class TestValues:
+    """Each node offers one register to all neighbours of a round: a, b and c here."""
+
+    def broken(self, **told_of_c: str) -> list[tuple[str, str]]:
+        """The swaps that break when host1 and host2 committed these values of host3."""
+        story = Story(plan_on(star(3))).round(0)
+        offered = {"host1": "aa", "host2": "bb", "host3": "cc"}
+        for node in offered:
+            for peer, value in offered.items():
+                if node != peer:
+                    committed = told_of_c.get(node, value) if peer == "host3" else value
+                    story.resolve(node, peer, "committed", 20 * US, value=committed)
+        return [(found.link, found.kind) for found in judge(story.plan, story.history()).bisynchrony.breaks]
+
+    def test_every_neighbour_holding_the_same_is_atomic(self) -> None:
+        assert self.broken() == []
+
+    def test_a_value_that_another_neighbour_did_not_get_is_a_split(self) -> None:
+        assert self.broken(host2="dd") == [("host1<->host3", "split"), ("host2<->host3", "split")]
+
+    def test_a_committed_value_that_the_peer_itself_denies_is_a_split(self) -> None:
+        story = Story(plan_on(pair(), horizon="reconcile")).round(0)
+        story.resolve("host1", "host2", "committed", 20 * US, value="dd")
+        story.resolve("host2", "host1", "in_doubt", WINDOW, value="bb")
+        story.resolve("host2", "host1", "committed", WINDOW + 9, value="aa")
+        assert judge(story.plan, story.history()).bisynchrony.breaks[0].kind == "split"
+
+
 def test_a_round_nobody_started_and_one_that_the_runs_end_cuts_off_are_not_judged() -> None:
     plan = plan_on(pair())  # ends at 2000 us: round 10 would end at 2100 us
     story = Story(plan).round(0).round(10)
@@ -103,6 +161,16 @@ def test_a_run_cut_short_is_judged_as_far_as_it_went() -> None:
     verdicts = judge(story.plan, story.history(complete=False, why="interrupted"))
     assert verdicts.bisynchrony.rounds == 1
     assert not verdicts.fidelity.trusted
+
+
+def test_what_a_cut_short_record_lacks_is_not_held_against_the_round() -> None:
+    """host2's record ends with the instant at which host1 aborted; its own abort may be what is missing."""
+    story = Story(plan_on(pair())).round(0)
+    story.resolve("host1", "host2", "aborted", WINDOW)
+    story.event(WINDOW, "host2", "timer", info="horizon", at_ns=WINDOW)
+    story.event(3 * WINDOW // 2, "host1", "note", info="late:of little interest")
+    assert judge(story.plan, story.history(complete=False, why="killed")).bisynchrony.rounds == 0
+    assert judge(story.plan, story.history()).bisynchrony.breaks[0].kind == "blocked"
 
 
 class TestLives:
@@ -146,6 +214,13 @@ class TestLives:
         verdict = judge(self.plan, story.history()).bisynchrony
         assert verdict.swaps["excluded"] == 2
         assert verdict.swaps["aborted"] == 4
+
+    @pytest.mark.parametrize("state", ["fresh", "kept"])
+    def test_a_node_restarted_at_the_very_start_of_a_round_is_not_yet_live(self, state: str) -> None:
+        """A fresh machine joins what begins later, and the life before may have begun this round and said something."""
+        story = self.story(50 * US)
+        story.event(2 * WINDOW, "host3", "start", info=state)
+        assert judge(self.plan, story.history()).bisynchrony.swaps["excluded"] == 4
 
     def test_a_restarted_node_that_tells_an_old_ending_again_changes_nothing(self) -> None:
         plan = plan_on(pair())

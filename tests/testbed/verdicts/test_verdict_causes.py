@@ -239,6 +239,56 @@ def test_a_frame_refused_after_a_restart() -> None:
     assert "host2 was restarted" in broken.detail
 
 
+def test_a_second_copy_that_comes_when_the_round_is_forgotten_does_not_undo_the_first() -> None:
+    story = star_story()
+    key = story.fly("host1", "host2", 1, 0, 10 * US, 20 * US)
+    story.recv(key, 210 * US)
+    story.event(210 * US, "host2", "note", round=0, peer="host1", step=1, key=key, info="stale:of a forgotten round")
+    lost = story.send("host2", "host1", 2, 20 * US)
+    story.drop(lost, 30 * US, "leaf1", "leaf1-eth1", "lost")
+    broken = split(story)
+    assert (broken.cause, broken.frame) == ("lost", "host2>host1 round 0 step 2 (#1)")
+
+
+def test_a_lost_frame_whose_repetition_came_in_time_is_not_to_blame() -> None:
+    """A reconciling end answers a duplicate with its last message again."""
+    story = Story(plan_on(star(), depth=3, horizon="reconcile")).round(0)
+    story.fly("host1", "host2", 1, 0, 10 * US, 20 * US)
+    harmless = story.send("host2", "host1", 2, 20 * US)
+    story.drop(harmless, 20 * US, "host2", "host2-eth0", "lost")
+    story.fly("host2", "host1", 2, 25 * US, 35 * US, 45 * US)
+    harmful = story.send("host1", "host2", 3, 45 * US)
+    story.drop(harmful, 45 * US, "host1", "host1-eth0", "lost")
+    story.resolve("host1", "host2", "committed", 45 * US)
+    story.resolve("host2", "host1", "in_doubt", WINDOW)
+    broken = only_break(story)
+    assert (broken.cause, broken.frame, broken.hop) == ("lost", "host1>host2 round 0 step 3 (#2)", "host1-eth0")
+
+
+def test_a_frame_lost_and_repeated_too_late_was_lost() -> None:
+    story = Story(plan_on(star(), horizon="reconcile")).round(0)
+    first_step(story)
+    key = story.send("host2", "host1", 2, 20 * US)
+    story.drop(key, 20 * US, "host2", "host2-eth0", "lost")
+    story.fly("host2", "host1", 2, 150 * US, 160 * US, 170 * US)
+    story.resolve("host2", "host1", "committed", 20 * US)
+    story.resolve("host1", "host2", "in_doubt", WINDOW)
+    broken = only_break(story)
+    assert (broken.cause, broken.frame) == ("lost", "host2>host1 round 0 step 2 (#1)")
+
+
+def test_an_end_paused_between_its_last_message_and_its_ending() -> None:
+    """A fault at the moment of entering COMMITTED holds the resolution back; every message was there by then."""
+    story = star_story(Fault("node_pause", at_ns=0, target="host1"))
+    first_step(story)
+    story.fly("host2", "host1", 2, 20 * US, 30 * US, 40 * US)
+    story.fault(40 * US, "host1", 0)
+    story.resolve("host2", "host1", "committed", 20 * US)
+    broken = only_break(story)
+    assert (broken.kind, broken.cause) == ("blocked", "paused")
+    assert "host1 did not end in time: host1 was paused from 40.000 us on" in broken.detail
+
+
 def test_the_first_missing_step_is_to_blame_not_those_that_never_came_after_it() -> None:
     story = Story(plan_on(star(), depth=4, horizon="hold")).round(0)
     key = story.send("host1", "host2", 1, 0)

@@ -72,6 +72,28 @@ def test_an_instance_cut_off_by_the_runs_end_is_neither_decided_nor_undecided() 
     assert (verdict.instances, verdict.decided, verdict.undecided) == (1, 0, ())
 
 
+def test_an_instance_that_nobody_lived_through_and_nobody_decided_is_neither() -> None:
+    story = Story(PLAN)
+    for number, node in enumerate(HOSTS):
+        story.event(0, node, "propose", step=0, value=str(number))
+        story.event(50 * US, node, "died")
+    verdict = judge(PLAN, story.history()).consensus
+    assert verdict is not None
+    assert (verdict.instances, verdict.decided, verdict.undecided) == (1, 0, ())
+
+
+def test_a_node_restarted_as_the_instance_begins_stays_out_of_it_and_is_excused() -> None:
+    story = Story(PLAN)
+    for node in HOSTS[:2]:
+        story.event(4 * WINDOW, node, "propose", step=1, value="10")
+        story.event(7 * WINDOW, node, "decide", step=1, value="10", round=3)
+    story.event(50 * US, "host3", "died")
+    story.event(4 * WINDOW, "host3", "start", info="fresh")
+    verdict = judge(PLAN, story.history()).consensus
+    assert verdict is not None
+    assert (verdict.decided, verdict.undecided) == (1, ())
+
+
 def test_without_proposals_there_is_no_verdict() -> None:
     assert judge(PLAN, Story(PLAN).history()).consensus is None
 

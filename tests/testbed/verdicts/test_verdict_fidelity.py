@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 from verdict_story import US, WINDOW, Story, pair, plan_on, star
 
-from testbed.plan import Fault
+from testbed.engines.sim.engine import SimEngine
+from testbed.plan import Fault, derive_seed
 from testbed.verdicts import judge
+from testbed.verdicts.bands import bursts_range
 from testbed.verdicts.fidelity import QUANTILES
 from testbed.verdicts.model import Fidelity, Verdicts
-from topologies.impairment import Impairment
+from topologies.impairment import GilbertElliott, Impairment
 
 ASKED = Impairment(20 * US, 5 * US, loss=0.1)
 
@@ -117,6 +119,82 @@ def test_frames_that_a_fault_touched_are_left_out() -> None:
     assert verdict.directions == ()
 
 
+def test_a_frame_that_a_fault_touched_is_not_counted_as_lost_either() -> None:
+    """Only what was lost under the fault used to count, and what arrived under it did not."""
+    half = (Fault("nic_half", at_ns=0, target="host2", nic="host2-eth0", direction="tx"),)
+    plan = replace(plan_on(pair(ASKED), half), duration_ns=10**10)
+    story = Story(plan, "sim")
+    story.fault(0, "host2", 0)
+    for index in range(200):
+        key = story.send("host1", "host2", 1, index * 10 * US)
+        if index % 10:
+            story.recv(key, index * 10 * US + 20 * US)
+        else:
+            story.drop(key, index * 10 * US, "host1", "host1-eth0", "lost")
+    verdict = judge(plan, story.history()).fidelity
+    assert (verdict.trusted, verdict.directions) == (True, ())
+
+
+def fair(way: Impairment, hops: bool = True, done: Impairment | None = None, rounds: int = 700) -> Fidelity:
+    """The verdict on a simulated run of three hosts at a switch that asks for ``way`` and got ``done``."""
+    asked, got = (
+        replace(plan_on(star(3, kind), rounds=rounds, window_ns=400 * US, period_ns=400 * US), duration_ns=10**9)
+        for kind in (way, done or way)
+    )
+    seeded = tuple(
+        replace(link, ab=link.ab.with_seed(derive_seed(5, i, "ab")), ba=link.ba.with_seed(derive_seed(5, i, "ba")))
+        for i, link in enumerate(got.fabric.links)
+    )
+    history = SimEngine(hops=hops).run(replace(got, fabric=replace(got.fabric, links=seeded)))
+    return judge(asked, history).fidelity
+
+
+BURSTS = GilbertElliott(0.02, 0.2)
+
+
+@pytest.mark.parametrize("hops", [True, False])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"corrupt": 0.03},
+        {"corrupt": 0.03, "loss": 0.02},
+        {"duplicate": 0.2, "loss": 0.1},
+        {"duplicate": 0.2, "corrupt": 0.05},
+        {"burst_loss": BURSTS},
+    ],
+    ids=str,
+)
+def test_a_fair_run_with_every_kind_of_mishap_is_trusted(more: dict[str, object], hops: bool) -> None:
+    verdict = fair(Impairment(20 * US, 5 * US, **more), hops)
+    assert verdict.trusted, verdict.reasons
+    assert all(direction.n > 100 for direction in verdict.directions)
+
+
+@pytest.mark.parametrize(
+    ("asked", "done", "word"),
+    [
+        ({"corrupt": 0.03}, {}, "host1>leaf1 lost 0 of"),
+        ({}, {"corrupt": 0.03}, "at a loss of 0 it should be 0 to 0"),
+        ({"duplicate": 0.2}, {}, "host1>leaf1 doubled 0 of"),
+        ({}, {"duplicate": 0.2}, "it should be 0 to 0"),
+        ({"duplicate": 0.2, "loss": 0.1}, {"duplicate": 0.05, "loss": 0.1}, "doubled"),
+        ({"burst_loss": BURSTS}, {"burst_loss": GilbertElliott(0.2, 0.2)}, "lost"),
+        ({"burst_loss": GilbertElliott(0.1, 0.3)}, {}, "lost 0 of"),
+    ],
+    ids=str,
+)
+def test_mishaps_other_than_asked_are_noticed(asked: dict[str, object], done: dict[str, object], word: str) -> None:
+    way = Impairment(20 * US, 5 * US)
+    verdict = fair(replace(way, **asked), done=replace(way, **done), rounds=1_500)
+    assert any(word in reason for reason in verdict.reasons), verdict.reasons
+
+
+def test_delays_of_a_duplicating_direction_are_compared_too() -> None:
+    way = Impairment(20 * US, 5 * US, duplicate=0.3)
+    reasons = fair(way, done=replace(way, jitter_ns=2 * US)).reasons
+    assert any("delays are too long" in reason for reason in reasons), reasons
+
+
 def test_without_hops_the_whole_way_is_compared_at_once() -> None:
     asked = replace(ASKED, loss=0.0)
     plan = replace(plan_on(star(impairment=asked)), duration_ns=10**10)
@@ -168,6 +246,24 @@ def test_an_incomplete_run_is_never_trusted_and_says_why() -> None:
 def test_fair_runs_are_hardly_ever_called_bad() -> None:
     """40 fair runs at 99.9 %: even two bad ones would come once in 1,300."""
     assert sum(not run(frames=200, seed=seed).trusted for seed in range(40)) <= 1
+
+
+@pytest.mark.parametrize(("p", "r"), [(0.02, 0.2), (0.3, 0.3), (0.9, 0.8), (0.001, 0.01)])
+def test_the_range_of_losses_in_bursts_holds_them(p: float, r: float) -> None:
+    """400 chains of 2,000 frames at 99 %: more than 14 outside would come once in 10,000 tries if the range were tight,
+    and it is wide."""
+    rng = random.Random(2)
+    loss = p / (p + r)
+    least, greatest = bursts_range(2_000, loss, p, r, 0.99)
+    outside = 0
+    for _ in range(400):
+        bad, lost = False, 0
+        for _ in range(2_000):
+            lost += bad
+            bad = rng.random() >= r if bad else rng.random() < p
+        outside += not least <= lost <= greatest
+    assert outside <= 14
+    assert greatest - least < 2_000 or p < 0.01
 
 
 def test_verdicts_survive_json() -> None:

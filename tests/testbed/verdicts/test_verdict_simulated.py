@@ -123,6 +123,18 @@ def test_a_killed_and_restarted_node_is_excluded_in_between() -> None:
     assert verdict.holds
 
 
+@pytest.mark.parametrize("keep_state", [True, False])
+def test_a_restart_at_the_very_start_of_a_round_breaks_nothing(keep_state: bool) -> None:
+    """Killed in round 5 for three periods: it comes up again exactly as round 8 begins."""
+    faults = (
+        Fault("node_kill", at_ns=5 * 400 * US, target="host1"),
+        Fault("node_restart", at_ns=8 * 400 * US, target="host1", keep_state=keep_state),
+    )
+    verdict = simulated(fabric_plan(3, Impairment(20 * US), faults, rounds=20)).bisynchrony
+    assert verdict.holds
+    assert verdict.swaps["excluded"] == 2 * 4  # rounds 5 to 8
+
+
 @pytest.mark.slow
 def test_a_million_events_are_judged_in_near_linear_time() -> None:
     import time

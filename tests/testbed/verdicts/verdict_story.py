@@ -121,8 +121,8 @@ class Story:
         dst = self.plan.fabric.hosts.index(sent.peer)
         self.hops.append(Hop(t_ns, node, nic, what, key, dst, sent.round, sent.step, corrupt))
 
-    def resolve(self, node: str, peer: str, outcome: str, t_ns: int, round_: int = 0) -> None:
-        self.events.append(Event(t_ns, node, "resolve", round_, peer, info=outcome))
+    def resolve(self, node: str, peer: str, outcome: str, t_ns: int, round_: int = 0, value: str = "") -> None:
+        self.events.append(Event(t_ns, node, "resolve", round_, peer, info=outcome, value=value))
 
     def event(self, t_ns: int, node: str, kind: str, **more: object) -> None:
         self.events.append(Event(t_ns, node, kind, **more))
