@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from nodes.registry import ROUND_ENGINES
 from testbed.history import History
 from testbed.plan import Plan
 from testbed.report.spacetime import instance_diagram, nanoseconds, swap_diagram
@@ -29,7 +30,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        ns=nanoseconds, human=human, probability=probability, count=lambda value: f"{value:,}".replace(",", " ")
+        ns=nanoseconds, human=human, probability=probability, count=lambda value: f"{value:,}".replace(",", "\u202f")
     )
     return environment
 
@@ -51,6 +52,7 @@ def run_page(plan: Plan, history: History, verdicts: Verdicts, commands: Sequenc
         .render(
             plan=plan,
             protocol=plan.nodes[0].protocol,
+            swaps=plan.nodes[0].protocol.consensus in ROUND_ENGINES,
             history=history,
             verdicts=verdicts,
             kinds=Counter(kind for _, kind in {(item.round, item.kind) for item in breaks}),

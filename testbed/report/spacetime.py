@@ -20,7 +20,6 @@ from testbed.verdicts.model import Break, Disagreement
 # Okabe and Ito's palette: told apart by colour-blind readers too; every colour is doubled by a shape or a dash.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#B87A00", "#8A8F98"
 _OUTCOME_COLOUR = {"committed": GREEN, "aborted": PURPLE, "in_doubt": ORANGE}
-_STATE_SHORT = {"TENTATIVE": "T", "REFLECTING": "R", "COMMITTED": "C", "ABORTED": "A", "IN_DOUBT": "?"}
 _FRAME = re.compile(r"^(\S+)>(\S+) round (\d+) step (\d+) \(#(\d+)\)")
 _WIDTH, _LEFT, _RIGHT, _TOP = 760.0, 84.0, 84.0, 58.0
 _MAX_INSTANCE_ROUNDS = 16
@@ -31,6 +30,17 @@ class _Canvas:
     height: float
     width: float = _WIDTH
     parts: list[str] = field(default_factory=list)
+    words: list[tuple[float, float, float]] = field(default_factory=list)  # where words stand: from x to x, at y
+
+    def free(self, x: float, y: float, width: float) -> float:
+        """The first height from ``y`` down at which words of this width (negative: to the left) hide no others."""
+        left, right = sorted((x, x + width))
+        while any(
+            left < other_right and other_left < right and abs(y - at) < 13 for other_left, other_right, at in self.words
+        ):
+            y += 2
+        self.words.append((left, right, y))
+        return y
 
     def line(
         self,
@@ -238,7 +248,7 @@ def _nice(value: float) -> float:
 
 def _draw_window(canvas: _Canvas, y: float, window_ns: int) -> None:
     canvas.line(_LEFT, y, _WIDTH - 8, y, "#444B55", "window", 1.4, "7 4")
-    canvas.text(_WIDTH - 8, y - 5, f"W = {nanoseconds(window_ns)}", "window", "end")
+    canvas.text(_WIDTH - 8, y - 12, f"W = {nanoseconds(window_ns)}", "window", "end")  # clear of an ending's name at W
 
 
 def _draw_flight(
@@ -253,6 +263,8 @@ def _draw_flight(
     width = 2.6 if guilty else 1.5
     kind = "frame guilty" if guilty else "frame"
     points = [(place[node], at_y(time)) for time, node in flight.points if node in place]
+    if points[0][1] > bottom:
+        return
     for (x1, y1), (x2, y2) in pairwise(points):
         if y1 >= bottom:
             break
@@ -280,7 +292,8 @@ def _draw_loss(
     canvas.line(x, y, x + ahead * 44, y + 14, colour, kind, 2.0, "4 3")
     where = f"{flight.lost.what} at {flight.lost.nic}" if flight.lost else "never arrived"
     canvas.cross(x + ahead * 50, y + 16, colour, "lost", where)
-    canvas.text(x + ahead * 60, y + 20, where, "lost", "start" if ahead > 0 else "end", colour)
+    y = canvas.free(x + ahead * 60, y + 20, ahead * 7.0 * len(where))
+    canvas.text(x + ahead * 60, y, where, "lost", "start" if ahead > 0 else "end", colour)
 
 
 def _draw_states(

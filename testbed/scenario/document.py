@@ -6,6 +6,7 @@ number, so that ``on: host3`` works as a key. Keys are text, and a key may stand
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,11 @@ class Document:
             if line is not None:
                 return f"{self.source}:{line}"
         return self.source
+
+    def below(self, key: str) -> Document:
+        """What stands under ``key`` as a document of its own, with its lines."""
+        lines = {path[1:]: line for path, line in self.lines.items() if path[:1] == (key,)}
+        return Document(copy.deepcopy(self.data[key]), self.source, lines)
 
     def problem(self, path: Path, what: str) -> str:
         """One line about the value at ``path``."""

@@ -19,6 +19,8 @@ def unmet(expect: Expectation, verdicts: Mapping[str, Any]) -> list[str]:
 
 
 def _bisynchrony(expect: Expectation, verdict: Mapping[str, Any]) -> list[str]:
+    if expect.bisynchrony is not None and not verdict["rounds"]:
+        return [f"bisynchrony: expected {expect.bisynchrony}, but no round was judged"]
     kinds = sorted({item["kind"] for item in verdict["breaks"]})
     wanted = None if expect.kinds is None else sorted(set(expect.kinds))
     return [
@@ -35,7 +37,7 @@ def _consensus(expect: Expectation, verdict: Mapping[str, Any] | None) -> list[s
         asked = any(value is not None for value in wanted)
         return ["agreement, validity or termination was expected, but the run proposed nothing"] if asked else []
     found = "some" if verdict["decided"] else "none"
-    ended = {"all", "some"} if not verdict["undecided"] else {found}
+    ended = {found} if verdict["undecided"] or not verdict["decided"] else {"all", "some"}
     terminated = expect.termination is None or expect.termination in ended
     return [
         _compare("agreement", expect.agreement, "violated" if verdict["disagreements"] else "holds"),

@@ -25,6 +25,7 @@ from testbed.scenario.document import Document
 from testbed.scenario.errors import FieldError
 from testbed.scenario.selectors import parse_selector
 from testbed.scenario.units import Rate, Share, Time, parse_time
+from topologies.base import MOST_HOSTS
 from topologies.build import KINDS
 from topologies.netem import INT_MAX
 
@@ -79,7 +80,7 @@ class CustomTopology(Part):
 
 def _topology_model(kind: str) -> type[Part]:
     fields: dict[str, Any] = {
-        name: (Annotated[int, Field(ge=1)], default) for name, default in KINDS[kind].parameters.items()
+        name: (Annotated[int, Field(ge=1, le=MOST_HOSTS)], default) for name, default in KINDS[kind].parameters.items()
     }
     return create_model(
         "".join(word.capitalize() for word in kind.split("_")) + "Topology",

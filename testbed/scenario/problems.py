@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -37,21 +37,31 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
 }
 
 
-def problem_lines(error: ValidationError, document: Document) -> list[str]:
+KnownKeys = Callable[[Path, Any], list[str]]
+"""From a place in a document, and the document's data, to the keys that may stand there."""
+
+
+def scenario_keys(path: Path, data: Any) -> list[str]:
+    """The keys that may stand at ``path`` of a scenario; empty where that can't be said."""
+    model = _model_at(path, data)
+    return [] if model is None else [field.alias or name for name, field in model.model_fields.items()]
+
+
+def problem_lines(error: ValidationError, document: Document, known_keys: KnownKeys = scenario_keys) -> list[str]:
     """One line per error, in the order of the document's lines."""
-    found = [_problem(dict(item), document) for item in error.errors(include_url=False)]
+    found = [_problem(dict(item), document, known_keys) for item in error.errors(include_url=False)]
     ordered = sorted(found, key=lambda item: (document.lines.get(item[0], 0), [str(part) for part in item[0]]))
     return list(dict.fromkeys(document.problem(path, what) for path, what in ordered))
 
 
-def _problem(item: dict[str, Any], document: Document) -> tuple[Path, str]:
+def _problem(item: dict[str, Any], document: Document, known_keys: KnownKeys) -> tuple[Path, str]:
     kind = item["type"]
     path = _path_in(document.data, item["loc"], keep_last=kind in ("missing", "extra_forbidden"))
     cause = item.get("ctx", {}).get("error")
     if isinstance(cause, FieldError):
         return (*path, *cause.path), str(cause)
     if kind == "extra_forbidden":
-        known = _known_keys(path[:-1], document.data)
+        known = known_keys(path[:-1], document.data)
         return path, f"unknown key {shown(path[-1])}; {suggestion(str(path[-1]), known)}"
     return path, _message(kind, item, cause)
 
@@ -62,6 +72,7 @@ def _message(kind: str, item: dict[str, Any], cause: object) -> str:
     plain = {
         "missing": "is missing; add it",
         "int_type": f"must be a whole number, not {given}",
+        "float_type": f"must be a number, not {given}",
         "bool_type": f"must be true or false, not {given}",
         "string_type": f"must be text, not {given}",
         "list_type": f"must be a list [..], not {given}",
@@ -96,11 +107,6 @@ def _path_in(data: Any, loc: tuple[int | str, ...], keep_last: bool) -> Path:
         if inside or (keep_last and place == len(loc) - 1):
             path.append(part)
     return tuple(path)
-
-
-def _known_keys(path: Path, data: Any) -> list[str]:
-    model = _model_at(path, data)
-    return [] if model is None else [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _model_at(path: Path, data: Any) -> type[BaseModel] | None:

@@ -25,6 +25,8 @@ def parse_time(value: object) -> int:
     if isinstance(value, int | float):
         if value == 0:
             return 0
+        if not 0 < value < LONGEST_NS:
+            raise ValueError(f"must be a time such as 50us, not {value!r}")
         raise ValueError(f"{value!r} has no unit; write {value}us or another of ns, us, ms, s")
     match = _TIME.fullmatch(value.strip())
     if match is None:
@@ -46,6 +48,8 @@ def parse_rate(value: object) -> int:
     if isinstance(value, int | float):
         if value == 0:
             return 0
+        if not 0 < value < FASTEST_BPS:
+            raise ValueError(f"must be a rate such as 10gbit, not {value!r}")
         raise ValueError(f"{value!r} has no unit; write {value}mbit or another of bit, kbit, mbit, gbit")
     match = _RATE.fullmatch(value.strip())
     if match is None:

@@ -370,13 +370,32 @@ def _check_plan(plan: Plan) -> None:
 
 
 def _check_direction(name: str, impairment: Impairment) -> None:
-    if impairment.jitter_ns and impairment.correlation:
-        raise NotClosedFormError(f"{name}: successive delays are correlated")
-    if impairment.burst_loss is not None or impairment.loss_correlation:
-        raise NotClosedFormError(f"{name}: losses come in bursts")
+    memory = _memory(impairment)
+    if memory:
+        raise NotClosedFormError(f"{name}: {memory}")
     if impairment.duplicate:
         raise NotClosedFormError(f"{name}: the first of two copies counts")
+
+
+def rounds_depend(plan: Plan) -> str:
+    """Why the rounds of one run of ``plan`` are not independent of each other, or empty when they are."""
+    if plan.faults:
+        return "the plan has faults"
+    for link in plan.fabric.links:
+        for one, other, impairment in ((link.a, link.b, link.ab), (link.b, link.a, link.ba)):
+            if memory := _memory(impairment):
+                return f"{one.node}>{other.node}: {memory}"
+    return ""
+
+
+def _memory(impairment: Impairment) -> str:
+    """How what becomes of a frame depends on those before it, or empty when it does not."""
+    if impairment.jitter_ns and impairment.correlation:
+        return "successive delays are correlated"
+    if impairment.burst_loss is not None or impairment.loss_correlation:
+        return "losses come in bursts"
     if impairment.rate_bps:
-        raise NotClosedFormError(f"{name}: frames queue for the rate")
+        return "frames queue for the rate"
     if impairment.jitter_ns and impairment.order == "fifo":
-        raise NotClosedFormError(f"{name}: FIFO order makes frames wait for those before them")
+        return "FIFO order makes frames wait for those before them"
+    return ""

@@ -14,23 +14,30 @@ seed: 7
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from nodes.registry import ROUND_ENGINES
+from testbed.plan import Plan
+from testbed.scenario.compile import compile_plan
 from testbed.scenario.document import Document, read_document
-from testbed.scenario.errors import ScenarioError, shown, suggestion
-from testbed.scenario.load import from_data, load
+from testbed.scenario.errors import FieldError, ScenarioError, shown
+from testbed.scenario.errors import Path as KeyPath
+from testbed.scenario.load import from_document, load
 from testbed.scenario.model import Scenario
+from testbed.scenario.problems import problem_lines
 
 UNITS = {
     "ns": ("time", 1.0),
     "us": ("time", 1e3),
     "µs": ("time", 1e3),
+    "μs": ("time", 1e3),
     "ms": ("time", 1e6),
     "s": ("time", 1e9),
     "%": ("share", 0.01),
@@ -38,14 +45,15 @@ UNITS = {
     "kbit": ("rate", 1e3),
     "mbit": ("rate", 1e6),
     "gbit": ("rate", 1e9),
+    "tbit": ("rate", 1e12),
     "": ("number", 1.0),
 }
-_QUANTITY = re.compile(r"^\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*([a-zµ%]*)\s*$")
+_QUANTITY = re.compile(r"^\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*([a-zµμ%]*)\s*$")
 _MAX_STEPS = 1000
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, populate_by_name=True)
 
 
 class Sweep(_Part):
@@ -83,6 +91,17 @@ class Sweep(_Part):
     def grid(self) -> tuple[float, ...]:
         """The swept values in base units."""
         return self.resolved()[0]
+
+    @property
+    def integral(self) -> bool:
+        """Whether the parameter takes whole numbers only: nanoseconds, bit/s, depths."""
+        points, kind = self.resolved()
+        return kind in ("time", "rate") or (kind == "number" and all(x == int(x) for x in points))
+
+    def snapped(self, x: float) -> float:
+        """The nearest value that the parameter can take, inside the sweep."""
+        grid = self.grid
+        return min(max(float(round(x)) if self.integral else x, grid[0]), grid[-1])
 
     def resolved(self) -> tuple[tuple[float, ...], str]:
         """The values in base units, and their kind."""
@@ -128,7 +147,7 @@ class SimSpec(_Part):
 
 class VKernelSpec(_Part):
     """Confirmation on the virtual-time kernel: so many points of so many rounds, within ``span`` (a factor) around the
-    break point, or spread over the sweep."""
+    break point and inside the sweep, or spread over it."""
 
     points: Annotated[int, Field(ge=1, le=100)] = 6
     rounds: Annotated[int, Field(ge=1)] = 1000
@@ -212,17 +231,21 @@ class Study:
 
 def quantity(value: str | float) -> tuple[float, str]:
     """A written value in base units, and its kind: ``50us`` -> (50000, time). Raises ValueError."""
-    if isinstance(value, (int, float)):
-        return float(value), "number"
-    match = _QUANTITY.match(value)
-    unit = UNITS.get(match.group(2)) if match else None
-    if match is None or unit is None:
-        raise ValueError(f"{value!r} is no number with a unit; units are {', '.join(unit for unit in UNITS if unit)}")
+    number, unit = value, ""
+    if isinstance(value, str):
+        match = _QUANTITY.match(value)
+        if match is None or match.group(2) not in UNITS:
+            units = ", ".join(unit for unit in UNITS if unit)
+            raise ValueError(f"{value!r} is no number with a unit; units are {units}")
+        number, unit = match.groups()
+    kind, factor = UNITS[unit]
     try:
-        number = float(match.group(1))
+        base = float(number) * factor
     except ValueError:
-        raise ValueError(f"{match.group(1)!r} is no number") from None
-    return number * unit[1], unit[0]
+        raise ValueError(f"{number!r} is no number") from None
+    if not math.isfinite(base):
+        raise ValueError(f"{value!r} is too large to count with")
+    return base, kind
 
 
 def spelled(x: float, kind: str) -> str | float | int:
@@ -268,12 +291,12 @@ def study_from(document: Document, folder: Path) -> Study:
     try:
         written = StudyDocument.model_validate(document.data)
     except ValidationError as error:
-        raise ScenarioError(_problems(error, document)) from None
+        raise ScenarioError(problem_lines(error, document, _keys)) from None
     base = folder / written.paths_from
     if isinstance(written.scenario, str):
         scenario = load(base / written.scenario)
     else:
-        scenario = from_data(written.scenario, f"{document.source}, scenario", base)
+        scenario = from_document(document.below("scenario"), base)
     study = Study(written, scenario, document.source)
     _check_points(study, document)
     return study
@@ -285,50 +308,47 @@ def study_schema() -> dict[str, Any]:
 
 
 def _check_points(study: Study, document: Document) -> None:
-    """The ends of the sweep, for every variant: an override that leads nowhere is told before anything runs."""
-    grid = study.document.sweep.grid
+    """Every point of the sweep, for every variant: what makes no sense is told before anything runs."""
+    sweep = study.document.sweep
     for place, variant in enumerate(study.document.variants):
-        for x in (grid[0], grid[-1]):
+        where: KeyPath = ("variants", place) if "variants" in document.data else ("sweep",)
+        for x in sweep.grid:
             try:
-                scenario = study.scenario_at(variant, x)
+                _check_scenario(study, study.scenario_at(variant, x))
             except ScenarioError as error:
-                what = f"at {human(x, study.document.sweep.kind)}: {error.problems[0]}"
-                raise ScenarioError(document.problem(("variants", place), what)) from None
-        crashes = study.document.crashes
-        if crashes and scenario.protocol.f < crashes.nodes:
-            what = f"{crashes.nodes} nodes crash, but protocol.f of {variant.name!r} is {scenario.protocol.f}; raise f"
-            raise ScenarioError(document.problem(("crashes",), what))
+                what = f"at {human(x, sweep.kind)}: {error.problems[0]}"
+                raise ScenarioError(document.problem(where, what)) from None
+            except FieldError as error:
+                raise ScenarioError(document.problem(error.path, f"{variant.name}: {error}")) from None
+        if len(sweep.grid) > 1 and _bare_plan(study, variant, sweep.grid[0]) == _bare_plan(
+            study, variant, sweep.grid[-1]
+        ):
+            what = (
+                f"{', '.join(sweep.parameters)} changes nothing for {variant.name!r}: seed, protocol.rounds and "
+                "capture are the study's own, and a later selector overrides an earlier one; sweep what matters"
+            )
+            raise ScenarioError(document.problem(("sweep", "parameter"), what))
 
 
-def _problems(error: ValidationError, document: Document) -> list[str]:
-    lines = []
-    for item in error.errors(include_url=False):
-        path = _place(document.data, item["loc"])
-        if item["type"] == "extra_forbidden":
-            what = f"unknown key {shown(item['loc'][-1])}; {suggestion(str(item['loc'][-1]), _keys(path[:-1]))}"
-        elif item["type"] == "missing":
-            path, what = (*path, item["loc"][-1]), "is missing; add it"
-        else:
-            what = str(item.get("ctx", {}).get("error") or item["msg"])
-            what += "" if isinstance(item.get("input"), dict) else f" (here: {shown(item.get('input'))})"
-        lines.append(document.problem(path, what))
-    return list(dict.fromkeys(lines))
+def _check_scenario(study: Study, scenario: Scenario) -> None:
+    """Raises FieldError when nothing of what the study measures would happen."""
+    protocol, crashes = scenario.protocol, study.document.crashes
+    if crashes and protocol.f < crashes.nodes:
+        raise FieldError("crashes", f"{crashes.nodes} nodes crash, but protocol.f is {protocol.f}; raise f")
+    if study.document.measure == "broken_round" and protocol.consensus not in ROUND_ENGINES:
+        raise FieldError("measure", f"{protocol.consensus} is not made of swaps: no round can break; take another")
+    if study.document.measure == "disagreement" and protocol.consensus == "none":
+        raise FieldError("measure", "nobody decides anything, so nobody can disagree; set protocol.consensus")
 
 
-def _place(data: Any, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """``loc`` as far as it leads into the document: parts that name alternatives of a union are left out."""
-    path: list[str | int] = []
-    for part in loc:
-        inside = (isinstance(data, dict) and part in data) or (
-            isinstance(data, list) and isinstance(part, int) and part < len(data)
-        )
-        if inside:
-            data = data[part]
-            path.append(part)
-    return tuple(path)
+def _bare_plan(study: Study, variant: Variant, x: float) -> Plan:
+    """The plan at ``x`` without what the study sets itself."""
+    scenario = study.scenario_at(variant, x).with_override("seed", 0).with_override("protocol.rounds", 1)
+    return replace(compile_plan(scenario), capture=False)
 
 
-def _keys(path: tuple[str | int, ...]) -> list[str]:
+def _keys(path: KeyPath, _data: Any) -> list[str]:
+    """The keys that may stand at ``path`` of a study."""
     model: type[BaseModel] = StudyDocument
     for part in path:
         if isinstance(part, int):

@@ -142,8 +142,9 @@ def next_requests(spec: SearchSpec, counts: Mapping[float, Count]) -> list[Reque
 
 
 def _midpoints(spec: SearchSpec, points: list[float], sides: list[Side], above: int) -> list[float]:
-    """Where to bisect: between the last point below and the first one above, leaving out what stays undecided."""
-    below = _last_below(sides, above)
+    """Where to bisect: between the last point that is surely below, with all before it, and the first one above,
+    leaving out what stays undecided."""
+    below = _last_below(sides)
     if below is None:
         return []
     gaps = [(points[below], points[below + 1]), (points[above - 1], points[above])]
@@ -158,8 +159,10 @@ def _midpoints(spec: SearchSpec, points: list[float], sides: list[Side], above: 
     return found
 
 
-def _last_below(sides: list[Side], above: int) -> int | None:
-    return next((index for index in range(above - 1, -1, -1) if sides[index] is Side.BELOW), None)
+def _last_below(sides: list[Side]) -> int | None:
+    """The last of the leading points below p: behind one that stays undecided, the least crossing may be passed."""
+    leading = next((index for index, side in enumerate(sides) if side is not Side.BELOW), len(sides))
+    return leading - 1 if leading else None
 
 
 def break_point(spec: SearchSpec, counts: Mapping[float, Count]) -> BreakPoint:
@@ -167,20 +170,14 @@ def break_point(spec: SearchSpec, counts: Mapping[float, Count]) -> BreakPoint:
     points = [x for x in sorted(counts) if counts[x].rounds]
     sides = [classify(spec, counts[x]) for x in points]
     answer = (spec.probability, spec.confidence)
+    below = _last_below(sides)
+    lo = points[below] if below is not None else None
     if Side.ABOVE not in sides:
-        certain = bool(points) and all(side is Side.BELOW for side in sides)
-        lo = None
-        for x, side in zip(points, sides, strict=True):
-            if side is not Side.BELOW:
-                break
-            lo = x
+        certain = bool(points) and lo == points[-1]
         return BreakPoint("never" if certain else "open", *answer, lo, None, None)
     above = sides.index(Side.ABOVE)
-    if above == 0:
-        return BreakPoint("always", *answer, None, points[0], None)
-    below = _last_below(sides, above)
     if below is None:
-        return BreakPoint("open", *answer, None, points[above], None)
+        return BreakPoint("open" if above else "always", *answer, None, points[above], None)
     estimate = _interpolate(spec.probability, points[below : above + 1], counts)
     return BreakPoint("bracketed", *answer, points[below], points[above], estimate)
 

@@ -138,6 +138,12 @@ def test_a_missing_kernel_is_told_on_top(results: dict[str, Any]) -> None:
     assert text.index('id="missing"') < text.index('id="plot"')
 
 
+def test_intervals_that_a_search_widened_are_said_to_be(results: dict[str, Any]) -> None:
+    assert "widened so that they hold although the search chose when to stop" in Page(study_page(results)).text
+    fixed = {**results, "variants": [{**variant, "break_point": None} for variant in results["variants"]]}
+    assert "widened" not in Page(study_page(fixed)).text
+
+
 def test_equal_results_give_equal_pages(results: dict[str, Any]) -> None:
     assert study_page(results) == study_page(copy.deepcopy(results))
 
@@ -214,6 +220,39 @@ def test_a_run_that_cannot_be_trusted_says_so_first() -> None:
     text = run_page(plan, history, replace(verdicts, fidelity=fidelity))
     assert text.index('id="distrusted"') < text.index('class="facts"')
     assert "timers were 3 ms late" in text
+
+
+def page_of(links: str, protocol: str = "consensus: none", topology: str = "kind: star, hosts: 3") -> Page:
+    plan = compile_plan(
+        parse(
+            f"name: x\ntopology: {{{topology}}}\nlinks: {{default: {{{links}}}}}\nprotocol: {{{protocol}, rounds: 9}}\n"
+        )
+    )
+    history = SimEngine().run(plan)
+    return Page(run_page(plan, history, judge(plan, history)))
+
+
+@pytest.mark.parametrize("links", ["delay: 10us, loss: 100%", "delay: 10us, duplicate: 100%", "delay: 10us"])
+def test_a_direction_without_delays_to_compare_has_its_row_all_the_same(links: str) -> None:
+    """It was a crash: a direction that loses or doubles everything has no quantiles."""
+    page = page_of(links)
+    assert "fidelity" in page.ids
+    assert "host1>switch1" in page.text
+
+
+def test_what_of_a_direction_was_not_checked_stands_below_the_table() -> None:
+    assert (
+        "host1>host2, host2>host1: FIFO order: only checked"
+        in page_of("delay: 10us, jitter: 5us, order: fifo", topology="kind: pair").text
+    )
+
+
+def test_an_engine_that_is_not_made_of_swaps_is_not_said_to_have_held_no_rounds() -> None:
+    page = page_of("delay: 10us", "consensus: paxos, f: 1, window: 1ms")
+    assert "instances decided everywhere" in page.text
+    assert "broke bisynchrony" not in page.text
+    assert "handshake" not in page.text
+    assert "rounds broke bisynchrony" in page_of("delay: 10us").text
 
 
 @pytest.mark.parametrize(

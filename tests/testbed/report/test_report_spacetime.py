@@ -95,6 +95,31 @@ def test_a_lost_frame_ends_in_a_cross_that_names_the_place() -> None:
     assert texts(root, "title") == [f"round {broken.round}, host1<->host2: split (lost)"]
 
 
+RETRIED = """
+name: retried
+topology: {kind: star, hosts: 2}
+links: {default: {delay: 10us}}
+protocol: {consensus: none, depth: 4, window: 100us, horizon: reconcile, rounds: 20}
+faults: [{at: 250us, do: nic_down, on: host1, for: 1ms}]
+seed: 1
+"""
+
+
+def test_nothing_is_drawn_below_the_nodes_and_no_words_upon_each_other() -> None:
+    """A reconciling end repeats itself for long after the window: those frames lie outside the picture."""
+    plan, history, verdicts = run(RETRIED)
+    root = drawn(swap_diagram(plan, history, first(verdicts, "crashed")))
+    bottom = max(float(line.get("y2", 0)) for line in of_kind(root, "node"))
+    assert all(float(word.get("y", 0)) <= bottom + 17 for word in of_kind(root, "step"))
+    words = [word for word in of_kind(root, "lost") if word.tag == f"{SVG}text"]
+    assert len(words) > 2
+    places = [(word.get("text-anchor"), float(word.get("x", 0)), float(word.get("y", 0))) for word in words]
+    for anchor, x, y in places:
+        for other_anchor, other_x, other_y in places:
+            facing = anchor == "start" and other_anchor == "end" and other_x > x
+            assert not facing or abs(y - other_y) >= 13
+
+
 def test_without_captured_hops_frames_go_straight_from_end_to_end() -> None:
     plan, history, verdicts = run(LOST)
     blind = History(history.engine, history.events, [], history.meta)

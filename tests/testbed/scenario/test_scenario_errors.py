@@ -31,6 +31,8 @@ MISTAKES = [
     ),
     (BASE + "protocol: {window: 0us}", "protocol.window: must be more than 0"),
     (BASE + "protocol: {window: 300}", "protocol.window: 300 has no unit; write 300us"),
+    (BASE + "protocol: {window: -300}", "protocol.window: must be a time such as 50us, not -300"),
+    (BASE + "links: {default: {rate: 1e400}}", "links.default.rate: must be a rate such as 10gbit, not inf"),
     (BASE + "protocol: {window: 300us, period: 100us}", "protocol.window: is longer than period"),
     (BASE + "protocol: {depth: 1}", "protocol.depth: must be at least 2 for an alternating handshake"),
     (BASE + "protocol: {rounds: 0}", "protocol.rounds: must be at least 1"),
@@ -79,6 +81,7 @@ MISTAKES = [
     ("name: x\ntopology: {kind: fat_tre}", "f.yaml:2: topology: no topology 'fat_tre'; did you mean 'fat_tree'?"),
     ("name: x\ntopology: {kind: star, host: 1}", "topology.host: unknown key 'host'; did you mean 'hosts'?"),
     ("name: x\ntopology: {kind: star, hosts: 0}", "topology.hosts: must be at least 1"),
+    ("name: x\ntopology: {kind: leaf_spine, spines: 99999999999999999999}", "topology.spines: must be at most 65535"),
     ("name: x\ntopology: star", "topology: must be a mapping with kind: or custom:"),
     ("name: x\ntopology: {custom: {file: a.py, class: X}}", "topology.custom.file: there is no file 'a.py'"),
     ("name: x/y\ntopology: {kind: pair}", "name: 'x/y' may only hold"),
@@ -156,7 +159,7 @@ def mutated(draw):
 @given(mutated())
 def test_mutated_scenarios_compile_or_raise_scenario_error(text):
     problems = problems_of(lambda: compile_plan(parse(text, "f.yaml")))
-    assert all("\n" not in line and line for line in problems)
+    assert all(re.fullmatch(r"f\.yaml:\d+: .+", line) for line in problems), problems
 
 
 def problems_of(act) -> tuple[str, ...]:

@@ -379,7 +379,12 @@ def test_writing_the_schema_twice_gives_the_same_bytes(tmp_path):
 
 def verdicts(**changes):
     found = {
-        "bisynchrony": {"breaks": [{"kind": "split"}], "broken_rounds": [3], "swaps": {"split": 1, "blocked": 0}},
+        "bisynchrony": {
+            "rounds": 9,
+            "breaks": [{"kind": "split"}],
+            "broken_rounds": [3],
+            "swaps": {"split": 1, "blocked": 0},
+        },
         "consensus": {"disagreements": [], "invalid": [], "undecided": [4], "decided": 3},
         "fidelity": {"trusted": True},
     }
@@ -399,6 +404,17 @@ def test_expectations_are_held_against_the_verdicts():
     ]
     assert unmet(Expectation(termination="all"), verdicts()) == ["termination: expected all, found some"]
     assert "proposed nothing" in unmet(Expectation(agreement="holds"), verdicts(consensus=None))[0]
+
+
+def test_what_never_happened_meets_no_expectation():
+    """No round judged is no bisynchrony, and nothing decided, though nothing was left undecided, no termination."""
+    nothing = {"rounds": 0, "breaks": [], "broken_rounds": [], "swaps": {}}
+    assert unmet(Expectation(bisynchrony="holds"), verdicts(bisynchrony=nothing)) == [
+        "bisynchrony: expected holds, but no round was judged"
+    ]
+    cut_off = {"disagreements": [], "invalid": [], "undecided": [], "decided": 0}
+    for wanted, met in (("all", False), ("some", False), ("none", True)):
+        assert (unmet(Expectation(termination=wanted), verdicts(consensus=cut_off)) == []) is met
 
 
 def _text(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from testbed.scenario import ScenarioError
-from testbed.study.document import Study, human, load_study, quantity, spelled
+from testbed.scenario.document import read_document
+from testbed.study.document import Study, Sweep, human, load_study, quantity, spelled, study_from
 
 SHIPPED = Path(__file__).resolve().parents[3] / "studies"
 
@@ -75,14 +77,28 @@ def test_several_parameters_get_the_same_value(tmp_path: Path) -> None:
         ({"sweep": {"parameter": "a", "values": ["5us", "1us"]}}, "sweep", "must ascend"),
         ({"sweep": {"parameter": "a", "values": ["5us", "1%"]}}, "sweep", "mix units"),
         ({"sweep": {"parameter": "a", "values": ["5 parsecs"]}}, "sweep", "no number with a unit"),
-        ({"sweep": {"parameter": "links.default.jiter", "values": ["5us"]}}, "variants", "jiter"),
-        ({"sweep": {"parameter": "protocol.rounds.x", "values": [5]}}, "variants", "protocol.rounds"),
+        ({"sweep": {"parameter": "a", "values": ["1e400us"]}}, "sweep", "too large"),
+        ({"sweep": {"parameter": "a", "values": [True]}}, "sweep.values.0", "must be a number, not True"),
+        ({"sweep": {"parameter": "a", "from": 1, "to": 2, "steps": 1}}, "sweep.steps", "must be at least 2, not 1"),
+        ({"sweep": {"parameter": "a", "from": "2us", "to": "1us"}}, "sweep", "must ascend"),
+        ({"sweep": {"parameter": "links.default.jiter", "values": ["5us"]}}, "sweep", "jiter"),
+        ({"sweep": {"parameter": "protocol.rounds.x", "values": [5]}}, "sweep", "protocol.rounds"),
+        ({"sweep": {"parameter": "protocol.depth", "from": 2, "to": 8, "steps": 5}}, "sweep: at 3.5", "whole number"),
+        ({"sweep": {"parameter": "seed", "values": [1, 2]}}, "sweep.parameter", "seed changes nothing"),
+        ({"sweep": {"parameter": "protocol.rounds", "values": [1, 2]}}, "sweep.parameter", "rounds changes nothing"),
+        ({"sweep": {"parameter": "expect.splits", "values": [1, 2]}}, "sweep.parameter", "changes nothing"),
         ({"break_point": {"probability": 2}}, "break_point.probability", "less than 1"),
         ({"sim": {"batch": 10, "rounds": 5}}, "", "sim.batch must not exceed sim.rounds"),
         ({"variants": [{"name": "a"}, {"name": "a"}]}, "", "two variants have the same name"),
         ({"variants": [{"name": "a", "set": {"protocol.depth": 0}}]}, "variants", "depth"),
         ({"crashes": {"nodes": 1}}, "", "measure: disagreement"),
         ({"measure": "disagreement", "crashes": {"nodes": 1}}, "crashes", "raise f"),
+        ({"measure": "disagreement"}, "measure", "nobody decides anything"),
+        (
+            {"variants": [{"name": "a", "set": {"protocol.consensus": "paxos"}}]},
+            "measure",
+            "paxos is not made of swaps",
+        ),
         ({"scenario": "nowhere.yaml"}, "nowhere.yaml", "can't be read"),
     ],
 )
@@ -95,9 +111,86 @@ def test_mistakes_are_told_with_place_and_advice(
     assert "study.yaml" in told or where == "nowhere.yaml"
 
 
+def test_a_value_in_the_middle_of_the_sweep_is_checked_before_anything_runs(tmp_path: Path) -> None:
+    scenario = document()["scenario"] | {"topology": {"kind": "fat_tree", "k": 2}}
+    told = problems(tmp_path, document(scenario=scenario, sweep={"parameter": "topology.k", "values": [2, 3, 4]}))
+    assert "sweep: at 3: " in told
+    assert "k must be even" in told
+
+
+def test_a_parameter_that_other_selectors_override_is_told_to_change_nothing(tmp_path: Path) -> None:
+    scenario = document()["scenario"] | {"links": {"*<->*": {"delay": "50us", "jitter": "5us"}}}
+    assert "links.default.jitter changes nothing" in problems(tmp_path, document(scenario=scenario))
+
+
+@pytest.mark.parametrize(
+    ("values", "integral", "x", "snapped"),
+    [
+        (["1us", "3us"], True, 1500.4, 1500.0),
+        ([2, 8], True, 3.4, 3.0),
+        ([0.01, 0.05], False, 0.033, 0.033),
+        (["1%", "5%"], False, 0.033, 0.033),
+        (["1%", "5%"], False, 0.07, 0.05),
+        ([2, 8], True, 1.2, 2.0),
+    ],
+)
+def test_values_in_between_are_such_as_the_parameter_can_take(
+    values: list[Any], integral: bool, x: float, snapped: float
+) -> None:
+    sweep = Sweep(parameter="a", values=values)
+    assert sweep.integral is integral
+    assert sweep.snapped(x) == snapped
+
+
 def test_a_mistake_is_told_with_its_line(tmp_path: Path) -> None:
     text = "name: x\nscenario: {name: x, topology: {kind: pair}}\nsweep:\n  parameter: a\n  stepz: 3\n  values: [1us]\n"
     assert f"{tmp_path / 'study.yaml'}:5: sweep.stepz: unknown key" in problems(tmp_path, text)
+
+
+def test_a_mistake_in_the_scenario_in_place_is_told_with_its_line(tmp_path: Path) -> None:
+    text = (
+        "name: x\nscenario:\n  name: x\n  topology: {kind: pair}\n  protocol:\n    windw: 3us\n"
+        "sweep: {parameter: links.default.jitter, values: [1us]}\n"
+    )
+    assert f"{tmp_path / 'study.yaml'}:6: protocol.windw: unknown key 'windw'; did" in problems(tmp_path, text)
+
+
+SHIPPED_TEXTS = [path.read_text(encoding="utf-8") for path in sorted(SHIPPED.glob("*.yaml"))]
+SPLINTERS = [
+    "",
+    "{",
+    "}",
+    "[",
+    ":",
+    ": ",
+    "- ",
+    "0",
+    "-1",
+    "1e400",
+    "us",
+    "null",
+    "true",
+    '"',
+    "&a ",
+    "\n",
+    "  ",
+    "9" * 20,
+]
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_mutated_studies_are_read_or_refused_line_by_line(data: st.DataObject) -> None:
+    text = data.draw(st.sampled_from(SHIPPED_TEXTS))
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(text)))
+        text = text[:start] + data.draw(st.sampled_from(SPLINTERS)) + text[start + data.draw(st.integers(0, 12)) :]
+    refused: tuple[str, ...] = ()
+    try:
+        study_from(read_document(text, "f.yaml"), Path())
+    except ScenarioError as error:
+        refused = error.problems
+    assert all(re.fullmatch(r"f\.yaml:\d+: .+", line) for line in refused), refused
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "name: [unclosed", "just text", "name: \x00"])

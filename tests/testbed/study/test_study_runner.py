@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,12 @@ import pytest
 import yaml
 
 from testbed.engines.base import EngineUnavailable
+from testbed.scenario import ScenarioError
 from testbed.study import runner
 from testbed.study.document import Study, load_study
 from testbed.study.runner import run_study, specimen
+from testbed.study.search import BreakPoint, Count, SearchSpec, Side, classify
+from testbed.study.statistics import clopper_pearson
 from testbed.study.trials import StudyBusyError, Trial, TrialStore, read_trials
 from testbed.verdicts import judge
 
@@ -84,6 +90,109 @@ def test_finds_the_break_point_of_a_pair_and_meets_the_closed_form(tmp_path: Pat
     table = pq.read_table(tmp_path / "out" / "trials.parquet")
     assert table.num_rows == len(read_trials(tmp_path / "out"))
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == json.loads(json.dumps(results))
+
+
+def test_the_table_of_trials_says_what_its_columns_mean(tmp_path: Path) -> None:
+    run_study(study(tmp_path, {**STAR, "runs": 20}), tmp_path / "out", jobs=0)
+    table = pq.read_table(tmp_path / "out" / "trials.parquet")
+    assert table.schema.names == [field.name for field in dataclasses.fields(Trial)]
+    assert all(field.metadata[b"about"] for field in table.schema)
+    assert not any("null" in str(field.type) for field in table.schema)
+    rows = table.to_pylist()
+    assert {row["variant"] for row in rows} == {"oae", "floodset"}
+    found = [place for row in rows for place in row["disagreeing"]]
+    assert sum(row["disagreements"] for row in rows) == len(found) > 0
+    assert {place["seed"] for place in found} < {seed for row in rows for seed in row["seeds"]}
+    assert all(sum(count for _, count in row["swaps"]) == 6 * row["rounds"] for row in rows)
+
+
+def test_variants_that_come_to_the_same_share_their_trials_and_keep_their_names(tmp_path: Path) -> None:
+    small = {**PAIR, "sim": {"batch": 50, "rounds": 50}, "variants": [{"name": "a"}, {"name": "b"}]}
+    small.pop("break_point")
+    results = run_study(study(tmp_path, small), tmp_path / "out", jobs=0)
+    one, other = results["variants"]
+    assert one["sim"] == other["sim"]
+    assert len(read_trials(tmp_path / "out")) == 5
+    rows = pq.read_table(tmp_path / "out" / "trials.parquet").to_pylist()
+    assert [(row["variant"], row["x"]) for row in rows] == [
+        (name, x) for name in "ab" for x in (4_000, 8_000, 12_000, 16_000, 20_000)
+    ]
+
+
+def test_a_search_goes_on_where_runs_judge_fewer_rounds_than_they_have(tmp_path: Path) -> None:
+    """Everybody dies in round 9 of 50: each run tells of nine rounds, and the looks want 50, 100, 200."""
+    dying = {**PAIR["scenario"], "faults": [{"at": "1ms", "do": "node_kill", "on": "*"}]}
+    results = run_study(
+        study(tmp_path, {**PAIR, "scenario": dying, "sim": {"batch": 50, "rounds": 200}}), tmp_path / "out", jobs=0
+    )
+    (variant,) = results["variants"]
+    assert all(row["rounds"] >= 50 for row in variant["sim"])
+    assert results["notes"][0].startswith("as given: the rounds of a run depend on each other (the plan has faults)")
+
+
+def test_a_study_in_which_no_round_can_be_judged_is_refused(tmp_path: Path) -> None:
+    dead = {**PAIR["scenario"], "faults": [{"at": "0us", "do": "node_kill", "on": "*"}]}
+    with pytest.raises(ScenarioError, match=r"as given at 4 µs: no round can be judged"):
+        run_study(study(tmp_path, {**PAIR, "scenario": dead}), tmp_path / "out", jobs=0)
+
+
+def test_a_sweep_of_f_runs_whole_instances_at_every_point(tmp_path: Path) -> None:
+    """floodset with f crashes takes f + 1 rounds and more; instances cut to those of the least f never ended."""
+    swept = {**STAR, "sweep": {"parameter": "protocol.f", "values": [1, 3]}, "runs": 20}
+    swept["scenario"] = {**STAR["scenario"], "links": {"default": {"delay": "10us"}}}
+    swept["variants"] = [{"name": "floodset", "set": {"protocol.consensus": "floodset"}}]
+    results = run_study(study(tmp_path, swept), tmp_path / "out", jobs=0)
+    rows = results["variants"][0]["sim"]
+    assert [(row["instances"], row["decided"]) for row in rows] == [(20, 20), (20, 20)]
+    assert rows[1]["rounds"] > rows[0]["rounds"]
+
+
+def test_vkernel_confirms_inside_the_sweep_and_where_the_parameter_can_be(tmp_path: Path) -> None:
+    loss = {"parameter": "links.default.loss", "values": [0.0, 0.05, 0.1]}
+    document = {**PAIR, "sweep": loss, "vkernel": {"points": 3, "rounds": 10, "span": 3}}
+    for estimate, xs in ((0.05, [0.05 / 3, 0.05, 0.1]), (0.02, [0.02 / 3, 0.02, 0.06])):
+        found = BreakPoint("bracketed", 0.05, 0.95, 0.0, 0.1, estimate)
+        loaded = study(tmp_path, document)
+        assert runner.confirm_at(loaded.document, found) == pytest.approx(xs)
+    depth = {**PAIR, "sweep": {"parameter": "protocol.depth", "values": [2, 4]}, "vkernel": {"points": 3, "span": 2}}
+    found = BreakPoint("bracketed", 0.05, 0.95, 2.0, 4.0, 2.4)
+    assert runner.confirm_at(study(tmp_path, depth).document, found) == [2.0, 4.0]
+
+
+def test_intervals_hold_although_the_search_chose_when_to_stop(tmp_path: Path) -> None:
+    """Exact, by going through all ways that a point's count can take: the plain interval covers too seldom."""
+    spec = SearchSpec(0.05, 0.95, (1.0, 2.0), batch=100, max_rounds=800, resolution=0.2)
+    plain, divided = (
+        min(_coverage(spec, p, confidence) for p in (0.02, 0.04, 0.055, 0.065, 0.078, 0.09, 0.12))
+        for confidence in (0.95, 1 - 0.05 / spec.looks)
+    )
+    assert plain < 0.94
+    assert divided > 0.95
+    small = {**PAIR, "sim": {"batch": 100, "rounds": 800}}
+    (variant,) = run_study(study(tmp_path, small), tmp_path / "out", jobs=0)["variants"]
+    for row in variant["sim"]:
+        assert row["looks"] == spec.looks
+        assert (row["low"], row["high"]) == clopper_pearson(row["broken"], row["rounds"], 1 - 0.05 / spec.looks)
+
+
+def _coverage(spec: SearchSpec, p: float, confidence: float) -> float:
+    """P(the interval of the count at which the search stops holds p)."""
+    going_on, at, covered = {0: 1.0}, 0, 0.0
+    while going_on:
+        rounds = spec.next_look(at)
+        more = [math.comb(rounds - at, k) * p**k * (1 - p) ** (rounds - at - k) for k in range(rounds - at + 1)]
+        counts: Counter[int] = Counter()
+        for broken, weight in going_on.items():
+            for k in range(min(len(more), int((rounds - at) * p * 4) + 30)):
+                counts[broken + k] += weight * more[k]
+        going_on = {}
+        for broken, weight in counts.items():
+            if classify(spec, Count(broken, rounds)) is Side.SAMPLING:
+                going_on[broken] = weight
+            elif clopper_pearson(broken, rounds, confidence).holds(p):
+                covered += weight
+        at = rounds
+    return covered
 
 
 def test_the_same_study_gives_the_same_results_on_workers_and_without(tmp_path: Path) -> None:
@@ -245,3 +354,18 @@ def test_without_the_virtual_time_kernel_sim_goes_on_and_the_user_is_told(
     assert results["variants"][0]["break_point"]["status"] == "bracketed"
     unseen = [item for item in results["expectations"] if item["held"] is None]
     assert len(unseen) == 2  # the break points, the delays
+
+
+def test_what_was_confirmed_is_told_in_units_and_beside_the_closed_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sim stands in for the real kernel: only the telling is looked at."""
+    real = runner.engine_by_name
+    monkeypatch.setattr(runner, "engine_by_name", lambda _name: real("sim"))
+    document = {**PAIR, "vkernel": {"points": 2, "rounds": 10}, "expect_engines_agree": True}
+    results = run_study(study(tmp_path, document), tmp_path / "out", jobs=0)
+    [variant] = results["variants"]
+    assert {row["x"] for row in variant["vkernel"]} <= {point["x"] for point in variant["closed_form"]}
+    overlap = next(item for item in results["expectations"] if "overlap" in item["what"])
+    low, high = (variant["break_point"][end] / 1000 for end in ("lo", "hi"))
+    assert overlap["seen"].startswith(f"sim [{low:.5g} µs, {high:.5g} µs], vkernel [")

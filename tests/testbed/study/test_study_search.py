@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from testbed.study.search import BreakPoint, Count, SearchSpec, Side, break_point, classify, next_requests
 
+WRONG = {True: Side.BELOW, False: Side.ABOVE}
 GRID = tuple(float(x) for x in range(0, 20_001, 2_000))
 
 
@@ -62,6 +65,27 @@ def test_the_stated_confidence_holds() -> None:
         if (found.lo is not None and found.lo > truth) or (found.hi is not None and found.hi < truth):
             wrong += 1
     assert wrong <= 33
+
+
+@pytest.mark.parametrize("truth", [0.0499, 0.0501, 0.04, 0.06])
+def test_a_points_error_over_all_its_looks_is_what_is_stated_exactly_computed(truth: float) -> None:
+    """The whole walk over all looks by convolution: P(classified wrongly at any of them), against the point's share."""
+    spec = SearchSpec(0.05, 0.90, GRID, batch=100, max_rounds=800, max_points=16)
+    going_on, at, wrong = {0: 1.0}, 0, 0.0
+    while going_on:
+        rounds = spec.next_look(at)
+        steps = stats.binom.pmf(range(rounds - at + 1), rounds - at, truth)
+        counts: Counter[int] = Counter()
+        for broken, weight in going_on.items():
+            for k, p in enumerate(steps):
+                if weight * p > 1e-13:
+                    counts[broken + k] += weight * p
+        sides = {broken: classify(spec, Count(broken, rounds)) for broken in counts}
+        wrong += sum(counts[broken] for broken, side in sides.items() if side is WRONG[truth > spec.probability])
+        going_on = {broken: counts[broken] for broken, side in sides.items() if side is Side.SAMPLING}
+        at = rounds
+    assert 0 <= wrong <= (1 - spec.confidence) / spec.max_points / 2  # a side has half of it
+    assert wrong > 1e-4 or abs(truth - 0.05) > 0.001  # and it is not absurdly careful
 
 
 def test_finds_the_least_crossing_of_a_curve_that_falls_again() -> None:
@@ -147,3 +171,25 @@ def test_an_interrupted_search_ends_like_an_uninterrupted_one(seed: int, cut: in
         return counts
 
     assert run(run({}, cut), 100) == run({}, 100)
+
+
+def test_a_point_that_stays_undecided_before_others_that_are_below_leaves_the_search_open() -> None:
+    """The curve may have crossed p there already: what lies behind is no certain bracket of the least crossing."""
+
+    def hump(x: float) -> float:
+        return 0.05 if x == 4_000 else 0.0 if x <= 10_000 else 0.5
+
+    spec = SearchSpec(0.05, 0.99, GRID, 100, 400, 0.05)
+    found, _ = searched(spec, hump, seed=5)
+    assert found.status == "bracketed"
+    assert found.lo is not None
+    assert found.lo < 4_000
+    assert found.hi is not None
+    assert found.hi > 10_000
+
+
+def test_a_parameter_between_0_and_1_is_bisected_too() -> None:
+    spec = SearchSpec(0.05, 0.99, (0.0, 0.05, 0.1), 500, 8_000, 0.1, integral=False)
+    found, counts = searched(spec, lambda x: x, seed=1)
+    assert found.status == "bracketed"
+    assert len(counts) > 3
