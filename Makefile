@@ -13,7 +13,7 @@ TESTBED := $(BIN)/testbed
 TOPO     ?= leaf_spine
 SCENARIO ?= nic-crash-mid-swap
 STUDY    ?= jitter-leaf-spine
-RUN      ?= $(lastword $(sort $(wildcard runs/*)))
+RUN      ?= $(patsubst %/,%,$(dir $(shell ls -t runs/*/meta.json runs/*/trials.jsonl 2>/dev/null | head -n 1)))
 PYTEST   ?=
 ARGS     ?=
 
@@ -35,7 +35,7 @@ setup: ## install what is missing: system packages (as root), the virtual enviro
 	@bash testbed/setup.sh
 
 kernel: setup ## build the virtual-time kernel, once, into the user's cache
-	@$(TESTBED) kernel build
+	@$(TESTBED) kernel build >&2
 
 # Everything but the kernel itself works without the kernel, so not having one must not stop anybody.
 .PHONY: kernel-if-possible
@@ -45,7 +45,7 @@ kernel-if-possible: setup
 fabric: setup ## bring a fabric up and open Mininet's command line: TOPO, SPINES, LEAVES, HOSTS_PER_LEAF, HOSTS, K
 	@$(TESTBED) up $(TOPO) $(shape_options) $(ARGS)
 
-scenario: setup ## run one scenario: SCENARIO, ENGINE, SEED
+scenario: $(if $(filter vkernel,$(ENGINE)),kernel,setup) ## run one scenario: SCENARIO, ENGINE, SEED
 	@$(TESTBED) run $(SCENARIO) $(engine_option) $(seed_option) $(ARGS)
 
 study: kernel-if-possible ## run a study and write its report: STUDY
@@ -60,8 +60,8 @@ bench: kernel-if-possible ## measure against peers, in the same run
 lint: setup ## ruff, mypy, import directions
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-report: setup ## write the HTML report of a run or study again: RUN=runs/...
-	@$(TESTBED) report $(RUN) $(ARGS)
+report: setup ## write the HTML report of a run or study again: RUN=runs/... (default: the latest)
+	@$(if $(RUN),$(TESTBED) report $(RUN) $(ARGS),echo "runs/ holds no run and no study yet; name one with RUN=..." >&2; exit 2)
 
 clean: ## remove what runs left behind, and build products; runs/ stays
 	@if [ -x $(TESTBED) ]; then $(TESTBED) clean; fi

@@ -25,7 +25,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 FORMAT = "oae-testbed run 1"
 SCENARIO, PLAN, EVENTS, HOPS = "scenario.yaml", "plan.json", "events.parquet", "hops.parquet"
 FRAMES, VERDICTS, META = "frames.pcapng", "verdicts.json", "meta.json"
+
+T = TypeVar("T")
+_OF_FINISHED = {"engine", "complete", "why", "meta"}  # in meta.json, once the run is
 
 _KEY = [("key_src", pa.int64()), ("key_epoch", pa.int64()), ("key_seq", pa.int64())]
 EVENT_SCHEMA = pa.schema(
@@ -123,29 +126,37 @@ def read_run(directory: Path) -> tuple[str, Plan, History, Verdicts]:
     if meta is None:
         raise RunDirectoryError(f"{directory} holds no run: {META} is missing or not a testbed's")
     if not meta["finished"]:
-        raise RunDirectoryError(f"the run in {directory} was not finished; run its {PLAN} again with `testbed replay`")
-    try:
-        history = History(
-            engine=meta["engine"],
-            events=_read_events(directory / EVENTS),
-            hops=_read_hops(directory / HOPS),
-            meta=meta["meta"],
-            complete=meta["complete"],
-            why=meta["why"],
+        raise RunDirectoryError(
+            f"the run in {directory} was not finished; run it again: testbed run SCENARIO --out {directory}"
         )
-        verdicts = Verdicts.from_dict(json.loads((directory / VERDICTS).read_text(encoding="utf-8")))
-        return (*read_plan(directory), history, verdicts)
-    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-        raise RunDirectoryError(f"the run in {directory} is damaged: {error}") from error
+    text = _read(directory / SCENARIO, lambda path: path.read_bytes().decode())
+    plan = _read(directory / PLAN, lambda path: Plan.from_json(path.read_bytes().decode()))
+    history = History(
+        engine=meta["engine"],
+        events=_read(directory / EVENTS, _read_events),
+        hops=_read(directory / HOPS, _read_hops),
+        meta=meta["meta"],
+        complete=meta["complete"],
+        why=meta["why"],
+    )
+    verdicts = _read(directory / VERDICTS, lambda path: Verdicts.from_dict(json.loads(path.read_bytes())))
+    return text, plan, history, verdicts
 
 
-def read_plan(directory: Path) -> tuple[str, Plan]:
-    """Scenario text and plan, also of an unfinished run: what a replay needs. Raises RunDirectoryError."""
+def engine_of(directory: Path) -> str | None:
+    """The engine of the finished run in ``directory``; None where there is none."""
+    meta = _read_meta(directory)
+    return meta["engine"] if meta and meta["finished"] else None
+
+
+def _read(path: Path, read: Callable[[Path], T]) -> T:
     try:
-        scenario_text = (directory / SCENARIO).read_bytes().decode()
-        return scenario_text, Plan.from_json((directory / PLAN).read_text(encoding="utf-8"))
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise RunDirectoryError(f"{directory} holds no readable plan: {error}") from error
+        return read(path)
+    except FileNotFoundError:
+        raise RunDirectoryError(f"{path} is missing; run the scenario again") from None
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise RunDirectoryError(f"{path} is damaged: {why}; run the scenario again") from error
 
 
 # -- directories and files -----------------------------------------------------------------------------------------
@@ -163,7 +174,11 @@ def _check_target(directory: Path, plan: Plan, replace: bool) -> None:
         raise RunDirectoryError(f"{directory} is not empty and holds no run; name another directory, or empty it")
     if replace or not meta["finished"]:
         return
-    if (directory / PLAN).read_text(encoding="utf-8") != plan.to_json():
+    try:
+        same = (directory / PLAN).read_bytes() == plan.to_json().encode()
+    except OSError:  # half deleted, perhaps: not ours to write over
+        same = False
+    if not same:
         raise RunDirectoryError(f"{directory} holds a finished run of another plan; name another directory")
 
 
@@ -172,7 +187,9 @@ def _read_meta(directory: Path) -> dict[str, Any] | None:
         meta = json.loads((directory / META).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return meta if isinstance(meta, dict) and meta.get("format") == FORMAT else None
+    ours = isinstance(meta, dict) and meta.get("format") == FORMAT
+    whole = ours and (_OF_FINISHED if meta.get("finished") else {"finished"}) <= meta.keys()
+    return meta if whole else None
 
 
 def _write(path: Path, make: Callable[[Path], None]) -> None:

@@ -51,17 +51,21 @@ system_packages() {
 }
 
 virtual_environment() {
-    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-        say "Python 3.11 or newer is needed, $PYTHON is $("$PYTHON" -V 2>&1). Name another with: make setup PYTHON=..."
+    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
+        say "Python 3.11 or newer is needed; $PYTHON: $("$PYTHON" -V 2>/dev/null || echo not found)." \
+            "Name another with: make setup PYTHON=..."
         exit 2
     }
-    local want
-    want=$(cat pyproject.toml "$0" | sha256sum | cut -d' ' -f1)
-    if [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$want" ]; then return; fi
+    local want here clear=
+    here=$(pwd -P)
+    want=$(cat pyproject.toml testbed/setup.sh | sha256sum | cut -d' ' -f1)
+    if [ -x "$VENV/bin/testbed" ] && [ "$(cat "$STAMP" 2>/dev/null)" = "$want $here" ]; then return; fi
+    # The scripts in an environment name its place: in a clone that was moved or copied they would run the code over there.
+    if [ -f "$STAMP" ] && [ "$(cut -d' ' -f2- "$STAMP")" != "$here" ]; then clear=--clear; fi
     say "making the virtual environment in $VENV (once)"
-    "$PYTHON" -m venv "$VENV"
+    "$PYTHON" -m venv $clear "$VENV"
     "$VENV/bin/python" -m pip install -q --disable-pip-version-check -e '.[dev,bench]'
-    printf '%s' "$want" >"$STAMP"
+    printf '%s' "$want $here" >"$STAMP"
 }
 
 system_packages

@@ -1,4 +1,4 @@
-"""``testbed clean``: remove what runs of ours left behind, by label and marker only."""
+"""``testbed clean``: remove what runs of ours left behind, by name, owner and marks only."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from testbed.cli.output import JsonFlag, print_json, verb
+from testbed.cli.output import JsonFlag, existing, print_json, verb
 
-CONTAINER_LABEL = "oae-testbed.run"
 _A_DAY_S = 86_400
 
 
@@ -22,11 +21,11 @@ def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would go, and touch nothing.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Remove containers with our label, state of fabrics that ended, forgotten scratch directories.
+    """Remove the state of fabrics that ended and forgotten scratch directories.
 
     Fabrics and guests need no cleaning: their namespaces go with the process that made them, whatever ends it.
     """
-    found = [*_containers(), *_states(), *_scratch(), *(_runs(runs) if runs else ()), *(_kernels() if cache else ())]
+    found = [*_states(), *_scratch(), *(_runs(runs) if runs else ()), *(_kernels() if cache else ())]
     if not dry_run:
         for kind, name in found:
             _remove(kind, name)
@@ -41,20 +40,6 @@ def clean(
 
 def _named(found: list[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"kind": kind, "name": name} for kind, name in found]
-
-
-def _containers() -> list[tuple[str, str]]:
-    import shutil
-    import subprocess
-
-    if shutil.which("docker") is None:
-        return []
-    command = ["docker", "ps", "--all", "--quiet", "--filter", f"label={CONTAINER_LABEL}"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    except subprocess.TimeoutExpired:
-        return []
-    return [("container", name) for name in done.stdout.split()] if done.returncode == 0 else []
 
 
 def _states() -> list[tuple[str, str]]:
@@ -87,7 +72,7 @@ def _scratch() -> list[tuple[str, str]]:
 def _runs(base: Path) -> list[tuple[str, str]]:
     """Only what carries the marks of a run (its plan, what became of it) or of a study (document and trials)."""
     found = []
-    for path in sorted(base.iterdir()) if base.is_dir() else ():
+    for path in sorted(existing(base, "directory").iterdir()):
         run = (path / "plan.json").is_file() and (path / "meta.json").is_file()
         study = (path / "study.yaml").is_file() and (path / "trials.jsonl").is_file()
         if path.is_dir() and not path.is_symlink() and (run or study):
@@ -104,11 +89,8 @@ def _kernels() -> list[tuple[str, str]]:
 
 def _remove(kind: str, name: str) -> None:
     import shutil
-    import subprocess
 
-    if kind == "container":
-        subprocess.run(["docker", "rm", "--force", name], capture_output=True, timeout=60, check=False)
-    elif kind == "directory":
+    if kind == "directory":
         shutil.rmtree(name)
     else:
         Path(name).unlink(missing_ok=True)

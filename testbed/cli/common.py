@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from topologies.fabric import Fabric
 
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the document; repeatable.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as protocol.window=200us; repeatable."),
 ]
 SHIPPED = Path(__file__).resolve().parents[2]
 
@@ -23,12 +25,12 @@ SHIPPED = Path(__file__).resolve().parents[2]
 def find_document(name: str, folder: str) -> Path:
     """A file as named, or one that ships in ``folder`` (scenarios, studies), with or without its ending."""
     asked = Path(name)
-    for path in (asked, asked.with_suffix(".yaml"), SHIPPED / folder / name, SHIPPED / folder / f"{name}.yaml"):
+    for path in (asked, Path(f"{name}.yaml"), SHIPPED / folder / name, SHIPPED / folder / f"{name}.yaml"):
         if path.is_file():
             return path
     shipped = ", ".join(sorted(path.stem for path in (SHIPPED / folder).glob("*.yaml")))
     what = folder.removesuffix("s") if folder != "studies" else "study"
-    raise UserError(f"{name}: there is no such {what}; a file is wanted, or one that ships: {shipped or 'none'}")
+    raise UserError(f"{name or repr(name)}: there is no such {what}; a file is wanted, or one that ships: {shipped}")
 
 
 def load_scenario(name: str, pairs: list[str] | None, seed: int | None = None) -> Scenario:
@@ -63,7 +65,7 @@ def named_fabric(name: str, pairs: list[str] | None) -> Fabric:
                 find_document(name, "scenarios")
             except UserError:
                 kinds = ", ".join(KINDS)
-                raise UserError(f"{name}: neither a topology ({kinds}) nor a scenario") from None
+                raise UserError(f"{name or repr(name)}: neither a topology ({kinds}) nor a scenario") from None
         from testbed.scenario import compile_plan
 
         return compile_plan(load_scenario(name, pairs)).fabric
@@ -76,6 +78,12 @@ def named_fabric(name: str, pairs: list[str] | None) -> Fabric:
         return make_fabric(name, parameters)
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def path_with_system_folders() -> str:
+    """PATH, and behind it the folders of ``tc`` and its like, which ordinary users of Debian do not have in theirs."""
+    found = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join([*found, *(folder for folder in ("/usr/sbin", "/sbin") if folder not in found)])
 
 
 def study_directory(path: Path) -> bool:

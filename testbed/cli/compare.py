@@ -50,7 +50,8 @@ def compare(
     from rich.table import Table
 
     screen = console()
-    screen.print(f"[bold]{plan.name}[/], seed {plan.seed}: {found.frames} frames on {reference} and {other}")
+    sent = f"of {found.frames + found.only_reference} on {reference} and {found.frames + found.only_other} on {other}"
+    screen.print(f"[bold]{plan.name}[/], seed {plan.seed}: {found.frames} frames in both, {sent}")
     screen.print(
         f"fixed cost {found.fixed_cost_ns:g} ns; quantiles differ by at most {found.worst_quantile_ns:g} ns beyond it"
     )

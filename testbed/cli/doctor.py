@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from testbed.cli.common import path_with_system_folders
 from testbed.cli.output import JsonFlag, console, print_json, verb
 
 
@@ -45,7 +46,6 @@ def examine() -> list[Check]:
         _kernel_source,
         _mininet,
         _tools,
-        _docker,
     )
     return [look() for look in looks]
 
@@ -53,14 +53,14 @@ def examine() -> list[Check]:
 def engines_ready(checks: list[Check]) -> dict[str, str]:
     """Each engine: ready, or what it lacks."""
     state = {check.name: check.state for check in checks}
-    live = [name for name in ("namespaces", "mininet", "ip and tc") if state[name] != "ok"]
+    live = [name for name in ("namespaces", "mininet") if state[name] != "ok"]
     live_text = (
         f"lacks {', '.join(live)}" if live else "ready" if state["netem"] == "ok" else "ready without impairments"
     )
     if state["virtual-time kernel"] == "ok":
         vkernel = "ready"
     elif state["build tools"] == "ok" and state["kernel source"] == "ok":
-        vkernel = "builds its kernel at the first use, or now: testbed kernel build"
+        vkernel = "wants its kernel built once: testbed kernel build"
     else:
         lacking = [name for name in ("build tools", "kernel source") if state[name] != "ok"]
         vkernel = f"lacks {', '.join(lacking)}"
@@ -68,19 +68,20 @@ def engines_ready(checks: list[Check]) -> dict[str, str]:
 
 
 def _show(checks: list[Check], engines: dict[str, str]) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     screen = console()
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("", "what", "found", "for"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     marks = {"ok": "[green]ok[/]", "limited": "[yellow]limited[/]", "missing": "[red]missing[/]"}
     for check in checks:
-        table.add_row(marks[check.state], check.name, check.found, f"[dim]{check.needed_for}[/]")
+        table.add_row(marks[check.state], check.name, escape(check.found), f"[dim]{check.needed_for}[/]")
     screen.print(table)
     for check in checks:
         if check.advice and check.state != "ok":
-            screen.print(f"\n[bold]{check.name}[/]: {check.advice}")
+            screen.print(f"\n[bold]{check.name}[/]: {escape(check.advice)}", soft_wrap=True)
     screen.print()
     for engine, text in engines.items():
         screen.print(f"engine [bold]{engine}[/]: {text}")
@@ -94,9 +95,8 @@ def _python() -> Check:
 
 def _root() -> Check:
     root = os.geteuid() == 0
-    return Check(
-        "root", "ok" if root else "limited", "yes" if root else "no (not needed by sim and vkernel)", "XDP in live"
-    )
+    found = "yes" if root else "no (not needed by sim and vkernel)"
+    return Check("root", "ok" if root else "limited", found, "installing packages")
 
 
 def _namespaces() -> Check:
@@ -168,22 +168,8 @@ def _mininet() -> Check:
 
 
 def _tools() -> Check:
-    lacking = [tool for tool in ("ip", "tc") if shutil.which(tool) is None]
+    lacking = [tool for tool in ("ip", "tc") if shutil.which(tool, path=path_with_system_folders()) is None]
     if not lacking:
-        return Check("ip and tc", "ok", "iproute2 is installed", "live, up")
-    return Check("ip and tc", "missing", f"lacks {', '.join(lacking)}", "live, up", "apt-get install iproute2")
-
-
-def _docker() -> Check:
-    import subprocess
-
-    if shutil.which("docker") is None:
-        return Check("docker", "limited", "not installed", "containers as nodes (optional)")
-    try:
-        command = ["docker", "version", "--format", "{{.Server.Version}}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
-    except subprocess.TimeoutExpired:
-        return Check("docker", "limited", "the daemon does not answer", "containers as nodes (optional)")
-    if done.returncode != 0:
-        return Check("docker", "limited", "client only, no daemon runs", "containers as nodes (optional)")
-    return Check("docker", "ok", done.stdout.strip(), "containers as nodes (optional)")
+        return Check("ip and tc", "ok", "iproute2 is installed", "commands in hosts")
+    advice = "apt-get install iproute2"
+    return Check("ip and tc", "missing", f"lacks {', '.join(lacking)}", "commands in hosts", advice)

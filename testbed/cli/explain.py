@@ -27,4 +27,4 @@ def explain(
 
         print_json(json_module.loads(compile_plan(loaded).to_json()))
     else:
-        print(in_words(loaded))
+        print(in_words(loaded), end="")

@@ -16,6 +16,11 @@ from topologies.fabric import fabric_from_json
 
 _COMMAND_FAILED = 1
 _USER_ERROR = 2
+# There is no choice of engine here: `up` has this host's kernel only.
+_ADVICE = (
+    "Bring up a bare topology (testbed topo list), run the scenario with `testbed run ... --engine vkernel`, or load "
+    "the module: modprobe sch_netem (see testbed doctor)"
+)
 
 
 def main(descriptor: int) -> int:
@@ -27,7 +32,7 @@ def main(descriptor: int) -> int:
         with FabricNet(fabric_from_json(job["fabric"])) as fabric_net:
             return _commands(fabric_net.net, job) if job["exec"] else _interactive(fabric_net.net)
     except EngineUnavailable as error:
-        print(f"testbed: error: {error}", file=sys.stderr)
+        print(f"testbed: error: {error.what}: {error.why}. {_ADVICE}", file=sys.stderr)
         return _USER_ERROR
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import traceback
 
@@ -33,8 +35,21 @@ app.add_typer(kernel.app, name="kernel")
 app.command("clean")(clean.clean)
 
 
+def _open_what_is_closed() -> None:
+    """Standard streams that the caller closed lead to /dev/null: else the next file to be opened takes their place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
+    _open_what_is_closed()
+    for stream in (sys.stdout, sys.stderr):  # a terminal that knows no µ gets \\xb5 instead of a traceback
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except KeyboardInterrupt:

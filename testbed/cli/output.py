@@ -7,6 +7,7 @@ interrupted.
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -31,6 +32,18 @@ USER_ERROR = 2
 DEFECT = 70  # EX_SOFTWARE of sysexits.h: never taken for an expectation that failed
 INTERRUPTED = 130
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_ADVICE = {
+    **dict.fromkeys(_NO_ROOM, "make room, or work in another directory"),
+    errno.EROFS: "work in a directory that can be written to",
+    errno.EACCES: "work in a directory that is yours",
+    errno.EPERM: "work in a directory that is yours",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOENT: "is the name right?",
+    errno.ENOTDIR: "a directory is wanted there",
+    errno.EISDIR: "a file is wanted there",
+}
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -54,7 +67,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
         except Exception as error:
             if not _is_users_business(error):
                 raise
-            fail(str(error))
+            fail(_told(error))
 
     return wrapped
 
@@ -63,6 +76,8 @@ def _is_users_business(error: Exception) -> bool:
     """Known kinds of errors, by module so that nothing heavy is imported only to be compared with."""
     if isinstance(error, (UserError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)):
         return True
+    if type(error) is OSError:
+        return error.errno in _ADVICE
     known = {
         "ScenarioError",
         "EngineUnavailable",
@@ -73,6 +88,16 @@ def _is_users_business(error: Exception) -> bool:
         "WorkerDiedError",
     }
     return any(kind.__name__ in known for kind in type(error).__mro__)
+
+
+def _told(error: Exception) -> str:
+    """What went wrong; of files and directories also where and what to do, in place of the error's number."""
+    if not isinstance(error, OSError) or error.errno not in _ADVICE:
+        return str(error)
+    if error.filename is None and error.errno not in _NO_ROOM:
+        return str(error)
+    where = f"{error.filename}: " if error.filename is not None else ""
+    return f"{where}{os.strerror(error.errno)}; {_ADVICE[error.errno]}"
 
 
 def fail(text: str, code: int = USER_ERROR) -> NoReturn:
@@ -86,15 +111,22 @@ def _say(text: str) -> None:
 
 
 def print_json(data: Any) -> None:
-    """One JSON document on stdout."""
-    print(json.dumps(data, indent=2, sort_keys=True, default=str, ensure_ascii=False))
+    """One JSON document on stdout, readable there whatever its encoding."""
+    ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
+    print(json.dumps(data, indent=2, sort_keys=True, default=str, ensure_ascii=ascii_only))
 
 
 def console() -> Console:
     """Where results for people go."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    class Screen(Console):
+        """rich would end the program with 1 when its reader goes away, which here means a failed expectation."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Screen(highlight=False)
 
 
 @contextmanager

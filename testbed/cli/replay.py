@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from testbed.cli.common import named_engine
-from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, existing, print_json, progress_bar, verb
+from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, UserError, existing, print_json, progress_bar, verb
 
 
 @verb
@@ -26,6 +26,8 @@ def replay(
     from testbed.verdicts import judge
 
     text, plan, history, _ = read_run(existing(directory, "run directory"))
+    if not (directory / FRAMES).is_file():
+        raise UserError(f"{directory / FRAMES} is missing: there is nothing to hold the frames against")
     chosen = named_engine(engine or history.engine)
     chosen.check(plan)
     with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}replay-") as scratch, progress_bar() as bar:
@@ -44,7 +46,7 @@ def replay(
     elif not differing:
         print(f"the same, byte for byte: {len(again.events)} events, {len(again.hops)} hops")
     else:
-        print(f"{', '.join(differing)} differ: {difference or 'the same records, written otherwise'}")
+        print(f"{', '.join(differing)} differ: {difference or 'events and hops are the same'}")
     if differing:
         raise typer.Exit(EXPECTATION_FAILED)
 

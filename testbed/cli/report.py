@@ -30,14 +30,17 @@ def _study(directory: Path) -> Path:
     from testbed.cli.study import write_report
     from testbed.study.document import load_study
 
-    results = directory / "results.json"
-    if not results.is_file():
-        raise UserError(
-            f"{directory}: this study has not ended; go on with: "
-            f"testbed study {directory / 'study.yaml'} --out {directory}"
-        )
-    loaded = load_study(directory / "study.yaml")
-    return write_report(loaded, json_module.loads(results.read_text(encoding="utf-8")), directory)
+    path = directory / "results.json"
+    go_on = f"go on with: testbed study {directory / 'study.yaml'} --out {directory}"
+    if not path.is_file():
+        raise UserError(f"{directory}: this study has not ended; {go_on}")
+    try:
+        results = json_module.loads(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}; {go_on}") from None
+    if not isinstance(results, dict) or "variants" not in results:
+        raise UserError(f"{path} is damaged: it holds no results of a study; {go_on}")
+    return write_report(load_study(directory / "study.yaml"), results, directory)
 
 
 def _run(directory: Path) -> Path:
@@ -45,8 +48,8 @@ def _run(directory: Path) -> Path:
     from testbed.report.pages import run_page
     from testbed.runs import read_run
 
-    _, plan, history, verdicts = read_run(directory)
-    page = run_page(plan, history, verdicts, commands_for(directory, history.engine))
+    text, plan, history, verdicts = read_run(directory)
+    page = run_page(plan, history, verdicts, commands_for(directory, history.engine, text))
     target = directory / "report.html"
     target.write_text(page, encoding="utf-8")
     return target

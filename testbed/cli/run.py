@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -39,14 +44,21 @@ def run(
     plan = compile_plan(loaded)
     chosen.check(plan)
     text = scenario_text(scenario, loaded, overridden=bool(set_) or seed is not None)
-    directory = claim(out, text, plan)
-    history, verdicts = execute(chosen, plan, directory)
-    keep(directory, text, plan, history, verdicts)
+    with claimed(out, text, plan, chosen.name) as directory:
+        history, verdicts = execute(chosen, plan, directory)
+        keep(directory, text, plan, history, verdicts)
     expected = check_expectations(loaded, verdicts)
     if json:
-        print_json({"directory": str(directory), "verdicts": verdicts.to_dict(), "expectations": expected})
+        print_json(
+            {
+                "directory": str(directory),
+                "verdicts": verdicts.to_dict(),
+                "expectations": expected,
+                "warnings": loaded.warnings,
+            }
+        )
     else:
-        show(verdicts, expected)
+        show(verdicts, expected, loaded.warnings)
         console().print(f"[dim]kept in {directory} (report: {directory / 'report.html'})[/]", soft_wrap=True)
     if expected["unmet"]:
         raise typer.Exit(EXPECTATION_FAILED)
@@ -74,22 +86,49 @@ def scenario_text(name: str, scenario: Scenario, overridden: bool) -> str:
     return yaml.safe_dump(as_written(scenario), sort_keys=False, allow_unicode=True)
 
 
-def claim(out: Path | None, text: str, plan: Plan) -> Path:
-    """Where the run goes: as asked, else runs/<name>, numbered when another plan's run is there."""
-    from testbed.runs import RunDirectoryError, begin_run
+@contextmanager
+def claimed(out: Path | None, text: str, plan: Plan, engine: str) -> Iterator[Path]:
+    """Where the run goes: as asked, else runs/<name>, numbered when there is another plan's or engine's run, or a run
+    that goes on.
 
-    if out is not None:
-        begin_run(out, text, plan)
-        return out
+    Locked while inside: runs that are started side by side must not write into each other's directory.
+    """
+    directory, lock = (out, _begin(out, text, plan)) if out is not None else _claim(text, plan, engine)
+    try:
+        yield directory
+    finally:
+        os.close(lock)
+
+
+def _claim(text: str, plan: Plan, engine: str) -> tuple[Path, int]:
+    from testbed.runs import RunDirectoryError, engine_of
+
     number = 1
     while True:
         directory = Path("runs") / (plan.name if number == 1 else f"{plan.name}-{number}")
-        try:
-            begin_run(directory, text, plan)
-        except RunDirectoryError:
-            number += 1
-        else:
-            return directory
+        if engine_of(directory) in (None, engine):
+            with suppress(RunDirectoryError):
+                return directory, _begin(directory, text, plan)
+        number += 1
+
+
+def _begin(directory: Path, text: str, plan: Plan) -> int:
+    """Begins the run in ``directory`` and returns the descriptor that holds its lock. Raises RunDirectoryError."""
+    from testbed.runs import RunDirectoryError, begin_run
+
+    if not directory.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+    lock = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        begin_run(directory, text, plan)
+    except BlockingIOError:
+        os.close(lock)
+        raise RunDirectoryError(f"{directory}: another run goes on there; name another directory") from None
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
 
 
 def keep(directory: Path, text: str, plan: Plan, history: History, verdicts: Verdicts) -> None:
@@ -98,13 +137,31 @@ def keep(directory: Path, text: str, plan: Plan, history: History, verdicts: Ver
     from testbed.runs import write_run
 
     write_run(directory, text, plan, history, verdicts)
-    page = run_page(plan, history, verdicts, commands_for(directory, history.engine))
+    page = run_page(plan, history, verdicts, commands_for(directory, history.engine, text))
     (directory / "report.html").write_text(page, encoding="utf-8")
 
 
-def commands_for(directory: Path, engine: str) -> list[str]:
-    """How to run it again."""
-    return [f"testbed replay {directory}", f"testbed run {directory / 'scenario.yaml'} --engine {engine}"]
+def commands_for(directory: Path, engine: str, text: str) -> list[str]:
+    """How to run it again, ``text`` being its scenario. A replay needs nothing but the directory; files that a scenario
+    names are found only from where it was written."""
+    replay = f"testbed replay {quote(str(directory))}"
+    if _names_files(text):
+        return [replay]
+    return [replay, f"testbed run {quote(str(directory / 'scenario.yaml'))} --engine {engine}"]
+
+
+def _names_files(text: str) -> bool:
+    from testbed.scenario import ScenarioError
+    from testbed.scenario.document import read_document
+
+    def leads_out(data: Any) -> bool:
+        inside = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+        return (isinstance(data, dict) and "file" in data) or any(map(leads_out, inside))
+
+    try:
+        return leads_out(read_document(text, "scenario").data)
+    except ScenarioError:
+        return True
 
 
 def check_expectations(scenario: Scenario, verdicts: Verdicts) -> dict[str, Any]:
@@ -117,7 +174,7 @@ def check_expectations(scenario: Scenario, verdicts: Verdicts) -> dict[str, Any]
     }
 
 
-def show(verdicts: Verdicts, expected: dict[str, Any]) -> None:
+def show(verdicts: Verdicts, expected: dict[str, Any], warnings: Sequence[str] = ()) -> None:
     """A short summary for people."""
     from rich.markup import escape
 
@@ -138,6 +195,8 @@ def show(verdicts: Verdicts, expected: dict[str, Any]) -> None:
         _show_consensus(screen, verdicts.consensus)
     trusted = "[green]trusted[/]" if verdicts.fidelity.trusted else "[red]not trusted[/]"
     screen.print(f"fidelity   {trusted}, latest timer {verdicts.fidelity.timer_lag_max_ns} ns late")
+    for warning in warnings:
+        screen.print(f"[yellow]warning[/]    {escape(warning)}")
     for note in verdicts.notes:
         screen.print(f"note       {escape(note)}")
     if expected["stated"] and not expected["unmet"]:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from testbed.cli.common import find_document
-from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, Milestones, console, print_json, progress_bar, verb
+from testbed.cli.output import (
+    EXPECTATION_FAILED,
+    JsonFlag,
+    Milestones,
+    UserError,
+    console,
+    print_json,
+    progress_bar,
+    verb,
+)
 
 if TYPE_CHECKING:
     from testbed.study.document import Study
@@ -20,7 +30,7 @@ def study(
         str, typer.Argument(help="A study's file, or the name of one that ships.")
     ] = "jitter-leaf-spine",
     out: Annotated[Path | None, typer.Option(help="The study's directory (default: runs/study-<name>).")] = None,
-    jobs: Annotated[int | None, typer.Option(min=0, help="Worker processes (default: one a core).")] = None,
+    jobs: Annotated[int | None, typer.Option(min=0, help="Worker processes (default: one a core; 0: none).")] = None,
     vkernel: Annotated[bool, typer.Option(help="Confirm points on the virtual-time kernel.")] = True,
     json: JsonFlag = False,
 ) -> None:
@@ -29,7 +39,7 @@ def study(
     from testbed.study.runner import run_study
 
     loaded = load_study(find_document(document, "studies"))
-    directory = out or Path("runs") / f"study-{loaded.document.name}"
+    directory = claim(out or Path("runs") / f"study-{loaded.document.name}")
     with progress_bar() as bar:
         tasks: dict[str, Any] = {}
 
@@ -47,6 +57,15 @@ def study(
         show(results, directory)
     if any(item["held"] is False for item in results["expectations"]):
         raise typer.Exit(EXPECTATION_FAILED)
+
+
+def claim(directory: Path) -> Path:
+    """``directory`` when a study may work in it: it is not there yet, empty, or a study's (known by its trials)."""
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"{directory} is a file; name a directory for the study")
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / "trials.jsonl").is_file():
+        raise UserError(f"{directory} is not empty and holds no study; name another directory with --out")
+    return directory
 
 
 def write_report(loaded: Study, results: dict[str, Any], directory: Path) -> Path:
@@ -68,7 +87,7 @@ def write_report(loaded: Study, results: dict[str, Any], directory: Path) -> Pat
                 )
                 caption = f"{variant['name']}, seed {found['seed']}: {decided}."
                 pictures.append((caption, instance_diagram(plan, history, item)))
-    commands = [f"testbed study {directory / 'study.yaml'} --out another-directory"]
+    commands = [f"testbed study {quote(str(directory / 'study.yaml'))} --out another-directory"]
     page = study_page(results, commands, pictures)
     target = directory / "report.html"
     target.write_text(page, encoding="utf-8")

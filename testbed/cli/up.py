@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from testbed.cli.common import SetOption, named_fabric
+from testbed.cli.common import SetOption, named_fabric, path_with_system_folders
 from testbed.cli.output import JsonFlag, UserError, verb
+
+if TYPE_CHECKING:
+    from topologies.fabric import Fabric
 
 
 @verb
@@ -38,12 +41,15 @@ def up(
     if json and not exec_:
         raise UserError("--json goes with --exec: without commands to run there is nothing to report")
     fabric = named_fabric(name, set_)
+    for command in exec_ or []:
+        check_command(command, fabric)
     document = json_module.dumps({"fabric": asdict(fabric), "exec": exec_ or [], "json": json})
     descriptor = os.memfd_create("fabric")
     os.write(descriptor, document.encode())
     os.lseek(descriptor, 0, os.SEEK_SET)
     if not json:
         print(f"{fabric.name}: {len(fabric.hosts)} hosts, {len(fabric.switches)} switches", file=sys.stderr)
+    os.environ["PATH"] = path_with_system_folders()
     signal.signal(signal.SIGTERM, _as_interrupt)
     signal.signal(signal.SIGHUP, _as_interrupt)
     inside = [sys.executable, "-m", "testbed.cli.inside", str(descriptor)]
@@ -57,6 +63,25 @@ def up(
                 signal.signal(signal.SIGINT, before)
     if code != 0:
         raise typer.Exit(code)
+
+
+def check_command(command: str, fabric: Fabric) -> None:
+    """Mininet only grumbles at what it does not know, and goes on. Raises UserError."""
+    from cmd import Cmd
+
+    from mininet.cli import CLI
+
+    words = command.split(maxsplit=1)
+    if words and words[0] in (*fabric.hosts, *fabric.switches):
+        if len(words) == 1:
+            raise UserError(f"--exec {command!r}: say what {words[0]} is to run, for example '{words[0]} ip addr'")
+        return
+    name, _, _ = Cmd().parseline(command)
+    if not name or not hasattr(CLI, f"do_{name}"):
+        raise UserError(
+            f"--exec {command!r}: begin with a node of {fabric.name} ({', '.join(fabric.hosts[:3])}, ...) or with a "
+            f"command of Mininet's (pingall, net, links, ...)"
+        )
 
 
 def _as_interrupt(number: int, frame: Any) -> None:  # noqa: ARG001

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -10,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from testbed.runs import read_run
+
 ansible_runner = pytest.importorskip("ansible_runner", reason="ansible is not installed (pip install ansible-runner)")
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-def test_a_scenario_runs_by_ansible_and_its_verdicts_come_back(tmp_path: Path) -> None:
+def test_a_scenario_runs_by_ansible_and_its_run_directory_comes_back(tmp_path: Path) -> None:
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -34,7 +35,7 @@ def test_a_scenario_runs_by_ansible_and_its_verdicts_come_back(tmp_path: Path) -
         quiet=True,
     )
     assert done.rc == 0, done.stdout.read()
-    verdicts = json.loads((tmp_path / "back" / "localhost" / "verdicts.json").read_text())
-    assert verdicts["engine"] == "sim"
-    assert verdicts["bisynchrony"]["rounds"] == 5
-    assert (tmp_path / "back" / "localhost" / "report.html").exists()
+    back = tmp_path / "back" / "localhost-clean-live"
+    _, plan, history, verdicts = read_run(back)
+    assert (plan.name, history.engine, verdicts.bisynchrony.rounds) == ("clean-live", "sim", 5)
+    assert {path.name for path in back.iterdir()} == {path.name for path in (tmp_path / "run").iterdir()}

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from testbed.cli.common import load_scenario
+from testbed.cli.doctor import engines_ready, examine
 from testbed.cli.main import app
 from testbed.cli.replay import first_difference
+from testbed.cli.run import claimed
+from testbed.runs import read_run
+from testbed.scenario import compile_plan
 
 SCENARIO = """\
 name: small
@@ -43,6 +52,20 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "small.yaml").write_text(SCENARIO)
     (tmp_path / "study.yaml").write_text(STUDY)
     return tmp_path
+
+
+def namespaces_work() -> bool:
+    from testbed.engines.base import EngineUnavailable
+    from testbed.engines.live.isolation import check_isolation
+
+    try:
+        check_isolation()
+    except EngineUnavailable:
+        return False
+    return True
+
+
+needs_namespaces = pytest.mark.skipif("not namespaces_work()", reason="this host gives no namespaces")
 
 
 def call(*words: str) -> Result:
@@ -115,6 +138,34 @@ def test_runs_of_different_plans_do_not_overwrite_each_other(here: Path) -> None
     assert data("run", "small.yaml", "--seed", "8")["directory"] != first
 
 
+@needs_namespaces
+def test_runs_on_different_engines_do_not_overwrite_each_other(here: Path) -> None:
+    quick = ("run", "clean-live", "--set", "protocol.rounds=5")
+    directories = [data(*quick, "--engine", engine)["directory"] for engine in ("sim", "live", "sim", "live")]
+    assert directories == ["runs/clean-live", "runs/clean-live-2"] * 2
+    assert [read_run(here / directory)[2].engine for directory in directories[:2]] == ["sim", "live"]
+
+
+def test_runs_side_by_side_do_not_write_into_each_other(here: Path) -> None:
+    """As a loop over seeds in a shell starts them."""
+    command = [sys.executable, "-m", "testbed.cli.main", "run", "small.yaml", "--json", "--set", "protocol.rounds=500"]
+    started = [subprocess.Popen([*command, "--seed", str(seed)], stdout=subprocess.PIPE, cwd=here) for seed in range(4)]
+    results = [json.loads(process.communicate(timeout=120)[0]) for process in started]
+    assert [process.returncode for process in started] == [0] * 4
+    assert len({result["directory"] for result in results}) == 4
+    for seed, result in enumerate(results):
+        assert read_run(here / result["directory"])[1].seed == seed
+
+
+def test_a_directory_in_which_a_run_goes_on_is_left_to_it(here: Path) -> None:
+    plan = compile_plan(load_scenario("small.yaml", None))
+    with claimed(Path("mine"), SCENARIO, plan, "sim"):
+        result = call("run", "small.yaml", "--out", "mine")
+    assert result.exit_code == 2
+    assert result.stderr == "testbed: error: mine: another run goes on there; name another directory\n"
+    assert call("run", "small.yaml", "--out", "mine").exit_code == 0
+
+
 def test_replay_gives_the_same_bytes(here: Path) -> None:
     data("run", "small.yaml", "--out", "kept")
     result = data("replay", "kept")
@@ -155,6 +206,26 @@ def test_report_is_written_anew(here: Path) -> None:
     (here / "kept" / "report.html").unlink()
     assert data("report", "kept") == {"report": "kept/report.html"}
     assert (here / "kept" / "report.html").read_text() == before
+
+
+def test_the_report_tells_only_commands_that_work(here: Path) -> None:
+    """A measured delay is named by a path that counts from the scenario, and the run directory is elsewhere."""
+    (here / "delays.csv").write_text("40\n50\n60\n")
+    measured = SCENARIO.replace("jitter: 20us", "distribution: {file: delays.csv}").replace("delay: 50us, ", "")
+    (here / "measured.yaml").write_text(measured)
+    data("run", "measured.yaml", "--out", "with space")
+    page = (here / "with space" / "report.html").read_text()
+    assert "testbed replay &#39;with space&#39;" in page
+    assert "scenario.yaml --engine" not in page
+    data("run", "small.yaml", "--out", "kept")
+    assert "testbed run kept/scenario.yaml --engine sim" in (here / "kept" / "report.html").read_text()
+
+
+def test_run_repeats_the_warnings_of_its_scenario(here: Path) -> None:
+    wide = ("run", "small.yaml", "--set", "links.default.jitter=90us", "--out", "wide")
+    assert "reaches 40us below zero" in " ".join(call(*wide).stdout.split())
+    (warning,) = data(*wide)["warnings"]
+    assert warning.startswith("small.yaml:4: links.default.jitter: ")
 
 
 def test_study_runs_and_reports(here: Path) -> None:
@@ -228,7 +299,20 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["replay", "full"], "holds no run"),
     (["report", "full"], "holds no run"),
     (["report", "nowhere"], "no such directory"),
+    (["study", "st.yaml", "--out", "full"], "full is not empty and holds no study"),
+    (["study", "st.yaml", "--out", "st.yaml"], "st.yaml is a file; name a directory"),
+    (["run", ""], "'': there is no such scenario"),
+    (["explain", "."], ".: there is no such scenario"),
+    (["topo", "show", "/"], "/: there is no such scenario"),
+    (["up", ""], "'': there is no such scenario"),
+    (["run", "x" * 300], "choose a shorter name"),
+    (["run", "small.yaml", "--out", "small.yaml/x"], "small.yaml/x: Not a directory"),
+    (["clean", "--runs", "nowhere"], "no such directory"),
+    (["clean", "--runs", "small.yaml"], "a directory is wanted there"),
     (["up", "torus"], "neither a topology"),
+    (["up", "pair", "-x", "host9 ls"], "begin with a node of pair"),
+    (["up", "pair", "-x", "host1"], "say what host1 is to run"),
+    (["up", "pair", "-x", " "], "begin with a node of pair"),
     (["up", "--json"], "--json goes with --exec"),
 ]
 
@@ -238,6 +322,7 @@ MISTAKES: list[tuple[list[str], str]] = [
 )
 def test_a_users_mistake_is_exit_code_2_and_one_clear_line(here: Path, words: list[str], told: str) -> None:
     (here / "broken.yaml").write_text("name: x\ntopology: {kind: pair}\n  oops: [\n")
+    (here / "st.yaml").write_text(STUDY)
     (here / "unknown.yaml").write_text("name: x\ntopology: {kind: pair}\nprotocl: {}\n")
     (here / "full").mkdir()
     (here / "full" / "letter.txt").write_text("mine")
@@ -247,6 +332,123 @@ def test_a_users_mistake_is_exit_code_2_and_one_clear_line(here: Path, words: li
     assert "Traceback" not in result.stderr
     assert result.stderr.startswith("testbed: error: ")
     assert (here / "full" / "letter.txt").read_text() == "mine"
+
+
+def test_a_run_that_was_not_finished_tells_how_to_go_on(here: Path) -> None:
+    data("run", "small.yaml", "--out", "kept")
+    (here / "kept" / "meta.json").write_text('{"format": "oae-testbed run 1", "finished": false}')
+    for verb in ("replay", "report"):
+        result = call(verb, "kept")
+        assert result.exit_code == 2
+        assert "run it again: testbed run SCENARIO --out kept" in result.stderr
+    assert call("run", "small.yaml", "--out", "kept").exit_code == 0
+    assert call("replay", "kept").exit_code == 0
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "another's", "a folder"])
+def test_a_damaged_run_names_the_file(here: Path, damage: str) -> None:
+    data("run", "small.yaml", "--out", "kept")
+    for name in ("scenario.yaml", "plan.json", "events.parquet", "hops.parquet", "verdicts.json"):
+        if name == "scenario.yaml" and damage in ("empty", "another's"):
+            continue  # it is kept for people: any text will do
+        path = here / "kept" / name
+        whole = path.read_bytes()
+        path.unlink()
+        if damage == "a folder":
+            path.mkdir()
+        elif damage != "missing":
+            path.write_text("" if damage == "empty" else '{"x": 1}')
+        for verb in ("report", "replay"):
+            result = call(verb, "kept")
+            assert result.exit_code == 2
+            assert result.stderr.startswith(f"testbed: error: kept/{name} is ")
+            assert result.stderr.endswith("; run the scenario again\n")
+        if damage == "a folder":
+            path.rmdir()
+        path.write_bytes(whole)
+
+
+def test_a_run_beside_a_half_deleted_one(here: Path) -> None:
+    first = data("run", "small.yaml")["directory"]
+    (here / first / "plan.json").unlink()
+    assert data("run", "small.yaml")["directory"] == "runs/small-2"
+    result = call("run", "small.yaml", "--out", first)
+    assert (result.exit_code, "name another directory" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"format": "oae-testbed run 1"}', '{"format": "oae-testbed run 1", "finished": true}']
+)
+def test_a_mark_that_is_not_whole_marks_no_run(here: Path, text: str) -> None:
+    data("run", "small.yaml", "--out", "kept")
+    (here / "kept" / "meta.json").write_text(text)
+    assert (
+        call("report", "kept").stderr == "testbed: error: kept holds no run: meta.json is missing or not a testbed's\n"
+    )
+    assert call("run", "small.yaml", "--out", "kept").exit_code == 2
+
+
+def test_a_replay_without_the_frames_says_so_before_it_runs(here: Path) -> None:
+    data("run", "small.yaml", "--out", "kept")
+    frames = here / "kept" / "frames.pcapng"
+    frames.write_bytes(frames.read_bytes()[:-20])
+    result = call("replay", "kept")
+    assert (result.exit_code, result.stdout) == (1, "frames.pcapng differ: events and hops are the same\n")
+    frames.unlink()
+    result = call("replay", "kept")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("testbed: error: kept/frames.pcapng is missing")
+
+
+@pytest.mark.parametrize("text", ["", '{"x": 1}', "[]", '{"variants": [', "\xff"])
+def test_a_damaged_study_is_no_defect_and_goes_on(here: Path, text: str) -> None:
+    data("study", "study.yaml", "--out", "out", "--jobs", "0")
+    results = here / "out" / "results.json"
+    whole = json.loads(results.read_text())
+    results.write_text(text, encoding="latin-1")
+    result = call("report", "out")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("testbed: error: out/results.json is damaged: ")
+    assert "go on with: testbed study out/study.yaml --out out" in result.stderr
+    assert call("study", "out/study.yaml", "--out", "out", "--jobs", "0").exit_code == 0
+    assert json.loads(results.read_text()) == whole | {"source": "out/study.yaml"}
+
+
+def test_a_study_never_writes_over_files_of_the_user(here: Path) -> None:
+    """It keeps a study.yaml of its own in its directory: in the user's, that would be the user's document."""
+    result = call("study", "study.yaml", "--out", ".", "--jobs", "0")
+    assert result.exit_code == 2
+    assert "name another directory with --out" in result.stderr
+    assert (here / "study.yaml").read_text() == STUDY
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "os error"), "No space left on device; make room"),
+        (OSError(errno.EROFS, "os error", "runs/small"), "runs/small: Read-only file system; work in"),
+        (OSError(errno.EACCES, "os error", "runs"), "runs: Permission denied; work in"),
+        (PermissionError("a sentence of ours"), "a sentence of ours"),
+    ],
+)
+def test_what_the_host_refuses_is_the_users_business(
+    here: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, told: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("testbed.runs.begin_run", refuse)
+    result = call("run", "small.yaml")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"testbed: error: {told}")
+
+
+def test_an_error_of_the_system_that_no_user_can_mend_stays_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EBADF, "os error")
+
+    monkeypatch.setattr("testbed.cli.common.find_document", fail)
+    assert isinstance(CliRunner().invoke(app, ["run", "small.yaml"]).exception, OSError)
 
 
 @pytest.mark.parametrize("words", [["frobnicate"], ["run"], ["run", "--jitter"], ["topo", "draw", "pair", "-f", "png"]])
@@ -278,10 +480,47 @@ def test_as_a_process_json_is_all_that_stdout_holds(here: Path) -> None:
     assert json.loads(done.stdout)["verdicts"]["name"] == "small"
 
 
-def test_a_reader_that_goes_away_is_no_error(here: Path) -> None:
-    command = f"{sys.executable} -m testbed.cli.main schema | head -c 1; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=here, timeout=120, check=False)
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("verb", ["schema", "topo list", "run small.yaml"])
+def test_a_reader_that_goes_away_is_no_failed_expectation(here: Path, verb: str) -> None:
+    command = [sys.executable, "-m", "testbed.cli.main", *verb.split()]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, cwd=here, timeout=120, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize("verb", ["schema", "doctor", "topo list"])
+def test_a_terminal_that_knows_only_ascii_is_enough(here: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    monkeypatch.setenv("COLUMNS", "30")
+    done = testbed(*verb.split(), cwd=here)
+    assert (done.returncode, done.stderr) == (0, "")
+    json_text = testbed(*verb.split(), "--json", cwd=here).stdout
+    assert json_text.isascii()
+    assert json.loads(json_text)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "source", "told"),
+    [
+        ("ok", "missing", "ready"),
+        ("missing", "ok", "wants its kernel built once: testbed kernel build"),
+        ("missing", "missing", "lacks kernel source"),
+    ],
+)
+def test_doctor_says_what_vkernel_wants(kernel: str, source: str, told: str) -> None:
+    state = {"virtual-time kernel": kernel, "kernel source": source}
+    checks = [replace(check, state=state.get(check.name, "ok")) for check in examine()]
+    assert engines_ready(checks) == {"sim": "ready", "vkernel": told, "live": "ready"}
+
+
+def test_doctor_shortens_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut to fit, a path would be of no use."""
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = call("doctor").stdout
+    assert "\u2026" not in shown
+    assert "..." not in shown
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -296,20 +535,6 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 # -- fabrics -----------------------------------------------------------------------------------------------------------
-
-
-def namespaces_work() -> bool:
-    from testbed.engines.base import EngineUnavailable
-    from testbed.engines.live.isolation import check_isolation
-
-    try:
-        check_isolation()
-    except EngineUnavailable:
-        return False
-    return True
-
-
-needs_namespaces = pytest.mark.skipif("not namespaces_work()", reason="this host gives no namespaces")
 
 
 @needs_namespaces
@@ -336,6 +561,17 @@ def test_up_runs_commands_where_nobody_has_logged_in(here: Path, monkeypatch: py
 
 
 @needs_namespaces
+def test_hosts_have_tc_though_the_user_has_not(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ordinary user of Debian has no /usr/sbin in PATH."""
+    if shutil.which("tc", path="/usr/sbin:/sbin") is None:
+        pytest.skip("tc is not installed")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert {check.name: check.state for check in examine()}["ip and tc"] == "ok"
+    done = testbed("up", "pair", "--json", "-x", "host1 tc -V", cwd=here)
+    assert done.returncode == 0, done.stdout
+
+
+@needs_namespaces
 def test_down_ends_a_running_fabric_and_only_that(here: Path) -> None:
     command = [sys.executable, "-m", "testbed.cli.main", "up", "pair", "-x", "host1 sleep 600"]
     process = subprocess.Popen(command, cwd=here, stderr=subprocess.PIPE)
@@ -357,3 +593,24 @@ def test_down_ends_a_running_fabric_and_only_that(here: Path) -> None:
             child.wait()
         if process.stderr:
             process.stderr.close()
+
+
+@needs_namespaces
+@pytest.mark.parametrize("streams", ["<&-", "<&- >&- 2>&-", "</dev/null"])
+def test_up_ends_where_nobody_can_type(here: Path, streams: str) -> None:
+    """As services start it: nobody at the prompt, or not even a standard input."""
+    command = f"exec {sys.executable} -m testbed.cli.main up pair {streams}"
+    assert (
+        subprocess.run(["bash", "-c", command], cwd=here, capture_output=True, timeout=60, check=False).returncode == 0
+    )
+
+
+@needs_namespaces
+def test_up_advises_what_up_can_do(here: Path) -> None:
+    """It has no --engine to choose another one with."""
+    if next(check.state for check in examine() if check.name == "netem") == "ok":
+        pytest.skip("this kernel has netem: nothing is refused")
+    done = testbed("up", "small.yaml", "-x", "nodes", cwd=here)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "testbed: error: engine live with jitter" in done.stderr
+    assert "Bring up a bare topology" in done.stderr

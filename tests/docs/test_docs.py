@@ -1,0 +1,63 @@
+"""What README and docs/ name is there: files behind links, commands, targets, scenarios and studies."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from testbed.cli.common import find_document
+from testbed.cli.main import app
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = {"run": "scenarios", "compare": "scenarios", "explain": "scenarios", "study": "studies"}
+PLACEHOLDERS = {"SCENARIO", "…"}
+page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+
+
+def commands(text: str, program: str) -> list[list[str]]:
+    """Every call of ``program`` in code: at the start of a line of a block, or of a phrase in backticks."""
+    blocks = re.findall(r"```(?:sh)?\n(.*?)```", text, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    phrases = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    found = [shlex.split(line, comments=True) for line in (*lines, *phrases) if re.match(rf"{program}\s", line)]
+    return [words[1:] for words in found if len(words) > 1]
+
+
+@page
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)\)", page.read_text())
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert missing == []
+
+
+@page
+def test_commands_exist_and_name_what_ships(page: Path) -> None:
+    for words in commands(page.read_text(), "testbed"):
+        verb, *rest = words
+        assert CliRunner().invoke(app, [verb, "--help"]).exit_code == 0, words
+        if verb in DOCUMENTS and rest and rest[0] not in PLACEHOLDERS:
+            assert find_document(rest[0], DOCUMENTS[verb]).is_file()
+
+
+@page
+def test_options_exist(page: Path) -> None:
+    for verb, *rest in commands(page.read_text(), "testbed"):
+        known = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"}).stdout
+        assert [word for word in rest if word.startswith("-") and word not in known] == []
+
+
+@page
+def test_make_targets_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {words[0] for words in commands(page.read_text(), "make")} <= targets
+
+
+def test_the_commands_are_found() -> None:
+    text = "".join(path.read_text() for path in PAGES)
+    assert ["run", "nic-crash-mid-swap", "-e", "vkernel"] in commands(text, "testbed")
+    assert ["study"] in commands(text, "make")

@@ -1,0 +1,118 @@
+"""testbed/setup.sh: what it makes, when it makes it anew, and what it says when it can't. Nothing is installed here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+PYTHON = """\
+#!/bin/sh
+# Stands in for python3: notes what is asked of it, and makes an environment that has itself as its python.
+case "$*" in -c*) exit 0;; esac
+echo "$*" >>"$CALLS"
+case "$*" in "-m venv"*)
+    for folder in "$@"; do :; done
+    mkdir -p "$folder/bin"
+    cp "$0" "$folder/bin/python"
+    cp "$0" "$folder/bin/testbed";;
+esac
+"""
+
+
+class Clone:
+    """A folder with what setup.sh needs, on a machine that has every package but those in ``missing``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.calls = folder / "clone", folder / "calls"
+        self.tools, self.missing = folder / "tools", folder / "missing"
+        (self.folder / "testbed").mkdir(parents=True)
+        shutil.copy(ROOT / "pyproject.toml", self.folder)
+        shutil.copy(ROOT / "testbed" / "setup.sh", self.folder / "testbed")
+        self.tools.mkdir()
+        self.missing.touch()
+        self._tool("python3", PYTHON)
+        self._tool(
+            "dpkg-query",
+            f'#!/bin/sh\nfor package in "$@"; do :; done\ngrep -qx "$package" {self.missing} && exit 1\n'
+            'echo "install ok installed"\n',
+        )
+        self._tool("id", "#!/bin/sh\necho 1000\n")
+
+    def _tool(self, name: str, text: str) -> None:
+        (self.tools / name).write_text(text)
+        (self.tools / name).chmod(0o755)
+
+    def set_up(self, **environment: str) -> subprocess.CompletedProcess[str]:
+        self.calls.unlink(missing_ok=True)
+        path = f"{self.tools}:{os.environ['PATH']}"
+        return subprocess.run(
+            ["bash", "testbed/setup.sh"],
+            cwd=self.folder,
+            env={"PATH": path, "CALLS": str(self.calls), **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def made(self) -> list[str]:
+        """The environments that the last call made."""
+        lines = self.calls.read_text().splitlines() if self.calls.exists() else []
+        return [line for line in lines if line.startswith("-m venv")]
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    return Clone(tmp_path)
+
+
+def test_it_makes_the_environment_once(clone: Clone) -> None:
+    assert clone.set_up().returncode == 0
+    assert clone.made() == ["-m venv .venv"]
+    assert "-m pip install" in clone.calls.read_text()
+    done = clone.set_up()
+    assert (done.returncode, done.stderr, clone.made()) == (0, "", [])
+
+
+def test_a_half_deleted_environment_is_made_whole(clone: Clone) -> None:
+    clone.set_up()
+    (clone.folder / ".venv" / "bin" / "testbed").unlink()
+    clone.set_up()
+    assert clone.made() == ["-m venv .venv"]
+
+
+def test_a_change_of_what_is_needed_is_installed(clone: Clone) -> None:
+    clone.set_up()
+    (clone.folder / "pyproject.toml").write_text("[project]\n")
+    clone.set_up()
+    assert clone.made() == ["-m venv .venv"]
+
+
+def test_a_clone_that_was_moved_does_not_run_the_code_over_there(clone: Clone) -> None:
+    clone.set_up()
+    clone.folder = clone.folder.rename(clone.folder.with_name("moved here"))
+    clone.set_up()
+    assert clone.made() == ["-m venv --clear .venv"]
+    clone.set_up()
+    assert clone.made() == []
+
+
+def test_without_root_it_names_what_is_missing_and_goes_on(clone: Clone) -> None:
+    clone.missing.write_text("flex\nbc\n")
+    done = clone.set_up()
+    assert done.returncode == 0
+    assert "apt-get install flex bc" in done.stderr
+    assert clone.made() == ["-m venv .venv"]
+
+
+def test_a_python_that_is_not_there_is_one_clear_line(clone: Clone) -> None:
+    done = clone.set_up(PYTHON="/nowhere/python9")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "setup: Python 3.11 or newer is needed; /nowhere/python9: not found. Name another with: make setup PYTHON=...\n"
+    )
