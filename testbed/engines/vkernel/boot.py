@@ -132,7 +132,7 @@ def boot(guest: Guest, stop: threading.Event | None = None, cpu: int = -1) -> Gu
     begin = time.monotonic()
     try:
         status = _supervise(guest, kernel.resolve(), job_dir, stop or threading.Event(), cpu)
-        return GuestResult(_job_status(job_dir, status), job_dir, console, time.monotonic() - begin)
+        return GuestResult(_job_status(guest, job_dir, status), job_dir, console, time.monotonic() - begin)
     finally:
         shutil.rmtree(job_dir / SPEC, ignore_errors=True)
 
@@ -182,16 +182,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _job_status(job_dir: Path, kernel_status: int) -> int:
+def _job_status(guest: Guest, job_dir: Path, kernel_status: int) -> int:
     try:
         return int((job_dir / SPEC / "status").read_text())
     except (OSError, ValueError):
-        raise GuestFailed(
-            "guest",
-            f"the kernel ended with status {kernel_status} before the job did",
-            f"Its messages are in {job_dir / CONSOLE}; out of memory and panics are the usual reasons",
-            console_tail(job_dir / CONSOLE),
-        ) from None
+        console = job_dir / CONSOLE
+        if "panic - not syncing: Out of memory" in console_tail(console, lines=200):
+            why = f"its {guest.memory_mib} MiB of memory were not enough"
+            raise GuestFailed("guest", why, "Give it fewer hosts or fewer rounds at a time") from None
+        why = f"the kernel ended with status {kernel_status} before the job did"
+        raise GuestFailed("guest", why, "Its last messages follow", console_tail(console)) from None
 
 
 def console_tail(console: Path, lines: int = 25) -> str:
@@ -223,6 +223,7 @@ def kernel_arguments(guest: Guest) -> list[str]:
         "con0=null,fd:1",
         "loglevel=4",
         "panic=-1",
+        "sysctl.vm.panic_on_oom=1",  # else it goes on without whatever it kills, or thrashes for good
         "ipv6.disable_ipv6=1",  # until switched on per interface: neighbour discovery draws from netem's seeds
         "ipv6.autoconf=0",
         f"uml_dir={SPEC}/",

@@ -29,17 +29,19 @@ if TYPE_CHECKING:
 _REPOSITORY = Path(testbed.__file__).resolve().parent.parent
 _POLL_S = 0.1
 _LIMIT_S = 3600.0  # of real time for one run; a guest that is still busy then is stuck
+_MEMORY_MIB, _MEMORY_PER_HOST_MIB = 1024, 8  # a fat tree of 128 hosts fits; what a guest does not use costs nothing
 
 
 class VKernelEngine:
     """Runs plans on a real Linux kernel in virtual time: real Mininet, real netem, real sockets.
 
-    limit_s: seconds of real time after which a guest is killed. memory_mib: each guest's memory.
+    limit_s: seconds of real time after which a guest is killed. memory_mib: each guest's memory; None = by the number
+    of hosts.
     """
 
     name = "vkernel"
 
-    def __init__(self, limit_s: float = _LIMIT_S, memory_mib: int = 1024) -> None:
+    def __init__(self, limit_s: float = _LIMIT_S, memory_mib: int | None = None) -> None:
         self.limit_s, self.memory_mib = limit_s, memory_mib
 
     def check(self, plan: Plan) -> None:
@@ -92,7 +94,7 @@ class VKernelEngine:
             cwd=_REPOSITORY,
             env=(("PYTHONPATH", os.pathsep.join(packages)),),
             visible=tuple(Path(folder) for folder in packages if os.path.isdir(folder)),
-            memory_mib=self.memory_mib,
+            memory_mib=self.memory_mib or _MEMORY_MIB + _MEMORY_PER_HOST_MIB * len(plan.fabric.hosts),
             limit_s=self.limit_s,
         )
 

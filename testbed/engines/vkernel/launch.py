@@ -51,6 +51,8 @@ def run_kernel(argv: list[str], parent: int) -> None:
     """Becomes the kernel. Its own name is not a path, so that a guest's reboot cannot start it anew."""
     die_with(parent)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # what the guest opens is open here
     LIBC.personality(ADDR_NO_RANDOMIZE)
     try:
         os.execve(argv[0], ["guest", *argv[1:]], {"PATH": "/usr/bin:/bin"})
