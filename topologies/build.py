@@ -159,11 +159,15 @@ def _port(nic: str) -> int:
 
 def _check_size(kind: str, chosen: Mapping[str, int]) -> None:
     """Refuses before anything is built: a million hosts should not take minutes to say no."""
-    hosts, cables = {
-        "star": lambda: (chosen["hosts"], 0),
-        "leaf_spine": lambda: (chosen["leaves"] * chosen["hosts_per_leaf"], chosen["leaves"] * chosen["spines"]),
-        "fat_tree": lambda: (chosen["k"] ** 3 // 4, chosen["k"] ** 3 // 2),
-    }.get(kind, lambda: (2, 0))()
+    match kind:
+        case "star":
+            hosts, cables = chosen["hosts"], 0
+        case "leaf_spine":
+            hosts, cables = chosen["leaves"] * chosen["hosts_per_leaf"], chosen["leaves"] * chosen["spines"]
+        case "fat_tree":
+            hosts, cables = chosen["k"] ** 3 // 4, chosen["k"] ** 3 // 2
+        case _:
+            hosts, cables = 2, 0
     if hosts > MOST_HOSTS:
         raise ValueError(f"{kind} with {hosts} hosts: more than {MOST_HOSTS}, node numbers have 16 bits")
     if cables > MOST_CABLES:
