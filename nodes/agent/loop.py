@@ -134,14 +134,15 @@ class Agent:
     # -- the loop ----------------------------------------------------------------------------------------------------
 
     def start(self, zero_ns: int) -> None:
-        """Starts the machine: a first life at START_NS before the run's zero (ns since the epoch), a later one at once.
+        """Starts the machine, at once; in virtual time a first life waits for START_NS before the run's zero (ns since
+        the epoch). On a wall clock that would have all nodes of a host wake at one instant and hold each other up.
 
         The machine of a first life is told START_NS, the time it was meant to start at, so that it joins round 0; what
         it does is recorded at the time at which it does it.
         """
         self.zero_ns = zero_ns
         first_life = self.config.epoch == 1
-        if first_life:
+        if first_life and not self.reads_clock:
             self._wait_until(START_NS)
         now_ns = self._advance(self.clock_ns())
         told_ns = START_NS if first_life else now_ns

@@ -12,6 +12,7 @@ from typing import Any
 
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live.fabric_net import FabricNet
+from testbed.engines.live.mininet_nodes import NETEM_ADVICE
 from topologies.fabric import fabric_from_json
 
 _COMMAND_FAILED = 1
@@ -32,7 +33,8 @@ def main(descriptor: int) -> int:
         with FabricNet(fabric_from_json(job["fabric"])) as fabric_net:
             return _commands(fabric_net.net, job) if job["exec"] else _interactive(fabric_net.net)
     except EngineUnavailable as error:
-        print(f"testbed: error: {error.what}: {error.why}. {_ADVICE}", file=sys.stderr)
+        advice = _ADVICE if error.advice == NETEM_ADVICE else error.advice
+        print(f"testbed: error: {error.what}: {error.why}. {advice}", file=sys.stderr)
         return _USER_ERROR
 
 

@@ -195,11 +195,13 @@ class Capture:
 
 
 def read_sightings(path: Path) -> Iterator[Sighting]:
-    """The frames in a file of blocks, in the order in which the kernel showed them."""
+    """The frames in a file of blocks, in the order in which the kernel showed them. A block cut off ends the file."""
     data = path.read_bytes()
     start = 0
-    while start < len(data):
+    while start + _BLOCK.size <= len(data):
         _, _, _, packets, first, length = _BLOCK.unpack_from(data, start)
+        if start + length > len(data):
+            return
         at = start + first
         for _ in range(packets):
             step, seconds, ns, snaplen, _, _, mac, _ = _PACKET.unpack_from(data, at)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from testbed.engines.live import netlink
 from testbed.engines.live.holder import Exit, HolderError
+from testbed.engines.live.limits import allow_files
 from testbed.engines.live.mininet_nodes import FabricMininet, HeldHost, NetlinkIntf, fabric_topo
 from topologies.fabric import Fabric
 from topologies.impairment import Impairment
@@ -72,13 +73,15 @@ class FabricNet:
         return self._net
 
     def start(self) -> None:
-        """Brings everything up. Raises EngineUnavailable when the fabric asks for netem and the kernel has none.
+        """Brings everything up. Raises EngineUnavailable when the fabric asks for netem and the kernel has none, or for
+        more files or processes than we may have.
 
         Hosts' processes are forked from the calling process HERE: what it has in memory now (imported modules, shared
         anonymous mmaps in module globals) is what spawned functions find. Import first, map first, then start.
         """
         if self._net is not None:
             raise RuntimeError("the fabric is up already")
+        allow_files(len(self.fabric.hosts))
         net = FabricMininet(fabric_topo(self.fabric))
         net.start()
         self._net = net

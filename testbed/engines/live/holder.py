@@ -26,6 +26,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
+from testbed.engines.base import EngineUnavailable
 from testbed.engines.live import isolation, syscalls
 from testbed.engines.live.netlink import Rtnl
 from testbed.engines.live.syscalls import CLONE_NEWNET, CLONE_NEWNS, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC
@@ -62,12 +63,18 @@ class Holder:
 
     @classmethod
     def fork(cls, name: str) -> Holder:
-        """Returns at once; ``rtnl`` and ``spawn`` wait until the namespaces stand."""
+        """Returns at once; ``rtnl`` and ``spawn`` wait until the namespaces stand.
+
+        Raises EngineUnavailable when this user may have no more processes; so does ``spawn``.
+        """
         ours, theirs = socket.socketpair()
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            raise _no_process(name, str(error.strerror)) from None
         if pid == 0:
             _be_holder(parent, theirs)
         theirs.close()
@@ -117,6 +124,8 @@ class Holder:
         while got := self._read():
             if answer in got:
                 return got[answer]
+            if "refused" in got:
+                raise _no_process(self.name, got["refused"])
         raise HolderError(f"{self.name}: its holder ended")
 
     def fileno(self) -> int:
@@ -175,6 +184,12 @@ class Holder:
             Holder._parent_ends.discard(self._rtnl.fileno())
             self._rtnl.close()
             self._rtnl = None
+
+
+def _no_process(name: str, why: str) -> EngineUnavailable:
+    return EngineUnavailable(
+        f"host {name}", f"no process can be started for it: {why}", "Raise the limit (ulimit -u), or use fewer hosts"
+    )
 
 
 # --- in the holder ---------------------------------------------
@@ -244,17 +259,22 @@ def _handle(channel: socket.socket, poller: select.poll, children: dict[int, int
         _send(channel, {"mounts": True})
         return True
     holder = os.getpid()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        pid = -1
+        _send(channel, {"refused": error.strerror})
     if pid == 0:
         for fd in (*children, channel.fileno()):
             os.close(fd)
         _be_spawned(holder, order, fds)
     for fd in fds:
         os.close(fd)
-    descriptor = os.pidfd_open(pid)
-    children[descriptor] = pid
-    poller.register(descriptor, select.POLLIN)
-    _send(channel, {"spawned": pid})
+    if pid > 0:
+        descriptor = os.pidfd_open(pid)
+        children[descriptor] = pid
+        poller.register(descriptor, select.POLLIN)
+        _send(channel, {"spawned": pid})
     return True
 
 

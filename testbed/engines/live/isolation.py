@@ -71,6 +71,7 @@ def isolated_popen(
     on to the command, SIGINT reaches it from the terminal, kill() ends everything. already_isolated: in the guest of
     the virtual-time kernel only the death with the parent is arranged.
     """
+    _open_standard_streams()
     environment = dict(os.environ if env is None else env)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH", "")]))
     status_read, status_write = os.pipe()
@@ -97,6 +98,15 @@ def isolated_popen(
         process.wait()
         _raise_unavailable(message.replace(OK, b""))
     return process
+
+
+def _open_standard_streams() -> None:
+    """Of the descriptors 0 to 2, those that are not open lead to nowhere, before a pipe of ours becomes one of them."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free, so this one
 
 
 def run_isolated(argv: Sequence[str], **options: Any) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from heapq import merge
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nodes.agent.journal import Row, decode, decode_all
-from testbed.engines.base import EngineUnavailable
+from testbed.engines.base import SCRATCH, EngineUnavailable
 from testbed.engines.live.capture import Sighting, identify, read_sightings
 from testbed.history import Event, History, Hop
 from testbed.pcapng import Packet, interface_name, write_packets
@@ -26,6 +27,12 @@ TIMER_TOLERANCE_NS = {"live": 1_000_000, "vkernel": 1_000}
 """How late a timer may fire and still count as on time. Wall clock: what the wake-up of an idle process takes on an
 otherwise idle machine stays below 1 ms; beyond it, something else held the node up. Virtual time: handling an interrupt
 takes some ten nanoseconds, and only code that reads the clock over and over takes more."""
+
+PRINTED = ("output.txt", "console.log")
+"""What a supervisor prints goes there: on this host, and in a guest."""
+
+_POWERING_OFF = ("sysrq: ", "reboot: ")
+_LEAST_FREE_BYTES = 1 << 20
 
 LAG_QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 
@@ -77,9 +84,25 @@ def _raise_failure(directory: Path) -> None:
         failure = json.loads(path.read_text(encoding="utf-8"))
         if all(failure["unavailable"]):
             raise EngineUnavailable(*failure["unavailable"])
-        raise RunFailed(f"{failure['error']} (traceback in {directory / 'failure.txt'})")
+        raise RunFailed(failure["error"] + _pointer("traceback", directory / "failure.txt"))
     if not (directory / "result.json").exists():
-        raise RunFailed(f"the supervisor ended without a word; what it printed is in {directory}")
+        raise RunFailed(f"the supervisor ended without results: {_last_words(directory)}")
+
+
+def _last_words(directory: Path) -> str:
+    if shutil.disk_usage(directory).free < _LEAST_FREE_BYTES:
+        return f"no space is left in {directory}"
+    for path in (directory / name for name in PRINTED):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+        said = [line for line in lines if line.strip() and not line.startswith(_POWERING_OFF)]
+        if said:
+            return said[-1] + _pointer("all that it said", path)
+    return "it said nothing; SIGKILL does that"
+
+
+def _pointer(what: str, path: Path) -> str:
+    """Where to read on, unless it is gone by then."""
+    return "" if SCRATCH in str(path) else f" ({what}: {path})"
 
 
 # -- events ----------------------------------------------------------------------------------------------------------

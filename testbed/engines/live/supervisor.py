@@ -16,7 +16,6 @@ import gc
 import json
 import os
 import platform
-import resource
 import select
 import signal
 import socket
@@ -40,6 +39,7 @@ from nodes.registry import build_machine
 from testbed.engines.live.capture import Capture, CaptureError, Tapped
 from testbed.engines.live.clock import POLICIES, ClockPolicy, now_ns, offset_ns
 from testbed.engines.live.holder import HolderError
+from testbed.engines.live.limits import allow_files
 from testbed.plan import Fault, Plan, derive_seed
 from topologies.impairment import Impairment
 
@@ -96,6 +96,7 @@ class Supervisor:
         self._epochs = {config.name: config.epoch for config in plan.nodes}
         self._struck: set[int] = set()
         self._agenda: list[tuple[int, int, int]] = []  # (time, 0 = fault or 1 = other, fault's index or serial)
+        allow_files(len(plan.fabric.hosts))
         self._epoll = select.epoll()
         self._timer = TimerFd()
         self._journal_bytes = _journal_bytes(len(plan.nodes))
@@ -110,7 +111,6 @@ class Supervisor:
 
         for config in self.plan.nodes:
             build_machine(config)  # loads the engine's modules before the agents are forked
-        _allow_files(32 + 16 * len(self.plan.fabric.hosts))
         gc.collect()
         gc.freeze()
         self.progress("bringing the fabric up", 0.0)
@@ -249,8 +249,7 @@ class Supervisor:
             raise RunAborted(f"the agent of {life.node} failed: {' '.join(words[1:])} (traceback in {where.name})")
         elif words[0] == "full":
             raise RunAborted(
-                f"{life.node} recorded more than fits into memory ({' '.join(words[1:])}); "
-                "run fewer rounds at a time, or give the guest more memory"
+                f"{life.node} recorded more than fits into memory ({' '.join(words[1:])}); run fewer rounds at a time"
             )
 
     def _on_exits(self) -> None:
@@ -412,13 +411,6 @@ def _memory(name: str, size: int) -> int:
     fd = os.memfd_create(name)
     os.truncate(fd, size)
     return fd
-
-
-def _allow_files(wanted: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY or hard > soft:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(wanted, hard)), hard))
 
 
 def main(argv: list[str]) -> int:

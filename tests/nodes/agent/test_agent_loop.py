@@ -15,7 +15,7 @@ from nodes.agent.loop import Agent
 from nodes.agent.nic import Nic
 from nodes.core import Effects, Port, Send, SetTimer, SwapId, Transition
 from nodes.core import LinkState as State
-from nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from nodes.core.config import START_NS, NodeConfig, Peer, ProtocolConfig
 from nodes.core.driver import Moment
 from nodes.frames import Frame, Kind, encode
 
@@ -59,7 +59,9 @@ def frame(seq: int, src: int = 0, dst: int = 1, round_: int = 0) -> Frame:
 class Bench:
     """An agent as node 1 on ``right``, and a raw socket as its peer, node 0, on ``left``."""
 
-    def __init__(self, machine: Script, moments: tuple[Moment, ...] = (), clock: str = "read") -> None:
+    def __init__(
+        self, machine: Script, moments: tuple[Moment, ...] = (), clock: str = "read", zero_in_ns: int = 0
+    ) -> None:
         self.machine = machine
         self.fd = os.memfd_create("journal")
         os.truncate(self.fd, SIZE)
@@ -77,7 +79,7 @@ class Bench:
         )
         self.peer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self.peer.bind(("left", 0x88B5))
-        self.agent.start(time.time_ns())
+        self.agent.start(time.time_ns() + zero_in_ns)
 
     def put(self, *frames: Frame) -> None:
         for one in frames:
@@ -116,6 +118,18 @@ def test_a_round_sent_in_one_batch_arrives_in_order(on_nics: Namespace) -> None:
         bench = Bench(Script({"start": [Send(0, one) for one in many]}))
         bench.until(lambda: True)
         assert [bench.peer.recv(100) for _ in many] == [encode(one, LEFT, RIGHT) for one in many]
+
+    on_nics(story)
+
+
+def test_on_a_wall_clock_a_node_is_set_up_long_before_round_0(on_nics: Namespace) -> None:
+    """Were all to wait for one instant, the last of many hosts would come up long after round 0 has begun."""
+
+    def story() -> None:
+        bench = Bench(Script(), zero_in_ns=3_600_000_000_000)
+        assert bench.machine.times == [START_NS]
+        (started,) = bench.rows("start")
+        assert started.at_ns == START_NS > started.t_ns
 
     on_nics(story)
 

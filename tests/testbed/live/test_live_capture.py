@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.frames import WIRE_BYTES, Frame, Kind, encode
-from testbed.engines.live.capture import identify
+from testbed.engines.live.capture import identify, read_sightings
 
 MACS = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 u16, u32, u8 = st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1), st.integers(0, 255)
@@ -34,3 +37,11 @@ def test_one_wrong_bit_anywhere_is_found_and_the_frame_is_known_all_the_same(fra
 @given(st.binary(max_size=80))
 def test_other_bytes_are_nothing_and_raise_nothing(wire: bytes) -> None:
     assert identify(wire) is None
+
+
+def test_a_block_that_was_cut_off_ends_the_file(tmp_path: Path) -> None:
+    """The capture's process was killed, or the disk was full, in the middle of a block (struct tpacket_hdr_v1)."""
+    path = tmp_path / "capture-0.blocks"
+    for size in (10, 24, 4095):
+        path.write_bytes(struct.pack("=IIIIII", 3, 0, 1, 1, 48, 4096).ljust(4096, b"\0")[:size])
+        assert list(read_sightings(path)) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from testbed.engines.base import EngineUnavailable
 from testbed.engines.live import LiveEngine
 from testbed.engines.live.isolation import check_isolation
 from testbed.engines.live.mininet_nodes import netem_available
+from testbed.engines.live.results import RunFailed, collect
 from testbed.history import Event, History
 from testbed.plan import Fault, Plan
 from topologies.impairment import Impairment
@@ -226,6 +228,24 @@ def test_a_host_whose_namespaces_go_ends_the_run_at_once(plan_of: PlanOf, tmp_pa
     os.kill(family[-4], signal.SIGKILL)  # before agents and capture came the holders of the two hosts
     output = engine.communicate(timeout=60)[0].decode()
     assert output.startswith("False host2: its holder ended")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "Traceback ...\nOSError: broken\nsysrq: Power Off\nreboot: Power down\n\n",
+            "without results: OSError: broken (all",
+        ),
+        ("", "it said nothing"),
+    ],
+)
+def test_a_supervisor_that_ends_without_results_is_quoted(
+    plan_of: PlanOf, tmp_path: Path, said: str, told: str
+) -> None:
+    (tmp_path / "console.log").write_text(said)
+    with pytest.raises(RunFailed, match=re.escape(told)):
+        collect(tmp_path, plan_of(), "vkernel")
 
 
 def test_sigkill_leaves_no_process_behind(plan_of: PlanOf, tmp_path: Path) -> None:

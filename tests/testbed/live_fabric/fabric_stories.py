@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import resource
 import select
 import signal
 import socket
@@ -65,6 +66,20 @@ def plain_mininet() -> None:
     finally:
         net.stop()
     assert _interfaces() == INTERFACES
+
+
+def too_few_open_files_are_refused_before_anything_is_up() -> None:
+    """As many as there may be are taken; where those do not suffice, that is said."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    many = make_fabric("star", {"hosts": 40})
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    with FabricNet(many) as fabric_net:
+        assert fabric_net.net["host40"].cmd("echo up").strip() == "up"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    processes = _processes()
+    with pytest.raises(EngineUnavailable, match="304 open files, and this process may have 64"):
+        FabricNet(many).start()
+    _expect_only(processes)
 
 
 def what_users_leave_running_ends() -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -64,6 +65,7 @@ def python(request: pytest.FixtureRequest) -> list[str]:
     [
         pytest.param("everyone_reaches_everyone", marks=needs_ping),
         pytest.param("plain_mininet", marks=needs_ping),
+        "too_few_open_files_are_refused_before_anything_is_up",
         "what_users_leave_running_ends",
         "muted_nics_are_silent",
         pytest.param("downed_nics_lose_carrier", marks=[needs_ping, pytest.mark.slow]),
@@ -110,6 +112,16 @@ def test_the_commands_exit_code_comes_back_and_signals_reach_it() -> None:
     assert process.wait(10) == 7
     with pytest.raises(FileNotFoundError, match="no-such-command"):
         run_isolated(["no-such-command"])
+
+
+def test_callers_without_standard_streams_may_isolate_too() -> None:
+    """As cron jobs and services do: a pipe of ours must not take the place of the command's standard input."""
+    command = ["sh", "-c", "(readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2) > $0"]
+    with tempfile.NamedTemporaryFile("r") as streams:
+        caller = f"from testbed.engines.live.isolation import run_isolated as r; r({[*command, streams.name]!r})"
+        bare = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", caller]
+        subprocess.run(bare, cwd=ROOT, check=True)
+        assert streams.read().split() == ["/dev/null"] * 3
 
 
 def test_isolated_processes_see_a_world_of_their_own() -> None:
