@@ -1,24 +1,14 @@
-"""What the end-to-end stories are given: the kernel, and plans from scenarios in place."""
+"""What the end-to-end stories are given: plans from scenarios in place."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from testbed.engines.vkernel.kernel import find_kernel
 from testbed.plan import Plan
 from testbed.scenario import compile_plan, from_data
-
-
-@pytest.fixture(scope="session")
-def kernel() -> Path:
-    found = find_kernel()
-    if found is None:
-        pytest.skip("the virtual-time kernel has not been built (make kernel)")
-    return found
 
 
 @pytest.fixture(scope="session")

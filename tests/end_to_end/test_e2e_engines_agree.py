@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from e2e_helpers import ROOT, as_nobody, busy_host
+from e2e_helpers import busy_host
+from needs import ROOT, as_nobody
 
 from testbed.engines.sim import SimEngine
 from testbed.engines.vkernel.engine import VKernelEngine
@@ -128,9 +131,11 @@ def test_runs_of_one_seed_are_identical_idle_or_loaded_root_or_not(kernel, plan_
     folder.chmod(0o777)
     try:
         (folder / "plan.json").write_text(plan.to_json())
-        prefix, environment = as_nobody(kernel, folder)
+        shared = shutil.copy(kernel, folder)
+        environment = {**os.environ, "OAE_KERNEL": str(shared), "HOME": str(folder)}
         with busy_host():
-            subprocess.run([*prefix, "-c", RUN, str(folder)], env=environment, cwd=ROOT, check=True, timeout=600)
+            command = [*as_nobody(), "-c", RUN, str(folder)]
+            subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=600)
         assert bytes_of(folder / "run") == runs["idle"][1]
     finally:
         subprocess.run(["rm", "-rf", str(folder)], check=True)

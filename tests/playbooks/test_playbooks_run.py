@@ -8,17 +8,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from needs import lacking, needs
 
 from testbed.runs import read_run
 
-ansible_runner = pytest.importorskip("ansible_runner", reason="ansible is not installed (pip install ansible-runner)")
+try:
+    import ansible_runner
+except ImportError:
+    lacking("ansible", "it is not installed (pip install ansible-core ansible-runner)")
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
+@needs("tools", shutil.which("make"), "make is not installed")
 def test_a_scenario_runs_by_ansible_and_its_run_directory_comes_back(tmp_path: Path) -> None:
-    if shutil.which("make") is None:
-        pytest.skip("make is not installed")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = ansible_runner.run(
         private_data_dir=str(tmp_path),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from needs import lacking
 
 from testbed.engines.live import syscalls
 
@@ -75,7 +76,7 @@ def in_namespace(story: Callable[[], None]) -> None:
         failure = answer.read().decode()
     os.waitpid(child, 0)
     if failure.startswith(SKIP):
-        pytest.skip(failure.removeprefix(SKIP))
+        lacking("namespaces", failure.removeprefix(SKIP))
     if failure:
         pytest.fail(failure, pytrace=False)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from needs import MOOT, lacking
 from typer.testing import CliRunner, Result
 
 from testbed.cli.common import load_scenario
@@ -54,18 +55,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     return tmp_path
 
 
-def namespaces_work() -> bool:
-    from testbed.engines.base import EngineUnavailable
-    from testbed.engines.live.isolation import check_isolation
-
-    try:
-        check_isolation()
-    except EngineUnavailable:
-        return False
-    return True
-
-
-needs_namespaces = pytest.mark.skipif("not namespaces_work()", reason="this host gives no namespaces")
+needs_namespaces = pytest.mark.usefixtures("namespaces")
 
 
 def call(*words: str) -> Result:
@@ -176,11 +166,7 @@ def test_replay_gives_the_same_bytes(here: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.kernel
-def test_a_run_on_vkernel_is_replayed_byte_for_byte_with_what_was_captured(here: Path) -> None:
-    from testbed.engines.vkernel.kernel import find_kernel
-
-    if find_kernel() is None:
-        pytest.skip("the virtual-time kernel has not been built (make kernel)")
+def test_a_run_on_vkernel_is_replayed_byte_for_byte_with_what_was_captured(here: Path, kernel: Path) -> None:
     assert call("run", "reconcile-restart", "--engine", "vkernel", "--out", "real").exit_code == 0
     assert "byte for byte" in call("replay", "real").stdout
 
@@ -564,7 +550,7 @@ def test_up_runs_commands_where_nobody_has_logged_in(here: Path, monkeypatch: py
 def test_hosts_have_tc_though_the_user_has_not(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An ordinary user of Debian has no /usr/sbin in PATH."""
     if shutil.which("tc", path="/usr/sbin:/sbin") is None:
-        pytest.skip("tc is not installed")
+        lacking("tools", "tc is not installed (Debian: iproute2)")
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     assert {check.name: check.state for check in examine()}["ip and tc"] == "ok"
     done = testbed("up", "pair", "--json", "-x", "host1 tc -V", cwd=here)
@@ -609,7 +595,7 @@ def test_up_ends_where_nobody_can_type(here: Path, streams: str) -> None:
 def test_up_advises_what_up_can_do(here: Path) -> None:
     """It has no --engine to choose another one with."""
     if next(check.state for check in examine() if check.name == "netem") == "ok":
-        pytest.skip("this kernel has netem: nothing is refused")
+        lacking(MOOT, "this kernel has netem: nothing is refused")
     done = testbed("up", "small.yaml", "-x", "nodes", cwd=here)
     assert (done.returncode, done.stdout) == (2, "")
     assert "testbed: error: engine live with jitter" in done.stderr

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from needs import MOOT, lacking
 from scapy.utils import PcapNgReader
 
 from nodes.core.driver import Moment
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live import LiveEngine
-from testbed.engines.live.isolation import check_isolation
 from testbed.engines.live.mininet_nodes import netem_available
 from testbed.engines.live.results import RunFailed, collect
 from testbed.history import Event, History
@@ -29,15 +29,7 @@ PlanOf = Callable[..., Plan]
 W = 100_000_000
 
 
-def _isolation_works() -> bool:
-    try:
-        check_isolation()
-    except EngineUnavailable:
-        return False
-    return True
-
-
-pytestmark = pytest.mark.skipif(not _isolation_works(), reason="neither root nor user namespaces here")
+pytestmark = pytest.mark.usefixtures("namespaces")
 
 
 def run(plan: Plan, directory: Path) -> History:
@@ -262,7 +254,7 @@ def test_without_netem_a_plan_with_jitter_is_refused_with_advice(plan_of: PlanOf
     except EngineUnavailable:
         pass
     else:
-        pytest.skip("this kernel has netem")
+        lacking(MOOT, "this kernel has netem")
     plan = plan_of(impairment=Impairment(delay_ns=50_000, jitter_ns=5_000))
     with pytest.raises(EngineUnavailable, match="--engine vkernel"):
         LiveEngine().run(plan)

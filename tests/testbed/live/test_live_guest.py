@@ -12,14 +12,12 @@ import pytest
 from nodes.core.driver import Moment
 from testbed.engines.live.results import collect
 from testbed.engines.vkernel.boot import JOB, Guest, boot
-from testbed.engines.vkernel.kernel import find_kernel
 from testbed.history import History
 from testbed.plan import Fault, Plan
 from topologies.impairment import Impairment
 
 ROOT = Path(__file__).resolve().parents[3]
 W = 300_000
-KERNEL = find_kernel()
 HEAVY = ("numpy", "pydantic", "pyarrow", "matplotlib", "rich", "scipy", "scapy", "typer", "networkx")
 
 
@@ -35,14 +33,14 @@ def run_in_guest(plan: Plan, directory: Path) -> History:
     directory.mkdir()
     (directory / "plan.json").write_text(plan.to_json())
     argv = (sys.executable, "-m", "testbed.engines.live.supervisor", str(JOB), "virtual")
-    result = boot(Guest(argv, directory, cwd=ROOT, limit_s=240, kernel=KERNEL))
+    result = boot(Guest(argv, directory, cwd=ROOT, limit_s=240))
     assert result.status == 0, result.console.read_text()
     return collect(directory, plan, "vkernel")
 
 
 @pytest.mark.kernel
 @pytest.mark.slow
-@pytest.mark.skipif(KERNEL is None, reason="the virtual-time kernel has not been built (make kernel)")
+@pytest.mark.usefixtures("kernel")
 def test_two_boots_with_faults_are_byte_identical_and_exact(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
     moment = Moment(index=0, enters="REFLECTING", round=3)
     faults = (

@@ -17,29 +17,32 @@ from pathlib import Path
 
 import mininet
 import pytest
+from needs import ROOT, as_nobody, lacking, needs
 
-from testbed.engines.base import EngineUnavailable
-from testbed.engines.live.isolation import check_isolation, isolated_popen, run_isolated
+from testbed.engines.live.isolation import isolated_popen, run_isolated
 from testbed.engines.vkernel.boot import Guest, boot
-from testbed.engines.vkernel.kernel import find_kernel
 
-ROOT = Path(__file__).resolve().parents[3]
 STORIES = Path(__file__).with_name("fabric_stories.py")
-NOBODY = 65534
 MARK = "FABRIC_TEST_MARK"
+MN = shutil.which(
+    "mn", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+)  # the environment's own, or the system's
 RUN_STORY = (
     "import sys; from testbed.engines.live.isolation import run_isolated; "
     "sys.exit(run_isolated([sys.executable, *sys.argv[1:]]))"
 )
-needs_ping = pytest.mark.skipif(shutil.which("ping") is None, reason="needs ping (Debian: iputils-ping)")
+needs_ping = needs("tools", shutil.which("ping"), "ping is not installed (Debian: iputils-ping)")
+pytestmark = pytest.mark.usefixtures("namespaces")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _namespaces() -> None:
-    try:
-        check_isolation()
-    except EngineUnavailable as refusal:
-        pytest.skip(str(refusal))
+@pytest.fixture
+def python(python: list[str]) -> list[str]:
+    """As elsewhere (see tests/conftest.py), and that user can have namespaces."""
+    probe = "from testbed.engines.live.isolation import check_isolation; check_isolation()"
+    told = subprocess.run([*python, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=False)
+    if told.returncode != 0:
+        lacking("namespaces", told.stderr.strip().splitlines()[-1])
+    return python
 
 
 @pytest.fixture(autouse=True)
@@ -48,16 +51,6 @@ def _host_untouched() -> Iterator[None]:
     before = host_network()
     yield
     assert host_network() == before
-
-
-@pytest.fixture(params=["as this user", "as an ordinary user"])
-def python(request: pytest.FixtureRequest) -> list[str]:
-    """The command line of a Python that can import the project, as one user or the other."""
-    if request.param == "as this user":
-        if os.geteuid() != 0:
-            pytest.skip("this user is an ordinary one: the other half of the tests is the same")
-        return [sys.executable]
-    return ordinary_python()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +71,7 @@ def test_story(story: str, python: list[str]) -> None:
 
 
 def test_no_namespaces_to_be_had_is_said_with_advice() -> None:
-    tell(ordinary_python(), "no_namespaces_to_be_had")
+    tell(as_nobody(), "no_namespaces_to_be_had")
 
 
 @pytest.mark.slow
@@ -140,20 +133,17 @@ def test_inside_the_guest_no_namespaces_are_made() -> None:
 @pytest.mark.kernel
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("story", ["netem_holds_what_was_asked", "muted_nics_are_silent", "downed_nics_lose_carrier"])
-def test_story_in_the_guest(story: str, tmp_path: Path) -> None:
-    if find_kernel() is None:
-        pytest.skip("no virtual-time kernel yet: make kernel")
-    result = boot(Guest((sys.executable, str(STORIES), story), tmp_path, cwd=ROOT, limit_s=240))
+def test_story_in_the_guest(story: str, kernel: Path, tmp_path: Path) -> None:
+    result = boot(Guest((sys.executable, str(STORIES), story), tmp_path, cwd=ROOT, limit_s=240, kernel=kernel))
     assert result.status == 0, result.console.read_text(errors="replace")
 
 
 @needs_ping
-@pytest.mark.skipif(shutil.which("mn") is None, reason="needs Mininet's own command (Debian: mininet)")
-@pytest.mark.skipif(os.geteuid() != 0, reason="the packaged mn wants to be root")
+@needs("tools", MN, "Mininet's own command is not installed (Debian: mininet)")
 @pytest.mark.parametrize("topology", ["leaf_spine,2,2,1", "pair"])
 def test_plain_mn_with_our_classes(topology: str) -> None:
     custom = ROOT / "testbed/engines/live/mn_custom.py"
-    command = [sys.executable, mn_script(), "--custom", str(custom), "--topo", topology, "--host", "held"]
+    command = [sys.executable, str(MN), "--custom", str(custom), "--topo", topology, "--host", "held"]
     command += ["--switch", "static", "--link", "impaired", "--controller", "none", "--test", "pingall"]
     # When something goes wrong, mn deletes /tmp/*.log, ~/.ssh/mn and more: let it find folders of its own.
     apart = ["sh", "-c", 'mount -t tmpfs none /tmp && export HOME=/tmp && exec "$@"', "sh", *command]
@@ -181,31 +171,6 @@ def tell(python: Sequence[str], story: str) -> None:
 def environment() -> dict[str, str]:
     packages = str(Path(mininet.__file__).parents[1])
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), packages]), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def ordinary_python() -> list[str]:
-    """As the user who runs the tests when that is an ordinary one, else as nobody with a Python that nobody may run."""
-    if os.geteuid() != 0:
-        return [sys.executable]
-    become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    for candidate in (sys.executable, "/usr/bin/python3"):
-        command = [*become, candidate]
-        probe = "import sys, mininet, testbed.engines.live.isolation as i; i.check_isolation()"
-        try:
-            if (
-                subprocess.run([*command, "-c", probe], env=environment(), capture_output=True, check=False).returncode
-                == 0
-            ):
-                return command
-        except OSError:
-            continue
-    pytest.skip("no Python that an ordinary user can run here with the project, or no user namespaces for one")
-
-
-def mn_script() -> str:
-    """The ``mn`` that came with the Mininet in use, or the system's."""
-    own = Path(sys.executable).with_name("mn")
-    return str(own) if own.exists() else str(shutil.which("mn"))
 
 
 def marked_processes(mark: str) -> list[str]:

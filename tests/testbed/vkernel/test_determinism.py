@@ -5,11 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from vkernel_helpers import NOBODY, REPO, open_folder, open_kernel, usable_by_others
+from needs import as_nobody, lacking
+from vkernel_helpers import REPO, open_folder, open_kernel
 from vkernel_probe import DELAY_NS, JITTER_NS, PAIRS
 
 ROUNDS = 3000
@@ -27,18 +28,17 @@ def load() -> Iterator[None]:
         loop.wait()
 
 
-def run_probe(job: Path, kernel: Path, user: int, python: str, seed: int = 1) -> dict[str, bytes]:
-    """Boots the probe from a process of its own, as `user`, and returns what it wrote."""
+def run_probe(job: Path, kernel: Path, python: Sequence[str] = (sys.executable,), seed: int = 1) -> dict[str, bytes]:
+    """Boots the probe from a process of its own, started by the command `python`, and returns what it wrote."""
     code = (
         "import sys; from pathlib import Path; from testbed.engines.vkernel.boot import *;"
-        f"r = boot(Guest(({python!r}, {str(PROBE)!r}, '{ROUNDS}'), Path(sys.argv[1]), Path({str(REPO)!r}),"
+        f"r = boot(Guest(({sys.executable!r}, {str(PROBE)!r}, '{ROUNDS}'), Path(sys.argv[1]), Path({str(REPO)!r}),"
         f"kernel=Path(sys.argv[2]), seed={seed}));"
         "print(console_tail(r.console)); sys.exit(r.status)"
     )
     done = subprocess.run(
-        [python, "-c", code, str(job), str(kernel)],
+        [*python, "-c", code, str(job), str(kernel)],
         cwd=REPO,
-        user=user if os.getuid() == 0 else None,
         capture_output=True,
         text=True,
         check=False,
@@ -57,14 +57,14 @@ def round_trips(written: dict[str, bytes]) -> list[int]:
 
 
 def test_idle_and_loaded_boots_are_byte_identical(kernel: Path, tmp_path: Path, load: None) -> None:
-    loaded = run_probe(tmp_path / "loaded", kernel, os.getuid(), sys.executable)
-    again = run_probe(tmp_path / "deeper/and/elsewhere", kernel, os.getuid(), sys.executable)
+    loaded = run_probe(tmp_path / "loaded", kernel)
+    again = run_probe(tmp_path / "deeper/and/elsewhere", kernel)
     assert len(loaded) == PAIRS + 1
     assert loaded == again
 
 
 def test_delays_are_those_asked_for(kernel: Path, tmp_path: Path) -> None:
-    written = run_probe(tmp_path / "job", kernel, os.getuid(), sys.executable)
+    written = run_probe(tmp_path / "job", kernel)
     trips = sorted(round_trips(written))
     assert len(trips) == PAIRS * (ROUNDS - 1)
     assert trips[0] >= 2 * (DELAY_NS - JITTER_NS)
@@ -73,18 +73,19 @@ def test_delays_are_those_asked_for(kernel: Path, tmp_path: Path) -> None:
 
 
 def test_the_guests_entropy_follows_the_seed(kernel: Path, tmp_path: Path) -> None:
-    one = run_probe(tmp_path / "1", kernel, os.getuid(), sys.executable)
-    two = run_probe(tmp_path / "2", kernel, os.getuid(), sys.executable, seed=2)
+    one = run_probe(tmp_path / "1", kernel)
+    two = run_probe(tmp_path / "2", kernel, seed=2)
     assert one["host.txt"] != two["host.txt"]
     assert round_trips(one)[0] == round_trips(two)[0]  # netem's own seeds are the same
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_root_and_nobody_get_the_same_bytes(kernel: Path, tmp_path: Path) -> None:
-    python = usable_by_others()
-    folder = open_folder(tmp_path, NOBODY)
+    if os.getuid() != 0:
+        lacking("user", "only root can become somebody else")
+    python = as_nobody()
+    folder = open_folder(tmp_path)
     try:
-        theirs = run_probe(folder / "job", open_kernel(kernel, folder), NOBODY, python)
+        theirs = run_probe(folder / "job", open_kernel(kernel, folder), python)
     finally:
         shutil.rmtree(folder)
-    assert theirs == run_probe(tmp_path / "job", kernel, 0, python)
+    assert theirs == run_probe(tmp_path / "job", kernel)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from needs import MOOT, lacking
 from vkernel_helpers import processes_below
 
 from testbed.engines.vkernel import kernel as kernels
@@ -36,7 +37,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("OAE_KERNEL_SOURCE", raising=False)
     monkeypatch.setattr(kernels, "PATCHES", tmp_path)
     if kernels.missing_build_tools():
-        pytest.skip(f"build tools are missing: {kernels.missing_build_tools()}")
+        lacking("tools", f"build tools are missing: {kernels.missing_build_tools()}")
     return kernels.cache_folder()
 
 
@@ -162,7 +163,7 @@ def test_other_processors_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_of_the_fragment_reached_the_kernel(kernel: Path) -> None:
     """A line that Kconfig drops without a word would be missed only when somebody needs it."""
     if not (kernel.parent / "config").exists():
-        pytest.skip("a kernel named in OAE_KERNEL has no configuration beside it")
+        lacking(MOOT, "a kernel named in OAE_KERNEL has no configuration beside it")
     taken = set((kernel.parent / "config").read_text().splitlines())
     asked = [line for line in kernels.FRAGMENT.read_text().splitlines() if line.startswith("CONFIG_")]
     wanted = [line for line in asked if not line.endswith("=n") and line not in taken]

@@ -1,16 +1,14 @@
-"""Helpers of the tests of guests: whose processes are left, and how to be another user."""
+"""Helpers of the tests of guests: whose processes are left, and what other users may read."""
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import pytest
+from needs import NOBODY
 
 REPO = Path(__file__).resolve().parents[3]
-NOBODY = 65534
 
 
 def processes_in(folder: Path) -> list[int]:
@@ -37,25 +35,13 @@ def wait_gone(folder: Path, seconds: float = 10.0) -> list[int]:
     return processes_in(folder)
 
 
-def usable_by_others() -> str:
-    """A Python that an unprivileged user may start and that can read this project: both may lie in a closed home."""
-    system = "/usr/bin/python3"
-    probe = "import sys, testbed.engines.vkernel.boot; sys.exit(sys.version_info < (3, 11))"
-    become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
-    environment = {"PYTHONPATH": str(REPO), "PYTHONDONTWRITEBYTECODE": "1"}
-    told = subprocess.run([*become, system, "-c", probe], env=environment, capture_output=True, text=True, check=False)
-    if told.returncode != 0:
-        pytest.skip(f"no Python 3.11 with which another user can run the project here ({told.stderr.strip()[-80:]})")
-    return system
-
-
-def open_folder(tmp_path: Path, user: int) -> Path:
-    """A folder that `user` may write to, outside pytest's own, which is closed to others."""
-    if user == os.getuid():
+def open_folder(tmp_path: Path) -> Path:
+    """A folder that nobody may write to, outside pytest's own, which is closed to others."""
+    if os.getuid() != 0:
         return tmp_path
     folder = Path("/var/tmp") / f"oae-test-{os.getpid()}-{tmp_path.name}"
     folder.mkdir()
-    os.chown(folder, user, user)
+    os.chown(folder, NOBODY, NOBODY)
     return folder
 
 

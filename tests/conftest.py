@@ -1,0 +1,74 @@
+"""What tests of several rooms need of the machine, and OAE_REQUIRE, which demands it (see needs.py)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # needs.py, whatever pytest's import mode
+
+from needs import MOOT, NEEDS, as_nobody, demanded, lacking
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+_required: frozenset[str] = frozenset()
+
+
+def pytest_configure() -> None:
+    global _required
+    _required = demanded(os.environ.get("OAE_REQUIRE", ""))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return _judged((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return _judged((yield))
+
+
+def _judged(report: Report) -> Report:
+    """A skip for what is required here is a failure, and so is one that doesn't say what it lacks."""
+    if _required and report.skipped and not hasattr(report, "wasxfail") and isinstance(report.longrepr, tuple):
+        path, line, reason = report.longrepr
+        need = reason.removeprefix("Skipped: ").partition(":")[0]
+        if need in _required or need not in (*NEEDS, MOOT):
+            report.outcome = "failed"
+            report.longrepr = f"{path}:{line}: skipped, but OAE_REQUIRE={','.join(sorted(_required))}: {reason}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def kernel() -> Path:
+    """The virtual-time kernel to boot."""
+    from testbed.engines.vkernel.kernel import find_kernel
+
+    return find_kernel() or lacking("kernel", "it has not been built (make kernel)")
+
+
+@pytest.fixture(scope="session")
+def namespaces() -> None:
+    """This user can have namespaces here."""
+    from testbed.engines.base import EngineUnavailable
+    from testbed.engines.live.isolation import check_isolation
+
+    try:
+        check_isolation()
+    except EngineUnavailable as refusal:
+        lacking("namespaces", str(refusal))
+
+
+@pytest.fixture(params=["as this user", "as an ordinary user"])
+def python(request: pytest.FixtureRequest) -> list[str]:
+    """The start of a command line: this Python as one user or the other."""
+    if request.param == "as this user":
+        if os.geteuid() != 0:
+            lacking(MOOT, "this user is an ordinary one: the other half of the tests is the same")
+        return [sys.executable]
+    return as_nobody()
