@@ -1,39 +1,46 @@
-"""From a node's configuration to its machine: the one place that knows all engines by name."""
+"""From a configuration to its machine. Engines are found, not listed: every folder of nodes.consensus with a spec.py.
+
+Only the engine that is asked for is imported, for agents start in a guest in which imports are dear.
+"""
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nodes.oae.rounds import RoundMachine
+import nodes.consensus
 
 if TYPE_CHECKING:
+    from nodes.consensus.spec import EngineSpec
     from nodes.core import Machine
     from nodes.core.config import NodeConfig
 
-ROUND_ENGINES = ("none", "floodset", "oae")
-MESSAGE_ENGINES = ("paxos", "ben_or")
-ENGINES = ROUND_ENGINES + MESSAGE_ENGINES
+
+@cache
+def engine_names() -> tuple[str, ...]:
+    """The engines that there are, in the order of their names."""
+    folders = {spec.parent.name for place in nodes.consensus.__path__ for spec in Path(place).glob("*/spec.*")}
+    return tuple(sorted(folders - {"__pycache__"}))
+
+
+@cache
+def engine_spec(name: str) -> EngineSpec:
+    """What the engine says about itself. Raises ValueError for a name that is no engine."""
+    if name not in engine_names():
+        raise ValueError(f"{name!r} is no engine; there are {', '.join(engine_names())}")
+    spec: EngineSpec = import_module(f"nodes.consensus.{name}.spec").SPEC
+    if spec.name != name:
+        raise ValueError(f"the engine in nodes/consensus/{name} calls itself {spec.name!r}; one name for both")
+    return spec
+
+
+def engine_specs() -> tuple[EngineSpec, ...]:
+    """All of them, loaded."""
+    return tuple(engine_spec(name) for name in engine_names())
 
 
 def build_machine(config: NodeConfig) -> Machine:
     """A fresh machine for ``config.protocol.consensus``. Raises ValueError for a name that is no engine."""
-    name = config.protocol.consensus
-    if name == "none":
-        return RoundMachine(config)
-    if name == "floodset":
-        from nodes.consensus.floodset import FloodSet
-
-        return RoundMachine(config, FloodSet)
-    if name == "oae":
-        from nodes.consensus.oae import Oae
-
-        return RoundMachine(config, Oae)
-    if name == "paxos":
-        from nodes.consensus.paxos import PaxosMachine
-
-        return PaxosMachine(config)
-    if name == "ben_or":
-        from nodes.consensus.ben_or import BenOrMachine
-
-        return BenOrMachine(config)
-    raise ValueError(f"{name!r} is no engine; there are {', '.join(ENGINES)}")
+    return engine_spec(config.protocol.consensus).build(config, ())

@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 from nodes.core.config import NodeConfig
 from nodes.frames import EMPTY_VALUE, VALUE_BYTES, Frame, FrameKey, Kind, encode
-from nodes.registry import ROUND_ENGINES
+from nodes.registry import engine_spec
 from testbed.history import History, Hop
 from testbed.plan import Plan
 
@@ -98,7 +98,8 @@ class _Encoder:
 
     def __init__(self, plan: Plan, history: History) -> None:
         self._nodes: dict[int, NodeConfig] = {node.node: node for node in plan.nodes}
-        self._kind = Kind.SWAP if plan.nodes and plan.nodes[0].protocol.consensus in ROUND_ENGINES else Kind.DATA
+        swaps = bool(plan.nodes) and engine_spec(plan.nodes[0].protocol.consensus).made_of_swaps
+        self._kind = Kind.SWAP if swaps else Kind.DATA
         self._values: dict[FrameKey, bytes] = {}
         if history.hops:
             for event in history.events:

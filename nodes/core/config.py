@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 START_NS = -1_000_000
 """When machines of first lives are started, on the run's clock: 1 ms before round 0, so that all is set by then."""
+
+PLAIN_SWAPS = "none"
+"""The engine that runs unless another is asked for: swaps, and nothing to decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +26,15 @@ class Peer:
 class ProtocolConfig:
     """Which machine runs and its parameters; times in nanoseconds. All nodes of a run share it.
 
-    consensus: none | floodset | oae | paxos | ben_or. handshake: alternating | simultaneous.
+    consensus: an engine's name (nodes.registry). handshake: alternating | simultaneous.
     depth: messages per swap (k). horizon: abort | hold | reconcile. window_ns: W. period_ns: from one round's start
     to the next (>= W). rounds: how many rounds are run (for message-passing engines: how many instances).
-    f: crashes that the engine must bear. retry_ns: reconcile's and paxos' retransmission interval.
-    instance_rounds: rounds that one consensus instance may take. inputs: distinct | random.
+    f: crashes that the engine must bear. retry_ns: the retransmission interval.
+    instance_rounds: rounds that one consensus instance may take. inputs: distinct | random. parameters: the engine's
+    own settings, whose type its spec names.
     """
 
-    consensus: str = "none"
+    consensus: str = PLAIN_SWAPS
     handshake: str = "alternating"
     depth: int = 4
     horizon: str = "abort"
@@ -42,6 +46,7 @@ class ProtocolConfig:
     instance_rounds: int = 1
     inputs: str = "distinct"
     seed: int = 0
+    parameters: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from nodes.registry import ROUND_ENGINES
+from nodes.registry import engine_spec
 from testbed.history import History
 from testbed.plan import Plan
 from testbed.report.spacetime import instance_diagram, nanoseconds, swap_diagram
@@ -52,7 +52,7 @@ def run_page(plan: Plan, history: History, verdicts: Verdicts, commands: Sequenc
         .render(
             plan=plan,
             protocol=plan.nodes[0].protocol,
-            swaps=plan.nodes[0].protocol.consensus in ROUND_ENGINES,
+            swaps=engine_spec(plan.nodes[0].protocol.consensus).made_of_swaps,
             history=history,
             verdicts=verdicts,
             kinds=Counter(kind for _, kind in {(item.round, item.kind) for item in breaks}),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from nodes.core.config import NodeConfig, Peer
 from testbed.faults import compile_orders
 from testbed.plan import Fault, Plan, derive_seed
 from testbed.scenario.model import Scenario
-from testbed.scenario.resolve import Resolved, resolve, retry_ns
+from testbed.scenario.resolve import Resolved, resolve
 from topologies.fabric import Fabric, Link
 
 
@@ -48,29 +48,10 @@ def _seeded(resolved: Resolved, index: int, link: Link, seed: int) -> Link:
     return Link(link.a, link.b, ab, ba)
 
 
-def protocol_config(scenario: Scenario, resolved: Resolved) -> ProtocolConfig:
-    """What all nodes share."""
-    protocol = scenario.protocol
-    return ProtocolConfig(
-        consensus=protocol.consensus,
-        handshake=protocol.handshake,
-        depth=protocol.depth,
-        horizon=protocol.horizon,
-        window_ns=protocol.window,
-        period_ns=protocol.period_ns,
-        rounds=protocol.rounds,
-        f=protocol.f,
-        retry_ns=retry_ns(protocol),
-        instance_rounds=resolved.instance_rounds,
-        inputs=protocol.inputs,
-        seed=derive_seed(scenario.seed, "protocol"),
-    )
-
-
 def _nodes(scenario: Scenario, resolved: Resolved) -> tuple[NodeConfig, ...]:
+    protocol = replace(resolved.protocol, seed=derive_seed(scenario.seed, "protocol"))
     numbers = {host: number for number, host in enumerate(resolved.fabric.hosts)}
     members = tuple(numbers[host] for host in resolved.participants)
-    protocol = protocol_config(scenario, resolved)
     return tuple(
         NodeConfig(
             node=numbers[host],

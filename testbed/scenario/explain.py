@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nodes.registry import engine_spec
 from testbed.faults import describe as describe_fault
 from testbed.plan import Plan
 from testbed.scenario.compile import compile_plan
@@ -47,11 +48,12 @@ def _head(scenario: Scenario, plan: Plan) -> str:
 
 def _protocol(scenario: Scenario, plan: Plan) -> str:
     protocol = plan.nodes[0].protocol
+    engine = engine_spec(protocol.consensus)
     participants = resolve(scenario).participants
     instances, rest = divmod(protocol.rounds, protocol.instance_rounds)
     per_instance = f"{instances} instances of {protocol.instance_rounds}" + (f", {rest} left over" if rest else "")
     rows = [
-        ("consensus", protocol.consensus + (f", f = {protocol.f}" if protocol.consensus != "none" else "")),
+        ("consensus", protocol.consensus + (f", f = {protocol.f}" if engine.decides else "")),
         ("swaps", f"{protocol.handshake}, depth {protocol.depth}, horizon {protocol.horizon}"),
         ("window", f"{spell_time(protocol.window_ns)} of a period of {spell_time(protocol.period_ns)}"),
         ("rounds", f"{protocol.rounds} ({per_instance})"),

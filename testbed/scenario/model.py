@@ -20,6 +20,8 @@ from pydantic import (
 )
 
 from nodes.core import LinkState
+from nodes.core.config import PLAIN_SWAPS
+from nodes.registry import engine_names
 from testbed.faults import VERBS
 from testbed.scenario.document import Document
 from testbed.scenario.errors import FieldError
@@ -33,7 +35,6 @@ MOST_ROUNDS = 100_000_000
 _DISTRIBUTIONS = ("uniform", "normal", "pareto", "paretonormal")
 _SELECTORS_DEFAULT = "default"
 
-Consensus = Literal["none", "floodset", "oae", "paxos", "ben_or"]
 EngineName = Literal["sim", "vkernel", "live"]
 BreakKind = Literal["split", "blocked", "late", "skew"]
 
@@ -41,7 +42,9 @@ BreakKind = Literal["split", "blocked", "late", "skew"]
 if TYPE_CHECKING:
     VerbName = str
     StateName = str
+    Consensus = str
 else:
+    Consensus = Literal[engine_names()]
     VerbName = Literal[tuple(VERBS)]
     StateName = Literal[tuple(state.value for state in LinkState)]
 
@@ -182,10 +185,11 @@ class Protocol(Part):
 
     window: W, from a round's start to its horizon. period: from one round's start to the next (default: window).
     rounds: how many are run; for paxos and ben_or, how many instances. f: crashes to bear. retry: retransmission
-    interval of reconcile and paxos (default: window). participants: name patterns of the hosts that take part.
+    interval (default: window). parameters: the engine's own settings. participants: name patterns of the hosts that
+    take part.
     """
 
-    consensus: Consensus = "none"
+    consensus: Consensus = PLAIN_SWAPS
     handshake: Literal["alternating", "simultaneous"] = "alternating"
     depth: Annotated[int, Field(ge=1, le=255)] = 4
     horizon: Literal["abort", "hold", "reconcile"] = "abort"
@@ -194,6 +198,7 @@ class Protocol(Part):
     rounds: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] = 1
     f: Annotated[int, Field(ge=0)] = 0
     retry: Annotated[Time, Field(gt=0)] | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
     inputs: Literal["distinct", "random"] = "distinct"
     participants: Names = Field(default_factory=lambda: ["*"])
 
@@ -201,6 +206,11 @@ class Protocol(Part):
     def period_ns(self) -> int:
         """From one round's start to the next."""
         return self.window if self.period is None else self.period
+
+    @property
+    def retry_ns(self) -> int:
+        """The retransmission interval."""
+        return self.window if self.retry is None else self.retry
 
     @model_validator(mode="after")
     def _fits(self) -> Protocol:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from nodes.core.config import PLAIN_SWAPS
 from testbed.scenario.document import Document
 from testbed.scenario.errors import FieldError, Path, shown, suggestion
 from testbed.scenario.model import (
@@ -21,6 +22,7 @@ from testbed.scenario.model import (
     Scenario,
     Trigger,
 )
+from testbed.scenario.parameters import parameters_model
 
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): Scenario,
@@ -47,9 +49,12 @@ def scenario_keys(path: Path, data: Any) -> list[str]:
     return [] if model is None else [field.alias or name for name, field in model.model_fields.items()]
 
 
-def problem_lines(error: ValidationError, document: Document, known_keys: KnownKeys = scenario_keys) -> list[str]:
-    """One line per error, in the order of the document's lines."""
-    found = [_problem(dict(item), document, known_keys) for item in error.errors(include_url=False)]
+def problem_lines(
+    error: ValidationError, document: Document, known_keys: KnownKeys = scenario_keys, below: Path = ()
+) -> list[str]:
+    """One line per error, in the order of the document's lines. below: where what was validated stands in it."""
+    items = [{**item, "loc": (*below, *item["loc"])} for item in error.errors(include_url=False)]
+    found = [_problem(item, document, known_keys) for item in items]
     ordered = sorted(found, key=lambda item: (document.lines.get(item[0], 0), [str(part) for part in item[0]]))
     return list(dict.fromkeys(document.problem(path, what) for path, what in ordered))
 
@@ -110,6 +115,8 @@ def _path_in(data: Any, loc: tuple[int | str, ...], keep_last: bool) -> Path:
 
 
 def _model_at(path: Path, data: Any) -> type[BaseModel] | None:
+    if path == ("protocol", "parameters"):
+        return parameters_model(data["protocol"].get("consensus", PLAIN_SWAPS))
     if path == ("topology",):
         topology = data["topology"]
         return TOPOLOGY_MODELS.get("custom" if "custom" in topology else topology.get("kind"))

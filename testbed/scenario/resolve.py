@@ -11,9 +11,11 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
-from nodes.consensus.floodset import rounds_needed as floodset_rounds
-from nodes.consensus.oae import rounds_needed as oae_rounds
+from pydantic import ValidationError
+
+from nodes.core.config import ProtocolConfig
 from nodes.core.driver import Moment
+from nodes.registry import engine_spec
 from testbed.faults import VERBS, Order
 from testbed.scenario.custom import custom_fabric
 from testbed.scenario.document import Document
@@ -22,11 +24,12 @@ from testbed.scenario.errors import Path as KeyPath
 from testbed.scenario.model import (
     CustomTopology,
     FaultOrder,
-    Protocol,
     Scenario,
     Trigger,
     instant_ns,
 )
+from testbed.scenario.parameters import parameters_model
+from testbed.scenario.problems import problem_lines
 from testbed.scenario.selectors import parse_selector, selected
 from testbed.scenario.settings import make_impairment
 from topologies.build import make_fabric
@@ -41,21 +44,21 @@ Settings = dict[str, Any]
 Direction = tuple[int, str]
 
 _EXACT_PATHS_UP_TO = 48  # participants; above that, delays over the longest path are bounded instead of followed
-_OF_SWAPS = ("none", "floodset", "oae")
 
 
 @dataclass(frozen=True)
 class Resolved:
     """routes.fabric: the fabric with clean links. impairments: one per direction, still without seeds.
 
-    instance_rounds: rounds of one consensus instance. settle_ns: from the end of the last round to the end of the run.
+    protocol: what all nodes share, still without its seed. settle_ns: from the end of the last
+    round to the end of the run.
     """
 
     routes: Routes
     impairments: dict[Direction, Impairment]
     participants: tuple[str, ...]
     orders: tuple[Order, ...]
-    instance_rounds: int
+    protocol: ProtocolConfig
     settle_ns: int
     warnings: tuple[str, ...]
 
@@ -94,6 +97,7 @@ class _Resolver:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.problems = _Problems(scenario.document)
+        self.engine = engine_spec(scenario.protocol.consensus)
 
     def resolve(self) -> Resolved:
         self.routes = self._routes()
@@ -104,6 +108,7 @@ class _Resolver:
         self.participants = self._participants()
         self.problems.stop()
         self._check_f()
+        self.protocol = self._protocol()
         orders = tuple(
             order
             for place, fault in enumerate(self.scenario.faults)
@@ -111,14 +116,13 @@ class _Resolver:
         )
         self.problems.stop()
         longest, shortest = self._path_delays(impairments)
-        instance_rounds = self._instance_rounds()
-        self._warn_about_time(shortest, instance_rounds)
+        self._warn_about_time(shortest)
         return Resolved(
             routes=self.routes,
             impairments=impairments,
             participants=self.participants,
             orders=orders,
-            instance_rounds=instance_rounds,
+            protocol=self.protocol,
             settle_ns=self._settle_ns(longest),
             warnings=tuple(dict.fromkeys(self.problems.warnings)),
         )
@@ -218,19 +222,39 @@ class _Resolver:
 
     def _check_f(self) -> None:
         protocol, n = self.scenario.protocol, len(self.participants)
-        most = {"floodset": n - 1, "oae": (n - 1) // 2, "paxos": (n - 1) // 2, "ben_or": (n - 1) // 2}
-        rule = {"floodset": "f < n"}.get(protocol.consensus, "f < n/2")
-        if protocol.consensus in most and protocol.f > most[protocol.consensus]:
+        most = self.engine.most_f(n)
+        if self.engine.decides and protocol.f > most:
             self.problems.error(
                 ("protocol", "f"),
-                f"{protocol.f} is too large: {protocol.consensus} needs {rule} and {n} hosts take part; "
-                f"{most[protocol.consensus]} is the most",
+                f"{protocol.f} is too large: {self.engine.name} needs {self.engine.rule} and {n} hosts take part; "
+                f"{most} is the most",
             )
 
-    def _instance_rounds(self) -> int:
+    def _protocol(self) -> ProtocolConfig:
         protocol = self.scenario.protocol
-        needed = {"floodset": floodset_rounds, "oae": oae_rounds}.get(protocol.consensus)
-        return needed(protocol.f) if needed else 1
+        return ProtocolConfig(
+            consensus=protocol.consensus,
+            handshake=protocol.handshake,
+            depth=protocol.depth,
+            horizon=protocol.horizon,
+            window_ns=protocol.window,
+            period_ns=protocol.period_ns,
+            rounds=protocol.rounds,
+            f=protocol.f,
+            retry_ns=protocol.retry_ns,
+            instance_rounds=self.engine.rounds_per_instance(protocol.f),
+            inputs=protocol.inputs,
+            parameters=self._parameters(),
+        )
+
+    def _parameters(self) -> dict[str, Any]:
+        """The engine's own settings, all of them, times in nanoseconds."""
+        try:
+            return parameters_model(self.engine.name).model_validate(self.scenario.protocol.parameters).model_dump()
+        except ValidationError as error:
+            document = self.scenario.document
+            self.problems.errors += problem_lines(error, document, below=("protocol", "parameters"))
+            return {}
 
     # -- faults -------------------------------------------------------------------------------------------------
 
@@ -310,7 +334,7 @@ class _Resolver:
         for key, name in (("node", when.node), ("peer", when.peer)):
             if name is not None and name not in self.participants:
                 self.problems.error((*path, "when", key), self._unknown_node(name))
-        if protocol.consensus not in _OF_SWAPS and when.after_sends is None:
+        if not self.engine.made_of_swaps and when.after_sends is None:
             self.problems.error(
                 (*path, "when"),
                 f"{protocol.consensus} is not made of swaps: no link state is entered; use after_sends",
@@ -369,17 +393,14 @@ class _Resolver:
         )
 
     def _settle_ns(self, longest_ns: int) -> int:
-        protocol = self.scenario.protocol
         if self.scenario.settle is not None:
             return self.scenario.settle
-        steps = 1 if protocol.handshake == "simultaneous" else protocol.depth
-        late = protocol.window + steps * longest_ns
-        retries = protocol.horizon == "reconcile" or protocol.consensus == "paxos"
-        return late + (2 * retry_ns(protocol) + 2 * longest_ns if retries else 0)
+        needed_ns = self.engine.settle_ns(self.protocol, len(self.participants), longest_ns)
+        return max(0, needed_ns - self.protocol.period_ns)
 
-    def _warn_about_time(self, shortest_ns: int, instance_rounds: int) -> None:
-        protocol = self.scenario.protocol
-        if protocol.consensus not in _OF_SWAPS:
+    def _warn_about_time(self, shortest_ns: int) -> None:
+        protocol, instance_rounds = self.scenario.protocol, self.protocol.instance_rounds
+        if not self.engine.made_of_swaps:
             return
         steps = 1 if protocol.handshake == "simultaneous" else protocol.depth
         if steps * shortest_ns > protocol.window:
@@ -388,17 +409,12 @@ class _Resolver:
                 f"no swap can complete: {steps} messages take {spell_time(steps * shortest_ns)} at the least, "
                 f"the window is {spell_time(protocol.window)}",
             )
-        if protocol.consensus != "none" and protocol.rounds < instance_rounds:
+        if self.engine.decides and protocol.rounds < instance_rounds:
             self.problems.warn(
                 ("protocol", "rounds"),
                 f"{protocol.rounds} are too few for one instance: {protocol.consensus} with f = {protocol.f} takes "
                 f"{instance_rounds} rounds",
             )
-
-
-def retry_ns(protocol: Protocol) -> int:
-    """The retransmission interval: as given, else the window."""
-    return protocol.window if protocol.retry is None else protocol.retry
 
 
 @lru_cache(maxsize=8)

@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nodes.registry import ROUND_ENGINES
+from nodes.registry import engine_spec
 from testbed.plan import Plan
 from testbed.verdicts.delays import Lattice, convolve, lattice_of, law_of
 from testbed.verdicts.paths import Pair, Paths
@@ -361,7 +361,7 @@ def _ways(paths: Paths, pair: Pair) -> tuple[Way, Way]:
 
 def _check_plan(plan: Plan) -> None:
     protocol = plan.nodes[0].protocol
-    if protocol.consensus not in ROUND_ENGINES:
+    if not engine_spec(protocol.consensus).made_of_swaps:
         raise NotClosedFormError(f"{protocol.consensus} is not made of swaps")
     if plan.faults:
         raise NotClosedFormError("the plan has faults")

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from nodes.registry import ROUND_ENGINES
+from nodes.registry import engine_spec
 from testbed.plan import Plan
 from testbed.scenario.compile import compile_plan
 from testbed.scenario.document import Document, read_document
@@ -333,11 +333,12 @@ def _check_points(study: Study, document: Document) -> None:
 def _check_scenario(study: Study, scenario: Scenario) -> None:
     """Raises FieldError when nothing of what the study measures would happen."""
     protocol, crashes = scenario.protocol, study.document.crashes
+    engine = engine_spec(protocol.consensus)
     if crashes and protocol.f < crashes.nodes:
         raise FieldError("crashes", f"{crashes.nodes} nodes crash, but protocol.f is {protocol.f}; raise f")
-    if study.document.measure == "broken_round" and protocol.consensus not in ROUND_ENGINES:
+    if study.document.measure == "broken_round" and not engine.made_of_swaps:
         raise FieldError("measure", f"{protocol.consensus} is not made of swaps: no round can break; take another")
-    if study.document.measure == "disagreement" and protocol.consensus == "none":
+    if study.document.measure == "disagreement" and not engine.decides:
         raise FieldError("measure", "nobody decides anything, so nobody can disagree; set protocol.consensus")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from nodes.registry import ROUND_ENGINES
+from nodes.registry import engine_spec
 from testbed.history import Event, History
 from testbed.plan import Plan
 from testbed.verdicts.bisynchrony import timer_tolerance_ns
@@ -90,7 +90,7 @@ class _Termination:
         """When the instance begins, and by when its decisions must have fallen."""
         node = self.plan.nodes[0]
         protocol = node.protocol
-        if protocol.consensus not in ROUND_ENGINES:
+        if not engine_spec(protocol.consensus).made_of_swaps:
             return node.start_ns + instance * protocol.period_ns, self.timeline.end_ns - self.tolerance_ns
         begin_ns = node.start_ns + instance * protocol.instance_rounds * protocol.period_ns
         return begin_ns, begin_ns + (protocol.instance_rounds - 1) * protocol.period_ns + protocol.window_ns

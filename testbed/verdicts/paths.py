@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nodes.registry import ROUND_ENGINES
+from nodes.registry import engine_spec
 from testbed.plan import Plan
 from topologies.fabric import LinkEnd
 from topologies.impairment import Impairment
@@ -87,7 +87,7 @@ class Paths:
 
     def pairs(self) -> list[Pair]:
         """All pairs of members that swap, in order. Empty when the protocol is not made of swaps."""
-        if not self.plan.nodes or self.plan.nodes[0].protocol.consensus not in ROUND_ENGINES:
+        if not self.plan.nodes or not engine_spec(self.plan.nodes[0].protocol.consensus).made_of_swaps:
             return []
         members = set(self.plan.nodes[0].members)
         return sorted(

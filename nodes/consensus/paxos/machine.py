@@ -36,9 +36,10 @@ class PaxosMachine(InstanceMachine):
     every retry_ns to those that have not answered.
     """
 
-    def __init__(self, config: NodeConfig, pitfalls: Collection[Pitfall] = ()) -> None:
+    def __init__(self, config: NodeConfig, pitfalls: Collection[Pitfall] = (), patience: int = PATIENCE) -> None:
         super().__init__(config)
         self.pitfalls = frozenset(pitfalls)
+        self.patience = patience
         self.ballots = Ballots(config.n)
         self.quorum = config.n // 2 + 1
         self.open: dict[int, Instance] = {}
@@ -186,5 +187,5 @@ class PaxosMachine(InstanceMachine):
         highest = self.open[instance].highest
         distance = (self.rank - self.ballots.rank(highest)) % self.config.n or self.config.n
         doublings = min(self.ballots.attempt(highest), _MOST_DOUBLINGS)
-        patience_ns = PATIENCE * self.config.protocol.retry_ns << doublings
+        patience_ns = self.patience * self.config.protocol.retry_ns << doublings
         return SetTimer(f"turn {instance}", now_ns + distance * patience_ns)

@@ -27,7 +27,7 @@ from nodes.core.config import NodeConfig, Peer, ProtocolConfig, node_config_from
 from nodes.core.record import columns
 from nodes.core.snapshot import snapshot
 from nodes.frames import Frame, FrameKey, Kind
-from nodes.registry import ENGINES, build_machine
+from nodes.registry import build_machine, engine_names, engine_spec
 
 NAMES = {0: "host1", 1: "host2", 2: "host3"}
 FRAME = Frame(Kind.SWAP, 2, 1, 3, 0, 17, 4, 99)
@@ -81,7 +81,7 @@ def test_what_is_performed_has_no_row() -> None:
 
 
 def test_there_is_no_other_engine() -> None:
-    with pytest.raises(ValueError, match="'raft' is no engine; there are none, floodset, oae, paxos, ben_or"):
+    with pytest.raises(ValueError, match="'raft' is no engine; there are ben_or, floodset, none, oae, paxos"):
         build_machine(config("raft"))
 
 
@@ -90,7 +90,7 @@ def test_there_is_no_other_engine() -> None:
 
 def lead(machine: Machine, consensus: str) -> Machine:
     """Some events; what the machine answers is of no interest here."""
-    kind = Kind.DATA if consensus in ("paxos", "ben_or") else Kind.SWAP
+    kind = Kind.SWAP if engine_spec(consensus).made_of_swaps else Kind.DATA
     machine.on_start(-1)
     machine.on_timer("instance" if kind is Kind.DATA else "round", 0)
     for src, port in ((0, 0), (2, 1)):
@@ -98,22 +98,22 @@ def lead(machine: Machine, consensus: str) -> Machine:
     return machine
 
 
-@pytest.mark.parametrize("consensus", ENGINES)
+@pytest.mark.parametrize("consensus", engine_names())
 def test_equal_events_lead_to_equal_states_and_answers(consensus: str) -> None:
     one, other = (lead(build_machine(config(consensus)), consensus) for _ in range(2))
     assert snapshot(one) == snapshot(other)
     assert hash(snapshot(one)) == hash(snapshot(other))
-    name = "retry 0" if consensus in ("paxos", "ben_or") else "horizon"
+    name = "horizon" if engine_spec(consensus).made_of_swaps else "retry 0"
     assert one.on_timer(name, 300_000) == other.on_timer(name, 300_000)
     assert snapshot(one) == snapshot(other)
 
 
-@pytest.mark.parametrize("consensus", ENGINES)
+@pytest.mark.parametrize("consensus", engine_names())
 def test_a_state_is_the_same_after_pickle_and_another_after_an_event(consensus: str) -> None:
     machine = lead(build_machine(config(consensus)), consensus)
     before = snapshot(machine)
     assert snapshot(pickle.loads(pickle.dumps(machine))) == before
-    kind = Kind.DATA if consensus in ("paxos", "ben_or") else Kind.SWAP
+    kind = Kind.SWAP if engine_spec(consensus).made_of_swaps else Kind.DATA
     machine.on_frame(0, Frame(kind, 0, 1, 2, 0, 1, 1, 1), 20)  # tells at least that node 0 is in its second life
     assert snapshot(machine) != before
     assert snapshot(build_machine(replace(config(consensus), seed=6))) != snapshot(build_machine(config(consensus)))

@@ -42,6 +42,13 @@ MISTAKES = [
     (BASE + "protocol: {consensus: ben_or, f: 4}", "protocol.f: 4 is too large: ben_or needs f < n/2"),
     (BASE + "protocol: {consensus: paxos, f: 4}", "protocol.f: 4 is too large: paxos needs f < n/2"),
     (BASE + "protocol: {consensus: floodset, f: 8}", "protocol.f: 8 is too large: floodset needs f < n "),
+    (
+        BASE + "protocol:\n  consensus: paxos\n  parameters:\n    patienc: 3",
+        "f.yaml:6: protocol.parameters.patienc: unknown key 'patienc'; did you mean 'patience'?",
+    ),
+    (BASE + "protocol: {consensus: paxos, parameters: {patience: 0}}", "patience: must be at least 1, not 0"),
+    (BASE + "protocol: {consensus: floodset, parameters: {early_deciding: 1}}", "must be true or false, not 1"),
+    (BASE + "protocol: {parameters: {patience: 3}}", "unknown key 'patience'; nothing can stand here"),
     (BASE + "protocol: {participants: host1}", "protocol.participants: a protocol needs two participants"),
     (BASE + "protocol: {participants: [hosst1]}", "did you mean 'host1'?"),
     (BASE + "capture: yes", "capture: must be true or false"),

@@ -1,0 +1,52 @@
+"""Ben-Or as an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from math import ceil, comb, log
+
+from nodes.consensus.ben_or.algorithm import Pitfall
+from nodes.consensus.ben_or.machine import BenOrMachine
+from nodes.consensus.spec import RETRIES, EngineSpec, minority
+from nodes.core.config import NodeConfig, ProtocolConfig
+
+_UNLIKELY = 1e-6
+_MOST_ROUNDS = 100
+
+
+def _build(config: NodeConfig, pitfalls: Collection[str]) -> BenOrMachine:
+    return BenOrMachine(config, frozenset(Pitfall(name) for name in pitfalls))
+
+
+def coin_rounds(n: int, t: int) -> int:
+    """Rounds after which an instance in which all toss coins is undecided once in a million times at most, whatever
+    the order of messages is; 100 at most, for with a large t the bound grows beyond all use.
+
+    A round decides for certain when more than n/2 + t coins fall alike: every n - t reports then show a majority.
+    """
+    needed = n // 2 + t + 1
+    alike = min(1.0, 2 * sum(comb(n, heads) for heads in range(needed, n + 1)) / 2**n)
+    if alike == 1.0:
+        return 1
+    if alike <= 1 / _MOST_ROUNDS:
+        return _MOST_ROUNDS
+    return min(_MOST_ROUNDS, ceil(log(_UNLIKELY) / log(1 - alike)))
+
+
+def _settle_ns(protocol: ProtocolConfig, n: int, longest_ns: int) -> int:
+    """Two phases a round, each with a lost message asked for once, and the rounds before the coins and after them."""
+    rounds = coin_rounds(n, protocol.f) + 2
+    phase_ns = 2 * longest_ns + protocol.retry_ns
+    return 2 * rounds * phase_ns + RETRIES * protocol.retry_ns
+
+
+SPEC = EngineSpec(
+    name="ben_or",
+    title="randomised binary consensus without a leader",
+    build=_build,
+    made_of_swaps=False,
+    most_f=minority,
+    rule="f < n/2",
+    settle_ns=_settle_ns,
+    pitfalls=tuple(Pitfall),
+)

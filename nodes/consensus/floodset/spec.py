@@ -1,0 +1,39 @@
+"""FloodSet as an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
+
+from nodes.consensus.floodset.algorithm import FloodSet, Pitfall, rounds_needed
+from nodes.consensus.spec import EngineSpec, swaps_settle_ns
+from nodes.core.config import NodeConfig
+from nodes.oae.rounds import RoundMachine
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """early_deciding: decide in min(f' + 2, f + 1) rounds for f' actual crashes, not always in f + 1."""
+
+    early_deciding: bool = True
+
+
+def _build(config: NodeConfig, pitfalls: Collection[str]) -> RoundMachine:
+    own: Parameters = SPEC.parameters_of(config.protocol)
+    planted = frozenset(Pitfall(name) for name in pitfalls)
+    return RoundMachine(config, partial(FloodSet, early_deciding=own.early_deciding, pitfalls=planted))
+
+
+SPEC = EngineSpec(
+    name="floodset",
+    title="synchronous, early deciding; its safety rests on the window",
+    build=_build,
+    made_of_swaps=True,
+    most_f=lambda n: n - 1,
+    rule="f < n",
+    rounds_per_instance=rounds_needed,
+    settle_ns=swaps_settle_ns,
+    parameters=Parameters,
+    pitfalls=tuple(Pitfall),
+)

@@ -1,0 +1,1 @@
+"""Plain rounds of swaps: registers are exchanged and nothing is decided."""

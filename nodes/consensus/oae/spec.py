@@ -1,0 +1,28 @@
+"""The OAE engine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
+
+from nodes.consensus.oae.algorithm import Oae, Pitfall, rounds_needed
+from nodes.consensus.spec import EngineSpec, minority, swaps_settle_ns
+from nodes.core.config import NodeConfig
+from nodes.oae.rounds import RoundMachine
+
+
+def _build(config: NodeConfig, pitfalls: Collection[str]) -> RoundMachine:
+    return RoundMachine(config, partial(Oae, pitfalls=frozenset(Pitfall(name) for name in pitfalls)))
+
+
+SPEC = EngineSpec(
+    name="oae",
+    title="deterministic, leaderless and indulgent: never disagrees, whatever is late",
+    build=_build,
+    made_of_swaps=True,
+    most_f=minority,
+    rule="f < n/2",
+    rounds_per_instance=rounds_needed,
+    settle_ns=swaps_settle_ns,
+    pitfalls=tuple(Pitfall),
+)

@@ -1,0 +1,54 @@
+"""Paxos as an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from nodes.consensus.paxos.machine import PATIENCE, PaxosMachine
+from nodes.consensus.paxos.roles import Pitfall
+from nodes.consensus.spec import RETRIES, EngineSpec, minority
+from nodes.core.config import NodeConfig, ProtocolConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """patience: retransmissions that a proposer is given before the next in line takes over."""
+
+    patience: int = field(default=PATIENCE, metadata={"ge": 1, "le": 1000})
+
+
+def _build(config: NodeConfig, pitfalls: Collection[str]) -> PaxosMachine:
+    own: Parameters = SPEC.parameters_of(config.protocol)
+    return PaxosMachine(config, frozenset(Pitfall(name) for name in pitfalls), own.patience)
+
+
+def _settle_ns(protocol: ProtocolConfig, n: int, longest_ns: int) -> int:
+    """Takeovers until a ballot is left alone, that ballot, and the last in line asking for the decision it missed.
+
+    Each of f proposers may die on the way, and each takeover doubles the next one's wait; it doubles also until it is
+    longer than two phases take, after which nobody interferes any more.
+    """
+    own: Parameters = SPEC.parameters_of(protocol)
+    wait_ns = own.patience * protocol.retry_ns
+    phases_ns = 4 * longest_ns
+    takeovers = protocol.f
+    while wait_ns << takeovers < phases_ns:
+        takeovers += 1
+    waits_ns = wait_ns * ((1 << takeovers) - 1 + protocol.f)
+    ballot_ns = phases_ns + 2 * RETRIES * protocol.retry_ns
+    asking_ns = n * (wait_ns << takeovers) + 2 * longest_ns + RETRIES * protocol.retry_ns
+    return waits_ns + ballot_ns + asking_ns
+
+
+SPEC = EngineSpec(
+    name="paxos",
+    title="single-decree Paxos, one instance after another, with takeover by rank",
+    build=_build,
+    made_of_swaps=False,
+    most_f=minority,
+    rule="f < n/2",
+    settle_ns=_settle_ns,
+    parameters=Parameters,
+    pitfalls=tuple(Pitfall),
+)

@@ -1,0 +1,79 @@
+"""What an engine of consensus says about itself: each folder of nodes.consensus declares one EngineSpec in its spec.py.
+
+Nothing outside its folder names an engine. Whoever needs to know something about one (the scenario's checks, the plan,
+verdicts, reports, the conformance tests) asks its spec through nodes.registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from nodes.core import Machine
+from nodes.core.config import NodeConfig, ProtocolConfig
+
+RETRIES = 5
+"""Retransmissions that a message is given to come through when the time to settle is reckoned."""
+
+SettleTime = Callable[[ProtocolConfig, int, int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class NoParameters:
+    """An engine without parameters of its own."""
+
+
+def swaps_settle_ns(protocol: ProtocolConfig, n: int, longest_ns: int) -> int:  # noqa: ARG001 - a link has two ends
+    """A round's own time, and then what is late: the handshake that began last, and reconcile's questions."""
+    steps = 1 if protocol.handshake == "simultaneous" else protocol.depth
+    late_ns = protocol.period_ns + protocol.window_ns + steps * longest_ns
+    return late_ns + (2 * protocol.retry_ns + 2 * longest_ns if protocol.horizon == "reconcile" else 0)
+
+
+def one_period(f: int) -> int:  # noqa: ARG001 - the same for every f
+    """For engines whose instances take one period each."""
+    return 1
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """One engine. name: its folder's, and what a scenario calls it. title: what it is, in a line.
+
+    build: a machine from its configuration, with the pitfalls named planted in it. made_of_swaps: whether its messages
+    are swaps in rounds, so that rounds can be judged; the others send messages and count instances. most_f: the most
+    crashes that it bears among n nodes, and ``rule``, the same in words. rounds_per_instance: rounds that one instance
+    takes with f. settle_ns: from the beginning of the last instance (of swaps: of the last round) until whatever is to
+    come of it has come, of the protocol, the number of members and the longest one-way delay. properties: what is
+    promised and checked (testbed.verdicts.consensus); none: nobody decides anything. all_pairs: whether every two
+    members must be peers. parameters: a frozen dataclass of its own settings (``protocol.parameters`` of a scenario),
+    each with a default; a field's metadata may bound it (ge, gt, le, lt) and say that it is a time (``time: True``).
+    pitfalls: known bugs that can be planted, each of which the conformance tests must find.
+    """
+
+    name: str
+    title: str
+    build: Callable[[NodeConfig, Collection[str]], Machine]
+    made_of_swaps: bool
+    most_f: Callable[[int], int]
+    rule: str
+    settle_ns: SettleTime
+    rounds_per_instance: Callable[[int], int] = one_period
+    properties: tuple[str, ...] = ("agreement", "validity", "termination")
+    all_pairs: bool = True
+    parameters: type = NoParameters
+    pitfalls: tuple[str, ...] = ()
+
+    @property
+    def decides(self) -> bool:
+        """Whether there is anything to decide in it."""
+        return bool(self.properties)
+
+    def parameters_of(self, protocol: ProtocolConfig) -> Any:
+        """The engine's own settings in ``protocol``, as its parameters type."""
+        return self.parameters(**protocol.parameters)
+
+
+def minority(n: int) -> int:
+    """The most crashes that leave a majority of n."""
+    return (n - 1) // 2
