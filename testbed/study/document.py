@@ -178,8 +178,9 @@ class Crashes(_Part):
 
 class StudyDocument(_Part):
     """A study as written. measure: broken_round (sweeps P(broken round)) or disagreement (counts instances that
-    disagree, one instance a run, over ``runs`` runs at each swept value). paths_from: the directory from which paths
-    in here count, itself counted from this document's."""
+    disagree, one instance a run, over ``runs`` runs at each swept value). causes: tell what broke each swap on ``sim``
+    too, for which every message must be recorded (on ``vkernel`` it is always told). paths_from: the directory from
+    which paths in here count, itself counted from this document's."""
 
     name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")]
     about: str = ""
@@ -193,6 +194,7 @@ class StudyDocument(_Part):
     variants: list[Variant] = Field(default_factory=lambda: [Variant(name="as given")], min_length=1)
     crashes: Crashes | None = None
     runs: Annotated[int, Field(ge=1)] = 1000
+    causes: bool = False
     expect_closed_form: bool = False
     expect_engines_agree: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**64)] = 1

@@ -27,11 +27,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import random
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,24 +38,18 @@ from testbed.engines.live.results import RunFailed
 from testbed.engines.registry import engine_by_name
 from testbed.engines.vkernel.boot import GuestFailed
 from testbed.history import History
-from testbed.plan import Fault, Plan, derive_seed
+from testbed.plan import Plan, derive_seed
 from testbed.scenario import Scenario, compile_plan
 from testbed.scenario.errors import ScenarioError
 from testbed.scenario.load import as_written
 from testbed.study.closed_forms import NotClosedFormError, round_broken_probability, rounds_depend
 from testbed.study.document import Study, StudyDocument, Variant, human
+from testbed.study.fingerprint import code_fingerprint, trial_key
+from testbed.study.measure import Task, compiled, confirmed, do_task
 from testbed.study.search import BreakPoint, Count, SearchSpec, break_point, next_requests
 from testbed.study.statistics import clopper_pearson
-from testbed.study.trials import Trial, TrialStore, code_fingerprint, summed, trial_key
+from testbed.study.trials import Trial, TrialStore, summed
 from testbed.study.workers import Workers
-from testbed.verdicts import judge
-from testbed.verdicts.bisynchrony import judge_rounds
-from testbed.verdicts.causes import explain
-from testbed.verdicts.comparison import compare
-from testbed.verdicts.consensus import judge_consensus
-from testbed.verdicts.model import Bisynchrony, Consensus
-from testbed.verdicts.paths import Paths
-from testbed.verdicts.timeline import Timeline
 
 Report = Callable[[str, int, int], None]
 """Called with a phase, the trials finished and the trials known to be needed."""
@@ -66,111 +58,6 @@ _RUNS_PER_TASK = 50
 _DELAYS_AGREE_NS = 1000.0
 _CURVE_POINTS = 64
 _SPECIMENS = 3
-
-
-@dataclass(frozen=True)
-class Task:
-    """One trial to be done: runs of one scenario under several seeds."""
-
-    key: str
-    variant: str
-    x: float
-    scenario: Scenario
-    seeds: tuple[int, ...]
-    crashes: int = 0
-
-
-def compiled(scenario: Scenario, seed: int, crashes: int = 0, capture: bool = False) -> Plan:
-    """The plan of one run of a study; ``crashes`` hosts are killed at instants drawn from the seed."""
-    plan = replace(compile_plan(scenario.with_override("seed", seed)), capture=capture)
-    if not crashes:
-        return plan
-    draw = random.Random(derive_seed(seed, "crashes"))
-    hosts = draw.sample([node.name for node in plan.nodes], crashes)
-    end_ns = plan.nodes[0].protocol.rounds * plan.nodes[0].protocol.period_ns
-    kills = tuple(Fault("node_kill", at_ns=draw.randrange(end_ns), target=host) for host in hosts)
-    return replace(plan, faults=plan.faults + kills)
-
-
-def do_task(task: Task) -> Trial:
-    """Run a task on ``sim`` (in a worker) and measure it."""
-    engine = engine_by_name("sim")
-    began = time.monotonic()
-
-    def runs() -> Iterator[tuple[Plan, History]]:
-        for seed in task.seeds:
-            plan = compiled(task.scenario, seed, task.crashes)
-            yield plan, engine.run(plan)
-
-    return measured(task, "sim", runs(), began)
-
-
-def measured(task: Task, engine: str, runs: Iterable[tuple[Plan, History]], began: float) -> Trial:
-    """The trial that these runs make."""
-    counts: Counter[str] = Counter()
-    tables: dict[str, Counter[str]] = {"kinds": Counter(), "causes": Counter(), "swaps": Counter()}
-    broken: list[tuple[int, ...]] = []
-    disagreeing: list[tuple[int, int]] = []
-    reasons: dict[str, None] = {}
-    fixed_ns = apart_ns = 0.0
-    for plan, history in runs:
-        if engine == "sim":
-            rounds, consensus, doubts = _judge_simulated(plan, history)
-        else:
-            verdicts = judge(plan, history)
-            rounds, consensus, doubts = verdicts.bisynchrony, verdicts.consensus, list(verdicts.fidelity.reasons)
-            beside = compare(engine_by_name("sim").run(plan), history)
-            fixed_ns, apart_ns = max(fixed_ns, beside.fixed_cost_ns), max(apart_ns, beside.worst_quantile_ns)
-        _count_swaps(rounds, counts, tables)
-        broken.append(rounds.broken_rounds)
-        if consensus is not None:
-            counts["instances"] += consensus.instances
-            counts["decided"] += consensus.decided
-            counts["disagreements"] += len(consensus.disagreements)
-            counts["invalid"] += len(consensus.invalid)
-            disagreeing += [(plan.seed, item.instance) for item in consensus.disagreements]
-        reasons.update(dict.fromkeys(doubts))
-    numbers = ("rounds", "broken", "instances", "decided", "disagreements", "invalid")
-    sums: dict[str, Any] = {name: counts[name] for name in numbers}
-    sorted_tables: dict[str, Any] = {name: dict(sorted(table.items())) for name, table in tables.items()}
-    return Trial(
-        key=task.key,
-        variant=task.variant,
-        engine=engine,
-        x=task.x,
-        seeds=task.seeds,
-        **sums,
-        broken_by_run=tuple(broken),
-        **sorted_tables,
-        disagreeing=tuple(disagreeing[:20]),
-        trusted=not reasons,
-        reasons=tuple(reasons),
-        fixed_cost_ns=fixed_ns,
-        quantiles_apart_ns=apart_ns,
-        seconds=round(time.monotonic() - began, 4),
-    )
-
-
-def _judge_simulated(plan: Plan, history: History) -> tuple[Bisynchrony, Consensus | None, list[str]]:
-    """As judge, but without the fidelity of delays, which are what was asked by construction in ``sim``; testing
-    them run by run would also call one in a thousand of a study's many good runs bad. Full queues still count."""
-    paths, timeline = Paths(plan), Timeline(plan, history)
-    rounds = judge_rounds(plan, history, paths, timeline)
-    breaks = explain(plan, history, rounds.broken, paths, timeline)
-    doubts = [] if history.complete else [f"a run was cut short: {history.why}"]
-    full = sum(history.meta.get("limit_drops", {}).values())
-    if full:
-        doubts.append("frames were dropped by full queues; raise limit")
-    bisynchrony = Bisynchrony(rounds.judged, rounds.broken_rounds, rounds.swaps, tuple(breaks))
-    return bisynchrony, judge_consensus(plan, history, timeline), doubts
-
-
-def _count_swaps(bisynchrony: Bisynchrony, counts: Counter[str], tables: Mapping[str, Counter[str]]) -> None:
-    counts["rounds"] += bisynchrony.rounds
-    counts["broken"] += len(bisynchrony.broken_rounds)
-    tables["swaps"].update(bisynchrony.swaps)
-    tables["kinds"].update(kind for _, kind in {(item.round, item.kind) for item in bisynchrony.breaks})
-    tables["causes"].update(cause for _, cause in {(item.round, item.cause) for item in bisynchrony.breaks})
 
 
 def usable_cores() -> int:
@@ -276,8 +163,9 @@ class _Runner:
 
     def _task(self, variant: Variant, x: float, rounds: int, seeds: tuple[int, ...], engine: str = "sim") -> Task:
         crashes = self.document.crashes.nodes if self.document.crashes else 0
-        key = trial_key(self._plan(variant, x, rounds).to_json(), engine, seeds, crashes)
-        return Task(key, variant.name, x, self._scenario(variant, x, rounds), seeds, crashes)
+        causes = self.document.causes
+        key = trial_key(self._plan(variant, x, rounds).to_json(), engine, seeds, crashes, causes)
+        return Task(key, variant.name, x, self._scenario(variant, x, rounds), seeds, crashes, causes)
 
     def _run_seed(self, index: int) -> int:
         """The seed of a point's index-th run: the same in every engine, at every point, for every variant."""
@@ -434,7 +322,7 @@ class _Runner:
             done = total - len(missing)
             began = time.monotonic()
             for index, history in run_all(engine, plans):
-                self.store.add(measured(missing[index], "vkernel", [(plans[index], history)], began))
+                self.store.add(confirmed(missing[index], plans[index], history, began))
                 began = time.monotonic()
                 done += 1
                 self.report(phase, done, total)

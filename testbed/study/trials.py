@@ -1,25 +1,21 @@
 """Trials: what one unit of a study measured, and the file that never loses one.
 
 ``trials.jsonl`` gets one line per finished trial, written in one piece and synced. A line cut short by a crash is cut
-off at the next start. The key of a trial is a hash of all that determines its result, the code included, so that a
-study that is started again does exactly what is missing.
+off at the next start. The key of a trial is a hash of all that determines its result, the code included
+(testbed.study.fingerprint), so that a study that is started again does exactly what is missing.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -161,32 +157,3 @@ def _parse(line: bytes) -> Trial | None:
         return Trial.from_json(json.loads(line))
     except (ValueError, TypeError, KeyError):
         return None
-
-
-_CLI_AND_SUCH = ("cli", "report", "study")
-_REAL_KERNELS = ("engines/live", "engines/vkernel")
-
-
-@cache
-def code_fingerprint(engine: str) -> str:
-    """A hash of the code that a result depends on: protocols, fabrics, scenarios, verdicts and the engine."""
-    import nodes
-    import testbed
-    import topologies
-
-    left_out = _CLI_AND_SUCH + (_REAL_KERNELS if engine == "sim" else ("engines/sim",))
-    digest = hashlib.blake2b(digest_size=8)
-    for package in (nodes, topologies, testbed):
-        root = Path(str(package.__file__)).parent
-        for path in sorted(root.rglob("*")):
-            name = path.relative_to(root).as_posix()
-            if path.suffix not in (".py", ".patch", ".fragment") or name.startswith(left_out):
-                continue
-            digest.update(f"{package.__name__}/{name}".encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def trial_key(plan_json: str, engine: str, seeds: tuple[int, ...], crashes: int) -> str:
-    """The identity of a trial: the plan of its first run, the seeds of all, and the code."""
-    inputs = json.dumps([FORMAT, code_fingerprint(engine), engine, plan_json, list(seeds), crashes])
-    return hashlib.blake2b(inputs.encode(), digest_size=16).hexdigest()

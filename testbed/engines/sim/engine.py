@@ -18,9 +18,9 @@ __all__ = ["SimEngine"]
 class SimEngine:
     """Exact discrete-event simulation on a virtual clock of integer nanoseconds; needs nothing of the host.
 
-    events: ``all``; ``outcomes`` (start, resolve, propose, decide, fault, died and drop only: for wide sweeps); or
-    ``none``. hops: None = as the plan's ``capture`` says. build: makes a node's machine from its NodeConfig.
-    Equal plans give equal histories.
+    events: ``all``; ``outcomes`` (start, round, resolve, propose, decide, fault, died and drop only: all that verdicts
+    on rounds and consensus need, but not what caused a break); or ``none``. hops: None = as the plan's ``capture``
+    says. build: makes a node's machine from its NodeConfig. Equal plans give equal histories.
     """
 
     name = "sim"

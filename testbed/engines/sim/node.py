@@ -8,7 +8,7 @@ from dataclasses import replace
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from nodes.core import Decide, Effect, Effects, Machine, Port, Propose, Resolve
+from nodes.core import Decide, Effect, Effects, Machine, Port, Propose, Resolve, RoundStart
 from nodes.core.config import NodeConfig
 from nodes.core.driver import Driver
 from nodes.core.record import COLUMNS, columns
@@ -25,7 +25,7 @@ Build = Callable[[NodeConfig], Machine]
 EventRow = tuple[int, str, str, int, str, int, FrameKey | None, str, str, int]
 Packet = tuple[Frame, FrameKey]
 
-OUTCOMES = (Resolve, Propose, Decide)
+OUTCOMES = (RoundStart, Resolve, Propose, Decide)
 """The effects that a run with ``events="outcomes"`` records."""
 
 

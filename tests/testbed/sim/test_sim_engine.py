@@ -117,7 +117,7 @@ def test_recording_less_changes_nothing_that_is_still_recorded() -> None:
     whole = SimEngine().run(plan)
     sparse = SimEngine(events="outcomes", hops=False).run(plan)
     kinds = {row.kind for row in sparse.events}
-    assert kinds == {"start", "resolve"}
+    assert kinds == {"start", "round", "resolve"}
     assert sparse.events == [row for row in whole.events if row.kind in kinds]
     assert (sparse.hops, sparse.meta) == ([], whole.meta)
     assert SimEngine(events="none", hops=False).run(plan).events == []

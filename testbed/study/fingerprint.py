@@ -1,0 +1,77 @@
+"""The identity of a trial: all that its result depends on, in one hash.
+
+It covers every file of ``nodes``, ``topologies`` and ``testbed`` (machines, fabrics, both engines, patches, the guest's
+init, verdicts, this package) but what only shows results (``cli``, ``report``) or only tells of the code (``.md``);
+the versions of Python and of the libraries that compute; and for vkernel the kernel that was built. It does not cover
+the host's own programs that a guest borrows (its shell, ``mount``), which set no time and draw no number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+FORMAT = 2
+_LIBRARIES = ("numpy", "scipy", "networkx", "mininet")
+_ONLY_SHOWN = ("testbed/cli/", "testbed/report/", "testbed/setup.sh")
+_ONLY_A_REAL_KERNELS = ("testbed/engines/live/", "testbed/engines/vkernel/")
+
+
+@cache
+def code_fingerprint(engine: str) -> str:
+    """A hash of what every trial on ``engine`` depends on beside its plan and seeds."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, path in covered_files(engine).items():
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(json.dumps([sys.version, [_version(name) for name in _LIBRARIES]]).encode())
+    if engine == "vkernel":
+        digest.update(_kernel().encode())
+    return digest.hexdigest()
+
+
+def trial_key(plan_json: str, engine: str, seeds: tuple[int, ...], crashes: int, causes: bool) -> str:
+    """The identity of a trial: the plan of its first run, the seeds of all, what was asked, and the code."""
+    inputs = json.dumps([FORMAT, code_fingerprint(engine), engine, plan_json, list(seeds), crashes, causes])
+    return hashlib.blake2b(inputs.encode(), digest_size=16).hexdigest()
+
+
+def covered_files(engine: str) -> dict[str, Path]:
+    """The files that a result on ``engine`` may depend on, by name; sim's on none of those that run a real kernel."""
+    import nodes
+    import testbed
+    import topologies
+
+    left_out = _ONLY_SHOWN + (_ONLY_A_REAL_KERNELS if engine == "sim" else ())
+    files = {}
+    for package in (nodes, testbed, topologies):
+        root = Path(str(package.__file__)).parent
+        for path in sorted(root.rglob("*")):
+            name = f"{package.__name__}/{path.relative_to(root).as_posix()}"
+            if path.is_file() and path.suffix not in (".md", ".pyc") and not name.startswith(left_out):
+                files[name] = path
+    return files
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""
+
+
+def _kernel() -> str:
+    """The kernel that would boot: its cache folder is named for source and recipe; a binary of the user's own counts
+    by its content."""
+    from testbed.engines.vkernel.kernel import find_kernel, recipe_hash
+
+    path = find_kernel()
+    if path is None:
+        return ""
+    if path.parent.name.endswith(recipe_hash()):
+        return path.parent.name
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()

@@ -1,0 +1,162 @@
+"""One unit of a study: runs of one scenario under several seeds, judged and added up to a trial.
+
+All that this module loads is part of a trial's fingerprint (testbed.study.fingerprint).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from testbed.engines.sim import SimEngine
+from testbed.history import History
+from testbed.plan import Fault, Plan, derive_seed
+from testbed.scenario import Scenario, compile_plan
+from testbed.study.trials import Trial
+from testbed.verdicts import judge
+from testbed.verdicts.bisynchrony import judge_rounds
+from testbed.verdicts.causes import explain
+from testbed.verdicts.comparison import compare
+from testbed.verdicts.consensus import judge_consensus
+from testbed.verdicts.model import Consensus
+from testbed.verdicts.paths import Paths
+from testbed.verdicts.timeline import Timeline
+
+_KEPT_DISAGREEMENTS = 20
+
+
+@dataclass(frozen=True)
+class Task:
+    """One trial to be done: runs of one scenario under several seeds.
+
+    causes: whether it is asked what broke each swap. Then every message is recorded; else outcomes only, which is all
+    that the other verdicts need and costs less.
+    """
+
+    key: str
+    variant: str
+    x: float
+    scenario: Scenario
+    seeds: tuple[int, ...]
+    crashes: int = 0
+    causes: bool = False
+
+
+def compiled(scenario: Scenario, seed: int, crashes: int = 0, capture: bool = False) -> Plan:
+    """The plan of one run of a study; ``crashes`` hosts are killed at instants drawn from the seed."""
+    plan = replace(compile_plan(scenario.with_override("seed", seed)), capture=capture)
+    if not crashes:
+        return plan
+    draw = random.Random(derive_seed(seed, "crashes"))
+    hosts = draw.sample([node.name for node in plan.nodes], crashes)
+    end_ns = plan.nodes[0].protocol.rounds * plan.nodes[0].protocol.period_ns
+    kills = tuple(Fault("node_kill", at_ns=draw.randrange(end_ns), target=host) for host in hosts)
+    return replace(plan, faults=plan.faults + kills)
+
+
+def do_task(task: Task) -> Trial:
+    """Run a task on ``sim`` (in a worker) and measure it."""
+    began = time.monotonic()
+    engine = SimEngine(events="all" if task.causes else "outcomes")
+    tally = _Tally()
+    for seed in task.seeds:
+        plan = compiled(task.scenario, seed, task.crashes)
+        tally.add_simulated(plan, engine.run(plan), task.causes)
+    return tally.trial(task, "sim", began)
+
+
+def confirmed(task: Task, plan: Plan, history: History, began: float) -> Trial:
+    """The trial that a run on ``vkernel`` makes, with ``sim`` on the same plan beside it. began: by time.monotonic."""
+    tally = _Tally()
+    tally.add_real(plan, history)
+    return tally.trial(task, "vkernel", began)
+
+
+class _Tally:
+    """Adds up the verdicts on a trial's runs."""
+
+    def __init__(self) -> None:
+        self.rounds = 0
+        self.broken_by_run: list[tuple[int, ...]] = []
+        self.swaps: Counter[str] = Counter()
+        self.kinds: Counter[str] = Counter()
+        self.causes: Counter[str] = Counter()
+        self.consensus: Counter[str] = Counter()
+        self.disagreeing: list[tuple[int, int]] = []
+        self.reasons: dict[str, None] = {}
+        self.fixed_ns = self.apart_ns = 0.0
+
+    def add_simulated(self, plan: Plan, history: History, causes: bool) -> None:
+        """As judge, but without the fidelity of delays, which are what was asked by construction in ``sim``; testing
+        them run by run would also call one in a thousand of a study's many good runs bad. Full queues still count."""
+        paths, timeline = Paths(plan), Timeline(plan, history)
+        judged = judge_rounds(plan, history, paths, timeline)
+        self._add_rounds(judged.judged, judged.broken_rounds, judged.swaps)
+        self.kinds.update(_each_round((item.swap.round, item.kind) for item in judged.broken))
+        if causes:
+            breaks = explain(plan, history, judged.broken, paths, timeline)
+            self.causes.update(_each_round((item.round, item.cause) for item in breaks))
+        self._add_consensus(plan, judge_consensus(plan, history, timeline))
+        if not history.complete:
+            self.reasons[f"a run was cut short: {history.why}"] = None
+        if sum(history.meta.get("limit_drops", {}).values()):
+            self.reasons["frames were dropped by full queues; raise limit"] = None
+
+    def add_real(self, plan: Plan, history: History) -> None:
+        """All verdicts, and how far the delays are from those of ``sim``."""
+        verdicts = judge(plan, history)
+        bisynchrony = verdicts.bisynchrony
+        self._add_rounds(bisynchrony.rounds, bisynchrony.broken_rounds, bisynchrony.swaps)
+        self.kinds.update(_each_round((item.round, item.kind) for item in bisynchrony.breaks))
+        self.causes.update(_each_round((item.round, item.cause) for item in bisynchrony.breaks))
+        self._add_consensus(plan, verdicts.consensus)
+        self.reasons.update(dict.fromkeys(verdicts.fidelity.reasons))
+        beside = compare(SimEngine().run(plan), history)
+        self.fixed_ns = max(self.fixed_ns, beside.fixed_cost_ns)
+        self.apart_ns = max(self.apart_ns, beside.worst_quantile_ns)
+
+    def _add_rounds(self, judged: int, broken: tuple[int, ...], swaps: dict[str, int]) -> None:
+        self.rounds += judged
+        self.broken_by_run.append(broken)
+        self.swaps.update(swaps)
+
+    def _add_consensus(self, plan: Plan, found: Consensus | None) -> None:
+        if found is None:
+            return
+        counts = {"instances": found.instances, "decided": found.decided, "invalid": len(found.invalid)}
+        self.consensus.update({**counts, "disagreements": len(found.disagreements)})
+        self.disagreeing += [(plan.seed, item.instance) for item in found.disagreements]
+
+    def trial(self, task: Task, engine: str, began: float) -> Trial:
+        """What has been added up."""
+        return Trial(
+            key=task.key,
+            variant=task.variant,
+            engine=engine,
+            x=task.x,
+            seeds=task.seeds,
+            rounds=self.rounds,
+            broken=sum(map(len, self.broken_by_run)),
+            broken_by_run=tuple(self.broken_by_run),
+            kinds=dict(sorted(self.kinds.items())),
+            causes=dict(sorted(self.causes.items())),
+            swaps=dict(sorted(self.swaps.items())),
+            instances=self.consensus["instances"],
+            decided=self.consensus["decided"],
+            disagreements=self.consensus["disagreements"],
+            invalid=self.consensus["invalid"],
+            disagreeing=tuple(self.disagreeing[:_KEPT_DISAGREEMENTS]),
+            trusted=not self.reasons,
+            reasons=tuple(self.reasons),
+            fixed_cost_ns=self.fixed_ns,
+            quantiles_apart_ns=self.apart_ns,
+            seconds=round(time.monotonic() - began, 4),
+        )
+
+
+def _each_round(found: Iterable[tuple[int, str]]) -> Iterable[str]:
+    """Each kind or cause once for a round, however many of its swaps broke that way."""
+    return (what for _, what in set(found))
