@@ -7,15 +7,21 @@ supervisor -> agent    go <zero_ns> · alive
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 
 MAX_BYTES = 4096
 
 
 def tell(channel: socket.socket, *words: object) -> None:
-    """Sends one message."""
-    channel.send(" ".join(str(word) for word in words).encode("utf-8", "replace")[:MAX_BYTES])
+    """Sends one message; it is lost when the other side is gone, which ``hear`` tells."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        channel.send(" ".join(str(word) for word in words).encode("utf-8", "replace")[:MAX_BYTES])
 
 
 def hear(channel: socket.socket) -> list[str]:
     """Waits for one message; empty when the other side is gone."""
-    return channel.recv(MAX_BYTES).decode("utf-8", "replace").split(" ", 2)
+    try:
+        message = channel.recv(MAX_BYTES)
+    except ConnectionResetError:  # it left a message of ours unread; told once, before what it had said
+        message = channel.recv(MAX_BYTES)
+    return message.decode("utf-8", "replace").split(" ", 2)

@@ -162,7 +162,10 @@ class Holder:
                     if "ended" in message:
                         self._exits.append(Exit(self.name, message["ended"], message["status"]))
                     return message
-            data = self._channel.recv(65536)
+            try:
+                data = self._channel.recv(65536)
+            except ConnectionResetError:  # it left an order unread
+                data = b""
             if not data:
                 return {}
             self._buffer += data

@@ -16,10 +16,13 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import termios
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mininet.link import Intf, Link
@@ -42,6 +45,7 @@ NETEM_ADVICE = (
     "from linux-modules-extra-$(uname -r) where the distribution splits it off"
 )
 PATIENCE_S = 1.0
+ATTEMPTS = 10
 HOOKS = {"tx": netlink.CLSACT_TX, "rx": netlink.CLSACT_RX}
 
 
@@ -181,13 +185,29 @@ def _netns_id(pid: int | str) -> int | None:
 
 
 def _kill_inhabitants(spaces: set[int]) -> None:
-    """Ends what users' commands left behind in hosts' namespaces; what was spawned dies with its holder anyway."""
-    while True:
+    """Ends what users' commands left behind in hosts' namespaces; what was spawned dies with its holder anyway.
+
+    One that starts another is found again; one that SIGKILL does not end is named, and left to the kernel.
+    """
+    for _ in range(ATTEMPTS):
         found = [int(name) for name in os.listdir("/proc") if name.isdigit() and _netns_id(name) in spaces]
         if not found:
             return
         for pid in found:
             _kill_and_wait(pid)
+    left = ", ".join(f"process {pid} ({_command(pid)})" for pid in found)
+    print(
+        f"testbed: {left} does not end on SIGKILL and keeps the network namespace of a host; "
+        "the kernel ends it with what it waits for (see /proc/<pid>/wchan)",
+        file=sys.stderr,
+    )
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return "gone"
 
 
 def _kill_and_wait(pid: int) -> None:
@@ -196,11 +216,11 @@ def _kill_and_wait(pid: int) -> None:
     except OSError:
         return
     try:
-        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        with suppress(OSError):  # not ours to kill, or gone
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         select.select([descriptor], [], [], PATIENCE_S)
-        os.waitpid(pid, os.WNOHANG)
-    except OSError:
-        pass  # not a child of ours, or gone
+        with suppress(OSError):  # not a child of ours
+            os.waitpid(pid, os.WNOHANG)
     finally:
         os.close(descriptor)
 
