@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from topologies.base import MOST_HOSTS, NAME_BYTES, FabricTopo, at_least, host_mac, switch_mac
 from topologies.fabric import Fabric, Link, LinkEnd
 from topologies.fat_tree import FatTree
-from topologies.impairment import CLEAN, Impairment
 from topologies.leaf_spine import LeafSpine
+from topologies.options import check_switch, checked_address, host_address, link_impairments
 from topologies.pair import Pair
 from topologies.paths import forwarding
 from topologies.star import Star
@@ -72,7 +72,8 @@ def fabric(topo: Any, name: str = "") -> Fabric:
     """Any Mininet ``Topo`` as a fabric, with its forwarding: hosts, switches and links in natural order of names.
 
     Raises ValueError (one line) when it cannot be built: no hosts, too many hosts, a name or interface name longer
-    than Linux takes, a link of a node to itself, or hosts that cannot reach each other.
+    than Linux takes, a link of a node to itself, hosts that cannot reach each other, or an option of a host, switch or
+    link that a fabric cannot honour (see topologies/options.py).
     """
     hosts = tuple(sorted(topo.hosts(sort=False), key=natural))
     switches = tuple(sorted(topo.switches(sort=False), key=natural))
@@ -80,8 +81,11 @@ def fabric(topo: Any, name: str = "") -> Fabric:
         raise ValueError("a fabric needs at least one host")
     if len(hosts) > MOST_HOSTS:
         raise ValueError(f"{len(hosts)} hosts are more than {MOST_HOSTS}: node numbers have 16 bits")
+    for switch in switches:
+        check_switch(topo, switch)
     macs = _Macs(topo, hosts, switches)
     links = tuple(_link(macs, info) for _, _, info in sorted(topo.iterLinks(withInfo=True), key=_link_order))
+    _check_addresses(links)
     return Fabric(name or type(topo).__name__, hosts, switches, links, forwarding(hosts, switches, links))
 
 
@@ -123,9 +127,13 @@ class _Macs:
         self._hosts = {name: place for place, name in enumerate(hosts)}
         self._switches = {name: place for place, name in enumerate(switches)}
         self._ports = {name: sorted(topo.ports.get(name, {})) for name in (*hosts, *switches)}
+        self._asked = {host: host_address(topo, host) for host in hosts}
 
-    def end(self, node: str, port: int) -> LinkEnd:
-        """The NIC of ``node`` with Mininet's port number ``port``."""
+    def end(self, node: str, port: int, asked: str | None) -> LinkEnd:
+        """The NIC of ``node`` with Mininet's port number ``port``. asked: the address that the link asks for it.
+
+        As with Mininet, an address that a host was promised is its first NIC's, and comes first.
+        """
         nic = f"{node}-eth{port}"
         if len(nic.encode()) > NAME_BYTES:
             raise ValueError(
@@ -133,24 +141,28 @@ class _Macs:
             )
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", nic):
             raise ValueError(f"the node name {node!r} can't be used: only letters, digits, _ . and - may stand in it")
-        if node in self._hosts:
-            return LinkEnd(node, nic, host_mac(self._hosts[node], self._ports[node].index(port)))
-        return LinkEnd(node, nic, switch_mac(self._switches[node], port))
+        if node not in self._hosts:
+            return LinkEnd(node, nic, checked_address(node, asked) if asked else switch_mac(self._switches[node], port))
+        place = self._ports[node].index(port)
+        if place == 0 and self._asked[node]:
+            return LinkEnd(node, nic, self._asked[node])
+        return LinkEnd(node, nic, checked_address(node, asked) if asked else host_mac(self._hosts[node], place))
 
 
 def _link(macs: _Macs, info: dict[str, Any]) -> Link:
     if info["node1"] == info["node2"]:
         raise ValueError(f"a link of {info['node1']} to itself can't be built")
-    return Link(
-        macs.end(info["node1"], info["port1"]),
-        macs.end(info["node2"], info["port2"]),
-        _impairment(info.get("ab")),
-        _impairment(info.get("ba")),
-    )
+    first = macs.end(info["node1"], info["port1"], info.get("addr1"))
+    second = macs.end(info["node2"], info["port2"], info.get("addr2"))
+    return Link(first, second, *link_impairments(f"{info['node1']}<->{info['node2']}", info))
 
 
-def _impairment(option: object) -> Impairment:
-    return option if isinstance(option, Impairment) else CLEAN
+def _check_addresses(links: Sequence[Link]) -> None:
+    owners: dict[str, LinkEnd] = {}
+    for end in (end for link in links for end in (link.a, link.b)):
+        other = owners.setdefault(end.mac, end)
+        if other is not end:
+            raise ValueError(f"{other.node} and {end.node} have one address, {end.mac}; give each NIC its own")
 
 
 def _port(nic: str) -> int:

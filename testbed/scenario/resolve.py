@@ -31,7 +31,7 @@ from testbed.scenario.model import (
 from testbed.scenario.parameters import parameters_model
 from testbed.scenario.problems import problem_lines
 from testbed.scenario.selectors import parse_selector, selected
-from testbed.scenario.settings import make_impairment
+from testbed.scenario.settings import make_impairment, settings_of
 from topologies.build import make_fabric
 from topologies.draw import spell_time
 from topologies.fabric import Fabric
@@ -144,9 +144,12 @@ class _Resolver:
     # -- the links ----------------------------------------------------------------------------------------------
 
     def _settings(self) -> dict[Direction, Settings]:
-        """Per direction, the merged settings: ``default`` first, then the other selectors as written."""
+        """Per direction, the merged settings: what the user's class says of the link (nothing, where the class is one
+        of the project's), then ``default``, then the other selectors as written."""
         found: dict[Direction, Settings] = {
-            (index, way): {} for index in range(len(self.fabric.links)) for way in ("ab", "ba")
+            (index, way): settings_of(getattr(link, way))
+            for index, link in enumerate(self.fabric.links)
+            for way in ("ab", "ba")
         }
         links = self.scenario.links
         self.last_selector: dict[Direction, str] = {}
@@ -165,10 +168,10 @@ class _Resolver:
         found: dict[Direction, Impairment] = {}
         made: dict[str, Impairment] = {}
         for direction, settings in self.settings.items():
-            text = self.last_selector.get(direction, "default")
+            text = self.last_selector.get(direction, "")
             key = f"{text}\0{settings!r}"
             if key not in made:
-                made[key] = self._impairment(settings, ("links", text))
+                made[key] = self._impairment(settings, ("links", text) if text else ("topology",))
             found[direction] = made[key]
         return found
 

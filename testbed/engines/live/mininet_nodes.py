@@ -20,7 +20,6 @@ import sys
 import termios
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ from topologies.fabric import Fabric, LinkEnd
 from topologies.fabric import Link as FabricLink
 from topologies.impairment import CLEAN, Impairment
 from topologies.netem import NetemParams, changed_params
+from topologies.options import link_impairments
 
 NETEM_ADVICE = (
     "Use `--engine vkernel` (its own kernel has netem), or load the module: `modprobe sch_netem`, "
@@ -376,11 +376,15 @@ class NetlinkIntf(Intf):  # type: ignore[misc]
             self.link = None
 
 
+_FROM_MININET = ("port1", "port2", "intfName1", "intfName2", "params1", "params2")
+
+
 class ImpairedLink(Link):  # type: ignore[misc]
     """A veth pair; ``ab`` impairs what node1 sends to node2, ``ba`` the way back.
 
-    Any field of Impairment may be given by name instead, for both directions (``mn --link impaired,delay_ns=5000``); a
-    seed is then derived per direction. index: the link's place in its fabric, -1 when there is none.
+    Options of Mininet's TCLink and fields of Impairment may be given instead, for both directions (``mn --link
+    impaired,delay_ns=5000``; see topologies/options.py); a seed is then derived per direction. index: the link's place
+    in its fabric, -1 when there is none.
     """
 
     intf1: Any
@@ -398,23 +402,22 @@ class ImpairedLink(Link):  # type: ignore[misc]
         **params: Any,
     ) -> None:
         self.index = index
-        both = _impairment_from(params)
-        self._macs = (addr1, addr2)
+        own = {name: params.pop(name) for name in list(params) if name not in _FROM_MININET}
+        ends = {name: params.pop(name, None) for name in ("params1", "params2")}
+        impairments = link_impairments(f"{node1}<->{node2}", {**own, **ends, "ab": ab, "ba": ba})
         params["intf"] = NetlinkIntf
         # Addresses that nodes were promised (``mac``) come before those that Mininet draws at random.
         addr1, addr2 = _promised_mac(node1) or addr1, _promised_mac(node2) or addr2
         wiring: Wiring = node1.wiring
-        params["params1"] = {**(params.get("params1") or {}), "index": wiring.new_index()}
-        params["params2"] = {**(params.get("params2") or {}), "index": wiring.new_index()}
-        self._indexes = params["params1"]["index"], params["params2"]["index"]
+        self._indexes = wiring.new_index(), wiring.new_index()
+        params["params1"], params["params2"] = ({"index": index} for index in self._indexes)
         super().__init__(node1, node2, addr1=addr1, addr2=addr2, fast=True, **params)
         wiring.links.append(self)
         for nic in self.nics:
             if not nic.in_root:
                 nic.rtnl.add(netlink.filter_hooks(nic.index, optional=True))
-        for nic, impairment in zip(self.nics, (ab, ba), strict=True):
-            chosen = impairment or replace(both, seed=derive_seed(both.seed, nic.name))
-            nic.impair(chosen)
+        for nic, whole, impairment in zip(self.nics, (ab, ba), impairments, strict=True):
+            nic.impair(whole or impairment.with_seed(derive_seed(impairment.seed, nic.name)))
 
     @property
     def nics(self) -> tuple[NetlinkIntf, NetlinkIntf]:
@@ -455,11 +458,6 @@ class ImpairedLink(Link):  # type: ignore[misc]
 
     def stop(self) -> None:
         """Nothing: Mininet stops switches and hosts next, which takes all links at once."""
-
-
-def _impairment_from(params: dict[str, Any]) -> Impairment:
-    names = {field.name for field in fields(Impairment)}
-    return Impairment(**{name: params.pop(name) for name in list(params) if name in names})
 
 
 def _promised_mac(node: Any) -> str | None:

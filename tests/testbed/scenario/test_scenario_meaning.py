@@ -364,6 +364,29 @@ def test_a_topology_of_the_users_own(tmp_path):
         scenario.with_override("topology.custom.args.sise", 3)
 
 
+def test_the_delays_in_a_users_class_count_and_the_scenario_refines_them(tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "from mininet.topo import Topo\n\nclass Slow(Topo):\n    def build(self, **options):\n"
+        "        self.addHost('h0')\n        self.addHost('h1')\n        self.addHost('h2')\n"
+        "        self.addLink('h0', 'h1', delay='2ms', loss=10)\n        self.addLink('h1', 'h2', **options)\n"
+        "        self.addLink('h0', 'h2')\n"
+    )
+    text = "name: x\ntopology: {custom: {file: slow.py, class: Slow}}\nprotocol: {window: 50ms}"
+    first, *others = compile_plan(parse(text, "s", tmp_path)).fabric.links
+    assert [(way.delay_ns, way.loss) for way in (first.ab, first.ba)] == [(2_000_000, 0.1)] * 2
+    assert all(way.is_clean for link in others for way in (link.ab, link.ba))
+    refined = parse(text + "\nlinks: {default: {delay: 1ms}}", "s", tmp_path)
+    assert [(link.ab.delay_ns, link.ab.loss) for link in compile_plan(refined).fabric.links] == [
+        (1_000_000, 0.1),
+        (1_000_000, 0.0),
+        (1_000_000, 0.0),
+    ]
+    with pytest.raises(
+        ScenarioError, match=r"topology\.custom\.class: Slow can't be built: h1<->h2: color='red' can't be"
+    ):
+        parse(text.replace("class: Slow", "class: Slow, args: {color: red}"), "s", tmp_path)
+
+
 def test_the_published_schema_is_the_models():
     published = json.loads((ROOT / "docs" / "scenario.schema.json").read_text(encoding="utf-8"))
     assert published == json_schema(), "write it anew: testbed.scenario.write_schema(docs/scenario.schema.json)"
