@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from nodes.core.config import NodeConfig
-from nodes.frames import EMPTY_VALUE, VALUE_BYTES, Frame, FrameKey, Kind, encode
+from nodes.frames import EMPTY_VALUE, Frame, FrameKey, Kind, encode
 from nodes.registry import engine_spec
 from testbed.history import History, Hop
 from testbed.plan import Plan
@@ -65,7 +65,7 @@ def write_capture(path: Path, plan: Plan, history: History) -> None:
     nics = [(end.node, end.nic) for link in plan.fabric.links for end in (link.a, link.b)]
     place = {nic: index for index, nic in enumerate(nics)}
     offset_s = min(0, min((hop.t_ns for hop in history.hops), default=0) // 1_000_000_000)
-    encoder = _Encoder(plan, history)
+    encoder = _Encoder(plan)
     packets = (
         Packet(place[hop.node, hop.nic], hop.t_ns, encoder.wire(hop), _OUTGOING[hop.what])
         for hop in history.hops
@@ -96,15 +96,10 @@ def _padded(data: bytes) -> bytes:
 class _Encoder:
     """From a hop record back to the bytes on the wire, as far as the history knows them."""
 
-    def __init__(self, plan: Plan, history: History) -> None:
+    def __init__(self, plan: Plan) -> None:
         self._nodes: dict[int, NodeConfig] = {node.node: node for node in plan.nodes}
         swaps = bool(plan.nodes) and engine_spec(plan.nodes[0].protocol.consensus).made_of_swaps
         self._kind = Kind.SWAP if swaps else Kind.DATA
-        self._values: dict[FrameKey, bytes] = {}
-        if history.hops:
-            for event in history.events:
-                if event.kind == "send" and event.key is not None and event.value:
-                    self._values[event.key] = _value(event.value)
         self._wires: dict[FrameKey, bytes] = {}
 
     def wire(self, hop: Hop) -> bytes:
@@ -116,10 +111,8 @@ class _Encoder:
 
     def _encode(self, hop: Hop) -> bytes:
         key = hop.key
-        value = self._values.get(key, EMPTY_VALUE)
-        frame = Frame(
-            self._kind, key.src, max(0, hop.dst), key.epoch, 0, max(0, hop.round), max(0, hop.step), key.seq, value
-        )
+        place = (max(0, hop.round), max(0, hop.step))
+        frame = Frame(self._kind, key.src, max(0, hop.dst), key.epoch, 0, *place, key.seq, EMPTY_VALUE)
         sender = self._nodes.get(key.src)
         peer = next((peer for peer in sender.peers if peer.node == hop.dst), None) if sender is not None else None
         if sender is None or peer is None:
@@ -129,11 +122,3 @@ class _Encoder:
 
 def _mac(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", "")) if text else bytes(6)
-
-
-def _value(text: str) -> bytes:
-    try:
-        value = bytes.fromhex(text)
-    except ValueError:
-        return EMPTY_VALUE
-    return value if len(value) == VALUE_BYTES else EMPTY_VALUE

@@ -89,27 +89,6 @@ def fabric(topo: Any, name: str = "") -> Fabric:
     return Fabric(name or type(topo).__name__, hosts, switches, links, forwarding(hosts, switches, links))
 
 
-def topo_from_fabric(built: Fabric) -> FabricTopo:
-    """The Mininet ``Topo`` of a fabric: same names, ports and addresses, link options ``ab`` and ``ba`` set."""
-    topo = FabricTopo()
-    for index, host in enumerate(built.hosts):
-        topo.addHost(host, mac=host_mac(index))
-    for index, switch in enumerate(built.switches):
-        topo.addSwitch(switch, dpid=f"{index + 1:016x}")
-    for link in built.links:
-        topo.addLink(
-            link.a.node,
-            link.b.node,
-            port1=_port(link.a.nic),
-            port2=_port(link.b.nic),
-            ab=link.ab,
-            ba=link.ba,
-            addr1=link.a.mac,
-            addr2=link.b.mac,
-        )
-    return topo
-
-
 def natural(text: str) -> tuple[tuple[int, str], ...]:
     """A sorting key under which host2 comes before host10."""
     return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text) if part)
@@ -163,10 +142,6 @@ def _check_addresses(links: Sequence[Link]) -> None:
         other = owners.setdefault(end.mac, end)
         if other is not end:
             raise ValueError(f"{other.node} and {end.node} have one address, {end.mac}; give each NIC its own")
-
-
-def _port(nic: str) -> int:
-    return int(nic.rpartition("-eth")[2])
 
 
 def _check_size(kind: str, chosen: Mapping[str, int]) -> None:

@@ -21,8 +21,8 @@ class LinkEnd:
 class Link:
     """Two NICs and what each direction does: ``ab`` impairs what ``a`` sends to ``b``, ``ba`` the way back.
 
-    In a Mininet ``Topo`` the same two stand in the link's options under ``ab`` and ``ba``, as Impairment objects (see
-    topologies.build.topo_from_fabric); ``a`` is the link's node1. netem works on egress, so ``ab`` belongs on a's NIC.
+    In a Mininet ``Topo`` the same two stand in the link's options under ``ab`` and ``ba``, as Impairment objects; ``a``
+    is the link's node1. netem works on egress, so ``ab`` belongs on a's NIC.
     """
 
     a: LinkEnd

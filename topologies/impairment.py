@@ -1,4 +1,4 @@
-"""The project's own model of one link direction (DESIGN.md section 5): what netem does, stated exactly.
+"""The project's own model of one link direction: what netem does, stated exactly.
 
 ``live`` and ``vkernel`` compile it to netem's netlink attributes, ``sim`` draws from it with netem's own generator
 and arithmetic, and the closed forms convolve it. All three mean the same by every field.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-DISTRIBUTIONS = ("uniform", "normal", "pareto", "paretonormal", "table")
-ORDERS = ("free", "fifo")
 WIRE_OVERHEAD_BYTES = (
     24  # preamble and start 8, FCS 4, gap 12: what a frame takes on the wire beyond what software sees
 )

@@ -85,12 +85,6 @@ def table_from_samples(delays_ns: Sequence[float]) -> tuple[float, float, tuple[
     return mean, deviation, table
 
 
-def table_moments(table: Sequence[int]) -> tuple[float, float]:
-    """Mean and standard deviation of a table in units of sigma."""
-    mean = fsum(table) / len(table)
-    return mean / SCALE, sqrt(fsum((entry - mean) ** 2 for entry in table) / len(table)) / SCALE
-
-
 def tabledist(mu_ns: int, sigma_ns: int, rnd: int, table: Sequence[int] | None) -> int:
     """netem's delay for the 32-bit draw ``rnd``: the same integer arithmetic, may be negative (tabledist)."""
     if sigma_ns == 0:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from nodes.frames import FrameKey
@@ -93,11 +93,6 @@ def decode_all(data: bytes) -> Iterator[Row]:
     for text in data.decode("utf-8", "surrogatepass").split("\n"):
         if text:
             yield decode(text)
-
-
-def encode_all(rows: Iterable[Row]) -> bytes:
-    """The lines of ``rows``."""
-    return b"".join(encode(row) for row in rows)
 
 
 class Journal:

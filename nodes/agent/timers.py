@@ -38,7 +38,7 @@ class TimerFd:
 
 
 def no_timer_slack() -> None:
-    """This process's timers fire on their nanosecond (the default lets them slip by 50 us, PEERS.md)."""
+    """This process's timers fire on their nanosecond (the default lets them slip by 50 us, prctl(2))."""
     _libc.prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(1), 0, 0, 0)
 
 

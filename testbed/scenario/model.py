@@ -32,7 +32,6 @@ from topologies.build import KINDS
 from topologies.netem import INT_MAX
 
 MOST_ROUNDS = 100_000_000
-_DISTRIBUTIONS = ("uniform", "normal", "pareto", "paretonormal")
 _SELECTORS_DEFAULT = "default"
 
 EngineName = Literal["sim", "vkernel", "live"]

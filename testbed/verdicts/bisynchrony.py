@@ -1,4 +1,4 @@
-"""Bisynchrony round by round: what became of each swap, and which swaps broke it (DESIGN.md section 2).
+"""Bisynchrony round by round: what became of each swap, and which swaps broke it.
 
 A node is live in a round when one of its lives reaches from the round's start over its end: a killed node is excluded
 from the moment of its death, a restarted one until its next round begins. A NIC fault does not make a node dead, and a

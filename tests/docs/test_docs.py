@@ -61,3 +61,16 @@ def test_the_commands_are_found() -> None:
     text = "".join(path.read_text() for path in PAGES)
     assert ["run", "nic-crash-mid-swap", "-e", "vkernel"] in commands(text, "testbed")
     assert ["study"] in commands(text, "make")
+
+
+def test_no_text_sends_a_reader_to_a_file_that_is_not_shipped() -> None:
+    """Names in capitals with .md are files at the top of the clone, or nothing that a user has."""
+    named = re.compile(r"\b[A-Z]{4,}\.md\b")
+    tracked = [
+        path for folder in ("docs", "nodes", "topologies", "testbed", "tests") for path in (ROOT / folder).rglob("*")
+    ]
+    texts = [path for path in (*tracked, *ROOT.glob("*.md")) if path.suffix in (".py", ".md", ".sh", ".yaml", ".css")]
+    lost = {
+        (path.name, name) for path in texts for name in named.findall(path.read_text()) if not (ROOT / name).exists()
+    }
+    assert lost == set()

@@ -1,4 +1,4 @@
-"""The closed forms of the link are met: by sim over a grid, by vkernel at six points (ORACLES, "The link").
+"""The closed forms of the link are met: by sim over a grid, by vkernel at six points.
 
 Each comparison uses an exact binomial interval; the confidence is shared out over the comparisons (Bonferroni),
 so that a correct testbed fails a whole test with probability below 1 %. Seeds are fixed: a pass stays a pass.
@@ -6,7 +6,7 @@ so that a correct testbed fails a whole test with probability below 1 %. Seeds a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import pytest
 
@@ -14,7 +14,7 @@ from testbed.engines.sim import SimEngine
 from testbed.engines.vkernel.engine import VKernelEngine
 from testbed.history import History
 from testbed.plan import Plan
-from testbed.study.closed_forms import swap_outcomes
+from testbed.study.closed_forms import swap_forms
 from testbed.study.statistics import clopper_pearson
 from testbed.verdicts import judge
 
@@ -54,11 +54,12 @@ def outside(plan: Plan, history: History, comparisons: int) -> list[str]:
     """Outcomes whose observed counts do not fit the closed form."""
     counts = judge(plan, history).bisynchrony.swaps
     trials = sum(counts.values())
-    told: Mapping[str, float] = swap_outcomes(plan, (0, 1))
+    told = swap_forms(plan, (0, 1))
     confidence = 1 - 0.01 / comparisons
     return [
         f"{outcome}: {counts[outcome]} of {trials}, expected {p:.4f}"
-        for outcome, p in told.items()
+        for outcome in ("committed", "aborted", "split", "blocked")
+        for p in [getattr(told, outcome)]
         if not clopper_pearson(counts[outcome], trials, confidence).holds(p)
     ]
 

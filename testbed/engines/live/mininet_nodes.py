@@ -561,10 +561,6 @@ class _ShellOnDemand(Node):  # type: ignore[misc]
         self.unmountPrivateDirs()
         self.close_shell()
 
-    def mountPrivateDirs(self) -> None:  # noqa: N802
-        """As Mininet's; mounting needs a shell, so it opens one when there is something to mount."""
-        super().mountPrivateDirs()
-
 
 def _new_session(on_terminal: bool) -> None:
     os.setsid()

@@ -105,7 +105,7 @@ def test_losing_the_last_message_splits_and_no_other_loss_does(depth: int) -> No
 
 @pytest.mark.parametrize("depth", range(2, 8))
 def test_split_probability_is_that_of_two_generals(depth: int) -> None:
-    """P(split) = q (1 - q)^(k-1) for independent losses q, summed over all loss patterns (ORACLES, the link)."""
+    """P(split) = q (1 - q)^(k-1) for independent losses q, summed over all loss patterns."""
     q = Fraction(1, 7)
     split = Fraction(0)
     for lost in itertools.product((False, True), repeat=depth):

@@ -261,7 +261,7 @@ def test_fifo_links_deliver_in_the_order_of_sending(impairment: Impairment, seed
 
 
 def test_the_closed_form_of_a_swap_is_met() -> None:
-    """ORACLES.md: two ends, k = 4, loss q: P(split) = q (1 - q)^3; 20,000 rounds, 99.9 % interval."""
+    """Two ends, k = 4, loss q: P(split) = q (1 - q)^3; 20,000 rounds, 99.9 % interval."""
     from scipy.stats import binom
 
     q, rounds = 0.1, 20_000

@@ -1,4 +1,4 @@
-"""When bisynchrony holds in a round, and when and how it breaks (DESIGN.md section 2)."""
+"""When bisynchrony holds in a round, and when and how it breaks."""
 
 import pytest
 from verdict_story import US, WINDOW, Story, pair, plan_on, star
