@@ -25,10 +25,10 @@ from typing import Any
 
 import simpy
 
-from nodes.core import Effect, Effects, Machine, Send, SetTimer
+from nodes.core import Effect, Effects, Life, Machine, Port, Send, SetTimer
 from nodes.core.config import START_NS, NodeConfig, Peer, ProtocolConfig
 from nodes.core.driver import Driver
-from nodes.frames import Frame, FrameKey, Kind
+from nodes.frames import Frame, Kind, Message
 from nodes.registry import build_machine
 from testbed.engines.sim import SimEngine
 from testbed.engines.sim.netem import Direction
@@ -45,7 +45,7 @@ class Echo:
     """Sends one frame to every higher node at time 0 and answers every frame until ``count`` have come from a peer."""
 
     def __init__(self, config: NodeConfig, count: int) -> None:
-        self.config, self.left, self.seq = config, [count] * len(config.peers), 0
+        self.config, self.left = config, [count] * len(config.peers)
 
     def on_start(self, now_ns: int) -> Effects:
         """Wait for time 0."""
@@ -55,14 +55,13 @@ class Echo:
         """Begin."""
         return [self._send(port) for port, peer in enumerate(self.config.peers) if peer.node > self.config.node]
 
-    def on_frame(self, port: int, frame: Frame, now_ns: int) -> Effects:
+    def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
         """Answer."""
         self.left[port] -= 1
         return [self._send(port)] if self.left[port] >= 0 else []
 
     def _send(self, port: int) -> Send:
-        self.seq += 1
-        return Send(port, Frame(Kind.DATA, self.config.node, self.config.peers[port].node, 1, 0, 0, 1, self.seq))
+        return Send(port, Message(Kind.DATA, 0, 1))
 
 
 # -- the SimPy model -------------------------------------------------------------------------------------------------
@@ -72,7 +71,6 @@ class Echo:
 class Letter:
     """A frame under way: the stations still before it, and where it ends."""
 
-    key: FrameKey
     frame: Frame
     way: list[Any]
     at: int
@@ -135,7 +133,7 @@ class Host(Station):
     def __init__(self, world: World, lean: bool, config: NodeConfig, build: Build) -> None:
         super().__init__(world, lean)
         self.machine = build(config)
-        self.driver = Driver(self.machine, self, config.node)
+        self.driver = Driver(self.machine, self, config)
         self.ways: list[list[Any]] = []
         self.ports = {peer.node: port for port, peer in enumerate(config.peers)}
         self.timers: dict[str, int] = {}
@@ -144,12 +142,12 @@ class Host(Station):
     def handle(self, letter: Letter) -> None:
         """A frame has come to its end."""
         frame = letter.frame
-        self.driver.frame(self.ports[frame.src], frame, self.world.env.now)
+        self.driver.frame(self.ports[frame.key.src], frame, self.world.env.now)
 
     def send(self, port: int, frame: Frame, now_ns: int) -> None:
         """NodeIO: put the frame on the wire."""
         way = self.ways[port]
-        way[0].put(Letter(frame.key, frame, way, 0))
+        way[0].put(Letter(frame, way, 0))
 
     def set_timer(self, name: str, at_ns: int) -> None:
         """NodeIO: a process that waits."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from nodes.core.config import NodeConfig
-from nodes.frames import EMPTY_VALUE, Frame, FrameKey, Kind, encode
+from nodes.frames import Frame, FrameKey, Kind, Message, encode
 from nodes.registry import engine_spec
 from testbed.history import History, Hop
 from testbed.plan import Plan
@@ -111,8 +111,7 @@ class _Encoder:
 
     def _encode(self, hop: Hop) -> bytes:
         key = hop.key
-        place = (max(0, hop.round), max(0, hop.step))
-        frame = Frame(self._kind, key.src, max(0, hop.dst), key.epoch, 0, *place, key.seq, EMPTY_VALUE)
+        frame = Frame(key, max(0, hop.dst), 0, Message(self._kind, max(0, hop.round), max(0, hop.step)))
         sender = self._nodes.get(key.src)
         peer = next((peer for peer in sender.peers if peer.node == hop.dst), None) if sender is not None else None
         if sender is None or peer is None:

@@ -56,9 +56,14 @@ def line(
 ) -> str:
     """The line of one row whose texts are free of tabs, line ends and backslashes (``escaped`` sees to that).
 
-    ``key`` is ``src.epoch.seq``.
+    ``key`` is as ``named`` writes it.
     """
     return f"{t_ns}\t{kind}\t{round_}\t{peer}\t{step}\t{key}\t{info}\t{value}\t{at_ns}\n"
+
+
+def named(key: FrameKey) -> str:
+    """A frame's identity as a row holds it: ``src.epoch.seq``."""
+    return f"{key.src}.{key.epoch}.{key.seq}"
 
 
 def to_bytes(lines: str) -> bytes:
@@ -68,7 +73,7 @@ def to_bytes(lines: str) -> bytes:
 
 def encode(row: Row) -> bytes:
     """The line of ``row``, whatever its texts hold."""
-    key = ".".join(map(str, row.key)) if row.key is not None else ""
+    key = named(row.key) if row.key is not None else ""
     kind, peer, info, value = map(escaped, (row.kind, row.peer, row.info, row.value))
     return to_bytes(line(row.t_ns, kind, row.round, peer, row.step, key, info, value, row.at_ns))
 

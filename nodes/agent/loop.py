@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from nodes.agent.control import hear, tell
-from nodes.agent.journal import Journal, JournalFullError, escaped, line, to_bytes
+from nodes.agent.journal import Journal, JournalFullError, escaped, line, named, to_bytes
 from nodes.agent.nic import DEFAULT_RING_FRAMES, Nic
 from nodes.agent.nvram import Nvram
 from nodes.agent.timers import NEVER, TimerFd, Timers, no_timer_slack
 from nodes.core import (
     Effect,
     Effects,
+    Life,
     Machine,
     Port,
 )
@@ -57,7 +58,7 @@ class Agent:
         nvram: Nvram | None = None,
         clock: str = "read",
         ring_frames: int = DEFAULT_RING_FRAMES,
-        kept: bool = False,
+        kept: Sequence[Life] | None = None,
     ) -> None:
         if clock not in CLOCKS:
             raise ValueError(f"clock {clock!r} is none of {', '.join(CLOCKS)}")
@@ -67,8 +68,8 @@ class Agent:
         self.channel = channel
         self.nvram = nvram
         self.reads_clock = clock == "read"
-        self.kept = kept
-        self.driver = Driver(machine, self, config.node, moments)
+        self.kept = kept is not None
+        self.driver = Driver(machine, self, config, moments, kept or ())
         self.timers = Timers()
         self.zero_ns = 0
         self.latest_ns = -NEVER  # the latest time known for sure; no event is handled before it
@@ -108,8 +109,8 @@ class Agent:
     def send(self, port: Port, frame: Frame, now_ns: int) -> None:
         """Records the frame and puts it into the batch of its NIC."""
         nic, dst_mac, src_mac, peer = self._ports[port]
-        key = f"{frame.src}.{frame.epoch}.{frame.seq}"
-        self._lines.append(line(now_ns, "send", frame.round, peer, frame.step, key))
+        message = frame.message
+        self._lines.append(line(now_ns, "send", message.round, peer, message.step, named(frame.key)))
         nic.queue(encode(frame, dst_mac, src_mac), (frame, peer))
         self._unsent[nic.name] = nic
 
@@ -205,20 +206,20 @@ class Agent:
             self._write()
             return
         sender = self._senders.get((nic.name, wire[6:12]))
-        key = f"{frame.src}.{frame.epoch}.{frame.seq}"
+        key, message = named(frame.key), frame.message
         if (
             sender is None
-            or frame.src != sender[1]
+            or frame.key.src != sender[1]
             or frame.dst != self.config.node
             or wire[:6] != self._own_macs[nic.name]
         ):
-            name = self._names.get(frame.src, "")
-            self._lines.append(line(now_ns, "drop", frame.round, name, frame.step, key, "foreign", "", stamp_ns))
+            name = self._names.get(frame.key.src, "")
+            self._lines.append(line(now_ns, "drop", message.round, name, message.step, key, "foreign", "", stamp_ns))
             self._write()
             return
         port, _, peer = sender
-        self._lines.append(line(now_ns, "recv", frame.round, peer, frame.step, key, "", "", stamp_ns))
-        self._perform(self.machine.on_frame(port, frame, now_ns), now_ns)
+        self._lines.append(line(now_ns, "recv", message.round, peer, message.step, key, "", "", stamp_ns))
+        self._perform(self.driver.hear(port, frame, now_ns), now_ns)
 
     def _on_timer(self) -> None:
         due_ns, name = self.timers.pop()
@@ -229,7 +230,7 @@ class Agent:
 
     def _perform(self, effects: Effects, now_ns: int) -> None:
         if self.nvram is not None:
-            self.nvram.store(self.machine)
+            self.nvram.store((self.machine, self.driver.lives))
         if not self.driver.perform(effects, now_ns):
             os._exit(0)  # killed by a fault of its own; the supervisor's SIGKILL is on its way
         self._flush(now_ns)
@@ -240,8 +241,8 @@ class Agent:
         while self._unsent:
             _, nic = self._unsent.popitem()
             for (frame, peer), error in nic.flush():
-                key = f"{frame.src}.{frame.epoch}.{frame.seq}"
-                self._lines.append(line(now_ns, "drop", frame.round, peer, frame.step, key, f"send:{error}"))
+                message, key = frame.message, named(frame.key)
+                self._lines.append(line(now_ns, "drop", message.round, peer, message.step, key, f"send:{error}"))
                 self._write()
 
     def _write(self) -> None:
@@ -269,7 +270,7 @@ class Agent:
 
     def _line(self, effect: Effect, now_ns: int) -> str:
         kind, round_, peer, step, key, info, value = columns(effect, self.config.node, self._names)
-        told = ".".join(map(str, key)) if key is not None else ""
+        told = named(key) if key is not None else ""
         text = escaped(info) if kind == "note" else info
         return line(now_ns, kind, round_, peer, step, told, text, value)
 
@@ -306,11 +307,10 @@ def run(payload: dict[str, Any], fds: Sequence[int]) -> int:
 def _agent_from(payload: dict[str, Any], fds: Sequence[int], channel: socket.socket) -> Agent:
     config = node_config_from_json(payload["config"])
     nvram = Nvram(fds[2]) if payload.get("nvram") else None
-    kept = bool(payload.get("kept")) and nvram is not None
+    lives: Sequence[Life] | None = None
     machine: Machine
-    if kept and nvram is not None:
-        machine = nvram.load()
-        machine.restarted(config.epoch)  # type: ignore[attr-defined]  # nodes.core.Restartable
+    if payload.get("kept") and nvram is not None:
+        machine, lives = nvram.load()
     else:
         machine = build_machine(config)
     return Agent(
@@ -322,7 +322,7 @@ def _agent_from(payload: dict[str, Any], fds: Sequence[int], channel: socket.soc
         nvram=nvram,
         clock=payload["clock"],
         ring_frames=payload.get("ring_frames", DEFAULT_RING_FRAMES),
-        kept=kept,
+        kept=lives,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the message-passing engines share: instances one after another, frames in and out, lives of nodes.
+"""What the message-passing engines share: instances one after another, messages in and out, lives of nodes.
 
 Instance i begins at start_ns + i * period_ns and goes on until it is done, also beside the ones that follow.
 Every member has a port to every other. A node that starts anew without its state stays out of the instances that
@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from nodes.core import Decide, Effects, Note, Port, Send, SetTimer
+from nodes.core import Decide, Effects, Life, Note, Port, Send, SetTimer
 from nodes.core.config import NodeConfig
-from nodes.frames import Frame, Kind
+from nodes.frames import Kind, Message
 
 
 class InstanceMachine(ABC):
     """The frame of a machine (nodes.core.Machine) that runs ``config.protocol.rounds`` instances.
 
-    A frame's ``round`` is its instance, ``step`` its message type. Timers are named ``instance`` (the next one
+    A message's ``round`` is its instance, ``step`` its type. Timers are named ``instance`` (the next one
     begins) and ``<verb> <instance>``.
     """
 
@@ -29,13 +29,10 @@ class InstanceMachine(ABC):
         for port, peer in enumerate(config.peers):
             if peer.node in config.members:
                 self.ports.setdefault(peer.node, port)
-        self.epoch = config.epoch
-        self.frames_sent = 0
-        self.peer_epochs: dict[int, int] = {}
         self.started = False
         self.first_instance = 0
         self.next_instance = 0
-        self.early: dict[int, list[Frame]] = {}  # frames of instances that have not begun here
+        self.early: dict[int, list[tuple[int, Message]]] = {}  # instances that have not begun here -> (sender, message)
         self.decisions: list[Decide] = []  # of the latest event, to be told again after a restart with kept state
 
     # -- what an engine adds -----------------------------------------------------------------------------------------
@@ -49,8 +46,9 @@ class InstanceMachine(ABC):
         """The node came up again with its state kept: set the timers of all open instances anew."""
 
     @abstractmethod
-    def receive(self, instance: int, frame: Frame, now_ns: int) -> Effects:
-        """A frame of an instance that has begun (or that this life stays out of) came from another member."""
+    def receive(self, src: int, message: Message, now_ns: int) -> Effects:
+        """Member ``src`` said something about instance ``message.round``, which has begun here (or which this life
+        stays out of)."""
 
     @abstractmethod
     def expire(self, verb: str, instance: int, now_ns: int) -> Effects:
@@ -64,32 +62,25 @@ class InstanceMachine(ABC):
         if self.started:
             return [*decided, *self.resume(now_ns), *self._await_instance()]  # the crash may have swallowed decisions
         self.started = True
-        if self.epoch > 1:
+        if self.config.epoch > 1:
             # strictly later: the last life may have begun, and ended, an instance at this very instant
             begun = (now_ns - self.config.start_ns) // self.config.protocol.period_ns + 1
             self.first_instance = self.next_instance = max(0, begun)
         return self._begin_due(now_ns) or self._await_instance()
 
-    def restarted(self, epoch: int) -> None:
-        """The same state begins another life (nodes.core.Restartable)."""
-        self.epoch, self.frames_sent = epoch, 0
-
-    def on_frame(self, port: Port, frame: Frame, now_ns: int) -> Effects:
-        """Frames that are not for this machine, or come from a life of the peer that is over, are noted and dropped."""
+    def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:  # noqa: ARG002
+        """What is not for this machine is noted and dropped."""
         self.decisions = []
-        peer = self.config.peers[port].node
-        if frame.kind is not Kind.DATA or (frame.src, frame.dst) != (peer, self.config.node):
-            return [Note("stray", frame.round, "no message of this engine for this node", frame)]
-        if peer not in self.ports or frame.round >= self.config.protocol.rounds:
-            return [Note("stray", frame.round, "not from a member, or no such instance", frame)]
-        if frame.epoch < self.peer_epochs.get(peer, 0):
-            return [Note("stale", frame.round, f"the sender is in epoch {self.peer_epochs[peer]}", frame)]
-        self.peer_epochs[peer] = frame.epoch
+        src, instance = self.config.peers[port].node, message.round
+        if message.kind is not Kind.DATA:
+            return [Note("stray", instance, "no message of this engine", message)]
+        if src not in self.ports or instance >= self.config.protocol.rounds:
+            return [Note("stray", instance, "not from a member, or no such instance", message)]
         effects = self._begin_due(now_ns)  # at one instant frames come before timers
-        if frame.round >= self.next_instance:
-            self.early.setdefault(frame.round, []).append(frame)
+        if instance >= self.next_instance:
+            self.early.setdefault(instance, []).append((src, message))
             return effects
-        return effects + self.receive(frame.round, frame, now_ns)
+        return effects + self.receive(src, message, now_ns)
 
     def on_timer(self, name: str, now_ns: int) -> Effects:
         """``instance`` or ``<verb> <instance>``."""
@@ -101,22 +92,9 @@ class InstanceMachine(ABC):
 
     # -- help --------------------------------------------------------------------------------------------------------
 
-    def send(self, peer: int, instance: int, step: int, value: bytes, flags: int = 0) -> Send:
-        """A frame to another member."""
-        self.frames_sent += 1
-        frame = Frame(
-            Kind.DATA,
-            self.config.node,
-            peer,
-            self.epoch,
-            self.peer_epochs.get(peer, 0),
-            instance,
-            step,
-            self.frames_sent,
-            value,
-            flags,
-        )
-        return Send(self.ports[peer], frame)
+    def send(self, peer: int, instance: int, step: int, body: bytes, flags: int = 0) -> Send:
+        """A message to another member."""
+        return Send(self.ports[peer], Message(Kind.DATA, instance, step, body, flags))
 
     def stays_out(self, instance: int) -> bool:
         """Whether an earlier life may have acted in ``instance`` in a way that this one does not know of."""
@@ -143,8 +121,8 @@ class InstanceMachine(ABC):
             return []
         self.next_instance += 1
         effects = self.begin(instance, now_ns)
-        for frame in self.early.pop(instance, ()):
-            effects += self.receive(instance, frame, now_ns)
+        for src, message in self.early.pop(instance, ()):
+            effects += self.receive(src, message, now_ns)
         return effects + self._await_instance()
 
     def _await_instance(self) -> Effects:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from nodes.frames import Frame
+from nodes.frames import Frame, Message
 
 Port = int
 """A node's attachment to one peer: a NIC and the peer's address behind it. Ports count from 0 in peer order."""
@@ -47,11 +47,19 @@ class Outcome(StrEnum):
     IN_DOUBT = "in_doubt"
 
 
+class Life(NamedTuple):
+    """Whose word a message is. epoch: the sender's life (1, 2, ..); answers: which life of ours it knew (0: none)."""
+
+    epoch: int
+    answers: int
+
+
 class Send(NamedTuple):
-    """Put ``frame`` on ``port``."""
+    """Say ``message`` to the peer behind ``port``. Who says it, in which life and as its how-manieth frame is stamped
+    by the driver."""
 
     port: Port
-    frame: Frame
+    message: Message
 
 
 class SetTimer(NamedTuple):
@@ -108,12 +116,15 @@ class RoundStart(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A remark for the history only: ``what`` is one word, ``text`` is free, ``frame`` the one it concerns."""
+    """A remark for the history only: ``what`` is one word, ``text`` is free, ``about`` the message that it concerns.
+
+    If that is the message in hand, the driver puts the frame that brought it in its place.
+    """
 
     what: str
     round: int = -1
     text: str = ""
-    frame: Frame | None = None
+    about: Message | Frame | None = None
 
 
 Effect = Send | SetTimer | CancelTimer | Transition | Resolve | Decide | Propose | RoundStart | Note
@@ -124,21 +135,15 @@ class Machine(Protocol):
     """A protocol on one node, deterministic: equal states answer equal events with equal effects.
 
     State is plain data that pickle can copy, since it may be kept over a restart, and that nodes.core.snapshot makes
-    comparable and hashable.
+    comparable and hashable. It holds the protocol and nothing of the wire: frames are numbered, and those of a peer's
+    earlier lives dropped, by the driver.
     """
 
     def on_start(self, now_ns: int) -> Effects:
         """The node comes up: for the first time, or again with its state kept (then timers must be set anew)."""
 
-    def on_frame(self, port: Port, frame: Frame, now_ns: int) -> Effects:
-        """A slot came in whole. Duplicates, strays and frames of earlier lives come through here too."""
+    def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
+        """The peer behind ``port`` said ``message``. Duplicates and strays come through here too."""
 
     def on_timer(self, name: str, now_ns: int) -> Effects:
         """The timer ``name`` is due; ``now_ns`` may lie past its time when the node was held up."""
-
-
-class Restartable(Protocol):
-    """A machine whose kept state can begin another life."""
-
-    def restarted(self, epoch: int) -> None:
-        """Called on the kept state before on_start: frames sent from now on carry ``epoch``."""

@@ -1,6 +1,7 @@
-"""Performs a machine's effects in order, and lets faults strike between two of them.
+"""Between a machine and whoever runs it: names frames, performs effects in order, lets faults strike between two.
 
-The simulator's node and the agent on a NIC share this, so that a fault at a protocol moment means the same in both.
+The simulator's node and the agent on a NIC share this, so that a fault at a protocol moment means the same in both. A
+machine says what is said to which port; the driver knows who speaks to whom, in which life, and numbers the frames.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from nodes.core import (
     CancelTimer,
     Effect,
     Effects,
+    Life,
     Machine,
+    Note,
     Port,
     Send,
     SetTimer,
     Transition,
 )
-from nodes.frames import Frame
+from nodes.core.config import NodeConfig
+from nodes.frames import Frame, FrameKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +66,31 @@ class NodeIO(Protocol):
         """Carry out fault ``index`` now; False when this node's life ends with it."""
 
 
-class Driver:
-    """Runs one machine: call ``start``, ``frame`` and ``timer``; a False answer means that the node died."""
+UNHEARD = Life(0, 0)
+"""Of a peer from which nothing has come."""
 
-    def __init__(self, machine: Machine, io: NodeIO, node: int, moments: Sequence[Moment] = ()) -> None:
+
+class Driver:
+    """Runs one life of a machine: call ``start``, ``frame`` and ``timer``; a False answer means that the node died.
+
+    lives: per port, the peer's life as last heard of; those of the life before when the machine has its state.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        io: NodeIO,
+        config: NodeConfig,
+        moments: Sequence[Moment] = (),
+        lives: Sequence[Life] = (),
+    ) -> None:
         self.machine = machine
+        self.lives = list(lives) or [UNHEARD] * len(config.peers)
         self._io = io
-        self._node = node
+        self._node, self._epoch = config.node, config.epoch
+        self._peers = [peer.node for peer in config.peers]
+        self._sent = 0
+        self._hearing: Frame | None = None
         self._waiting = list(moments)
         self._sends: dict[int, int] = {}
 
@@ -77,30 +99,49 @@ class Driver:
         return self.perform(self.machine.on_start(now_ns), now_ns)
 
     def frame(self, port: Port, frame: Frame, now_ns: int) -> bool:
-        """A whole slot came in on ``port``."""
-        return self.perform(self.machine.on_frame(port, frame, now_ns), now_ns)
+        """A whole frame came in on ``port``."""
+        return self.perform(self.hear(port, frame, now_ns), now_ns)
 
     def timer(self, name: str, now_ns: int) -> bool:
         """A timer is due."""
         return self.perform(self.machine.on_timer(name, now_ns), now_ns)
+
+    def hear(self, port: Port, frame: Frame, now_ns: int) -> Effects:
+        """What the machine answers to a frame from the peer behind ``port``; it never sees one of an earlier life."""
+        key, _, answers, message = frame
+        life = self.lives[port]
+        if life.epoch != key.epoch or life.answers != answers:
+            if key.epoch < life.epoch:
+                return [Note("stale", message.round, f"the sender is in epoch {life.epoch}", frame)]
+            life = self.lives[port] = Life(key.epoch, answers)
+        self._hearing = frame
+        return self.machine.on_message(port, message, life, now_ns)
 
     def perform(self, effects: Effects, now_ns: int) -> bool:
         """Do the effects in order; faults that wait for one of them strike before a transition, after a send."""
         io = self._io
         for effect in effects:
             if isinstance(effect, Send):
-                io.send(effect.port, effect.frame, now_ns)
-                if self._waiting and not self._after_send(effect.frame.round, now_ns):
+                port, message = effect
+                self._sent += 1
+                key = FrameKey(self._node, self._epoch, self._sent)
+                io.send(port, Frame(key, self._peers[port], self.lives[port].epoch, message), now_ns)
+                if self._waiting and not self._after_send(message.round, now_ns):
                     return False
             elif isinstance(effect, SetTimer):
                 io.set_timer(effect.name, effect.at_ns)
             elif isinstance(effect, CancelTimer):
                 io.cancel_timer(effect.name)
             else:
-                io.record(effect, now_ns)
+                io.record(self._traced(effect) if isinstance(effect, Note) else effect, now_ns)
                 if isinstance(effect, Transition) and self._waiting and not self._at_transition(effect, now_ns):
                     return False
         return True
+
+    def _traced(self, note: Note) -> Note:
+        """With the frame in hand, if it brought the message that the note is about."""
+        frame = self._hearing
+        return note._replace(about=frame) if frame is not None and note.about is frame.message else note
 
     def _at_transition(self, effect: Transition, now_ns: int) -> bool:
         peer = effect.swap.high if effect.swap.low == self._node else effect.swap.low

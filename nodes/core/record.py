@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nodes.core import Decide, Effect, Note, Propose, Resolve, RoundStart, SwapId, Transition
-from nodes.frames import FrameKey
+from nodes.frames import Frame, FrameKey
 
 Columns = tuple[str, int, str, int, FrameKey | None, str, str]
 Names = Mapping[int, str]
@@ -43,10 +43,10 @@ def _round(effect: RoundStart, _me: int, _names: Names) -> Columns:
 
 
 def _note(effect: Note, _me: int, names: Names) -> Columns:
-    frame, info = effect.frame, f"{effect.what}:{effect.text}"
-    if frame is None:
-        return ("note", effect.round, "", -1, None, info, "")
-    return ("note", effect.round, names.get(frame.src, ""), frame.step, frame.key, info, "")
+    about, info = effect.about, f"{effect.what}:{effect.text}"
+    if isinstance(about, Frame):
+        return ("note", effect.round, names.get(about.key.src, ""), about.message.step, about.key, info, "")
+    return ("note", effect.round, "", -1 if about is None else about.step, None, info, "")
 
 
 COLUMNS: dict[type, Callable[[Any, int, Names], Columns]] = {

@@ -13,15 +13,15 @@ from typing import NamedTuple
 ETHERTYPE = 0x88B5  # IEEE 802 local experimental EtherType 1
 SLOT_BYTES = 64  # a minimum Ethernet frame, FCS included
 WIRE_BYTES = 60  # what software sees of it: the NIC adds and strips the FCS
-VALUE_BYTES = 16  # the register that a slot carries
+BODY_BYTES = 16  # what a slot carries
 VERSION = 1
 
-# dst mac, src mac, EtherType | version+kind, step, flags, reserved | src, dst | epoch, peer epoch | round | seq | value
+# dst mac, src mac, EtherType | version+kind, step, flags, reserved | src, dst | epoch, peer epoch | round | seq | body
 _LAYOUT = struct.Struct("!6s6sHBBB3xHHIIII16s")
 _CRC = struct.Struct("!I")
 assert _LAYOUT.size + _CRC.size == WIRE_BYTES
 
-EMPTY_VALUE = bytes(VALUE_BYTES)
+EMPTY_BODY = bytes(BODY_BYTES)
 
 
 class Kind(IntEnum):
@@ -41,36 +41,39 @@ class FrameError(ValueError):
 
 
 class FrameKey(NamedTuple):
-    """Names one transmission for good: who sent it, in which life (epoch), as its how-manieth frame."""
+    """Names one transmission for good: who sent it (node number, 16 bits), in which life (epoch), as its how-manieth
+    frame (32 bits each)."""
 
     src: int
     epoch: int
     seq: int
 
 
-class Frame(NamedTuple):
-    """The content of a slot, without the MAC addresses of the attachment that carries it.
+class Message(NamedTuple):
+    """What a machine says: kind and step tell what it is, round which swap or instance it is about.
 
-    Numbers are unsigned: ``src``, ``dst`` 16 bits (node numbers); ``epoch`` (the sender's incarnation),
-    ``peer_epoch`` (the receiver's incarnation as the sender knows it, 0 = not known), ``round`` and ``seq`` 32 bits;
-    ``step`` (position in the handshake from 1, or message type) and ``flags`` 8 bits. ``value`` is exactly 16 bytes.
+    ``round`` has 32 bits, ``step`` (position in the handshake from 1, or message type) and ``flags`` 8 bits, unsigned.
+    ``body`` is exactly 16 bytes.
     """
 
     kind: Kind
-    src: int
-    dst: int
-    epoch: int
-    peer_epoch: int
     round: int
     step: int
-    seq: int
-    value: bytes = EMPTY_VALUE
+    body: bytes = EMPTY_BODY
     flags: int = 0
 
-    @property
-    def key(self) -> FrameKey:
-        """The identity of this transmission; a duplicate made by the network shares it."""
-        return FrameKey(self.src, self.epoch, self.seq)
+
+class Frame(NamedTuple):
+    """A message under way, without the MAC addresses of the attachment that carries it.
+
+    key: the identity of this transmission; a duplicate made by the network shares it. dst: the receiver's number (16
+    bits). peer_epoch: the receiver's incarnation as the sender knows it, 0 = not known (32 bits).
+    """
+
+    key: FrameKey
+    dst: int
+    peer_epoch: int
+    message: Message
 
 
 def encode(frame: Frame, dst_mac: bytes, src_mac: bytes) -> bytes:
@@ -78,21 +81,9 @@ def encode(frame: Frame, dst_mac: bytes, src_mac: bytes) -> bytes:
 
     Raises struct.error for a number that does not fit its field.
     """
-    head = _LAYOUT.pack(
-        dst_mac,
-        src_mac,
-        ETHERTYPE,
-        VERSION << 4 | frame.kind,
-        frame.step,
-        frame.flags,
-        frame.src,
-        frame.dst,
-        frame.epoch,
-        frame.peer_epoch,
-        frame.round,
-        frame.seq,
-        frame.value,
-    )
+    (src, epoch, seq), dst, peer_epoch, (kind, round_, step, body, flags) = frame
+    lead = VERSION << 4 | kind
+    head = _LAYOUT.pack(dst_mac, src_mac, ETHERTYPE, lead, step, flags, src, dst, epoch, peer_epoch, round_, seq, body)
     return head + _CRC.pack(zlib.crc32(head))
 
 
@@ -106,7 +97,7 @@ def decode(wire: bytes) -> Frame:
     fields = _LAYOUT.unpack_from(wire)
     if _CRC.unpack_from(wire, _LAYOUT.size)[0] != zlib.crc32(wire[: _LAYOUT.size]):
         raise FrameError("corrupt" if fields[2] == ETHERTYPE else "foreign")
-    (_, _, ethertype, lead, step, flags, src, dst, epoch, peer_epoch, round_, seq, value) = fields
+    (_, _, ethertype, lead, step, flags, src, dst, epoch, peer_epoch, round_, seq, body) = fields
     if ethertype != ETHERTYPE:
         raise FrameError("foreign")
     if lead >> 4 != VERSION:
@@ -114,4 +105,4 @@ def decode(wire: bytes) -> Frame:
     kind = _KINDS.get(lead & 0x0F)
     if kind is None:
         raise FrameError("kind")
-    return Frame(kind, src, dst, epoch, peer_epoch, round_, step, seq, value, flags)
+    return Frame(FrameKey(src, epoch, seq), dst, peer_epoch, Message(kind, round_, step, body, flags))

@@ -25,7 +25,7 @@ from scapy.fields import (
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, bind_layers
 
-from nodes.frames import ETHERTYPE, VALUE_BYTES, VERSION, WIRE_BYTES, Kind
+from nodes.frames import BODY_BYTES, ETHERTYPE, VERSION, WIRE_BYTES, Kind
 
 _HEADER_BYTES = 14  # Ethernet's own
 _CRC_AT = WIRE_BYTES - _HEADER_BYTES - 4
@@ -47,7 +47,7 @@ class Slot(Packet):
         IntField("peer_epoch", 0),
         IntField("round", 0),
         IntField("seq", 1),
-        XStrFixedLenField("value", bytes(VALUE_BYTES), VALUE_BYTES),
+        XStrFixedLenField("body", bytes(BODY_BYTES), BODY_BYTES),
         XIntField("crc", None),
     ]
 

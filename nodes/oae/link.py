@@ -21,8 +21,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nodes.core import Effects, LinkState, Note, Outcome, Port, Resolve, Send, SwapId, Transition, swap_id
-from nodes.frames import EMPTY_VALUE, Frame, Kind
+from nodes.core import Effects, Life, LinkState, Note, Outcome, Port, Resolve, Send, SwapId, Transition, swap_id
+from nodes.frames import EMPTY_BODY, Kind, Message
 
 HANDSHAKES = ("alternating", "simultaneous")
 HORIZONS = ("abort", "hold", "reconcile")
@@ -31,19 +31,6 @@ _OPEN = (LinkState.TENTATIVE, LinkState.REFLECTING)
 _RESOLVED = (LinkState.COMMITTED, LinkState.ABORTED)
 SETTLED = 2
 """Frame flag: of the rounds before this one, the sender has no swap left that it will ask about (reconcile only)."""
-
-
-@dataclass(slots=True)
-class Sequence:
-    """Numbers the frames of one node in one life; its links share it."""
-
-    epoch: int
-    last: int = 0
-
-    def next(self) -> int:
-        """The number of the next frame."""
-        self.last += 1
-        return self.last
 
 
 @dataclass(slots=True)
@@ -60,7 +47,7 @@ class End:
     peer_epoch: int
     flags: int = 0
     state: LinkState = LinkState.TENTATIVE
-    peer_value: bytes = EMPTY_VALUE
+    peer_value: bytes = EMPTY_BODY
     peer_flags: int = 0
     got: int = 0
     sent: int = 0
@@ -70,12 +57,12 @@ class End:
 
 @dataclass(slots=True)
 class Link:
-    """This node's end of the link to ``peer``. Drive it with start, on_frame, expire and retry.
+    """This node's end of the link to ``peer``. Drive it with start, on_message, expire and retry.
 
-    depth: k, ignored by the simultaneous handshake. sequence: shared by the node's links; its epoch is the node's.
-    first_epoch: the earliest life whose state this end still holds (a kept state spans several lives).
-    round: the latest one that has begun here or was left to an earlier life. settled: the peer asks about nothing of
-    the rounds before it. told: the round whose ending was told last. early: frames of the round to come.
+    depth: k, ignored by the simultaneous handshake. first_epoch: the earliest life whose state this end still holds (a
+    kept state spans several lives). peer_epoch: the peer's life as last heard of. round: the latest one that has begun
+    here or was left to an earlier life. settled: the peer asks about nothing of the rounds before it. told: the round
+    whose ending was told last. early: messages of the round to come.
     """
 
     me: int
@@ -84,14 +71,13 @@ class Link:
     depth: int
     handshake: str
     horizon: str
-    sequence: Sequence
     first_epoch: int
     peer_epoch: int = 0
     round: int = -1
     settled: int = 0
     told: int = -1
     ends: dict[int, End] = field(default_factory=dict)
-    early: list[Frame] = field(default_factory=list)
+    early: list[tuple[Message, Life]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Raises ValueError for an unknown handshake or horizon, or an alternating depth below 2."""
@@ -129,30 +115,30 @@ class Link:
         if self.initiates and now_ns <= deadline_ns:
             effects.append(self._send(end, 1))
         waiting, self.early = self.early, []
-        for frame in waiting:
-            effects += self.on_frame(frame, now_ns)
+        for message, life in waiting:
+            effects += self.on_message(message, life, now_ns)
         return effects
 
-    def on_frame(self, frame: Frame, now_ns: int) -> Effects:
-        """A SWAP or RESET slot from the peer."""
-        if frame.src != self.peer or frame.dst != self.me or frame.epoch < self.peer_epoch:
-            return [Note("stale", frame.round, "of an earlier life or another node", frame)]
-        self.peer_epoch = frame.epoch
-        if not self._answers_me(frame):
-            return self._no_state(frame)
-        if frame.flags & SETTLED:
-            self.settled = max(self.settled, frame.round)
-        end = self.ends.get(frame.round)
+    def on_message(self, message: Message, life: Life, now_ns: int) -> Effects:
+        """A SWAP or RESET from the peer."""
+        if life.epoch < self.peer_epoch:
+            return [Note("stale", message.round, "kept since before the peer restarted", message)]
+        self.peer_epoch = life.epoch
+        if not self._answers_me(message, life):
+            return self._no_state(message)
+        if message.flags & SETTLED:
+            self.settled = max(self.settled, message.round)
+        end = self.ends.get(message.round)
         if end is None:
-            return self._unknown_round(frame)
-        if frame.kind is Kind.RESET:
+            return self._unknown_round(message, life)
+        if message.kind is Kind.RESET:
             end.abandoned = True
-            return [Note("peer_lost_state", frame.round, "", frame)]
-        if not self._is_my_step(frame.step):
-            return [Note("stray", frame.round, f"step {frame.step} is not mine to receive", frame)]
-        if frame.step <= end.got or end.state is LinkState.COMMITTED:
-            return self._duplicate(end, frame)
-        return self._progress(end, frame, now_ns)
+            return [Note("peer_lost_state", message.round, "", message)]
+        if not self._is_my_step(message.step):
+            return [Note("stray", message.round, f"step {message.step} is not mine to receive", message)]
+        if message.step <= end.got or end.state is LinkState.COMMITTED:
+            return self._duplicate(end, message)
+        return self._progress(end, message, now_ns)
 
     def expire(self, now_ns: int) -> Effects:
         """The horizon of the current round has come."""
@@ -186,11 +172,11 @@ class Link:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _answers_me(self, frame: Frame) -> bool:
-        """Whether this life may act on the frame: an opening always (its sender may not know yet that we have
+    def _answers_me(self, message: Message, life: Life) -> bool:
+        """Whether this life may act on the message: an opening always (its sender may not know yet that we have
         restarted, and learns it from our answer), an answer only when it answers a life whose state we hold."""
-        opening = frame.kind is Kind.SWAP and frame.step == 1
-        return opening or frame.peer_epoch == 0 or self.first_epoch <= frame.peer_epoch <= self.sequence.epoch
+        opening = message.kind is Kind.SWAP and message.step == 1
+        return opening or life.answers == 0 or life.answers >= self.first_epoch
 
     def _is_my_step(self, step: int) -> bool:
         if self.handshake == "simultaneous":
@@ -198,45 +184,45 @@ class Link:
         first = 0 if self.horizon == "reconcile" else 1  # step 0 only asks
         return first <= step <= self.depth and step % 2 == (0 if self.initiates else 1)
 
-    def _unknown_round(self, frame: Frame) -> Effects:
-        if frame.round <= self.round:
-            return self._no_state(frame)
-        if frame.round == self.round + 1 and frame.kind is Kind.SWAP:
-            self.early.append(frame)  # the peer's round began a moment before ours
+    def _unknown_round(self, message: Message, life: Life) -> Effects:
+        if message.round <= self.round:
+            return self._no_state(message)
+        if message.round == self.round + 1 and message.kind is Kind.SWAP:
+            self.early.append((message, life))  # the peer's round began a moment before ours
             return []
-        return [Note("stale", frame.round, "of a round that is far from beginning", frame)]
+        return [Note("stale", message.round, "of a round that is far from beginning", message)]
 
-    def _no_state(self, frame: Frame) -> Effects:
-        """The frame is about a swap that this life knows nothing of; a reconciling peer that asks is told so."""
-        if self.horizon != "reconcile" or frame.kind is Kind.RESET or frame.round < self.settled:
-            return [Note("stale", frame.round, "of a swap that this life knows nothing of", frame)]
+    def _no_state(self, message: Message) -> Effects:
+        """The message is about a swap that this life knows nothing of; a reconciling peer that asks is told so."""
+        if self.horizon != "reconcile" or message.kind is Kind.RESET or message.round < self.settled:
+            return [Note("stale", message.round, "of a swap that this life knows nothing of", message)]
         return [
-            Note("no_state", frame.round, "answered with a reset", frame),
-            Send(self.port, self._frame(Kind.RESET, frame.round, frame.step, EMPTY_VALUE, 0)),
+            Note("no_state", message.round, "answered with a reset", message),
+            Send(self.port, Message(Kind.RESET, message.round, message.step)),
         ]
 
-    def _duplicate(self, end: End, frame: Frame) -> Effects:
-        note = Note("duplicate", frame.round, f"step {frame.step} brings nothing new", frame)
+    def _duplicate(self, end: End, message: Message) -> Effects:
+        note = Note("duplicate", message.round, f"step {message.step} brings nothing new", message)
         answer = 2 if self.handshake == "simultaneous" else end.sent
         # The peer repeats itself: our answer was lost. Answers to answers only climb, and so come to an end.
-        if self.horizon == "reconcile" and frame.step == end.got and answer > frame.step:
+        if self.horizon == "reconcile" and message.step == end.got and answer > message.step:
             return [note, self._send(end, answer)]
         return [note]
 
-    def _progress(self, end: End, frame: Frame, now_ns: int) -> Effects:
+    def _progress(self, end: End, message: Message, now_ns: int) -> Effects:
         if end.state is LinkState.ABORTED:
-            return [Note("late", frame.round, f"step {frame.step} after the abort", frame)]
+            return [Note("late", message.round, f"step {message.step} after the abort", message)]
         effects: Effects = []
         if now_ns > end.deadline_ns and end.state in _OPEN:
             effects += self._expire(end)  # the horizon's timer is late itself (the node was held up)
             if self.horizon == "abort":
-                return [*effects, Note("late", frame.round, f"step {frame.step} after the horizon", frame)]
-        end.got, end.peer_value, end.peer_flags = frame.step, frame.value, frame.flags
+                return [*effects, Note("late", message.round, f"step {message.step} after the horizon", message)]
+        end.got, end.peer_value, end.peer_flags = message.step, message.body, message.flags
         if end.state is LinkState.TENTATIVE:
             effects.append(self._move(end, LinkState.REFLECTING))
-        if frame.step < self._steps:
-            effects.append(self._send(end, frame.step + 1))
-        if frame.step >= self.last_expected:
+        if message.step < self._steps:
+            effects.append(self._send(end, message.step + 1))
+        if message.step >= self.last_expected:
             effects += [self._move(end, LinkState.COMMITTED), self._resolution(end)]
         return effects
 
@@ -262,14 +248,10 @@ class Link:
         flags = end.flags
         if self.horizon == "reconcile" and self._asks_about_nothing_before():
             flags |= SETTLED
-        return Send(self.port, self._frame(Kind.SWAP, end.id.round, step, end.value, flags))
+        return Send(self.port, Message(Kind.SWAP, end.id.round, step, end.value, flags))
 
     def _asks_about_nothing_before(self) -> bool:
         return all(end.state in _RESOLVED or end.abandoned for end in self.ends.values() if end.id.round < self.round)
-
-    def _frame(self, kind: Kind, round_: int, step: int, value: bytes, flags: int) -> Frame:
-        epoch, seq = self.sequence.epoch, self.sequence.next()
-        return Frame(kind, self.me, self.peer, epoch, self.peer_epoch, round_, step, seq, value, flags)
 
     def _forget(self) -> None:
         """Drop what no later frame can need: resolved swaps, except those that the peer may still ask about."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import struct
 
-from nodes.core import Decide, Effects, Note, Port, Propose, RoundStart, SetTimer
+from nodes.core import Decide, Effects, Life, Note, Port, Propose, RoundStart, SetTimer
 from nodes.core.config import NodeConfig
 from nodes.core.inputs import input_value
-from nodes.frames import Frame, Kind
+from nodes.frames import Kind, Message
 from nodes.oae.algorithm import AlgorithmFactory, RoundAlgorithm
-from nodes.oae.link import Link, Sequence
+from nodes.oae.link import Link
 
 _REGISTER = struct.Struct("!QQ")
 IN_INSTANCE = 1  # flag: the register is a message of the current consensus instance
@@ -32,7 +32,6 @@ class RoundMachine:
         protocol = config.protocol
         self.config = config
         self.make = make
-        self.sequence = Sequence(config.epoch)
         self.links = [
             Link(
                 config.node,
@@ -41,7 +40,6 @@ class RoundMachine:
                 protocol.depth,
                 protocol.handshake,
                 protocol.horizon,
-                self.sequence,
                 config.epoch,
             )
             for port, peer in enumerate(config.peers)
@@ -72,15 +70,11 @@ class RoundMachine:
             effects.append(SetTimer("horizon", self._deadline_ns(self.open_round)))
         return effects + self._await_round() + self._await_retry(now_ns)
 
-    def restarted(self, epoch: int) -> None:
-        """The same state begins another life: frames of the lives since first_epoch stay valid."""
-        self.sequence.epoch, self.sequence.last = epoch, 0
-
-    def on_frame(self, port: Port, frame: Frame, now_ns: int) -> Effects:
-        """A slot from the neighbour behind ``port``."""
-        if frame.kind is Kind.DATA:
-            return [Note("stray", frame.round, "no swap protocol", frame)]
-        return self.links[port].on_frame(frame, now_ns)
+    def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
+        """A word of the neighbour behind ``port``."""
+        if message.kind is Kind.DATA:
+            return [Note("stray", message.round, "no swap protocol", message)]
+        return self.links[port].on_message(message, life, now_ns)
 
     def on_timer(self, name: str, now_ns: int) -> Effects:
         """``round``: the next round begins. ``horizon``: the open round ends. ``retry``: reconcile repeats."""

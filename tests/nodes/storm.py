@@ -42,13 +42,13 @@ class Node:
         self.kill()
         self.epoch += 1
         self._sent = 0
+        config, lives = replace(self.config, epoch=self.epoch), []
         if keep_state and self._kept:
-            self.machine = pickle.loads(self._kept)
-            self.machine.restarted(self.epoch)
+            self.machine, lives = pickle.loads(self._kept)
         else:
             self.amnesic = self.epoch > 1
-            self.machine = self.storm.build(replace(self.config, epoch=self.epoch))
-        self._driver = Driver(self.machine, self, self.config.node, self.storm.moments())
+            self.machine = self.storm.build(config)
+        self._driver = Driver(self.machine, self, config, self.storm.moments(), lives)
         self._perform(self.machine.on_start(self.storm.now))
 
     def kill(self) -> None:
@@ -67,24 +67,24 @@ class Node:
         if self.paused:
             heapq.heappush(self._backlog, (at, class_, serial, what))
         elif isinstance(what, Frame):
-            port = [peer.node for peer in self.config.peers].index(what.src)
-            self._perform(self.machine.on_frame(port, what, self.storm.now))
+            port = [peer.node for peer in self.config.peers].index(what.key.src)
+            self._perform(self._driver.hear(port, what, self.storm.now))
         elif self._timers.get(what) == serial:
             del self._timers[what]
             self._perform(self.machine.on_timer(what, self.storm.now))
 
     def _perform(self, effects: Effects) -> None:
         """The state is kept before anything is done: a crash in the middle loses effects, never state."""
-        self._kept = pickle.dumps(self.machine)
+        self._kept = pickle.dumps((self.machine, self._driver.lives))
         if not self._driver.perform(effects, self.storm.now):
             self.kill()
 
     # -- NodeIO ------------------------------------------------------------------------------------------------------
 
     def send(self, port: Port, frame: Frame, now_ns: int) -> None:
-        assert (frame.src, frame.dst) == (self.config.node, self.config.peers[port].node)
         self._sent += 1
-        assert (frame.epoch, frame.seq) == (self.epoch, self._sent), "a name for every transmission of every life"
+        assert frame.key == (self.config.node, self.epoch, self._sent), "a name for every transmission of every life"
+        assert frame.dst == self.config.peers[port].node
         self.storm.transmit(frame)
 
     def set_timer(self, name: str, at_ns: int) -> None:
@@ -201,9 +201,10 @@ class Storm:
 
     def transmit(self, frame: Frame) -> None:
         rng = self.rng
-        if frame.kind is Kind.SWAP:
-            way = frame.round, frame.src, frame.dst
-            assert self.offered.setdefault(way, frame.value) == frame.value, "a swap has one value a side"
+        message = frame.message
+        if message.kind is Kind.SWAP:
+            way = message.round, frame.key.src, frame.dst
+            assert self.offered.setdefault(way, message.body) == message.body, "a swap has one value a side"
         if not self.raging:
             self._arrive(encode(frame, bytes(6), bytes(6)), 10)
             return

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from nodes import frames
 from nodes.consensus.ben_or.algorithm import BenOr, Pitfall
 from nodes.consensus.ben_or.messages import ASK, Message, read
 from nodes.consensus.instances import InstanceMachine
 from nodes.core import CancelTimer, Effects, Note, Propose, SetTimer
 from nodes.core.config import NodeConfig
 from nodes.core.inputs import draw, input_value
-from nodes.frames import Frame
 
 
 class BenOrMachine(InstanceMachine):
@@ -49,19 +49,19 @@ class BenOrMachine(InstanceMachine):
         state = self.instances[instance]
         return [] if state.done else self._ask(instance, state, now_ns)
 
-    def receive(self, instance: int, frame: Frame, now_ns: int) -> Effects:
-        """A message of another member."""
-        message = read(frame)
-        if message is None:
-            return [Note("stray", instance, "no message of Ben-Or", frame)]
+    def receive(self, src: int, message: frames.Message, now_ns: int) -> Effects:
+        """Another member said something."""
+        instance, said = message.round, read(message)
+        if said is None:
+            return [Note("stray", instance, "no message of Ben-Or", message)]
         if self.stays_out(instance):
-            return [Note("absent", instance, "this life began after the instance", frame)]
+            return [Note("absent", instance, "this life began after the instance", message)]
         state = self.instances[instance]
         effects: Effects = []
-        answer = state.said.get((message.round, message.phase))
-        if frame.flags & ASK and answer is not None:
-            effects.append(self.send(frame.src, instance, answer.phase, answer.register()))
-        return effects + self._take(instance, state, frame.src, message, now_ns)
+        answer = state.said.get((said.round, said.phase))
+        if message.flags & ASK and answer is not None:
+            effects.append(self.send(src, instance, answer.phase, answer.body()))
+        return effects + self._take(instance, state, src, said, now_ns)
 
     def _take(self, instance: int, state: BenOr, src: int, message: Message, now_ns: int) -> Effects:
         decided_before = state.done
@@ -77,7 +77,7 @@ class BenOrMachine(InstanceMachine):
         effects: Effects = []
         for message in messages:
             for node in self.ports:
-                effects.append(self.send(node, instance, message.phase, message.register()))
+                effects.append(self.send(node, instance, message.phase, message.body()))
         if not state.done:
             effects.append(SetTimer(f"retry {instance}", now_ns + self.config.protocol.retry_ns))
         for message in messages:
@@ -87,7 +87,7 @@ class BenOrMachine(InstanceMachine):
     def _ask(self, instance: int, state: BenOr, now_ns: int) -> Effects:
         message = state.said[state.waiting_for]
         effects: Effects = [
-            self.send(node, instance, message.phase, message.register(), ASK)
+            self.send(node, instance, message.phase, message.body(), ASK)
             for node in self.ports
             if not state.has_heard(node)
         ]

@@ -6,13 +6,14 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-from nodes.frames import VALUE_BYTES, Frame
+from nodes import frames
+from nodes.frames import BODY_BYTES
 
 _LAYOUT = struct.Struct("!II8x")
-assert _LAYOUT.size == VALUE_BYTES
+assert _LAYOUT.size == BODY_BYTES
 
 NO_VALUE = 2  # the "?" of a proposal
-ASK = 1  # frame flag: the sender has not heard the receiver in this phase and asks it to say its message again
+ASK = 1  # message flag: the sender has not heard the receiver in this phase and asks it to say its message again
 
 
 class Phase(IntEnum):
@@ -29,15 +30,15 @@ class Message(NamedTuple):
     phase: Phase
     value: int
 
-    def register(self) -> bytes:
-        """The 16 bytes of the frame's value."""
+    def body(self) -> bytes:
+        """The 16 bytes that are sent."""
         return _LAYOUT.pack(self.round, self.value)
 
 
-def read(frame: Frame) -> Message | None:
-    """The message in ``frame``; None when it holds none."""
-    round_, value = _LAYOUT.unpack(frame.value)
-    if frame.step not in (Phase.REPORT, Phase.PROPOSAL) or round_ == 0:
+def read(message: frames.Message) -> Message | None:
+    """What ``message`` says; None when it is none of this engine's."""
+    round_, value = _LAYOUT.unpack(message.body)
+    if message.step not in (Phase.REPORT, Phase.PROPOSAL) or round_ == 0:
         return None
-    phase = Phase(frame.step)
+    phase = Phase(message.step)
     return Message(round_, phase, value) if value <= (1 if phase is Phase.REPORT else NO_VALUE) else None

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from nodes.frames import VALUE_BYTES
+from nodes.frames import BODY_BYTES
 
 _REGISTER = struct.Struct("!II8x")  # early flag, estimate
-assert _REGISTER.size == VALUE_BYTES
+assert _REGISTER.size == BODY_BYTES
 
 
 class Pitfall(StrEnum):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
-from nodes.frames import VALUE_BYTES
+from nodes.frames import BODY_BYTES
 
 ROUNDS_PER_PHASE = 3
 
@@ -53,7 +53,7 @@ class Register(NamedTuple):
 
 
 _REGISTER = struct.Struct("!IIII")
-assert _REGISTER.size == VALUE_BYTES
+assert _REGISTER.size == BODY_BYTES
 
 
 def rounds_needed(f: int) -> int:

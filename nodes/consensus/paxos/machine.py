@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from nodes import frames
 from nodes.consensus.instances import InstanceMachine
 from nodes.consensus.paxos.messages import Message, Step, read
 from nodes.consensus.paxos.roles import Acceptor, Ballots, Pitfall, Proposer
 from nodes.core import CancelTimer, Effects, Note, Propose, SetTimer
 from nodes.core.config import NodeConfig
 from nodes.core.inputs import input_value
-from nodes.frames import Frame
 
 PATIENCE = 4  # retransmissions that a proposer is given before the next in line takes over
 _MOST_DOUBLINGS = 16
@@ -78,14 +78,14 @@ class PaxosMachine(InstanceMachine):
             return []
         return [self._await_retry(instance, now_ns), *self._ask(instance, state.proposer, now_ns)]
 
-    def receive(self, instance: int, frame: Frame, now_ns: int) -> Effects:
-        """A message of another member."""
-        message = read(frame)
-        if message is None:
-            return [Note("stray", instance, "no message of Paxos", frame)]
-        if self.stays_out(instance) and message.step is not Step.DECIDE:
-            return [Note("absent", instance, "this life began after the instance", frame)]
-        return self._handle(instance, frame.src, message, now_ns)
+    def receive(self, src: int, message: frames.Message, now_ns: int) -> Effects:
+        """Another member said something."""
+        instance, said = message.round, read(message)
+        if said is None:
+            return [Note("stray", instance, "no message of Paxos", message)]
+        if self.stays_out(instance) and said.step is not Step.DECIDE:
+            return [Note("absent", instance, "this life began after the instance", message)]
+        return self._handle(instance, src, said, now_ns)
 
     # -- messages ----------------------------------------------------------------------------------------------------
 
@@ -131,7 +131,7 @@ class PaxosMachine(InstanceMachine):
     def _tell(self, instance: int, node: int, message: Message, now_ns: int) -> Effects:
         if node == self.config.node:
             return self._handle(instance, node, message, now_ns)
-        return [self.send(node, instance, message.step, message.register())]
+        return [self.send(node, instance, message.step, message.body())]
 
     # -- ballots -----------------------------------------------------------------------------------------------------
 
@@ -164,7 +164,7 @@ class PaxosMachine(InstanceMachine):
     def _announce(self, instance: int, message: Message) -> Effects:
         effects = self._decide(instance, message)
         for node in self.ports:
-            effects.append(self.send(node, instance, message.step, message.register()))
+            effects.append(self.send(node, instance, message.step, message.body()))
         return effects
 
     def _decide(self, instance: int, message: Message) -> Effects:

@@ -6,10 +6,11 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-from nodes.frames import VALUE_BYTES, Frame
+from nodes import frames
+from nodes.frames import BODY_BYTES
 
 _LAYOUT = struct.Struct("!III4x")
-assert _LAYOUT.size == VALUE_BYTES
+assert _LAYOUT.size == BODY_BYTES
 
 MAX_BALLOT = (1 << 31) - 1
 """A greater number in a frame is no ballot, so that a ballot above all that are heard of always fits its 32 bits."""
@@ -34,18 +35,18 @@ class Message(NamedTuple):
     voted: int = 0
     value: int = 0
 
-    def register(self) -> bytes:
-        """The 16 bytes of the frame's value."""
+    def body(self) -> bytes:
+        """The 16 bytes that are sent."""
         return _LAYOUT.pack(self.ballot, self.voted, self.value)
 
 
 _STEPS = {int(step): step for step in Step}
 
 
-def read(frame: Frame) -> Message | None:
-    """The message in ``frame``; None when it holds none."""
-    step = _STEPS.get(frame.step)
-    ballot, voted, value = _LAYOUT.unpack(frame.value)
+def read(message: frames.Message) -> Message | None:
+    """What ``message`` says; None when it is none of this engine's."""
+    step = _STEPS.get(message.step)
+    ballot, voted, value = _LAYOUT.unpack(message.body)
     if step is None or not 1 <= ballot <= MAX_BALLOT or voted > MAX_BALLOT:
         return None
     return Message(step, ballot, voted, value)

@@ -190,8 +190,8 @@ def _hops(directory: Path, plan: Plan, zero_ns: int) -> list[Hop]:
                 "out" if sighting.outgoing else "in",
                 frame.key,
                 frame.dst,
-                frame.round,
-                frame.step,
+                frame.message.round,
+                frame.message.step,
                 corrupt,
             )
             far = far_ends.get((node, nic))

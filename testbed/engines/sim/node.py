@@ -8,7 +8,7 @@ from dataclasses import replace
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from nodes.core import Decide, Effect, Effects, Machine, Port, Propose, Resolve, RoundStart
+from nodes.core import Decide, Effect, Effects, Life, Machine, Port, Propose, Resolve, RoundStart
 from nodes.core.config import NodeConfig
 from nodes.core.driver import Driver
 from nodes.core.record import COLUMNS, columns
@@ -23,7 +23,6 @@ FAULT, FRAME, TIMER, MARK = 0, 1, 2, 3
 
 Build = Callable[[NodeConfig], Machine]
 EventRow = tuple[int, str, str, int, str, int, FrameKey | None, str, str, int]
-Packet = tuple[Frame, FrameKey]
 
 OUTCOMES = (RoundStart, Resolve, Propose, Decide)
 """The effects that a run with ``events="outcomes"`` records."""
@@ -44,7 +43,9 @@ class Node:
         self.alive = False
         self.paused = False
         self.machine: Machine
+        self.hear: Callable[[Port, Frame, int], Effects]
         self.perform: Callable[[Effects, int], bool]
+        self._driver: Driver
         self.legs: list[Any] = []
         self.timers: dict[str, int] = {}  # name -> serial number of its event: what else is in the heap is stale
         self.now = 0
@@ -63,16 +64,16 @@ class Node:
     def start(self, now_ns: int, keep_state: bool = False) -> None:
         """A life begins, with the state that the last one left if it is to be kept and there is one."""
         kept = keep_state and self._kept is not None
+        config = replace(self.config, epoch=self.epoch)
+        lives: list[Life] = []
         if kept and self._kept is not None:
-            self.machine = pickle.loads(self._kept)
-            restarted = getattr(self.machine, "restarted", None)  # nodes.core.Restartable
-            if restarted is not None:
-                restarted(self.epoch)
+            self.machine, lives = pickle.loads(self._kept)
         else:
-            self.machine = self._build(replace(self.config, epoch=self.epoch))
+            self.machine = self._build(config)
         self.alive = True
         waiting = [moment for moment in self._moments if moment.index not in self.run.struck]
-        self.perform = Driver(self.machine, self, self.config.node, waiting).perform
+        self._driver = Driver(self.machine, self, config, waiting, lives)
+        self.hear, self.perform = self._driver.hear, self._driver.perform
         self.run.record((now_ns, self.name, "start", -1, "", -1, None, "kept" if kept else "fresh", "", now_ns))
         self._do(self.machine.on_start(now_ns), now_ns)
 
@@ -119,26 +120,26 @@ class Node:
 
     # -- events ------------------------------------------------------------------------------------------------------
 
-    def wait_frame(self, stamp_ns: int, serial: int, port: Port, packet: Packet, flags: int) -> None:
+    def wait_frame(self, stamp_ns: int, serial: int, port: Port, frame: Frame, flags: int) -> None:
         """A frame came in while paused."""
-        heappush(self._backlog, (stamp_ns, FRAME, serial, packet, port, flags))
+        heappush(self._backlog, (stamp_ns, FRAME, serial, frame, port, flags))
 
     def wait_timer(self, due_ns: int, serial: int, name: str) -> None:
         """A timer ran out while paused."""
         heappush(self._backlog, (due_ns, TIMER, serial, name, None, 0))
 
-    def receive(self, port: Port, packet: Packet, flags: int, stamp_ns: int, now_ns: int) -> None:
+    def receive(self, port: Port, frame: Frame, flags: int, stamp_ns: int, now_ns: int) -> None:
         """A frame is handled; its stamp is when it came in."""
-        frame, key = packet
+        key, _, _, message = frame
         if flags & CORRUPT or port < 0:
             why = "corrupt" if flags & CORRUPT else "foreign"
-            sender = self._names.get(frame.src, "")
-            self.run.record((now_ns, self.name, "drop", frame.round, sender, frame.step, key, why, "", stamp_ns))
+            sender = self._names.get(key.src, "")
+            self.run.record((now_ns, self.name, "drop", message.round, sender, message.step, key, why, "", stamp_ns))
             return
         if self.run.full:
             peer = self.peers[port]
-            self.run.record((now_ns, self.name, "recv", frame.round, peer, frame.step, key, "", "", stamp_ns))
-        self._do(self.machine.on_frame(port, frame, now_ns), now_ns)
+            self.run.record((now_ns, self.name, "recv", message.round, peer, message.step, key, "", "", stamp_ns))
+        self._do(self.hear(port, frame, now_ns), now_ns)
 
     def fire(self, name: str, due_ns: int, now_ns: int) -> None:
         """A timer is handled."""
@@ -149,7 +150,7 @@ class Node:
 
     def _do(self, effects: Effects, now_ns: int) -> None:
         if self.keeps:
-            self._kept = pickle.dumps(self.machine, pickle.HIGHEST_PROTOCOL)
+            self._kept = pickle.dumps((self.machine, self._driver.lives), pickle.HIGHEST_PROTOCOL)
         if effects:
             self.now = now_ns
             self.perform(effects, now_ns)
@@ -161,12 +162,12 @@ class Node:
         if self.paused:
             self._held.append((self.send, (port, frame, now_ns)))
             return
-        key = FrameKey(frame.src, frame.epoch, frame.seq)
         if self.run.full:
+            key, _, _, message = frame
             peer = self.peers[port]
-            self.run.record((now_ns, self.name, "send", frame.round, peer, frame.step, key, "", "", -1))
+            self.run.record((now_ns, self.name, "send", message.round, peer, message.step, key, "", "", -1))
         self.run.sent += 1
-        self.run.transmit(self.legs[port], (frame, key), 0, now_ns)
+        self.run.transmit(self.legs[port], frame, 0, now_ns)
 
     def set_timer(self, name: str, at_ns: int) -> None:
         """Arm or move a timer; one that is due already fires now, after the frames of this instant."""

@@ -13,11 +13,11 @@ from itertools import count
 from typing import Any
 
 from nodes.core.config import START_NS
-from nodes.frames import FrameKey
+from nodes.frames import Frame, FrameKey
 from testbed.engines.base import Progress
 from testbed.engines.sim.fabric import Leg, Network, Wire, ways
 from testbed.engines.sim.netem import CARRIED, CLONED, COPY, CORRUPT, LOST
-from testbed.engines.sim.node import FAULT, FRAME, MARK, Build, EventRow, Node, Packet, recorded
+from testbed.engines.sim.node import FAULT, FRAME, MARK, Build, EventRow, Node, recorded
 from testbed.history import Event, History, Hop
 from testbed.plan import Fault, Plan, derive_seed
 
@@ -25,7 +25,7 @@ EVENTS = ("all", "outcomes", "none")
 _MARKS = 50
 _STOP = -1
 
-HopRow = tuple[int, str, Wire, Packet, int]
+HopRow = tuple[int, str, Wire, Frame, int]
 
 
 class Run:
@@ -131,11 +131,10 @@ class Run:
                 elif extra & CORRUPT or target.port < 0 or node.keeps:
                     node.receive(target.port, item, extra, now, now)
                 else:  # Node.receive, written out
-                    frame = item[0]
                     if full:
-                        peer = node.peers[target.port]
-                        record((now, node.name, "recv", frame.round, peer, frame.step, item[1], "", "", now))
-                    effects = node.machine.on_frame(target.port, frame, now)
+                        message, peer = item.message, node.peers[target.port]
+                        record((now, node.name, "recv", message.round, peer, message.step, item.key, "", "", now))
+                    effects = node.hear(target.port, item, now)
                     if effects:
                         node.now = now
                         node.perform(effects, now)
@@ -157,38 +156,38 @@ class Run:
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
-    def transmit(self, leg: Leg, packet: Packet, flags: int, now_ns: int) -> None:
+    def transmit(self, leg: Leg, frame: Frame, flags: int, now_ns: int) -> None:
         """A frame is whole at the interface that begins ``leg``: queue it there, or drop it."""
         wire = leg.wire
         if wire.direct:
             leaves = wire.enqueue(now_ns)
             if leaves >= now_ns:
-                heappush(self.heap, (leaves << 2 | FRAME, self.tick(), leg, packet, flags))
+                heappush(self.heap, (leaves << 2 | FRAME, self.tick(), leg, frame, flags))
             else:
-                self._dropped(leaves, wire, packet, flags, now_ns)
+                self._dropped(leaves, wire, frame, flags, now_ns)
         elif wire.blocked:
-            self._drop(wire.blocked, wire, packet, flags, now_ns)
+            self._drop(wire.blocked, wire, frame, flags, now_ns)
         else:
             passages = wire.enqueue_all(now_ns, bool(flags & CLONED))
             self.traffic["copies"] += len(passages) - 1
             for leaves, marks in passages:
                 if leaves >= now_ns:
-                    heappush(self.heap, (leaves << 2 | FRAME, self.tick(), leg, packet, flags | marks))
+                    heappush(self.heap, (leaves << 2 | FRAME, self.tick(), leg, frame, flags | marks))
                 else:
-                    self._dropped(leaves, wire, packet, flags | marks, now_ns)
+                    self._dropped(leaves, wire, frame, flags | marks, now_ns)
 
-    def _dropped(self, why: int, wire: Wire, packet: Packet, flags: int, now_ns: int) -> None:
+    def _dropped(self, why: int, wire: Wire, frame: Frame, flags: int, now_ns: int) -> None:
         if why == LOST:
-            self._drop("lost", wire, packet, flags, now_ns)
+            self._drop("lost", wire, frame, flags, now_ns)
             return
         nic = wire.source.nic
         self.limit_drops[nic] = self.limit_drops.get(nic, 0) + 1
-        self._drop("limit", wire, packet, flags, now_ns)
+        self._drop("limit", wire, frame, flags, now_ns)
 
-    def _drop(self, what: str, wire: Wire, packet: Packet, flags: int, now_ns: int) -> None:
+    def _drop(self, what: str, wire: Wire, frame: Frame, flags: int, now_ns: int) -> None:
         self.traffic[what] += 1
         if self._capture and not flags & COPY:  # a copy that did not get out never was
-            self._hops.append((now_ns, what, wire, packet, flags))
+            self._hops.append((now_ns, what, wire, frame, flags))
 
     # -- faults ------------------------------------------------------------------------------------------------------
 
@@ -248,8 +247,8 @@ class Run:
         if gone:
             self.heap[:] = [event for event in self.heap if not (event[0] & 3 == FRAME and event[2].wire in wires)]
             heapify(self.heap)
-        for _, _, leg, packet, flags in sorted(gone, key=lambda event: event[:2]):
-            self._drop("cut", leg.wire, packet, flags, now_ns)
+        for _, _, leg, frame, flags in sorted(gone, key=lambda event: event[:2]):
+            self._drop("cut", leg.wire, frame, flags, now_ns)
         for wire in wires:
             wire.qdisc.drop_all()
 
@@ -287,8 +286,8 @@ def _hops(rows: list[HopRow]) -> list[Hop]:
     new = tuple.__new__
     hops: list[Hop] = []
     append = hops.append
-    for t_ns, what, wire, (frame, key), flags in rows:
-        rest: tuple[FrameKey, int, int, int, bool] = (key, frame.dst, frame.round, frame.step, bool(flags & CORRUPT))
+    for t_ns, what, wire, (key, dst, _, message), flags in rows:
+        rest: tuple[FrameKey, int, int, int, bool] = (key, dst, message.round, message.step, bool(flags & CORRUPT))
         source, sink = wire.source, wire.sink
         if what in ("cross", "deaf"):
             append(new(Hop, (t_ns, source.node, source.nic, "dup" if flags & COPY else "out", *rest)))

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from nodes.agent.journal import Journal, Row, decode_all, read_journal
 from nodes.agent.loop import Agent
 from nodes.agent.nic import Nic
-from nodes.core import Effects, Port, Send, SetTimer, SwapId, Transition
+from nodes.core import Effects, Life, Port, Send, SetTimer, SwapId, Transition
 from nodes.core import LinkState as State
 from nodes.core.config import START_NS, NodeConfig, Peer, ProtocolConfig
 from nodes.core.driver import Moment
-from nodes.frames import Frame, Kind, encode
+from nodes.frames import Frame, FrameKey, Kind, Message, encode
 
 
 def ip(words: str) -> None:
@@ -45,15 +45,26 @@ class Script:
     def on_start(self, now_ns: int) -> Effects:
         return self._answer("start", now_ns)
 
-    def on_frame(self, port: Port, frame: Frame, now_ns: int) -> Effects:
-        return self._answer(("frame", frame.seq), now_ns)
+    def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
+        return self._answer(("frame", int.from_bytes(message.body, "big")), now_ns)
 
     def on_timer(self, name: str, now_ns: int) -> Effects:
         return self._answer(name, now_ns)
 
 
-def frame(seq: int, src: int = 0, dst: int = 1, round_: int = 0) -> Frame:
-    return Frame(Kind.SWAP, src, dst, 1, 0, round_, 1, seq)
+def said(number: int) -> Message:
+    """A message that tells its number."""
+    return Message(Kind.SWAP, 0, 1, number.to_bytes(16, "big"))
+
+
+def frame(seq: int, src: int = 0, dst: int = 1) -> Frame:
+    """The ``seq``-th frame, to node 1 if not from it; its message tells ``seq`` too."""
+    return Frame(FrameKey(src, 1, seq), dst, 0, said(seq))
+
+
+def on_wire(seq: int, message: Message, peer_epoch: int = 0) -> bytes:
+    """What the agent's ``seq``-th frame looks like on the wire."""
+    return encode(Frame(FrameKey(1, 1, seq), 0, peer_epoch, message), LEFT, RIGHT)
 
 
 class Bench:
@@ -99,25 +110,24 @@ class Bench:
 
 def test_frames_reach_the_machine_and_its_answers_the_peer(on_nics: Namespace) -> None:
     def story() -> None:
-        answer = frame(70, src=1, dst=0)
-        bench = Bench(Script({("frame", 1): [Send(0, answer)]}))
+        bench = Bench(Script({("frame", 1): [Send(0, said(70))]}))
         bench.put(frame(1))
         bench.until(lambda: ("frame", 1) in bench.machine.seen)
-        assert bench.peer.recv(100) == encode(answer, LEFT, RIGHT)
+        assert bench.peer.recv(100) == on_wire(1, said(70), peer_epoch=1)
         (received,) = bench.rows("recv")
         assert received[3:6] == ("host1", 1, (0, 1, 1))
         assert 0 <= received.at_ns <= received.t_ns
-        assert [row.key for row in bench.rows("send")] == [(1, 1, 70)]
+        assert [row.key for row in bench.rows("send")] == [(1, 1, 1)]
 
     on_nics(story)
 
 
 def test_a_round_sent_in_one_batch_arrives_in_order(on_nics: Namespace) -> None:
     def story() -> None:
-        many = [frame(seq, src=1, dst=0) for seq in range(1, 151)]  # more than one sendmmsg takes
+        many = [said(number) for number in range(150)]  # more than one sendmmsg takes
         bench = Bench(Script({"start": [Send(0, one) for one in many]}))
         bench.until(lambda: True)
-        assert [bench.peer.recv(100) for _ in many] == [encode(one, LEFT, RIGHT) for one in many]
+        assert [bench.peer.recv(100) for _ in many] == [on_wire(seq, one) for seq, one in enumerate(many, 1)]
 
     on_nics(story)
 
@@ -217,7 +227,7 @@ def test_every_kind_of_damage_to_a_frame_is_survived(on_nics: Namespace) -> None
 
 def test_the_agent_outlives_its_carrier(on_nics: Namespace) -> None:
     def story() -> None:
-        refused = frame(9, src=1, dst=0)
+        refused = said(9)
         bench = Bench(Script({"start": [SetTimer("talk", 200_000_000)], "talk": [Send(0, refused), Send(0, refused)]}))
         bench.put(frame(1))
         bench.until(lambda: ("frame", 1) in bench.machine.seen)
@@ -248,7 +258,7 @@ def test_a_ring_that_was_too_small_says_how_many_frames_it_lost(on_nics: Namespa
 
 def test_a_fault_strikes_before_the_transition_it_waits_for_and_after_what_was_sent(on_nics: Namespace) -> None:
     def story() -> None:
-        before, after = frame(1, src=1, dst=0), frame(2, src=1, dst=0)
+        before, after = said(1), said(2)
         enters = Transition(SwapId(0, 0, 1), State.IDLE, State.TENTATIVE)
         bench = Bench(Script(), moments=(Moment(index=4, enters="TENTATIVE"),))
         bench.machine.answers[("frame", 7)] = [Send(0, before), enters, Send(0, after)]
@@ -259,7 +269,7 @@ def test_a_fault_strikes_before_the_transition_it_waits_for_and_after_what_was_s
             os._exit(0)
         word, index, _ = bench.channel.recv(100).split()
         assert (word, index) == (b"strike", b"4")
-        assert bench.peer.recv(100) == encode(before, LEFT, RIGHT)
+        assert bench.peer.recv(100) == on_wire(1, before, peer_epoch=1)
         bench.peer.setblocking(False)
         try:
             sent = bench.peer.recv(100)

@@ -6,11 +6,13 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from nodes.core import CancelTimer, Decide, Effects, Note, Propose, Send, SetTimer
+from nodes.core import CancelTimer, Decide, Effect, Effects, Life, Note, Port, Propose, Send, SetTimer
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig
-from nodes.frames import Frame
+from nodes.core.driver import Driver
+from nodes.frames import Frame, Message
 from nodes.oae.algorithm import RoundAlgorithm
 
 HeardOf = Callable[[int, int], "set[int] | frozenset[int]"]
@@ -114,7 +116,39 @@ def run_crashes(algorithms: Mapping[int, RoundAlgorithm], crashes: Sequence[Cras
     return run_rounds(algorithms, hears, rounds, lambda node, round_: node not in death or round_ < death[node].round)
 
 
+FIRST = Life(1, 0)
+"""Whose word a message is when no life but the first has been."""
+
+
+def port_to(machine: Any, peer: int) -> Port:
+    """Where ``machine`` is attached to node ``peer``."""
+    return [other.node for other in machine.config.peers].index(peer)
+
+
 # -- messages ---------------------------------------------------------------------------------------------------------
+
+
+class Host(NamedTuple):
+    """A node on the network below (nodes.core.driver.NodeIO)."""
+
+    net: Timed
+    node: int
+
+    def send(self, port: Port, frame: Frame, now_ns: int) -> None:
+        self.net.transmit(frame)
+
+    def set_timer(self, name: str, at_ns: int) -> None:
+        self.net.timers[self.node, name] = at_ns
+        self.net.push(at_ns, 1, self.node, name)
+
+    def cancel_timer(self, name: str) -> None:
+        self.net.timers.pop((self.node, name), None)
+
+    def record(self, effect: Effect, now_ns: int) -> None:
+        self.net.record(self.node, effect)
+
+    def strike(self, index: int, now_ns: int) -> bool:
+        raise AssertionError("there are no faults here")
 
 
 class Timed:
@@ -122,7 +156,8 @@ class Timed:
 
     def __init__(self, machines: Mapping[int, Any], delay_ns: Callable[[int, int, Frame], int | None]) -> None:
         self.machines = dict(machines)
-        self.alive: set[int] = set()
+        self.drivers: dict[int, Driver] = {}  # of the nodes that are up
+        self.lives = dict.fromkeys(self.machines, 0)
         self.delay_ns = delay_ns
         self.now_ns = 0
         self.queue: list[tuple[int, int, int, int, object]] = []
@@ -136,12 +171,15 @@ class Timed:
     def start(self, *nodes: int) -> None:
         """These nodes come up now (all, when none is named)."""
         for node in nodes or tuple(self.machines):
-            self.alive.add(node)
-            self.perform(node, self.machines[node].on_start(self.now_ns))
+            machine = self.machines[node]
+            self.lives[node] = max(self.lives[node] + 1, machine.config.epoch)
+            driver = Driver(machine, Host(self, node), replace(machine.config, epoch=self.lives[node]))
+            self.drivers[node] = driver
+            driver.start(self.now_ns)
 
     def kill(self, node: int) -> None:
         """Its machine is gone; frames on the wire go on."""
-        self.alive.remove(node)
+        del self.drivers[node]
         self.timers = {key: at for key, at in self.timers.items() if key[0] != node}
 
     def run(self, until_ns: int) -> None:
@@ -149,49 +187,44 @@ class Timed:
         while self.queue and self.queue[0][0] <= until_ns:
             at_ns, _, _, node, what = heapq.heappop(self.queue)
             self.now_ns = max(self.now_ns, at_ns)
-            if node not in self.alive:
+            driver = self.drivers.get(node)
+            if driver is None:
                 continue
             if isinstance(what, Frame):
-                ports = [peer.node for peer in self.machines[node].config.peers]
-                self.perform(node, self.machines[node].on_frame(ports.index(what.src), what, self.now_ns))
+                driver.frame(port_to(self.machines[node], what.key.src), what, self.now_ns)
             elif isinstance(what, str) and self.timers.get((node, what)) == at_ns:
                 del self.timers[node, what]
-                self.perform(node, self.machines[node].on_timer(what, self.now_ns))
+                driver.timer(what, self.now_ns)
         self.now_ns = until_ns
 
-    def perform(self, node: int, effects: Effects) -> None:
-        """What the machine of ``node`` asked for."""
-        for effect in effects:
-            if isinstance(effect, Send):
-                dst = self.machines[node].config.peers[effect.port].node
-                assert effect.frame.dst == dst
-                self.frames.append((self.now_ns, effect.frame))
-                delay_ns = self.delay_ns(node, dst, effect.frame)
-                if delay_ns is not None:
-                    self._push(self.now_ns + delay_ns, 0, dst, effect.frame)
-            elif isinstance(effect, SetTimer):
-                self.timers[node, effect.name] = effect.at_ns
-                self._push(effect.at_ns, 1, node, effect.name)
-            elif isinstance(effect, CancelTimer):
-                self.timers.pop((node, effect.name), None)
-            elif isinstance(effect, Decide):
-                self.decisions.append((self.now_ns, node, effect))
-            elif isinstance(effect, Propose):
-                self.proposals.append((node, effect))
-            else:
-                assert isinstance(effect, Note)
-                self.notes.append((node, effect))
+    def transmit(self, frame: Frame) -> None:
+        """It is lost or arrives later."""
+        self.frames.append((self.now_ns, frame))
+        delay_ns = self.delay_ns(frame.key.src, frame.dst, frame)
+        if delay_ns is not None:
+            self.push(self.now_ns + delay_ns, 0, frame.dst, frame)
+
+    def record(self, node: int, effect: Effect) -> None:
+        """What the machine of ``node`` tells."""
+        if isinstance(effect, Decide):
+            self.decisions.append((self.now_ns, node, effect))
+        elif isinstance(effect, Propose):
+            self.proposals.append((node, effect))
+        else:
+            assert isinstance(effect, Note)
+            self.notes.append((node, effect))
 
     def decided(self, instance: int = 0) -> dict[int, tuple[int, Decide]]:
         """node -> when and what; a second decision of one node is an error, but a later life may tell it again."""
         found: dict[int, tuple[int, Decide]] = {}
         for at_ns, node, decide in self.decisions:
             if decide.instance == instance:
-                assert node not in found or (found[node][1] == decide and self.machines[node].epoch > 1)
+                assert node not in found or (found[node][1] == decide and self.lives[node] > 1)
                 found.setdefault(node, (at_ns, decide))
         return found
 
-    def _push(self, at_ns: int, order: int, node: int, what: object) -> None:
+    def push(self, at_ns: int, order: int, node: int, what: object) -> None:
+        """Let it happen at ``at_ns``; at one instant by order."""
         self._count += 1
         heapq.heappush(self.queue, (at_ns, order, self._count, node, what))
 
@@ -209,7 +242,7 @@ class Chaos:
         self.rng = rng
         self.loss = loss
         self.double = double
-        self.pending: list[Frame] = []
+        self.pending: list[tuple[int, int, Message]] = []  # sender, receiver
         self.armed: set[tuple[int, str]] = set()
         self.decisions: list[Decide] = []
 
@@ -231,22 +264,22 @@ class Chaos:
             self._perform(node, self.machines[node].on_timer(name, 0))
         left = rng.choice((2, 4, 8, 16, 1000))
         while left > 0:
-            ready = [i for i, frame in enumerate(self.pending) if {frame.src, frame.dst} <= group]
+            ready = [i for i, (src, dst, _) in enumerate(self.pending) if {src, dst} <= group]
             if not ready:
                 break
             index = rng.choice(ready)
-            frame = self.pending[index]
+            src, dst, message = self.pending[index]
             if rng.random() >= self.double:
                 self.pending.pop(index)
-            ports = [peer.node for peer in self.machines[frame.dst].config.peers]
-            self._perform(frame.dst, self.machines[frame.dst].on_frame(ports.index(frame.src), frame, 0))
+            self._perform(dst, self.machines[dst].on_message(port_to(self.machines[dst], src), message, FIRST, 0))
             left -= 1
-        self.pending = [frame for frame in self.pending if rng.random() >= self.loss]
+        self.pending = [way for way in self.pending if rng.random() >= self.loss]
 
     def _perform(self, node: int, effects: Effects) -> None:
         for effect in effects:
             if isinstance(effect, Send):
-                self.pending.append(effect.frame)
+                dst = self.machines[node].config.peers[effect.port].node
+                self.pending.append((node, dst, effect.message))
             elif isinstance(effect, SetTimer):
                 self.armed.add((node, effect.name))
             elif isinstance(effect, CancelTimer):

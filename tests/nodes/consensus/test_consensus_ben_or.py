@@ -12,14 +12,15 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import pytest
-from consensus_harness import Chaos, Timed, node_config
+from consensus_harness import FIRST, Chaos, Timed, node_config, port_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nodes import frames
 from nodes.consensus.ben_or import BenOr, BenOrMachine, Pitfall
 from nodes.consensus.ben_or.messages import ASK, NO_VALUE, Message, Phase, read
-from nodes.core import Decide, Note, Propose, Restartable, Send
-from nodes.frames import Frame, Kind
+from nodes.core import Decide, Note, Propose, Send
+from nodes.frames import Kind
 
 DELAY_NS = 10_000
 PERIOD_NS = 1_000_000
@@ -41,8 +42,8 @@ def machines(n: int, pitfalls: tuple[Pitfall, ...] = (), seed: int = 0, **protoc
     }
 
 
-def frame_of(instance: int, src: int, dst: int, what: Message, epoch: int = 1, flags: int = 0) -> Frame:
-    return Frame(Kind.DATA, src, dst, epoch, 0, instance, what.phase, 1, what.register(), flags)
+def message(instance: int, what: Message, flags: int = 0) -> frames.Message:
+    return frames.Message(Kind.DATA, instance, what.phase, what.body(), flags)
 
 
 # -- the published chain ------------------------------------------------------------------------------------------
@@ -153,23 +154,23 @@ def lockstep_machines(instances: int, seed: int) -> list[list[int]]:
     rng = random.Random(seed)
     nodes = machines(N, seed=seed, f=T, rounds=instances)
     results: list[list[int]] = []
-    wire: list[Frame] = []
+    wire: list[tuple[int, int, frames.Message]] = []
 
-    def perform(effects: list[Any]) -> None:
-        wire.extend(effect.frame for effect in effects if isinstance(effect, Send))
+    def perform(me: int, effects: list[Any]) -> None:
+        peers = nodes[me].config.peers
+        wire.extend((me, peers[effect.port].node, effect.message) for effect in effects if isinstance(effect, Send))
         results[-1].extend(effect.round - effect.instance + 1 for effect in effects if isinstance(effect, Decide))
 
     for instance in range(instances):
         results.append([])
-        for node in nodes.values():
-            perform(node.on_timer("instance", instance * PERIOD_NS) if instance else node.on_start(0))
+        for me, node in nodes.items():
+            perform(me, node.on_timer("instance", instance * PERIOD_NS) if instance else node.on_start(0))
         while wire:
             phase = wire[:]
             wire.clear()
             rng.shuffle(phase)
-            for frame in phase:
-                port = frame.src - (frame.src > frame.dst)
-                perform(nodes[frame.dst].on_frame(port, frame, instance * PERIOD_NS))
+            for src, dst, said in phase:
+                perform(dst, nodes[dst].on_message(port_to(nodes[dst], src), said, FIRST, instance * PERIOD_NS))
     return results
 
 
@@ -286,7 +287,7 @@ def test_messages_of_rounds_to_come_are_kept_and_repetitions_dropped() -> None:
 
 def test_messages_survive_the_wire() -> None:
     for what in (Message(1, Phase.REPORT, 0), Message(0xFFFFFFFF, Phase.PROPOSAL, NO_VALUE)):
-        assert read(frame_of(0, 1, 0, what)) == what
+        assert read(message(0, what)) == what
 
 
 # -- the machine ------------------------------------------------------------------------------------------------------
@@ -326,7 +327,7 @@ def test_two_message_delays_a_round() -> None:
     for at_ns, _, decide in net.decisions:
         rounds = decide.round - decide.instance + 1
         assert at_ns - decide.instance * PERIOD_NS == 2 * DELAY_NS * rounds
-    assert not any(frame.flags for _, frame in net.frames)  # nothing had to be asked for
+    assert not any(frame.message.flags for _, frame in net.frames)  # nothing had to be asked for
 
 
 def test_f_nodes_that_never_come_up() -> None:
@@ -355,7 +356,8 @@ def test_one_seed_one_story() -> None:
     runs = []
     for _ in range(2):
         net = Timed(
-            machines(5, f=1, seed=9, rounds=20), lambda src, dst, frame: 1_000 + 7 * frame.seq * (src + 2 * dst) % 991
+            machines(5, f=1, seed=9, rounds=20),
+            lambda src, dst, frame: 1_000 + 7 * frame.key.seq * (src + 2 * dst) % 991,
         )
         net.start()
         net.run(30 * PERIOD_NS)
@@ -373,8 +375,6 @@ def test_a_node_restarted_with_its_state_goes_on_where_it_was(at_ns: int) -> Non
         net.kill(2)
         net.run(at_ns + 35_000)
         net.machines[2] = machine
-        restartable: Restartable = machine
-        restartable.restarted(2)
         net.start(2)
         net.run(20 * PERIOD_NS)
         check(net, 3, {0, 1, 2})
@@ -396,12 +396,12 @@ def test_who_is_asked_says_again_what_it_said() -> None:
     machine = machines(3)[0]
     first = machine.on_start(0)
     report = Message(1, Phase.REPORT, 1)
-    said = next(effect.frame for effect in first if isinstance(effect, Send))
-    answers = [e for e in machine.on_frame(0, frame_of(0, 1, 0, report, flags=ASK), 10) if isinstance(e, Send)]
-    assert (answers[0].frame.step, answers[0].frame.value, answers[0].frame.flags) == (said.step, said.value, 0)
+    said = next(effect.message for effect in first if isinstance(effect, Send))
+    answers = [e for e in machine.on_message(0, message(0, report, flags=ASK), FIRST, 10) if isinstance(e, Send)]
+    assert (answers[0].message.step, answers[0].message.body, answers[0].message.flags) == (said.step, said.body, 0)
     # what it has not said yet it can't repeat
-    ahead = frame_of(0, 1, 0, Message(9, Phase.REPORT, 1), flags=ASK)
-    assert machine.on_frame(0, ahead, 20) == []
+    ahead = message(0, Message(9, Phase.REPORT, 1), flags=ASK)
+    assert machine.on_message(0, ahead, FIRST, 20) == []
 
 
 def test_a_retry_that_is_over_does_nothing() -> None:
@@ -414,14 +414,14 @@ def test_a_retry_that_is_over_does_nothing() -> None:
 def test_strays_are_noted() -> None:
     machine = machines(3)[0]
     machine.on_start(0)
-    good = frame_of(0, 1, 0, Message(1, Phase.REPORT, 1))
+    good = message(0, Message(1, Phase.REPORT, 1))
     for bad in (
         good._replace(step=3),
-        frame_of(0, 1, 0, Message(0, Phase.REPORT, 1)),
-        frame_of(0, 1, 0, Message(1, Phase.REPORT, NO_VALUE)),
-        frame_of(0, 1, 0, Message(1, Phase.PROPOSAL, 3)),
+        message(0, Message(0, Phase.REPORT, 1)),
+        message(0, Message(1, Phase.REPORT, NO_VALUE)),
+        message(0, Message(1, Phase.PROPOSAL, 3)),
     ):
-        [note] = machine.on_frame(0, bad, 0)
+        [note] = machine.on_message(0, bad, FIRST, 0)
         assert isinstance(note, Note)
         assert note.what == "stray"
 
@@ -451,12 +451,12 @@ def test_inputs_are_bits() -> None:
         max_size=20,
     )
 )
-def test_frames_with_any_content_do_no_harm(frames: list[tuple[int, int, int, int, int, int]]) -> None:
+def test_messages_with_any_content_do_no_harm(said: list[tuple[int, int, int, int, int, int]]) -> None:
     machine = machines(3, rounds=2)[0]
     machine.on_start(0)
-    for seq, (src, step, round_, value, instance, flags) in enumerate(frames):
-        register = round_.to_bytes(4, "big") + value.to_bytes(4, "big") + bytes(8)
-        machine.on_frame(src - 1, Frame(Kind.DATA, src, 0, 1, 0, instance, step, seq, register, flags), 10 * seq)
+    for seq, (src, step, round_, value, instance, flags) in enumerate(said):
+        body = round_.to_bytes(4, "big") + value.to_bytes(4, "big") + bytes(8)
+        machine.on_message(src - 1, frames.Message(Kind.DATA, instance, step, body, flags), FIRST, 10 * seq)
     for name in ("retry 0", "instance"):
         machine.on_timer(name, PERIOD_NS)
 

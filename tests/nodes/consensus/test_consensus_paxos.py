@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from consensus_harness import Chaos, Timed, node_config
+from consensus_harness import FIRST, Chaos, Timed, node_config, port_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nodes import frames
 from nodes.consensus.paxos import PaxosMachine, Pitfall
 from nodes.consensus.paxos.messages import MAX_BALLOT, Message, Step, read
 from nodes.consensus.paxos.roles import Acceptor, Ballots, Proposer
-from nodes.core import CancelTimer, Decide, Effects, Machine, Note, Propose, Restartable, Send, SetTimer
+from nodes.core import CancelTimer, Decide, Effects, Machine, Note, Propose, Send, SetTimer
 from nodes.frames import Frame, Kind
 
 DELAY_NS = 10_000
@@ -32,8 +33,8 @@ def lockstep(nodes: dict[int, PaxosMachine]) -> Timed:
     return Timed(nodes, lambda *_: DELAY_NS)
 
 
-def message(instance: int, src: int, dst: int, what: Message, epoch: int = 1) -> Frame:
-    return Frame(Kind.DATA, src, dst, epoch, 0, instance, what.step, 1, what.register())
+def message(instance: int, what: Message) -> frames.Message:
+    return frames.Message(Kind.DATA, instance, what.step, what.body())
 
 
 # -- without failures -------------------------------------------------------------------------------------------------
@@ -77,8 +78,8 @@ def test_frames_are_numbered_and_name_the_instance() -> None:
     net.run(3 * PERIOD_NS)
     sent = [frame for _, frame in net.frames]
     assert len({frame.key for frame in sent}) == len(sent)
-    assert {frame.round for frame in sent} == {0, 1}
-    assert all(frame.kind is Kind.DATA and 1 <= frame.step <= 6 for frame in sent)
+    assert {frame.message.round for frame in sent} == {0, 1}
+    assert all(frame.message.kind is Kind.DATA and 1 <= frame.message.step <= 6 for frame in sent)
 
 
 # -- crashes and losses -----------------------------------------------------------------------------------------------
@@ -150,7 +151,7 @@ def test_delays_a_hundred_times_the_patience_only_cost_attempts() -> None:
 
 def test_who_misses_the_decision_asks_for_it() -> None:
     def delay_ns(src: int, dst: int, frame: Frame) -> int | None:
-        lost = frame.step == Step.DECIDE and dst == 2 and net.now_ns < 50_000
+        lost = frame.message.step == Step.DECIDE and dst == 2 and net.now_ns < 50_000
         return None if lost else DELAY_NS
 
     net = Timed(machines(3), delay_ns)
@@ -163,13 +164,11 @@ def test_who_misses_the_decision_asks_for_it() -> None:
 # -- restarts ---------------------------------------------------------------------------------------------------------
 
 
-def restart_kept(net: Timed, node: int, epoch: int) -> None:
+def restart_kept(net: Timed, node: int) -> None:
     """The machine goes through pickle, as its state does when it is kept outside the node."""
     machine: PaxosMachine = pickle.loads(pickle.dumps(net.machines[node]))
     net.kill(node)
     net.machines[node] = machine
-    restartable: Restartable = machine
-    restartable.restarted(epoch)
     net.start(node)
 
 
@@ -179,26 +178,24 @@ def test_a_node_restarted_with_its_state_goes_on_where_it_was(node: int, at_ns: 
     net = lockstep(machines(3, rounds=2))
     net.start()
     net.run(at_ns)
-    restart_kept(net, node, 2)
+    restart_kept(net, node)
     net.run(6 * PERIOD_NS)
     for instance in range(2):
         decided = net.decided(instance)
         assert set(decided) == {0, 1, 2}
         assert len({decide.value for _, decide in decided.values()}) == 1
-    assert {frame.epoch for _, frame in net.frames if frame.src == node} >= {2}
+    assert {frame.key.epoch for _, frame in net.frames if frame.key.src == node} >= {2}
 
 
 def test_a_kept_state_tells_the_decisions_of_its_last_event_again_and_no_older_ones() -> None:
     """The crash may have struck among the effects of that event."""
     machine = machines(3, rounds=3)[1]
     machine.on_start(0)
-    decide = message(0, 0, 1, Message(Step.DECIDE, 1, value=7))
-    assert machine.on_frame(0, decide, 50)[0] == Decide(0, 7, 0)
+    decide = message(0, Message(Step.DECIDE, 1, value=7))
+    assert machine.on_message(0, decide, FIRST, 50)[0] == Decide(0, 7, 0)
     kept: PaxosMachine = pickle.loads(pickle.dumps(machine))
-    kept.restarted(2)
     assert kept.on_start(60) == [Decide(0, 7, 0), SetTimer("instance", PERIOD_NS)]
-    machine.on_frame(0, message(0, 0, 1, Message(Step.PROMISE, 1)), 70)
-    machine.restarted(2)
+    machine.on_message(0, message(0, Message(Step.PROMISE, 1)), FIRST, 70)
     assert machine.on_start(80) == [SetTimer("instance", PERIOD_NS)]
 
 
@@ -206,7 +203,6 @@ def test_a_kept_state_begins_missed_instances_one_by_one() -> None:
     """Each proposal is the first effect of its event: no crash after some sends can swallow it."""
     machine = machines(3, rounds=3)[0]
     machine.on_start(-1)
-    machine.restarted(2)
     effects = machine.on_start(5 * PERIOD_NS)
     assert effects == [SetTimer("instance", 0)]
     for instance in range(3):
@@ -230,8 +226,8 @@ def test_a_node_restarted_without_its_state_stays_out_of_what_it_may_have_promis
     net.run(10 * PERIOD_NS)
     assert set(net.decided(1)) == {0, 1}  # in the next instance it is a member like any other
     # it may learn of an old instance, though
-    old = message(0, 0, 1, Message(Step.DECIDE, 1, value=9))
-    assert net.machines[1].on_frame(0, old, 0)[0] == Decide(0, 9, 0)
+    old = message(0, Message(Step.DECIDE, 1, value=9))
+    assert net.machines[1].on_message(0, old, FIRST, 0)[0] == Decide(0, 9, 0)
 
 
 def test_a_restart_at_the_very_instant_of_an_instance_counts_as_after_its_beginning() -> None:
@@ -251,51 +247,36 @@ def test_strays_are_noted_and_change_nothing() -> None:
     machine = machines(3)[0]
     machine.on_start(0)
     before = pickle.dumps(machine)
-    good = message(0, 1, 0, Message(Step.PREPARE, 5))
-    for port, frame in [
-        (0, good._replace(kind=Kind.SWAP)),
-        (1, good),  # node 1 is not behind port 1
-        (0, good._replace(dst=2)),
-        (0, good._replace(round=1)),  # there is only one instance
-    ]:
-        [note] = machine.on_frame(port, frame, 0)
+    good = message(0, Message(Step.PREPARE, 5))
+    for stray in (good._replace(kind=Kind.SWAP), good._replace(round=1)):  # there is only one instance
+        [note] = machine.on_message(0, stray, FIRST, 0)
         assert isinstance(note, Note)
         assert note.what == "stray"
     assert pickle.dumps(machine) == before
-    for frame in (good._replace(step=0), good._replace(step=7), message(0, 1, 0, Message(Step.PREPARE, 0))):
-        assert [effect.what for effect in machine.on_frame(0, frame, 0) if isinstance(effect, Note)] == ["stray"]
+    for stray in (good._replace(step=0), good._replace(step=7), message(0, Message(Step.PREPARE, 0))):
+        assert [effect.what for effect in machine.on_message(0, stray, FIRST, 0) if isinstance(effect, Note)] == [
+            "stray"
+        ]
 
 
 def test_a_number_that_leaves_no_room_above_it_is_no_ballot() -> None:
     machine = machines(3)[0]
     machine.on_start(0)
     for what in (Message(Step.PREPARE, MAX_BALLOT + 1), Message(Step.REJECT, 1, MAX_BALLOT + 1)):
-        [note] = machine.on_frame(0, message(0, 1, 0, what), 0)
+        [note] = machine.on_message(0, message(0, what), FIRST, 0)
         assert isinstance(note, Note)
         assert note.what == "stray"
-    machine.on_frame(0, message(0, 1, 0, Message(Step.PREPARE, MAX_BALLOT)), 0)
+    machine.on_message(0, message(0, Message(Step.PREPARE, MAX_BALLOT)), FIRST, 0)
     [_, ask, _] = machine.on_timer("turn 0", 10**12)  # its own next ballot is above
     assert isinstance(ask, Send)
-    assert int.from_bytes(ask.frame.value[:4], "big") > MAX_BALLOT
-
-
-def test_frames_of_a_life_that_is_over_are_stale() -> None:
-    machine = machines(3)[0]
-    machine.on_start(0)
-    prepare = message(0, 1, 0, Message(Step.PREPARE, 5), epoch=2)
-    assert any(isinstance(effect, Send) for effect in machine.on_frame(0, prepare, 0))
-    [note] = machine.on_frame(0, prepare._replace(epoch=1), 0)
-    assert isinstance(note, Note)
-    assert note.what == "stale"
-    [answer] = [effect for effect in machine.on_frame(0, prepare, 0) if isinstance(effect, Send)]
-    assert answer.frame.peer_epoch == 2
+    assert int.from_bytes(ask.message.body[:4], "big") > MAX_BALLOT
 
 
 def test_only_members_take_part() -> None:
     config = node_config(0, 3, period_ns=PERIOD_NS)
     machine = PaxosMachine(type(config)(0, "host0", config.peers, config.nics, (0, 1), config.protocol))
-    assert {effect.frame.dst for effect in machine.on_start(0) if isinstance(effect, Send)} == {1}
-    [note] = machine.on_frame(1, message(0, 2, 0, Message(Step.PREPARE, 5)), 0)
+    assert {effect.port for effect in machine.on_start(0) if isinstance(effect, Send)} == {0}
+    [note] = machine.on_message(1, message(0, Message(Step.PREPARE, 5)), FIRST, 0)
     assert isinstance(note, Note)
     assert note.what == "stray"
 
@@ -304,17 +285,17 @@ def test_frames_ahead_of_the_own_clock_wait_for_it() -> None:
     nodes = machines(3, rounds=2)
     machine = nodes[1]
     machine.on_start(0)
-    early = message(1, 0, 1, Message(Step.PREPARE, 1))
-    assert not any(isinstance(effect, Send) for effect in machine.on_frame(0, early, PERIOD_NS - 1))
+    early = message(1, Message(Step.PREPARE, 1))
+    assert not any(isinstance(effect, Send) for effect in machine.on_message(0, early, FIRST, PERIOD_NS - 1))
     effects = machine.on_timer("instance", PERIOD_NS)
     assert [effect for effect in effects if isinstance(effect, Propose)] == [Propose(1, 2)]
-    assert [effect.frame.step for effect in effects if isinstance(effect, Send)] == [Step.PROMISE]
+    assert [effect.message.step for effect in effects if isinstance(effect, Send)] == [Step.PROMISE]
 
 
 def test_a_frame_at_the_instant_of_the_beginning_begins_it() -> None:
     machine = machines(3, rounds=2)[1]
     machine.on_start(0)
-    effects = machine.on_frame(0, message(1, 0, 1, Message(Step.PREPARE, 1)), PERIOD_NS)
+    effects = machine.on_message(0, message(1, Message(Step.PREPARE, 1)), FIRST, PERIOD_NS)
     assert Propose(1, 2) in effects
     assert machine.on_timer("instance", PERIOD_NS) == []
 
@@ -342,11 +323,11 @@ def test_a_machine_keeps_to_the_contract() -> None:
         max_size=8,
     )
 )
-def test_frames_of_random_bytes_do_no_harm(frames: list[tuple[int, int, bytes, int]]) -> None:
+def test_messages_of_random_bytes_do_no_harm(said: list[tuple[int, int, bytes, int]]) -> None:
     machine = machines(3, rounds=2)[0]
     machine.on_start(0)
-    for seq, (src, step, value, round_) in enumerate(frames):
-        machine.on_frame(src - 1, Frame(Kind.DATA, src, 0, 1, 0, round_, step, seq, value), 10 * seq)
+    for seq, (src, step, body, round_) in enumerate(said):
+        machine.on_message(src - 1, frames.Message(Kind.DATA, round_, step, body), FIRST, 10 * seq)
     for name in ("retry 0", "turn 0", "instance"):
         machine.on_timer(name, PERIOD_NS)
 
@@ -385,7 +366,7 @@ def test_a_proposer_takes_the_vote_of_the_highest_ballot() -> None:
 def test_messages_survive_the_wire() -> None:
     for step in Step:
         what = Message(step, MAX_BALLOT, 3, 0xFFFFFFFE)
-        assert read(message(0, 1, 0, what)) == what
+        assert read(message(0, what)) == what
 
 
 # -- the roles, exhaustively ------------------------------------------------------------------------------------------
@@ -512,27 +493,27 @@ def test_the_story_of_a_vote_that_was_no_promise(pitfalls: tuple[Pitfall, ...]) 
     """Five machines, three ballots. Node 2 promises ballot 1, votes in a higher ballot that it never promised, and
     then the old accept of ballot 1 reaches it."""
     nodes = machines(5, pitfalls)
-    wire: list[Frame] = []
+    wire: list[tuple[int, int, frames.Message]] = []
     decided: list[Decide] = []
 
-    def perform(effects: Effects) -> None:
-        wire.extend(effect.frame for effect in effects if isinstance(effect, Send))
+    def perform(node: int, effects: Effects) -> None:
+        peers = nodes[node].config.peers
+        wire.extend((node, peers[effect.port].node, effect.message) for effect in effects if isinstance(effect, Send))
         decided.extend(effect for effect in effects if isinstance(effect, Decide))
 
     def deliver(step: Step, *ways: tuple[int, int]) -> None:
         for src, dst in ways:
-            frame = next(frame for frame in wire if (frame.step, frame.src, frame.dst) == (step, src, dst))
-            wire.remove(frame)
-            ports = [peer.node for peer in nodes[dst].config.peers]
-            perform(nodes[dst].on_frame(ports.index(src), frame, 0))
+            said = next(way for way in wire if way[:2] == (src, dst) and way[2].step == step)
+            wire.remove(said)
+            perform(dst, nodes[dst].on_message(port_to(nodes[dst], src), said[2], FIRST, 0))
 
-    for node in nodes.values():
-        perform(node.on_start(0))
+    for node, machine in nodes.items():
+        perform(node, machine.on_start(0))
     # ballot 1 of node 0 is promised by nodes 1 and 2; its accepts stay on the way
     deliver(Step.PREPARE, (0, 1), (0, 2))
     deliver(Step.PROMISE, (1, 0), (2, 0))
     # node 4's ballot is promised by nodes 1 and 3, and accepted by nodes 2 and 3: value 4 is chosen
-    perform(nodes[4].on_timer("turn 0", 0))
+    perform(4, nodes[4].on_timer("turn 0", 0))
     deliver(Step.PREPARE, (4, 1), (4, 3))
     deliver(Step.PROMISE, (1, 4), (3, 4))
     deliver(Step.ACCEPT, (4, 2), (4, 3))
@@ -540,7 +521,7 @@ def test_the_story_of_a_vote_that_was_no_promise(pitfalls: tuple[Pitfall, ...]) 
     assert [decide.value for decide in decided] == [4]
     # now the accept of ballot 1 comes to node 2, and then node 1 asks nodes 0 and 2
     deliver(Step.ACCEPT, (0, 2))
-    perform(nodes[1].on_timer("turn 0", 0))
+    perform(1, nodes[1].on_timer("turn 0", 0))
     deliver(Step.PREPARE, (1, 0), (1, 2))
     deliver(Step.PROMISE, (0, 1), (2, 1))
     deliver(Step.ACCEPT, (1, 0), (1, 2))
@@ -551,8 +532,8 @@ def test_the_story_of_a_vote_that_was_no_promise(pitfalls: tuple[Pitfall, ...]) 
 def test_giving_way_ends_the_own_ballot() -> None:
     machine = machines(3)[0]
     machine.on_start(0)
-    effects = machine.on_frame(0, message(0, 1, 0, Message(Step.REJECT, 1, 6)), 100)
+    effects = machine.on_message(0, message(0, Message(Step.REJECT, 1, 6)), FIRST, 100)
     assert effects == [CancelTimer("retry 0"), SetTimer("turn 0", 100 + 1 * 2 * 400_000)]
     # an answer to the ballot that was given up, and its timer, mean nothing any more
-    assert machine.on_frame(0, message(0, 1, 0, Message(Step.PROMISE, 1)), 200) == []
+    assert machine.on_message(0, message(0, Message(Step.PROMISE, 1)), FIRST, 200) == []
     assert machine.on_timer("retry 0", 300) == []

@@ -11,6 +11,7 @@ import pytest
 from nodes.core import (
     Decide,
     Effect,
+    Life,
     LinkState,
     Machine,
     Note,
@@ -26,11 +27,13 @@ from nodes.core import (
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig, node_config_from_json
 from nodes.core.record import columns
 from nodes.core.snapshot import snapshot
-from nodes.frames import Frame, FrameKey, Kind
+from nodes.frames import Frame, FrameKey, Kind, Message
 from nodes.registry import build_machine, engine_names, engine_spec
 
 NAMES = {0: "host1", 1: "host2", 2: "host3"}
-FRAME = Frame(Kind.SWAP, 2, 1, 3, 0, 17, 4, 99)
+KEY = FrameKey(9, 3, 99)
+SAID = Message(Kind.SWAP, 17, 4)
+FRAME = Frame(FrameKey(2, 3, 99), 1, 0, SAID)
 
 
 def config(consensus: str = "none", **protocol: object) -> NodeConfig:
@@ -64,7 +67,8 @@ def test_a_swap_has_one_name_whoever_asks() -> None:
         (RoundStart(3), ("round", 3, "", -1, None, "", "")),
         (Note("late", 3, "by far"), ("note", 3, "", -1, None, "late:by far", "")),
         (Note("stale", 17, "", FRAME), ("note", 17, "host3", 4, FrameKey(2, 3, 99), "stale:", "")),
-        (Note("stray", 17, "", FRAME._replace(src=9)), ("note", 17, "", 4, FrameKey(9, 3, 99), "stray:", "")),
+        (Note("stray", 17, "", FRAME._replace(key=KEY)), ("note", 17, "", 4, KEY, "stray:", "")),
+        (Note("stray", 17, "", SAID), ("note", 17, "", 4, None, "stray:", "")),  # no frame is in hand any more
     ],
 )
 def test_the_row_of_each_effect(effect: Effect, row: tuple[object, ...]) -> None:
@@ -77,7 +81,7 @@ def test_the_row_of_each_effect(effect: Effect, row: tuple[object, ...]) -> None
 
 def test_what_is_performed_has_no_row() -> None:
     with pytest.raises(KeyError):
-        columns(Send(0, FRAME), 1, NAMES)
+        columns(Send(0, SAID), 1, NAMES)
 
 
 def test_there_is_no_other_engine() -> None:
@@ -93,8 +97,8 @@ def lead(machine: Machine, consensus: str) -> Machine:
     kind = Kind.SWAP if engine_spec(consensus).made_of_swaps else Kind.DATA
     machine.on_start(-1)
     machine.on_timer("instance" if kind is Kind.DATA else "round", 0)
-    for src, port in ((0, 0), (2, 1)):
-        machine.on_frame(port, Frame(kind, src, 1, 1, 0, 0, 1, 1, bytes([0, 0, 0, 1] * 4)), 10)
+    for port in (0, 1):
+        machine.on_message(port, Message(kind, 0, 1, bytes([0, 0, 0, 1] * 4)), Life(1, 0), 10)
     return machine
 
 
@@ -114,7 +118,7 @@ def test_a_state_is_the_same_after_pickle_and_another_after_an_event(consensus: 
     before = snapshot(machine)
     assert snapshot(pickle.loads(pickle.dumps(machine))) == before
     kind = Kind.SWAP if engine_spec(consensus).made_of_swaps else Kind.DATA
-    machine.on_frame(0, Frame(kind, 0, 1, 2, 0, 1, 1, 1), 20)  # tells at least that node 0 is in its second life
+    machine.on_message(0, Message(kind, 1, 1), Life(2, 0), 20)
     assert snapshot(machine) != before
     assert snapshot(build_machine(replace(config(consensus), seed=6))) != snapshot(build_machine(config(consensus)))
 

@@ -9,6 +9,7 @@ from nodes.core import (
     Decide,
     Effect,
     Effects,
+    Life,
     LinkState,
     Note,
     Port,
@@ -19,14 +20,29 @@ from nodes.core import (
     SwapId,
     Transition,
 )
+from nodes.core.config import NodeConfig, Peer, ProtocolConfig
 from nodes.core.driver import Driver, Moment
-from nodes.frames import Frame, Kind
+from nodes.frames import Frame, FrameKey, Kind, Message
 
 ME, PEER, OTHER = 1, 0, 2
 
 
-def send(round_: int = 0, dst: int = PEER) -> Send:
-    return Send(0, Frame(Kind.SWAP, ME, dst, 1, 0, round_, 1, 1))
+def config(epoch: int = 1) -> NodeConfig:
+    peers = tuple(Peer(node, f"host{node}", "eth0", "") for node in (PEER, OTHER))
+    return NodeConfig(ME, "me", peers, {}, (PEER, ME, OTHER), ProtocolConfig(), epoch=epoch)
+
+
+def said(round_: int = 0) -> Message:
+    return Message(Kind.SWAP, round_, 1)
+
+
+def send(round_: int = 0, port: Port = 0) -> Send:
+    return Send(port, said(round_))
+
+
+def heard(seq: int = 1, epoch: int = 1, answers: int = 0, round_: int = 0) -> Frame:
+    """From PEER."""
+    return Frame(FrameKey(PEER, epoch, seq), ME, answers, said(round_))
 
 
 def enters(new: LinkState, old: LinkState = LinkState.TENTATIVE, round_: int = 0, peer: int = PEER) -> Transition:
@@ -39,9 +55,12 @@ class Told:
     def __init__(self, survives: bool = False) -> None:
         self.survives = survives
         self.done: list[object] = []
+        self.frames: list[Frame] = []
 
     def send(self, port: Port, frame: Frame, now_ns: int) -> None:
-        self.done.append(Send(port, frame))
+        assert frame.dst == (PEER, OTHER)[port]
+        self.frames.append(frame)
+        self.done.append(Send(port, frame.message))
 
     def set_timer(self, name: str, at_ns: int) -> None:
         self.done.append(SetTimer(name, at_ns))
@@ -63,8 +82,8 @@ class Echo:
     def on_start(self, now_ns: int) -> Effects:
         return [Note("start", now_ns)]
 
-    def on_frame(self, port: Port, frame: Frame, now_ns: int) -> Effects:
-        return [Note(f"frame {port} {frame.seq}", now_ns)]
+    def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
+        return [Note(f"port {port}, life {life.epoch} to {life.answers}", now_ns, "", message), Send(port, message)]
 
     def on_timer(self, name: str, now_ns: int) -> Effects:
         return [Note(name, now_ns)]
@@ -72,7 +91,7 @@ class Echo:
 
 def drive(effects: Effects, *moments: Moment, survives: bool = False) -> tuple[bool, list[object]]:
     node = Told(survives)
-    return Driver(Echo(), node, ME, moments).perform(effects, 7), node.done
+    return Driver(Echo(), node, config(), moments).perform(effects, 7), node.done
 
 
 ALL: Effects = [
@@ -94,11 +113,49 @@ def test_every_effect_is_performed_in_its_order() -> None:
 
 def test_events_reach_the_machine_and_its_answers_the_node() -> None:
     node = Told()
-    driver = Driver(Echo(), node, ME)
+    driver = Driver(Echo(), node, config())
     assert driver.start(1)
-    assert driver.frame(3, send().frame, 2)
+    assert driver.frame(0, heard(), 2)
     assert driver.timer("tick", 3)
-    assert node.done == [Note("start", 1), Note("frame 3 1", 2), Note("tick", 3)]
+    told = Note("port 0, life 1 to 0", 2, "", heard())  # with the frame that brought the message
+    assert node.done == [Note("start", 1), told, Send(0, said()), Note("tick", 3)]
+
+
+def test_frames_are_named_by_their_sender_its_life_and_their_number_and_tell_the_receivers_life() -> None:
+    node = Told()
+    driver = Driver(Echo(), node, config(epoch=3))
+    driver.perform([send(port=1), send(port=0)], 1)
+    driver.frame(0, heard(epoch=2), 2)
+    driver.perform([send(port=1)], 3)
+    assert [frame.key for frame in node.frames] == [(ME, 3, 1), (ME, 3, 2), (ME, 3, 3), (ME, 3, 4)]
+    assert [(frame.dst, frame.peer_epoch) for frame in node.frames] == [(OTHER, 0), (PEER, 0), (PEER, 2), (OTHER, 0)]
+
+
+def test_frames_of_a_life_that_is_over_never_reach_the_machine() -> None:
+    """The peer has restarted, and one of its earlier life's frames was still on the wire."""
+    node = Told()
+    driver = Driver(Echo(), node, config())
+    for frame in (heard(1), heard(1, epoch=2), heard(2), heard(2, epoch=2, answers=1)):
+        driver.frame(0, frame, 5)
+    assert [effect for effect in node.done if isinstance(effect, Note)] == [
+        Note("port 0, life 1 to 0", 5, "", heard(1)),
+        Note("port 0, life 2 to 0", 5, "", heard(1, epoch=2)),
+        Note("stale", 0, "the sender is in epoch 2", heard(2)),
+        Note("port 0, life 2 to 1", 5, "", heard(2, epoch=2, answers=1)),
+    ]
+    # a life that begins with the state of this one knows it too; the other port has heard nothing
+    again = Driver(Echo(), node, config(epoch=2), lives=driver.lives)
+    assert again.hear(0, heard(3), 6) == [Note("stale", 0, "the sender is in epoch 2", heard(3))]
+    assert again.lives == [Life(2, 1), Life(0, 0)]
+
+
+def test_a_note_about_an_earlier_message_names_no_frame() -> None:
+    node = Told()
+    driver = Driver(Echo(), node, config())
+    driver.frame(0, heard(), 1)
+    earlier = Note("late", 7, "", Message(Kind.SWAP, 7, 1))
+    driver.perform([earlier], 2)
+    assert node.done[-1] == earlier
 
 
 def test_a_fault_on_entering_strikes_when_the_transition_is_on_record_and_nothing_after_it_is_done() -> None:
@@ -132,7 +189,7 @@ def test_round_and_peer_narrow_the_moment_down() -> None:
 
 def test_sends_are_counted_per_round_over_all_events() -> None:
     node = Told()
-    driver = Driver(Echo(), node, ME, [Moment(3, after_sends=2, round=5)])
+    driver = Driver(Echo(), node, config(), [Moment(3, after_sends=2, round=5)])
     assert driver.perform([send(5), send(4), send(4)], 1)
     assert not driver.perform([send(5), Note("never")], 2)
     assert node.done == [send(5), send(4), send(4), send(5), "fault 3 at 2"]
@@ -148,7 +205,7 @@ def test_faults_of_one_moment_all_strike_and_one_death_is_enough() -> None:
 
     node = Half()
     moments = [Moment(index, enters="COMMITTED") for index in range(3)]
-    assert not Driver(Echo(), node, ME, moments).perform([enters(LinkState.COMMITTED), Note("never")], 7)
+    assert not Driver(Echo(), node, config(), moments).perform([enters(LinkState.COMMITTED), Note("never")], 7)
     assert node.done[1:] == [f"fault {index} at 7" for index in range(3)]
 
 

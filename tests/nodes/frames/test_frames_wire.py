@@ -9,15 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.l2 import Ether
 
-from nodes.consensus.paxos.messages import Message, Step
+from nodes.consensus.paxos import messages as paxos
 from nodes.frames import (
+    BODY_BYTES,
     ETHERTYPE,
-    VALUE_BYTES,
     WIRE_BYTES,
     Frame,
     FrameError,
     FrameKey,
     Kind,
+    Message,
     decode,
     encode,
 )
@@ -25,21 +26,10 @@ from nodes.frames.scapy_layer import Slot
 
 u8, u16, u32 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32))
 macs = st.binary(min_size=6, max_size=6)
-frames = st.builds(
-    Frame,
-    st.sampled_from(Kind),
-    u16,
-    u16,
-    u32,
-    u32,
-    u32,
-    u8,
-    u32,
-    st.binary(min_size=VALUE_BYTES, max_size=VALUE_BYTES),
-    u8,
-)
+messages = st.builds(Message, st.sampled_from(Kind), u32, u8, st.binary(min_size=BODY_BYTES, max_size=BODY_BYTES), u8)
+frames = st.builds(Frame, st.builds(FrameKey, u16, u32, u32), u16, u32, messages)
 DST, SRC = bytes.fromhex("020000000002"), bytes.fromhex("020000000001")
-FRAME = Frame(Kind.SWAP, 1, 2, 3, 4, 17, 2, 99, bytes(range(16)), 1)
+FRAME = Frame(FrameKey(1, 3, 99), 2, 4, Message(Kind.SWAP, 17, 2, bytes(range(16)), 1))
 
 
 @given(frames, macs, macs)
@@ -90,22 +80,23 @@ def test_other_versions_kinds_and_ethertypes_are_named() -> None:
     assert caught.value.reason == "foreign"
 
 
-def test_a_frame_names_its_transmission() -> None:
-    assert FRAME.key == FrameKey(src=1, epoch=3, seq=99)
+def numbers(frame: Frame) -> dict[str, int]:
+    """Every field by its name in the document, but for the body."""
+    (src, epoch, seq), dst, peer_epoch, (kind, round_, step, _, flags) = frame
+    told = {"kind": kind, "step": step, "flags": flags, "src": src, "dst": dst, "epoch": epoch}
+    return told | {"peer_epoch": peer_epoch, "round": round_, "seq": seq}
 
 
 @given(frames)
 def test_scapy_reads_what_we_write(frame: Frame) -> None:
     slot = Ether(encode(frame, DST, SRC))[Slot]
-    for name in ("kind", "src", "dst", "epoch", "peer_epoch", "round", "step", "seq"):
-        assert getattr(slot, name) == getattr(frame, name), name
-    assert bytes(slot.value) == frame.value
-    assert slot.flags == frame.flags
+    assert {name: getattr(slot, name) for name in numbers(frame)} == numbers(frame)
+    assert bytes(slot.body) == frame.message.body
 
 
 def test_we_read_what_scapy_writes() -> None:
     packet = Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01", type=ETHERTYPE) / Slot(
-        kind="SWAP", src=1, dst=2, epoch=3, peer_epoch=4, round=17, step=2, seq=99, value=bytes(range(16)), flags=1
+        kind="SWAP", src=1, dst=2, epoch=3, peer_epoch=4, round=17, step=2, seq=99, body=bytes(range(16)), flags=1
     )
     assert decode(bytes(packet)) == FRAME
     assert "SWAP 1>2 round 17 step 2" in packet.summary()
@@ -117,7 +108,7 @@ def test_a_slot_that_scapy_changed_shows_its_old_crc_until_that_is_dropped() -> 
     with pytest.raises(FrameError, match="corrupt"):
         decode(bytes(packet))
     del packet[Slot].crc
-    assert decode(bytes(packet)) == FRAME._replace(round=18)
+    assert decode(bytes(packet)) == FRAME._replace(message=FRAME.message._replace(round=18))
 
 
 def test_a_summary_tells_a_wrong_crc() -> None:
@@ -129,9 +120,9 @@ def test_a_summary_tells_a_wrong_crc() -> None:
     assert "wrong" not in Slot(whole[14:]).summary()  # what it covers is not there
 
 
-def test_a_value_is_shown_as_the_16_bytes_that_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    Ether(encode(FRAME._replace(value=bytes(16)), DST, SRC)).show()
-    assert f"value     = {'00' * 16}\n" in capsys.readouterr().out
+def test_a_body_is_shown_as_the_16_bytes_that_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    Ether(encode(FRAME._replace(message=Message(Kind.SWAP, 17, 2)), DST, SRC)).show()
+    assert f"body      = {'00' * 16}\n" in capsys.readouterr().out
 
 
 # -- the document -----------------------------------------------------------------------------------------------------
@@ -148,7 +139,7 @@ def by_the_document(dst_mac: bytes, src_mac: bytes, version: int, **fields: int 
     offsets |= {"peer_epoch": (28, 4), "round": (32, 4), "seq": (36, 4)}
     for name, (offset, size) in offsets.items():
         wire[offset : offset + size] = int(fields[name]).to_bytes(size, "big")
-    wire[40:56] = bytes(fields["value"])
+    wire[40:56] = bytes(fields["body"])
     register = 0xFFFFFFFF
     for byte in wire:
         register ^= byte
@@ -159,16 +150,17 @@ def by_the_document(dst_mac: bytes, src_mac: bytes, version: int, **fields: int 
 
 @given(frames, macs, macs)
 def test_the_document_describes_what_is_encoded(frame: Frame, dst: bytes, src: bytes) -> None:
-    assert by_the_document(dst, src, 1, **frame._asdict()) == encode(frame, dst, src)
+    assert by_the_document(dst, src, 1, body=frame.message.body, **numbers(frame)) == encode(frame, dst, src)
 
 
 def test_the_documents_three_slots() -> None:
     lines = [line.strip() for line in DOCUMENT.read_text().splitlines() if line.startswith("    ")]
     one, two = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
-    accept = Message(Step.ACCEPT, 4, value=7)
+    accept = paxos.Message(paxos.Step.ACCEPT, 4, value=7)
+    swap, data = Message(Kind.SWAP, 17, 3, bytes(range(16)), 1), Message(Kind.DATA, 5, accept.step, accept.body())
     told = [
-        encode(Frame(Kind.SWAP, 0, 1, 1, 2, 17, 3, 99, bytes(range(16)), 1), two, one),
-        encode(Frame(Kind.DATA, 1, 0, 1, 0, 5, accept.step, 6, accept.register()), one, two),
-        encode(Frame(Kind.RESET, 1, 0, 3, 1, 17, 3, 1), one, two),
+        encode(Frame(FrameKey(0, 1, 99), 1, 2, swap), two, one),
+        encode(Frame(FrameKey(1, 1, 6), 0, 0, data), one, two),
+        encode(Frame(FrameKey(1, 3, 1), 0, 1, Message(Kind.RESET, 17, 3)), one, two),
     ]
     assert [bytes.fromhex("".join(lines[at : at + 3])) for at in (0, 3, 6)] == told

@@ -5,30 +5,60 @@ from __future__ import annotations
 import heapq
 import itertools
 from fractions import Fraction
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.core import Effects, LinkState, Note, Outcome, Resolve, Send, Transition
-from nodes.frames import Frame, Kind
-from nodes.oae.link import SETTLED, Link, Sequence
+from nodes.core import Effects, Life, LinkState, Note, Outcome, Resolve, Send, Transition
+from nodes.frames import Kind, Message
+from nodes.oae.link import SETTLED, Link
 
 W = 1000
 VALUES = {0: b"a" * 16, 1: b"b" * 16}
 
 
 def link(me: int, depth: int = 4, horizon: str = "abort", handshake: str = "alternating", epoch: int = 1) -> Link:
-    return Link(me, 1 - me, 0, depth, handshake, horizon, Sequence(epoch), epoch)
+    return Link(me, 1 - me, 0, depth, handshake, horizon, epoch)
+
+
+class Said(NamedTuple):
+    """A message on the wire to ``dst``."""
+
+    dst: int
+    message: Message
+    life: Life
+
+
+def sends(end: Link, effects: Effects, epoch: int = 0) -> list[Said]:
+    """What ``end`` says in its life ``epoch``; 0 stands for the one that its state began with."""
+    life = Life(epoch or end.first_epoch, end.peer_epoch)
+    return [Said(end.peer, effect.message, life) for effect in effects if isinstance(effect, Send)]
+
+
+def hear(end: Link, said: Said, now: int) -> Effects:
+    """It comes in."""
+    assert said.dst == end.me
+    return end.on_message(said.message, said.life, now)
+
+
+def told(effects: Effects) -> list[str]:
+    """The notes."""
+    return [effect.what for effect in effects if isinstance(effect, Note)]
+
+
+FIRST = Life(1, 0)
+ANSWERS = Life(1, 1)
 
 
 class Pair:
-    """Two ends; ``fate(frame)`` says after which delays a frame arrives ([] = lost, two entries = duplicated)."""
+    """Two ends; ``fate(said)`` says after which delays a message arrives ([] = lost, two entries = duplicated)."""
 
     def __init__(self, fate, **kwargs) -> None:
         self.ends = [link(me, **kwargs) for me in (0, 1)]
         self.fate = fate
-        self.queue: list[tuple[int, int, Frame]] = []
+        self.queue: list[tuple[int, int, Said]] = []
         self.order = itertools.count()
         self.resolved: dict[int, list[tuple[int, Outcome, bytes]]] = {0: [], 1: []}
         self.states: dict[int, list[LinkState]] = {0: [], 1: []}
@@ -37,8 +67,9 @@ class Pair:
     def perform(self, me: int, effects: Effects, now: int) -> None:
         for effect in effects:
             if isinstance(effect, Send):
-                for delay in self.fate(effect.frame):
-                    heapq.heappush(self.queue, (now + delay, next(self.order), effect.frame))
+                [said] = sends(self.ends[me], [effect])
+                for delay in self.fate(said):
+                    heapq.heappush(self.queue, (now + delay, next(self.order), said))
             elif isinstance(effect, Resolve):
                 self.resolved[me].append((now, effect.outcome, effect.value))
             elif isinstance(effect, Transition):
@@ -48,8 +79,8 @@ class Pair:
 
     def deliver(self, until: int) -> None:
         while self.queue and self.queue[0][0] <= until:
-            now, _, frame = heapq.heappop(self.queue)
-            self.perform(frame.dst, self.ends[frame.dst].on_frame(frame, now), now)
+            now, _, said = heapq.heappop(self.queue)
+            self.perform(said.dst, hear(self.ends[said.dst], said, now), now)
 
     def run(self, round_: int = 0, until: int = 10 * W, retries: int = 0) -> tuple[Outcome | None, Outcome | None]:
         for me in (0, 1):
@@ -68,12 +99,12 @@ class Pair:
         return self.resolved[me][-1][1] if self.resolved[me] else None
 
 
-def on_time(_: Frame) -> list[int]:
+def on_time(_: Said) -> list[int]:
     return [10]
 
 
 def lose(*steps: int):
-    return lambda frame: [] if frame.step in steps else [10]
+    return lambda said: [] if said.message.step in steps else [10]
 
 
 COMMITTED, ABORTED, IN_DOUBT = Outcome.COMMITTED, Outcome.ABORTED, Outcome.IN_DOUBT
@@ -122,14 +153,14 @@ def test_simultaneous_split_probability() -> None:
     """2 q (1 - q): exactly one of the two offers is lost."""
     splits = 0
     for lost in itertools.product((False, True), repeat=2):
-        outcomes = Pair(lambda frame, lost=lost: [] if lost[frame.src] else [10], handshake="simultaneous").run()
+        outcomes = Pair(lambda said, lost=lost: [] if lost[said.dst] else [10], handshake="simultaneous").run()
         splits += outcomes[0] != outcomes[1]
     assert splits == 2
 
 
 def test_a_frame_at_the_window_counts_and_one_behind_it_does_not() -> None:
     def arriving_at(when: int):
-        return lambda frame: [when] if frame.step == 1 else [0]
+        return lambda said: [when] if said.message.step == 1 else [0]
 
     assert Pair(arriving_at(W), depth=2).run() == (COMMITTED, COMMITTED)
     assert Pair(arriving_at(W + 1), depth=2).run() == (ABORTED, ABORTED)
@@ -137,7 +168,7 @@ def test_a_frame_at_the_window_counts_and_one_behind_it_does_not() -> None:
 
 def test_hold_blocks_where_abort_splits_and_late_frames_complete_it() -> None:
     assert Pair(lose(4), horizon="hold").run() == (IN_DOUBT, COMMITTED)
-    pair = Pair(lambda frame: [2 * W] if frame.step == 4 else [10], horizon="hold")
+    pair = Pair(lambda said: [2 * W] if said.message.step == 4 else [10], horizon="hold")
     assert pair.run() == (COMMITTED, COMMITTED)
     assert [outcome for _, outcome, _ in pair.resolved[0]] == [IN_DOUBT, COMMITTED]
 
@@ -156,56 +187,55 @@ def test_reconcile_resolves_once_the_link_has_healed() -> None:
 
 
 def test_a_duplicate_changes_nothing() -> None:
-    pair = Pair(lambda frame: [10, 11])
+    pair = Pair(lambda _: [10, 11])
     assert pair.run() == (COMMITTED, COMMITTED)
     assert [len(pair.resolved[me]) for me in (0, 1)] == [1, 1]
     assert "duplicate" in pair.notes
 
 
-def test_a_restarted_peer_is_recognised_by_its_epoch() -> None:
-    """A frame of the earlier life that was still on the wire must not count for the new one."""
-    ours = link(0)
-    ours.start(0, VALUES[0], W, 0)
-    old_life = Frame(Kind.SWAP, 1, 0, 1, 1, 0, 2, 7, VALUES[1])
-    new_life = old_life._replace(epoch=2)
-    assert any(isinstance(effect, Send) for effect in ours.on_frame(new_life, 5))
-    assert [effect.what for effect in ours.on_frame(old_life, 6) if isinstance(effect, Note)] == ["stale"]
+def answer(life: Life, step: int = 2) -> Said:
+    """Node 1's words in round 0."""
+    return Said(0, Message(Kind.SWAP, 0, step, VALUES[1]), life)
 
 
-def test_a_frame_for_my_earlier_life_is_stale_unless_i_kept_my_state() -> None:
-    to_first_life = Frame(Kind.SWAP, 1, 0, 1, 1, 0, 2, 7, VALUES[1])
+def test_a_message_for_my_earlier_life_is_stale_unless_i_kept_my_state() -> None:
     fresh = link(0, epoch=2)
     fresh.start(0, VALUES[0], W, 0)
-    assert [effect.what for effect in fresh.on_frame(to_first_life, 5) if isinstance(effect, Note)] == ["stale"]
-    kept = link(0, epoch=1)
+    assert told(hear(fresh, answer(Life(1, 1)), 5)) == ["stale"]
+    kept = link(0, epoch=1)  # whichever life it is in now
     kept.start(0, VALUES[0], W, 0)
-    kept.sequence.epoch = 2
-    assert any(isinstance(effect, Send) for effect in kept.on_frame(to_first_life, 5))
+    assert sends(kept, hear(kept, answer(Life(1, 1)), 5))
+
+
+def test_what_was_kept_for_the_round_to_come_is_stale_if_the_peer_has_restarted_since() -> None:
+    """Its new life has said something of an older round before ours begins."""
+    ours = link(1)
+    opening = Message(Kind.SWAP, 0, 1, VALUES[0])
+    assert ours.on_message(opening, FIRST, 0) == []
+    ours.on_message(opening._replace(round=7), Life(2, 0), 0)
+    assert told(ours.start(0, VALUES[1], W, 0)) == ["stale"]
 
 
 def test_frames_of_the_next_round_wait_for_it() -> None:
     """The peer's clock is a moment ahead, or its frame ties with our timer."""
     ours = link(1)
-    assert ours.on_frame(Frame(Kind.SWAP, 0, 1, 1, 0, 0, 1, 1, VALUES[0]), 0) == []
-    effects = ours.start(0, VALUES[1], W, 0)
-    assert [effect.frame.step for effect in effects if isinstance(effect, Send)] == [2]
+    assert ours.on_message(Message(Kind.SWAP, 0, 1, VALUES[0]), FIRST, 0) == []
+    assert [said.message.step for said in sends(ours, ours.start(0, VALUES[1], W, 0))] == [2]
 
 
 def test_strays_are_noted_and_ignored() -> None:
     ours = link(0)
     ours.start(3, VALUES[0], W, 0)
 
-    def notes(frame: Frame) -> list[str]:
-        return [effect.what for effect in ours.on_frame(frame, 1) if isinstance(effect, Note)]
+    def notes(message: Message) -> list[str]:
+        return told(ours.on_message(message, FIRST, 1))
 
-    base = Frame(Kind.SWAP, 1, 0, 1, 0, 3, 2, 1, VALUES[1])
+    base = Message(Kind.SWAP, 3, 2, VALUES[1])
     assert notes(base._replace(step=1)) == ["stray"]  # a step that only we send
     assert notes(base._replace(step=0)) == ["stray"]
     assert notes(base._replace(step=6)) == ["stray"]  # beyond the depth
     assert notes(base._replace(round=1)) == ["stale"]
     assert notes(base._replace(round=9)) == ["stale"]
-    assert notes(base._replace(src=5)) == ["stale"]
-    assert notes(base._replace(dst=5)) == ["stale"]
     for round_ in (1, 4, 9):
         assert notes(base._replace(kind=Kind.RESET, round=round_)) == ["stale"]
     assert ours.early == []
@@ -215,31 +245,35 @@ def test_reconcile_tells_a_peer_that_it_lost_its_state_and_the_peer_stops_asking
     ours = link(0, horizon="reconcile")
     ours.start(0, VALUES[0], W, 0)
     ours.expire(W)
-    [ask] = ours.retry()
-    assert isinstance(ask, Send)
+    [ask] = sends(ours, ours.retry())
     reborn = link(1, horizon="reconcile", epoch=2)
     reborn.start(1, VALUES[1], 3 * W, 2 * W)
-    [_, answer] = reborn.on_frame(ask.frame, 2 * W)
-    assert isinstance(answer, Send)
-    assert answer.frame.kind is Kind.RESET
-    ours.on_frame(answer.frame, 2 * W + 10)
+    [answered] = sends(reborn, hear(reborn, ask, 2 * W))
+    assert answered.message.kind is Kind.RESET
+    hear(ours, answered, 2 * W + 10)
     assert ours.retry() == []
     assert ours.ends[0].state is LinkState.IN_DOUBT  # still in doubt: nothing can resolve it any more
 
 
-def sends(effects: Effects) -> list[Frame]:
-    return [effect.frame for effect in effects if isinstance(effect, Send)]
+Epochs = tuple[int, int]
+FRESH = (0, 0)
 
 
-def heal(ends: list[Link], retries: int = 3) -> int:
+def answers(ends: list[Link], wire: list[Said], now: int, epochs: Epochs = FRESH) -> list[Said]:
+    """All of ``wire`` arrives; what is said to it."""
+    heard = [(said.dst, hear(ends[said.dst], said, now)) for said in wire]
+    return [back for dst, effects in heard for back in sends(ends[dst], effects, epochs[dst])]
+
+
+def heal(ends: list[Link], retries: int = 3, epochs: Epochs = FRESH) -> int:
     """Both ends retry, and every frame arrives at once. Returns how many frames that took."""
     count = 0
     for _ in range(retries):
-        wire = sends(ends[0].retry() + ends[1].retry())
+        wire = [said for end in ends for said in sends(end, end.retry(), epochs[end.me])]
         while wire:
             count += len(wire)
             assert count < 1000, "answers to answers never end"
-            wire = [answer for frame in wire for answer in sends(ends[frame.dst].on_frame(frame, 10 * W))]
+            wire = answers(ends, wire, 10 * W, epochs)
     return count
 
 
@@ -260,7 +294,7 @@ def states(ends: list[Link], round_: int = 0) -> list[LinkState]:
 def test_a_reconciling_end_of_a_simultaneous_swap_is_answered_by_one_that_has_committed(hears: int) -> None:
     """One offer arrives, the other is lost. Who has committed must say its value again, though it expects no answer."""
     pair = Pair(
-        lambda frame: [10] if frame.dst == hears else [], handshake="simultaneous", horizon="reconcile"
+        lambda said: [10] if said.dst == hears else [], handshake="simultaneous", horizon="reconcile"
     )  # fmt: skip
     pair.run(until=W)
     assert sorted(states(pair.ends)) == ["COMMITTED", "IN_DOUBT"]
@@ -279,7 +313,7 @@ def test_offers_that_the_network_doubles_are_not_answered_for_ever() -> None:
 def test_a_held_up_initiator_opens_the_swap_when_it_reconciles(depth: int) -> None:
     """It began the round after its horizon and said nothing; somebody must, or both would wait for ever."""
     ends = [link(me, depth, "reconcile") for me in (0, 1)]
-    assert sends(ends[0].start(0, VALUES[0], W, W + 1)) == []
+    assert sends(ends[0], ends[0].start(0, VALUES[0], W, W + 1)) == []
     ends[1].start(0, VALUES[1], W, 0)
     for end in ends:
         end.expire(W + 1)
@@ -287,10 +321,15 @@ def test_a_held_up_initiator_opens_the_swap_when_it_reconciles(depth: int) -> No
     assert states(ends) == ["COMMITTED", "COMMITTED"]
 
 
-def opened(ends: list[Link], round_: int) -> list[Frame]:
+def begun(ends: list[Link], round_: int, deadline: int, now: int, epochs: Epochs = FRESH) -> list[Said]:
+    """Both begin ``round_``."""
+    effects = [end.start(round_, VALUES[end.me], deadline, now) for end in ends]
+    return [said for end in ends for said in sends(end, effects[end.me], epochs[end.me])]
+
+
+def opened(ends: list[Link], round_: int, epochs: Epochs = FRESH) -> list[Said]:
     """Both begin ``round_``; what node 1 says to node 0's opening."""
-    wire = [frame for me in (0, 1) for frame in sends(ends[me].start(round_, VALUES[me], (2 * round_ + 1) * W, 0))]
-    return [answer for frame in wire for answer in sends(ends[1].on_frame(frame, 0))]
+    return answers(ends, begun(ends, round_, (2 * round_ + 1) * W, 0, epochs), 0, epochs)
 
 
 @pytest.mark.parametrize("keep_state", [True, False])
@@ -298,22 +337,23 @@ def test_who_has_sent_nothing_asks_a_restarted_peer_with_step_0(keep_state: bool
     """The opening is the other's part; but a life that knows nothing of the round will never open it."""
     ends = in_doubt()
     assert ends[1].retry() == []
-    if keep_state:
-        ends[0].sequence.epoch = 2
-    else:
+    if not keep_state:
         ends[0] = link(0, horizon="reconcile", epoch=2)
         ends[0].round = 0
-    assert [frame.flags & SETTLED for frame in opened(ends, 1)] == [0]  # round 1 tells of the new life
-    [ask] = sends(ends[1].retry())
-    assert (ask.step, ask.round) == (0, 0)
-    [answer] = sends(ends[0].on_frame(ask, W))
-    assert (answer.kind, answer.step) == ((Kind.SWAP, 1) if keep_state else (Kind.RESET, 0))
+    lives = (2, 1)
+    assert [said.message.flags & SETTLED for said in opened(ends, 1, lives)] == [0]  # round 1 tells of the new life
+    [ask] = sends(ends[1], ends[1].retry())
+    assert (ask.message.step, ask.message.round) == (0, 0)
+    [answered] = answers(ends, [ask], W, lives)
+    assert (answered.message.kind, answered.message.step) == ((Kind.SWAP, 1) if keep_state else (Kind.RESET, 0))
     for end in ends:
         end.expire(3 * W)
-    heal(ends)
+    heal(ends, epochs=lives)
     assert ends[1].ends[0].state is (LinkState.COMMITTED if keep_state else LinkState.IN_DOUBT)
     assert ends[1].retry() == []
-    assert [frame.flags & SETTLED for frame in opened(ends, 2)] == [SETTLED]  # nor must node 0 remember for ever
+    assert [said.message.flags & SETTLED for said in opened(ends, 2, lives)] == [
+        SETTLED
+    ]  # nor must node 0 remember for ever
 
 
 def test_late_copies_of_what_is_settled_are_not_answered() -> None:
@@ -322,16 +362,16 @@ def test_late_copies_of_what_is_settled_are_not_answered() -> None:
     opened(ends, 0)
     for end in ends:
         end.expire(W)
-    [ask, *_] = sends(ends[1].retry())
+    [ask, *_] = sends(ends[1], ends[1].retry())
     heal(ends)
     for round_ in (1, 2):
-        [answer] = opened(ends, round_)
-        ends[0].on_frame(answer, 0)
+        [answered] = opened(ends, round_)
+        hear(ends[0], answered, 0)
         for end in ends:
             end.expire(W)
         heal(ends)
     assert list(ends[0].ends) == [1, 2]
-    [note] = ends[0].on_frame(ask, W)
+    [note] = hear(ends[0], ask, W)
     assert isinstance(note, Note)
     assert note.what == "stale"
 
@@ -340,12 +380,12 @@ def test_a_frame_for_an_earlier_life_is_answered_with_a_reset_at_once() -> None:
     """Before the reborn end has said anything in its new life that would tell the peer of it."""
     ours = link(0, horizon="reconcile")
     ours.start(0, VALUES[0], W, 0)
-    ours.on_frame(Frame(Kind.SWAP, 1, 0, 1, 1, 0, 2, 1, VALUES[1]), 5)
+    hear(ours, answer(ANSWERS), 5)
     ours.expire(W)
     reborn = link(1, horizon="reconcile", epoch=2)
     reborn.round = 0
-    [ask] = sends(ours.retry())
-    assert (ask.step, ask.peer_epoch) == (3, 1)
+    [ask] = sends(ours, ours.retry())
+    assert (ask.message.step, ask.life.answers) == (3, 1)
     assert heal([ours, reborn]) == 2
     assert ours.in_doubt() == []
     assert reborn.early == []
@@ -357,14 +397,9 @@ def test_a_reconciling_end_remembers_until_the_peer_is_settled_and_no_longer() -
 
     def swap(round_: int, lost: int = 0) -> None:
         now = round_ * W
-        wire = [frame for me in (0, 1) for frame in sends(ends[me].start(round_, VALUES[me], now + W, now))]
+        wire = begun(ends, round_, now + W, now)
         while wire:
-            wire = [
-                answer
-                for frame in wire
-                if frame.step != lost
-                for answer in sends(ends[frame.dst].on_frame(frame, now + 10))
-            ]
+            wire = answers(ends, [said for said in wire if said.message.step != lost], now + 10)
         for end in ends:
             end.expire(now + W)
 
@@ -385,7 +420,7 @@ def test_what_comes_late_counts_for_the_swap_and_not_for_the_round() -> None:
     for horizon in ("hold", "reconcile"):
         ours = link(1, 2, horizon)
         ours.start(0, VALUES[1], W, 0)
-        effects = ours.on_frame(Frame(Kind.SWAP, 0, 1, 1, 0, 0, 1, 1, VALUES[0]), W + 1)
+        effects = ours.on_message(Message(Kind.SWAP, 0, 1, VALUES[0]), FIRST, W + 1)
         assert [effect.outcome for effect in effects if isinstance(effect, Resolve)] == [IN_DOUBT, COMMITTED]
         assert ours.committed() is None
 
@@ -394,7 +429,7 @@ def test_a_held_up_end_aborts_late_instead_of_committing_late() -> None:
     """A frame that arrived in time but is handled after the window (a paused node) comes too late."""
     ours = link(0, depth=2)
     ours.start(0, VALUES[0], W, 0)
-    effects = ours.on_frame(Frame(Kind.SWAP, 1, 0, 1, 1, 0, 2, 1, VALUES[1]), W + 5)
+    effects = hear(ours, answer(ANSWERS), W + 5)
     assert [effect.outcome for effect in effects if isinstance(effect, Resolve)] == [ABORTED]
     assert ours.expire(W + 6) == []
     held_up = link(0, depth=2)
@@ -410,9 +445,9 @@ def test_a_restart_with_kept_state_repeats_how_the_last_swap_ended() -> None:
     assert link(0).resume() == []
     # what the crash may have swallowed is what was told last, be it of an earlier round
     ends = in_doubt(depth=2)
-    [ask] = sends(ends[0].retry())
+    [ask] = sends(ends[0], ends[0].retry())
     ends[1].start(1, VALUES[1], 3 * W, 2 * W)
-    ends[1].on_frame(ask, 2 * W)
+    hear(ends[1], ask, 2 * W)
     [again] = ends[1].resume()
     assert isinstance(again, Resolve)
     assert (again.swap.round, again.outcome) == (0, COMMITTED)

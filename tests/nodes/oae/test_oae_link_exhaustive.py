@@ -9,13 +9,14 @@ from __future__ import annotations
 import pickle
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import pytest
 
-from nodes.core import Effects, LinkState, Outcome, Resolve, Send, Transition
+from nodes.core import Effects, Life, LinkState, Outcome, Resolve, Send, Transition
 from nodes.core.snapshot import snapshot
-from nodes.frames import Frame
-from nodes.oae.link import Link, Sequence
+from nodes.frames import Message
+from nodes.oae.link import Link
 
 W = 1000
 INSTANTS = (0, W, W + 1)
@@ -23,12 +24,20 @@ VALUES = (b"a" * 16, b"b" * 16)
 IDLE, COMMITTED, ABORTED = LinkState.IDLE, LinkState.COMMITTED, LinkState.ABORTED
 
 
+class Said(NamedTuple):
+    """A message on the wire."""
+
+    dst: int
+    message: Message
+    life: Life
+
+
 @dataclass
 class World:
     """Two ends and the wire. lives: how many each end has begun; expired: whose horizon's timer has fired."""
 
     ends: tuple[Link, Link]
-    wire: frozenset[Frame] = frozenset()
+    wire: frozenset[Said] = frozenset()
     now: int = 0
     lives: list[int] = field(default_factory=lambda: [1, 1])
     expired: list[bool] = field(default_factory=lambda: [False, False])
@@ -42,31 +51,34 @@ class World:
         return IDLE if end is None else end.state
 
     def perform(self, me: int, effects: Effects) -> World:
-        """Frames go on the wire without their numbers, which the link gives no meaning; what is told must be true."""
+        """Messages go on the wire; what is told must be true."""
         told = [effect for effect in effects if isinstance(effect, Resolve)]
         for effect in effects:
             if isinstance(effect, Send):
-                self.wire |= {effect.frame._replace(seq=0)}
+                self.wire |= {Said(1 - me, effect.message, Life(self.lives[me], self.ends[me].peer_epoch))}
             elif isinstance(effect, Transition):
                 assert effect.old not in (COMMITTED, ABORTED), "what is resolved stays so"
         for resolve in told:  # a held-up end may find itself in doubt and commit in one event
             assert resolve.outcome.name == (self.state(me) if resolve is told[-1] else "IN_DOUBT")
             assert resolve.value == VALUES[1 - me if resolve.outcome is Outcome.COMMITTED else me]
-        self.ends[me].sequence.last = 0
         return self
 
-    def arrive(self, frame: Frame) -> World:
-        return self.perform(frame.dst, self.ends[frame.dst].on_frame(frame, self.now))
+    def arrive(self, said: Said) -> World:
+        """Unless its sender has restarted since, and been heard: the driver drops such a frame."""
+        end = self.ends[said.dst]
+        if said.life.epoch < end.peer_epoch:
+            return self
+        return self.perform(said.dst, end.on_message(said.message, said.life, self.now))
 
     def successors(self, most_lives: int) -> Iterator[World]:
-        """All that can happen next. A frame of the round to come is kept once, or there would be no end of states."""
+        """All that can happen next. A message of the round to come is kept once, or there would be no end of states."""
         if self.now < INSTANTS[-1]:
             yield replace(self.copy(), now=INSTANTS[INSTANTS.index(self.now) + 1])
         for me in (0, 1):
             yield from self._deeds(me, most_lives)
-        for frame in self.wire:
-            if frame not in self.ends[frame.dst].early:
-                yield self.copy().arrive(frame)
+        for said in self.wire:
+            if said[1:] not in self.ends[said.dst].early:
+                yield self.copy().arrive(said)
 
     def _deeds(self, me: int, most_lives: int) -> Iterator[World]:
         if self.state(me) is IDLE:
@@ -81,7 +93,6 @@ class World:
         if self.lives[me] < most_lives:
             world = self.copy()
             world.lives[me] += 1
-            world.ends[me].sequence.epoch = world.lives[me]
             yield world.perform(me, world.ends[me].resume())
 
     def expire(self, me: int) -> World:
@@ -99,15 +110,15 @@ class World:
                 world.perform(me, world.ends[me].retry())
             for _ in range(20):
                 coming, world.wire = world.wire, frozenset()
-                for frame in coming:
-                    world.arrive(frame)
+                for said in coming:
+                    world.arrive(said)
             assert not world.wire, "answers to answers come to an end"
         return world
 
 
 def reachable(horizon: str, handshake: str, depth: int, most_lives: int) -> Iterator[World]:
     """Breadth-first; every state once."""
-    ends = [Link(me, 1 - me, 0, depth, handshake, horizon, Sequence(1), 1) for me in (0, 1)]
+    ends = [Link(me, 1 - me, 0, depth, handshake, horizon, 1) for me in (0, 1)]
     start = World((ends[0], ends[1]))
     seen: set[Hashable] = {snapshot(start)}
     layer = [start]

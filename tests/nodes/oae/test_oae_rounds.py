@@ -5,12 +5,14 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 
-from nodes.core import Decide, Effects, Note, Outcome, Propose, Resolve, RoundStart, Send, SetTimer
+from nodes.core import Decide, Effect, Life, Note, Outcome, Port, Propose, Resolve, RoundStart, SetTimer
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig
-from nodes.frames import Frame, Kind
+from nodes.core.driver import Driver
+from nodes.frames import Frame, Kind, Message
 from nodes.oae.rounds import RoundMachine
 
 W, PERIOD, DELAY = 1000, 1500, 10
@@ -36,49 +38,71 @@ def config(node: int, n: int = 3, **protocol) -> NodeConfig:
     return NodeConfig(node, f"h{node}", peers, {"eth0": ""}, tuple(range(n)), ProtocolConfig(**protocol))
 
 
+FIRST = Life(1, 0)
+
+
+class Host(NamedTuple):
+    """A node on the network below (nodes.core.driver.NodeIO)."""
+
+    net: Net
+    node: int
+
+    def send(self, port: Port, frame: Frame, now_ns: int) -> None:
+        if not self.net.drop(frame, now_ns):
+            self.net.push(now_ns + DELAY, 0, ("frame", frame))
+
+    def set_timer(self, name: str, at_ns: int) -> None:
+        self.net.timers[self.node, name] = at_ns
+        self.net.push(max(at_ns, self.net.now), 1, ("timer", self.node, name, at_ns))
+
+    def cancel_timer(self, name: str) -> None:
+        raise AssertionError("rounds cancel no timer")
+
+    def record(self, effect: Effect, now_ns: int) -> None:
+        self.net.log[self.node].append((now_ns, effect))
+
+    def strike(self, index: int, now_ns: int) -> bool:
+        raise AssertionError("there are no faults here")
+
+
 class Net:
     """A lockstep network: constant delay, timers at their time, one queue; drops and hold-ups by script."""
 
     def __init__(self, n: int = 3, make=Gossip, drop=lambda frame, now: False, **protocol) -> None:
         self.make, self.drop = make, drop
         self.machines = {node: RoundMachine(config(node, n, **protocol), make) for node in range(n)}
+        self.drivers: dict[int, Driver] = {}  # of the nodes that are up
         self.queue: list[tuple[int, int, int, tuple]] = []
         self.log: dict[int, list[tuple[int, object]]] = {node: [] for node in range(n)}
         self.timers: dict[tuple[int, str], int] = {}
-        self.count = 0
+        self.count = self.now = 0
 
     def push(self, at: int, rank: int, what: tuple) -> None:
         self.count += 1
         self.queue.append((at, rank, self.count, what))
 
-    def perform(self, node: int, effects: Effects, now: int) -> None:
-        for effect in effects:
-            if isinstance(effect, Send):
-                if not self.drop(effect.frame, now):
-                    self.push(now + DELAY, 0, ("frame", effect.frame))
-            elif isinstance(effect, SetTimer):
-                self.timers[node, effect.name] = effect.at_ns
-                self.push(max(effect.at_ns, now), 1, ("timer", node, effect.name, effect.at_ns))
-            else:
-                self.log[node].append((now, effect))
+    def start(self, node: int, now: int = -1, epoch: int = 1) -> None:
+        self.now, machine = now, self.machines[node]
+        self.drivers[node] = Driver(machine, Host(self, node), replace(machine.config, epoch=epoch))
+        self.drivers[node].start(now)
 
-    def start(self, node: int, now: int = -1) -> None:
-        self.perform(node, self.machines[node].on_start(now), now)
+    def kill(self, node: int) -> None:
+        del self.drivers[node]
+        self.timers = {key: at for key, at in self.timers.items() if key[0] != node}
 
     def run(self, until: int = 10**6) -> Net:
         while self.queue:
             self.queue.sort()
             if self.queue[0][0] > until:
                 break
-            now, _, _, what = self.queue.pop(0)
+            self.now, _, _, what = self.queue.pop(0)
             if what[0] == "frame":
                 frame = what[1]
-                machine = self.machines.get(frame.dst)
-                if machine is not None:
-                    port = [peer.node for peer in machine.config.peers].index(frame.src)
-                    self.perform(frame.dst, machine.on_frame(port, frame, now), now)
-            elif what[1] in self.machines and self.timers.get((what[1], what[2])) == what[3]:
-                self.perform(what[1], self.machines[what[1]].on_timer(what[2], now), now)
+                if frame.dst in self.drivers:
+                    port = [peer.node for peer in self.machines[frame.dst].config.peers].index(frame.key.src)
+                    self.drivers[frame.dst].frame(port, frame, self.now)
+            elif what[1] in self.drivers and self.timers.get((what[1], what[2])) == what[3]:
+                self.drivers[what[1]].timer(what[2], self.now)
         return self
 
     def of(self, node: int, kind: type) -> list:
@@ -113,7 +137,7 @@ def test_instances_follow_one_another_and_hear_everyone() -> None:
 
 def test_a_round_counts_only_what_committed_by_its_horizon() -> None:
     """Node 0 hears nothing from node 2 in round 0: its last expected message is lost."""
-    net = started(drop=lambda frame, now: (frame.src, frame.dst, frame.round, frame.step) == (2, 0, 0, 4)).run()
+    net = started(drop=lambda frame, now: (frame.key.src, frame.dst, *frame.message[1:3]) == (2, 0, 0, 4)).run()
     assert [effect.value for effect in net.of(0, Decide)] == [5, 6]
     assert [effect.value for effect in net.of(2, Decide)] == [6, 6]
 
@@ -132,9 +156,9 @@ def test_without_an_algorithm_rounds_are_plain_swaps() -> None:
 
 def test_a_fresh_restart_joins_at_the_next_round_and_stays_out_of_the_running_instance() -> None:
     net = started(rounds=6).run(until=100)
+    net.kill(1)
     net.machines[1] = RoundMachine(replace(config(1, rounds=6), epoch=2), Gossip)
-    net.timers = {key: at for key, at in net.timers.items() if key[0] != 1}
-    net.start(1, 200)
+    net.start(1, 200, epoch=2)
     net.run()
     assert [effect.round for effect in net.of(1, RoundStart)] == [0, 1, 2, 3, 4, 5]
     assert [effect.instance for effect in net.of(1, Decide)] == [1, 2]
@@ -153,13 +177,12 @@ def test_a_fresh_restart_at_the_instant_a_round_begins_leaves_that_round_to_its_
 def test_a_restart_with_kept_state_catches_up_and_its_old_swaps_resolve() -> None:
     """Reconcile: node 1 is away over the horizon of round 0; back with its state, all of its swaps commit."""
     net = started(horizon="reconcile", retry_ns=200, rounds=2, make=None).run(until=5)
-    kept = pickle.dumps(net.machines.pop(1))
+    kept = pickle.dumps(net.machines[1])
+    net.kill(1)
     net.run(until=2000)
     assert Outcome.IN_DOUBT in {effect.outcome for effect in net.of(0, Resolve)}
-    machine = pickle.loads(kept)
-    machine.restarted(2)
-    net.machines[1] = machine
-    net.start(1, 2100)
+    net.machines[1] = pickle.loads(kept)
+    net.start(1, 2100, epoch=2)
     net.run(until=50_000)
     for node in range(3):
         last: dict = {}
@@ -174,7 +197,7 @@ def test_swaps_in_doubt_are_retried_while_rounds_go_on_however_long_the_interval
     """Rounds that keep missing the window must not put the retry off again and again."""
 
     def drop(frame: Frame, now: int) -> bool:
-        return frame.dst == 0 and now < frame.round * PERIOD + W
+        return frame.dst == 0 and now < frame.message.round * PERIOD + W
 
     net = started(n=2, horizon="reconcile", retry_ns=retry_ns, rounds=20, make=None, drop=drop).run(12 * PERIOD)
     ends = {effect.swap.round for effect in net.of(0, Resolve) if effect.outcome is Outcome.COMMITTED}
@@ -186,7 +209,6 @@ def test_a_restart_with_kept_state_tells_its_last_decision_again(at_ns: int) -> 
     """The crash may have struck between the ending of a swap and the decision of the same instant."""
     machine = started().run(PERIOD + W).machines[1]
     kept = pickle.loads(pickle.dumps(machine))
-    kept.restarted(2)
     effects = kept.on_start(at_ns)
     assert Decide(0, 6, 1) in effects
     assert [effect.swap.round for effect in effects if isinstance(effect, Resolve)] == [1, 1]
@@ -198,8 +220,10 @@ def test_a_frame_handled_after_the_horizon_is_not_heard_in_the_round_even_if_its
     machine = RoundMachine(config(1, 2, horizon="hold", depth=2, instance_rounds=1), Gossip)
     machine.on_start(-1)
     machine.on_timer("round", 0)
-    opening = Frame(Kind.SWAP, 0, 1, 1, 0, 0, 1, 1, bytes(16), flags=1)
-    resolved = [effect.outcome for effect in machine.on_frame(0, opening, W + 1) if isinstance(effect, Resolve)]
+    opening = Message(Kind.SWAP, 0, 1, bytes(16), flags=1)
+    resolved = [
+        effect.outcome for effect in machine.on_message(0, opening, FIRST, W + 1) if isinstance(effect, Resolve)
+    ]
     assert resolved == [Outcome.IN_DOUBT, Outcome.COMMITTED]
     machine.on_timer("horizon", W + 2)
     assert isinstance(machine.algorithm, Gossip)
@@ -210,8 +234,8 @@ def test_a_fresh_life_keeps_only_frames_of_the_round_that_it_will_join() -> None
     machine = RoundMachine(replace(config(1, 2, rounds=9), epoch=2), None)
     machine.on_start(3 * PERIOD + 10)
     for round_ in range(9):
-        machine.on_frame(0, Frame(Kind.SWAP, 0, 1, 1, 0, round_, 1, 1 + round_, bytes(16)), 3 * PERIOD + 20)
-    assert [frame.round for frame in machine.links[0].early] == [4]
+        machine.on_message(0, Message(Kind.SWAP, round_, 1), FIRST, 3 * PERIOD + 20)
+    assert [message.round for message, _ in machine.links[0].early] == [4]
 
 
 def test_a_held_up_node_ends_missed_rounds_late() -> None:
@@ -241,7 +265,7 @@ def test_timers_that_come_early_or_twice_do_nothing() -> None:
 
 def test_messages_of_other_protocols_are_strays() -> None:
     machine = RoundMachine(config(0), None)
-    [note] = machine.on_frame(0, Frame(Kind.DATA, 1, 0, 1, 0, 0, 1, 1), 0)
+    [note] = machine.on_message(0, Message(Kind.DATA, 0, 1), FIRST, 0)
     assert isinstance(note, Note)
     assert note.what == "stray"
 

@@ -8,14 +8,13 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.frames import WIRE_BYTES, Frame, Kind, encode
+from nodes.frames import WIRE_BYTES, Frame, FrameKey, Kind, Message, encode
 from testbed.engines.live.capture import identify, read_sightings
 
 MACS = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 u16, u32, u8 = st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1), st.integers(0, 255)
-frames = st.builds(
-    Frame, st.sampled_from(Kind), u16, u16, u32, u32, u32, u8, u32, st.binary(min_size=16, max_size=16), u8
-)
+messages = st.builds(Message, st.sampled_from(Kind), u32, u8, st.binary(min_size=16, max_size=16), u8)
+frames = st.builds(Frame, st.builds(FrameKey, u16, u32, u32), u16, u32, messages)
 
 
 @given(frames)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from nodes.core import Effects, Machine, Send, SetTimer
+from nodes.core import Effects, Life, Machine, Port, Send, SetTimer
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig
-from nodes.frames import Frame, Kind
+from nodes.frames import Kind, Message
 from testbed.history import Event, History, Hop
 from testbed.plan import Fault, Plan, derive_seed
 from topologies.build import make_fabric
@@ -87,15 +87,13 @@ class Beacon:
             effects.append(SetTimer("next", now_ns + self.gap_ns))
         return effects
 
-    def on_frame(self, port: int, frame: Frame, now_ns: int) -> Effects:
+    def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
         """Keep it, and answer when asked to."""
-        self.heard.append((frame.src, frame.round))
-        return [self._frame(port, frame.round, 2)] if self.answers and frame.step == 1 else []
+        self.heard.append((self.config.peers[port].node, message.round))
+        return [self._frame(port, message.round, 2)] if self.answers and message.step == 1 else []
 
     def _frame(self, port: int, round_: int, step: int) -> Send:
-        peer = self.config.peers[port].node
-        seq = round_ * 1000 + step * 100 + port
-        return Send(port, Frame(Kind.DATA, self.config.node, peer, self.config.epoch, 0, round_, step, seq))
+        return Send(port, Message(Kind.DATA, round_, step))
 
 
 def beacons(count: int, gap_ns: int, answers: bool = False, only: int = -1) -> object:

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sim_plans import US, beacons, events, hops, make_plan
 
-from nodes.core import Effects, RoundStart, Send, SetTimer
+from nodes.core import Effects, Life, Port, RoundStart, Send, SetTimer
 from nodes.core.config import START_NS, NodeConfig, Peer, ProtocolConfig
-from nodes.frames import Frame, Kind
+from nodes.frames import Kind, Message
 from testbed.engines.sim import SimEngine
 from testbed.history import History
 from testbed.plan import Plan
@@ -74,12 +74,11 @@ class Witness:
         return [SetTimer("send", 0), SetTimer("act", 10 * US)]
 
     def on_timer(self, name: str, now_ns: int) -> Effects:
-        me, peer = self.config.node, self.config.peers[0].node
         if name == "send":
-            return [Send(0, Frame(Kind.DATA, me, peer, 1, 0, 0, 1, 1))]
+            return [Send(0, Message(Kind.DATA, 0, 1))]
         return [SetTimer("late", now_ns - 5)] if name == "act" else []
 
-    def on_frame(self, port: int, frame: Frame, now_ns: int) -> Effects:
+    def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
         return [RoundStart(1)]
 
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import pytest
 from sim_plans import US, beacons, events, hops, make_plan
 
-from nodes.core import CancelTimer, Effects, LinkState, Note, RoundStart, Send, SetTimer, Transition, swap_id
+from nodes.core import (
+    CancelTimer,
+    Effects,
+    Life,
+    LinkState,
+    Note,
+    Port,
+    RoundStart,
+    Send,
+    SetTimer,
+    Transition,
+    swap_id,
+)
 from nodes.core.config import NodeConfig, ProtocolConfig
 from nodes.core.driver import Moment
-from nodes.frames import Frame, Kind
+from nodes.frames import Kind, Message
 from testbed.engines.sim import SimEngine
 from testbed.engines.sim.random32 import Prng
 from testbed.history import History
@@ -193,7 +205,6 @@ class Scripted:
 
     config: NodeConfig
     sent: int = 0
-    lives: list[int] = field(default_factory=list)
 
     def on_start(self, now_ns: int) -> Effects:
         return [SetTimer("go", max(0, now_ns))] if self.config.node == 0 and self.sent == 0 else []
@@ -205,16 +216,12 @@ class Scripted:
         effects: Effects = [self._send(), self._send(), Transition(swap, LinkState.TENTATIVE, LinkState.REFLECTING)]
         return [*effects, self._send(), SetTimer("end", 30 * US), SetTimer("never", 31 * US), CancelTimer("never")]
 
-    def on_frame(self, port: int, frame: Frame, now_ns: int) -> Effects:
-        return [RoundStart(frame.seq)]
-
-    def restarted(self, epoch: int) -> None:
-        self.lives.append(epoch)
-        self.config = replace(self.config, epoch=epoch)
+    def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
+        return [RoundStart(message.step)]
 
     def _send(self) -> Send:
         self.sent += 1
-        return Send(0, Frame(Kind.DATA, 0, 1, self.config.epoch, 0, 0, 1, self.sent))
+        return Send(0, Message(Kind.DATA, 0, self.sent))
 
 
 def scripted(*faults: Fault) -> History:
