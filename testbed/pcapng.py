@@ -2,45 +2,56 @@
 
 Written here because the libraries at hand write microseconds. Engines that capture real frames write those bytes
 (write_packets). For ``sim`` the frames are encoded anew from the history, with the addresses of the plan: a hop record
-keeps a frame's identity (sender, epoch, number, round, step), not its whole content. The value is filled in where the
-send event carries it, ``peer_epoch`` and flags are zero, and a frame that was corrupted on its way has its checksum
-inverted, for which bit was flipped is not known. Frames dropped at an interface never were on the wire there and are
-left out.
+keeps a frame's identity (sender, epoch, number, round, step), not its whole content. The value, ``peer_epoch`` and
+flags are zero, and a frame that was corrupted on its way has its checksum inverted, for which bit was flipped is not
+known.
+Frames dropped at an interface never were on the wire there and are left out.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nodes.core.config import NodeConfig
-from nodes.frames import Frame, FrameKey, Kind, Message, encode
+from nodes.frames import Frame, Kind, Message, encode
 from nodes.registry import engine_spec
-from testbed.history import History, Hop
+from testbed.history import History, Hops, Ints, Mask, frame_ids
 from testbed.plan import Plan
 
 _NANOSECONDS = 9  # if_tsresol: stamps count 10^-9 s
+_NS_PER_S = 1_000_000_000
 _ETHERNET = 1
 _IF_NAME, _IF_TSRESOL, _IF_TSOFFSET, _EPB_FLAGS, _SHB_USERAPPL = 2, 9, 14, 2, 4
 _INBOUND, _OUTBOUND = 1, 2
-_OUTGOING = {"in": False, "out": True, "dup": True}
+_PACKETS_AT_ONCE = 1 << 15
+_HEAD_WORDS, _TAIL_WORDS = 7, 4
 
 
-class Packet(NamedTuple):
-    """One frame at one interface: which (its place among the names), when, its bytes, and which way it went."""
+@dataclass(frozen=True, slots=True)
+class Packets:
+    """Frames at interfaces, in columns. interface: its place among the names. wire: a place in ``wires``, which holds
+    each frame's bytes once, however often it was seen. outgoing: which way it went."""
 
-    interface: int
-    stamp_ns: int
-    wire: bytes
-    outgoing: bool
+    interface: NDArray[np.int32]
+    stamp_ns: Ints
+    outgoing: Mask
+    wire: Ints
+    wires: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.stamp_ns)
 
 
-def write_packets(path: Path, interfaces: Sequence[str], packets: Iterable[Packet], offset_s: int = 0) -> int:
-    """A capture of ``packets`` in the order given; returns how many. offset_s: whole seconds that every stamp is less
-    than its time, for stamps are unsigned."""
-    count = 0
+def write_packets(path: Path, interfaces: Sequence[str], packets: Packets, offset_s: int = 0) -> None:
+    """A capture of ``packets`` in the order given. offset_s: whole seconds that every stamp is less than its time, for
+    stamps are unsigned."""
     with path.open("wb") as file:
         _block(file, 0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + _options((_SHB_USERAPPL, b"oae-testbed")))
         for name in interfaces:
@@ -48,11 +59,56 @@ def write_packets(path: Path, interfaces: Sequence[str], packets: Iterable[Packe
             if offset_s:
                 options.append((_IF_TSOFFSET, struct.pack("<q", offset_s)))
             _block(file, 1, struct.pack("<HHI", _ETHERNET, 0, 0) + _options(*options))
-        for packet in packets:
-            direction = _OUTBOUND if packet.outgoing else _INBOUND
-            _packet(file, packet.interface, packet.stamp_ns - offset_s * 1_000_000_000, packet.wire, direction)
-            count += 1
-    return count
+        lengths = np.array([len(wire) for wire in packets.wires], dtype=np.int64)
+        matrices = {length: _matrix(packets.wires, lengths, length) for length in set(lengths.tolist())}
+        place = np.empty(len(lengths), dtype=np.int64)  # of a frame among those of its length
+        for length in matrices:
+            place[lengths == length] = np.arange(np.count_nonzero(lengths == length))
+        for first in range(0, len(packets), _PACKETS_AT_ONCE):
+            chunk = slice(first, first + _PACKETS_AT_ONCE)
+            file.write(_packet_blocks(packets, chunk, offset_s, lengths, place, matrices))
+
+
+def _matrix(wires: Sequence[bytes], lengths: Ints, length: int) -> NDArray[np.uint8]:
+    """All frames of one length, padded to whole words, a row each."""
+    padded = -(-length // 4) * 4
+    chosen = [wires[number].ljust(padded, b"\0") for number in np.flatnonzero(lengths == length).tolist()]
+    return np.frombuffer(b"".join(chosen), dtype=np.uint8).reshape(len(chosen), padded)
+
+
+def _packet_blocks(
+    packets: Packets, chunk: slice, offset_s: int, lengths: Ints, place: Ints, matrices: dict[int, NDArray[np.uint8]]
+) -> bytes:
+    """Enhanced packet blocks, one behind the other."""
+    wire = packets.wire[chunk]
+    sizes = 4 * (_HEAD_WORDS + _TAIL_WORDS) + -(-lengths[wire] // 4) * 4
+    ends = np.cumsum(sizes)
+    out = np.empty(int(ends[-1]), dtype=np.uint8)
+    stamp = packets.stamp_ns[chunk] - offset_s * _NS_PER_S
+    direction = np.where(packets.outgoing[chunk], _OUTBOUND, _INBOUND)
+    for length in np.unique(lengths[wire]).tolist():
+        rows = np.flatnonzero(lengths[wire] == length)
+        matrix = matrices[length]
+        block = np.empty(
+            len(rows),
+            dtype=[
+                ("head", "<u4", (_HEAD_WORDS,)),
+                ("wire", "u1", (matrix.shape[1],)),
+                ("tail", "<u4", (_TAIL_WORDS,)),
+            ],
+        )
+        size = block.dtype.itemsize
+        head: list[Any] = [6, size, packets.interface[chunk][rows], stamp[rows] >> 32, stamp[rows] & 0xFFFFFFFF]
+        for word, value in enumerate([*head, length, length]):
+            block["head"][:, word] = value
+        block["wire"] = matrix[place[wire[rows]]]
+        for word, value in enumerate([4 << 16 | _EPB_FLAGS, direction[rows], 0, size]):
+            block["tail"][:, word] = value
+        raw = block.view(np.uint8).reshape(len(rows), size)
+        if len(rows) == len(wire):
+            return raw.tobytes()
+        out[(ends - sizes)[rows][:, None] + np.arange(size)] = raw
+    return out.tobytes()
 
 
 def interface_name(node: str, nic: str) -> str:
@@ -63,21 +119,18 @@ def interface_name(node: str, nic: str) -> str:
 def write_capture(path: Path, plan: Plan, history: History) -> None:
     """All frames that crossed an interface, in the order of the history's hops. Without hops: a capture of nothing."""
     nics = [(end.node, end.nic) for link in plan.fabric.links for end in (link.a, link.b)]
-    place = {nic: index for index, nic in enumerate(nics)}
-    offset_s = min(0, min((hop.t_ns for hop in history.hops), default=0) // 1_000_000_000)
-    encoder = _Encoder(plan)
-    packets = (
-        Packet(place[hop.node, hop.nic], hop.t_ns, encoder.wire(hop), _OUTGOING[hop.what])
-        for hop in history.hops
-        if hop.what in _OUTGOING and (hop.node, hop.nic) in place
-    )
+    number = {nic: index for index, nic in enumerate(nics)}
+    offset_s = min(0, int(history.hops.t_ns.min(initial=0)) // _NS_PER_S)
+    interface = np.array([number.get(where, -1) for where in history.hops.places], dtype=np.int32)
+    shown = history.hops.where("in", "out", "dup")
+    shown[shown] = interface[history.hops.place[shown]] >= 0
+    hops = history.hops.take(shown)
+    (ids,) = frame_ids(hops)
+    wire = 2 * ids + hops.corrupt  # as it was sent, and as it is once it was corrupted
+    _, first, wire = np.unique(wire, return_index=True, return_inverse=True)
+    wires = _wires(plan, hops, first)
+    packets = Packets(interface[hops.place], hops.t_ns, hops.where("out", "dup"), wire, wires)
     write_packets(path, [interface_name(*nic) for nic in nics], packets, offset_s)
-
-
-def _packet(file: BinaryIO, interface: int, stamp_ns: int, wire: bytes, direction: int) -> None:
-    """An enhanced packet block."""
-    head = struct.pack("<IIIII", interface, stamp_ns >> 32, stamp_ns & 0xFFFFFFFF, len(wire), len(wire))
-    _block(file, 6, head + _padded(wire) + _options((_EPB_FLAGS, struct.pack("<I", direction))))
 
 
 def _block(file: BinaryIO, kind: int, body: bytes) -> None:
@@ -93,30 +146,27 @@ def _padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % 4)
 
 
-class _Encoder:
-    """From a hop record back to the bytes on the wire, as far as the history knows them."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._nodes: dict[int, NodeConfig] = {node.node: node for node in plan.nodes}
-        swaps = bool(plan.nodes) and engine_spec(plan.nodes[0].protocol.consensus).made_of_swaps
-        self._kind = Kind.SWAP if swaps else Kind.DATA
-        self._wires: dict[FrameKey, bytes] = {}
-
-    def wire(self, hop: Hop) -> bytes:
-        """The frame's 60 bytes."""
-        wire = self._wires.get(hop.key)
-        if wire is None:
-            wire = self._wires[hop.key] = self._encode(hop)
-        return wire[:-4] + bytes(byte ^ 0xFF for byte in wire[-4:]) if hop.corrupt else wire
-
-    def _encode(self, hop: Hop) -> bytes:
+def _wires(plan: Plan, hops: Hops, rows: Ints) -> list[bytes]:
+    """From hop records back to the bytes on the wire, as far as the history knows them."""
+    swaps = bool(plan.nodes) and engine_spec(plan.nodes[0].protocol.consensus).made_of_swaps
+    kind = Kind.SWAP if swaps else Kind.DATA
+    addresses = {
+        (node.node, peer.node): _addresses(node, port) for node in plan.nodes for port, peer in enumerate(node.peers)
+    }
+    unknown = (bytes(6), bytes(6))
+    wires = []
+    for hop in hops.take(rows).rows():
         key = hop.key
-        frame = Frame(key, max(0, hop.dst), 0, Message(self._kind, max(0, hop.round), max(0, hop.step)))
-        sender = self._nodes.get(key.src)
-        peer = next((peer for peer in sender.peers if peer.node == hop.dst), None) if sender is not None else None
-        if sender is None or peer is None:
-            return encode(frame, bytes(6), bytes(6))
-        return encode(frame, _mac(peer.mac), _mac(sender.nics.get(peer.nic, "")))
+        frame = Frame(key, max(0, hop.dst), 0, Message(kind, max(0, hop.round), max(0, hop.step)))
+        wire = encode(frame, *addresses.get((key.src, hop.dst), unknown))
+        wires.append(wire[:-4] + bytes(byte ^ 0xFF for byte in wire[-4:]) if hop.corrupt else wire)
+    return wires
+
+
+def _addresses(node: NodeConfig, port: int) -> tuple[bytes, bytes]:
+    """Where frames of ``node`` to the peer at ``port`` go, and where they come from."""
+    peer = node.peers[port]
+    return _mac(peer.mac), _mac(node.nics.get(peer.nic, ""))
 
 
 def _mac(text: str) -> bytes:

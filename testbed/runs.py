@@ -3,17 +3,17 @@
 ======================  ==============================================================================================
 ``scenario.yaml``       the scenario's text as it was given
 ``plan.json``           the plan with every seed (testbed.plan.Plan.to_json)
-``events.parquet``      History.events; columns below
+``events/``             History.events: ``<kind>.parquet`` for each kind of event that there was; columns below
 ``hops.parquet``        History.hops; columns below
 ``frames.pcapng``       every frame at every captured interface, nanosecond stamps on the run's clock
 ``verdicts.json``       testbed.verdicts.model.Verdicts
 ``meta.json``           written last: format, engine, complete, why, and History.meta
 ======================  ==============================================================================================
 
-``events``: t_ns int64, node str, kind str, round int32, peer str, step int32, key_src, key_epoch, key_seq int64 (null
-together: no key), info str, value str, at_ns int64. ``hops``: t_ns int64, node str, nic str, what str, key_src,
-key_epoch, key_seq int64, dst int32, round int32, step int32, corrupt bool. See testbed.history for their meaning; rows
-keep their order.
+``events/<kind>.parquet``: order int64 (the row's place among all events of the run), t_ns int64, node str (null: none),
+and the kind's own columns (nodes.core.record; numbers as int64). ``hops``: t_ns int64, node str, nic str, what str,
+key_src int32, key_epoch, key_seq int64, dst int32, round int64, step int32, corrupt bool. Texts and bytes are
+dictionary-coded; rows keep their order.
 
 Equal runs give byte-identical files: no wall-clock time, host name or path goes into them. Every file is written beside
 its place and then renamed, so that an interrupted write leaves the old file or the new one, never half of one.
@@ -23,56 +23,30 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nodes.frames import FrameKey
-from testbed.history import Event, History, Hop
+from nodes.core.record import KINDS, What, schema
+from testbed.history import NOBODY, WHATS, Coded, Events, History, Hops, Table, node_names
 from testbed.pcapng import write_capture
 from testbed.plan import Plan
 
 if TYPE_CHECKING:
     from testbed.verdicts.model import Verdicts
 
-FORMAT = "oae-testbed run 1"
-SCENARIO, PLAN, EVENTS, HOPS = "scenario.yaml", "plan.json", "events.parquet", "hops.parquet"
+FORMAT = "oae-testbed run 2"
+SCENARIO, PLAN, EVENTS, HOPS = "scenario.yaml", "plan.json", "events", "hops.parquet"
 FRAMES, VERDICTS, META = "frames.pcapng", "verdicts.json", "meta.json"
 
 T = TypeVar("T")
 _OF_FINISHED = {"engine", "complete", "why", "meta"}  # in meta.json, once the run is
-
-_KEY = [("key_src", pa.int64()), ("key_epoch", pa.int64()), ("key_seq", pa.int64())]
-EVENT_SCHEMA = pa.schema(
-    [
-        ("t_ns", pa.int64()),
-        ("node", pa.string()),
-        ("kind", pa.string()),
-        ("round", pa.int32()),
-        ("peer", pa.string()),
-        ("step", pa.int32()),
-        *_KEY,
-        ("info", pa.string()),
-        ("value", pa.string()),
-        ("at_ns", pa.int64()),
-    ]
-)
-HOP_SCHEMA = pa.schema(
-    [
-        ("t_ns", pa.int64()),
-        ("node", pa.string()),
-        ("nic", pa.string()),
-        ("what", pa.string()),
-        *_KEY,
-        ("dst", pa.int32()),
-        ("round", pa.int32()),
-        ("step", pa.int32()),
-        ("corrupt", pa.bool_()),
-    ]
-)
 
 
 class RunDirectoryError(Exception):
@@ -88,8 +62,9 @@ def begin_run(directory: Path, scenario_text: str, plan: Plan, replace: bool = F
     _check_target(directory, plan, replace)
     directory.mkdir(parents=True, exist_ok=True)
     _write_json(directory / META, {"format": FORMAT, "finished": False})
-    for name in (VERDICTS, FRAMES, EVENTS, HOPS):  # of an earlier run: they belong to what has just been given up
+    for name in (VERDICTS, FRAMES, HOPS):  # of an earlier run: they belong to what has just been given up
         (directory / name).unlink(missing_ok=True)
+    shutil.rmtree(directory / EVENTS, ignore_errors=True)
     _write_text(directory / SCENARIO, scenario_text)
     _write_text(directory / PLAN, plan.to_json())
 
@@ -99,8 +74,11 @@ def write_run(
 ) -> None:
     """The whole run into ``directory`` (claimed with begin_run, or to be claimed). Raises RunDirectoryError."""
     begin_run(directory, scenario_text, plan, replace)
-    _write(directory / EVENTS, lambda path: _write_table(_events_table(history.events), path))
-    _write(directory / HOPS, lambda path: _write_table(_hops_table(history.hops), path))
+    (directory / EVENTS).mkdir()
+    for kind in KINDS:
+        if history.events.count(kind):
+            _write_table(directory / _events_file(kind), _events_table(history.events.table(kind)))
+    _write_table(directory / HOPS, _hops_table(history.hops))
     captured = directory / history.engine / FRAMES
     if captured.exists():  # the engine saw real frames: they say more than what can be made of the history
         os.replace(captured, directory / FRAMES)
@@ -133,7 +111,7 @@ def read_run(directory: Path) -> tuple[str, Plan, History, Verdicts]:
     plan = _read(directory / PLAN, lambda path: Plan.from_json(path.read_bytes().decode()))
     history = History(
         engine=meta["engine"],
-        events=_read(directory / EVENTS, _read_events),
+        events=_read(directory / EVENTS, lambda path: _read_events(path, node_names(plan.fabric))),
         hops=_read(directory / HOPS, _read_hops),
         meta=meta["meta"],
         complete=meta["complete"],
@@ -216,53 +194,107 @@ def _write_json(path: Path, data: Any) -> None:
 # -- tables --------------------------------------------------------------------------------------------------------
 
 
-def _write_table(table: pa.Table, path: Path) -> None:
-    pq.write_table(table, path, compression="zstd", version="2.6", write_statistics=True, store_schema=False)
+def record_files(directory: Path) -> list[str]:
+    """The files of a run that tell what happened, below ``directory``: equal runs have equal ones."""
+    events = sorted(path.relative_to(directory).as_posix() for path in (directory / EVENTS).glob("*.parquet"))
+    return [*events, HOPS, FRAMES]
 
 
-def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[tuple[Any, ...]]:
-    return list(zip(*rows, strict=True)) if rows else [()] * width
+def _events_file(kind: type[What]) -> str:
+    return f"{EVENTS}/{schema(kind).name}.parquet"
 
 
-def _key_columns(keys: Sequence[FrameKey | None]) -> list[list[int | None]]:
-    return [[None if key is None else key[part] for key in keys] for part in range(3)]
+def _write_table(path: Path, table: pa.Table) -> None:
+    def make(fresh: Path) -> None:
+        pq.write_table(table, fresh, compression="zstd", version="2.6", write_statistics=True, store_schema=False)
+
+    _write(path, make)
 
 
-def _events_table(events: list[Event]) -> pa.Table:
-    t_ns, node, kind, round_, peer, step, key, info, value, at_ns = _columns(events, len(Event._fields))
-    columns = [t_ns, node, kind, round_, peer, step, *_key_columns(key), info, value, at_ns]
-    return _table(columns, EVENT_SCHEMA)
+_ARROW = {int: pa.int64(), bool: pa.bool_(), str: pa.string(), bytes: pa.binary()}
 
 
-def _hops_table(hops: list[Hop]) -> pa.Table:
-    t_ns, node, nic, what, key, dst, round_, step, corrupt = _columns(hops, len(Hop._fields))
-    return _table([t_ns, node, nic, what, *_key_columns(key), dst, round_, step, corrupt], HOP_SCHEMA)
+def _names(codes: np.ndarray[Any, Any], values: Iterable[str]) -> pa.Array:
+    """A column of texts; a negative code is null."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32(), mask=codes < 0), pa.array(values, pa.string()))
 
 
-def _table(columns: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=schema)
+def _column(column: Any, holds: type) -> pa.Array:
+    if isinstance(column, Coded):
+        return pa.DictionaryArray.from_arrays(pa.array(column.codes), pa.array(column.values, _ARROW[holds]))
+    return pa.array(column)
 
 
-def _read_columns(path: Path, schema: pa.Schema) -> list[list[Any]]:
+def _events_table(table: Table) -> pa.Table:
+    columns = {"order": pa.array(table.order), "t_ns": pa.array(table.t_ns), "node": _names(table.node, table.names)}
+    columns |= {column.name: _column(table[column.name], column.holds) for column in schema(table.kind).columns}
+    return pa.table(columns)
+
+
+def _hops_table(hops: Hops) -> pa.Table:
+    nodes, nics = zip(*hops.places, strict=True) if hops.places else ((), ())
+    columns = {"t_ns": pa.array(hops.t_ns), "node": _names(hops.place, nodes), "nic": _names(hops.place, nics)}
+    columns["what"] = _names(hops.what.astype(np.int32), WHATS)
+    rest = hops.columns()
+    return pa.table(columns | {name: pa.array(rest[name]) for name in _REST_OF_HOP})
+
+
+_REST_OF_HOP = ("key_src", "key_epoch", "key_seq", "dst", "round", "step", "corrupt")
+
+
+def _read_table(path: Path, coded: Iterable[str]) -> dict[str, Any]:
+    """The columns of a file; those named in ``coded`` as Coded."""
     with pq.ParquetFile(path) as file:
         table = file.read()
-    return [table.column(name).to_pylist() for name in schema.names]
+    wanted = set(coded)
+    return {
+        name: _coded(table.column(name)) if name in wanted else table.column(name).to_numpy()
+        for name in table.column_names
+    }
 
 
-def _keys(src: list[Any], epoch: list[Any], seq: list[Any]) -> list[FrameKey | None]:
-    return [None if row[0] is None else FrameKey(*row) for row in zip(src, epoch, seq, strict=True)]
+def _coded(column: pa.ChunkedArray) -> Coded:
+    """A column of texts or bytes, its values in the order in which they first appear; null is -1."""
+    whole = column.dictionary_encode().combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):
+        whole = whole.chunk(0) if whole.num_chunks else pa.array([], column.type).dictionary_encode()
+    codes = whole.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+    return Coded(codes, whole.dictionary.to_pylist())
 
 
-def _read_events(path: Path) -> list[Event]:
-    t_ns, node, kind, round_, peer, step, src, epoch, seq, info, value, at_ns = _read_columns(path, EVENT_SCHEMA)
-    keys = _keys(src, epoch, seq)
-    rows = zip(t_ns, node, kind, round_, peer, step, keys, info, value, at_ns, strict=True)
-    return [Event(*row) for row in rows]
+def _places(column: Coded, names: Iterable[Any]) -> np.ndarray[Any, Any]:
+    """The places in ``names`` of a column's values. Raises KeyError for a value that is not there."""
+    place = {name: number for number, name in enumerate(names)}
+    return np.array([*(place[value] for value in column.values), NOBODY], dtype=np.int32)[column.codes]
 
 
-def _read_hops(path: Path) -> list[Hop]:
-    t_ns, node, nic, what, src, epoch, seq, dst, round_, step, corrupt = _read_columns(path, HOP_SCHEMA)
-    keys = _keys(src, epoch, seq)
-    rows = zip(t_ns, node, nic, what, keys, dst, round_, step, corrupt, strict=True)
-    return [Hop(*row) for row in rows]
+def _read_events(directory: Path, names: tuple[str, ...]) -> Events:
+    if not directory.is_dir():
+        raise FileNotFoundError(directory)
+    tables = {}
+    for kind in KINDS:
+        path = directory.parent / _events_file(kind)
+        if not path.exists():
+            continue
+        tables[kind] = _read(path, partial(_read_kind, kind=kind, names=names))
+    events = Events(names, tables)
+    if any(len(table) and table.order[-1] >= len(events) for table in tables.values()):
+        raise ValueError("rows are missing")
+    return events
+
+
+def _read_kind(path: Path, kind: type[What], names: tuple[str, ...]) -> Table:
+    columns = schema(kind).columns
+    found = _read_table(path, ["node", *(column.name for column in columns if column.holds in (str, bytes))])
+    own = {column.name: found[column.name] for column in columns}
+    return Table(kind, names, found["order"], found["t_ns"], _places(found["node"], names), own)
+
+
+def _read_hops(path: Path) -> Hops:
+    found = _read_table(path, ["node", "nic", "what"])
+    node, nic = found["node"], found["nic"]
+    width = max(1, len(nic.values))
+    pairs, place = np.unique(node.codes.astype(np.int64) * width + nic.codes, return_inverse=True)
+    places = [(node.values[pair // width], nic.values[pair % width]) for pair in pairs.tolist()]
+    rest = {name: found[name] for name in _REST_OF_HOP}
+    return Hops(places, t_ns=found["t_ns"], place=place, what=_places(found["what"], WHATS), **rest)

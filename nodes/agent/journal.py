@@ -1,38 +1,38 @@
 """The agent's record of what its node did: text lines in memory that outlives the process.
 
-A row has the columns of the history's events, without the node (a journal belongs to one node). One line per row, the
-fields separated by tabs, what does not apply left empty, so that equal runs give equal bytes. The lines stand behind a
-header of 8 bytes, the length of what is complete, in a shared mapping that the supervisor made: SIGKILL at any point
-loses nothing but a row that was not complete, and appending takes no system call.
+One line per row, its fields separated by tabs: when (ns on the run's clock), the kind's name, and the kind's columns
+(nodes.core.record), bytes in hex, so that equal runs give equal bytes. The lines stand behind a header of 8 bytes, the
+length of what is complete, in a shared mapping that the supervisor made: SIGKILL at any point loses nothing but a row
+that was not complete, and appending takes no system call.
 """
 
 from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from nodes.frames import FrameKey
+from nodes.core.record import Schema, What, kind_named, schema
 
 _HEADER = struct.Struct("@Q")  # native, so that it is written with one store: no half-written length
-_COLUMNS = 9
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n"}
 _UNESCAPES = {"\\": "\\", "t": "\t", "n": "\n"}
 
 
 class Row(NamedTuple):
-    """One thing that a node did, see testbed.history.Event. Times in ns on the run's clock."""
+    """One thing that a node did, ``t_ns`` on the run's clock."""
 
     t_ns: int
-    kind: str
-    round: int = -1
-    peer: str = ""
-    step: int = -1
-    key: FrameKey | None = None
-    info: str = ""
-    value: str = ""
-    at_ns: int = -1
+    what: What
+
+
+class Rows(NamedTuple):
+    """All rows of one kind: each one's place among all lines, its time, and its values column by column."""
+
+    places: Sequence[int]
+    t_ns: Sequence[int]
+    columns: Sequence[Sequence[Any]]
 
 
 class JournalFullError(Exception):
@@ -43,27 +43,17 @@ class JournalError(ValueError):
     """A line that is no row."""
 
 
-def line(
-    t_ns: int,
-    kind: str,
-    round_: int = -1,
-    peer: str = "",
-    step: int = -1,
-    key: str = "",
-    info: str = "",
-    value: str = "",
-    at_ns: int = -1,
-) -> str:
-    """The line of one row whose texts are free of tabs, line ends and backslashes (``escaped`` sees to that).
-
-    ``key`` is as ``named`` writes it.
-    """
-    return f"{t_ns}\t{kind}\t{round_}\t{peer}\t{step}\t{key}\t{info}\t{value}\t{at_ns}\n"
+# -- writing ---------------------------------------------------------------------------------------------------------
 
 
-def named(key: FrameKey) -> str:
-    """A frame's identity as a row holds it: ``src.epoch.seq``."""
-    return f"{key.src}.{key.epoch}.{key.seq}"
+def line(t_ns: int, what: What) -> str:
+    """The line of one row."""
+    form = _form(type(what))
+    return (
+        f"{t_ns}\t{form.name}"
+        + "".join(["\t" + write(value) for write, value in zip(form.writers, form.schema.flat(what), strict=True)])
+        + "\n"
+    )
 
 
 def to_bytes(lines: str) -> bytes:
@@ -71,33 +61,107 @@ def to_bytes(lines: str) -> bytes:
     return lines.encode("utf-8", "surrogatepass")
 
 
-def encode(row: Row) -> bytes:
-    """The line of ``row``, whatever its texts hold."""
-    key = named(row.key) if row.key is not None else ""
-    kind, peer, info, value = map(escaped, (row.kind, row.peer, row.info, row.value))
-    return to_bytes(line(row.t_ns, kind, row.round, peer, row.step, key, info, value, row.at_ns))
+class _Form(NamedTuple):
+    """How a kind's columns are written and read."""
+
+    name: str
+    schema: Schema
+    writers: tuple[Callable[[Any], str], ...]
+    readers: tuple[Callable[[str], Any], ...]
 
 
-def decode(text: str) -> Row:
-    """The inverse of ``encode``; ``text`` is one line without its end. Raises JournalError."""
-    fields = text.split("\t")
-    if len(fields) != _COLUMNS:
-        raise JournalError(f"{len(fields)} columns instead of {_COLUMNS}: {text!r}")
-    t_ns, kind, round_, peer, step, name, info, value, at_ns = fields
-    if "\\" in text:
-        kind, peer, info, value = _unescape(kind), _unescape(peer), _unescape(info), _unescape(value)
+_known: dict[type[Any], _Form] = {}
+
+
+def _form(kind: type[What]) -> _Form:
+    if kind not in _known:
+        found = schema(kind)
+        forms = [_FORMS[column.holds] for column in found.columns]
+        _known[kind] = _Form(found.name, found, tuple(write for write, _ in forms), tuple(read for _, read in forms))
+    return _known[kind]
+
+
+def _flag(value: bool) -> str:
+    return "1" if value else "0"
+
+
+def _escaped(text: str) -> str:
+    if "\\" in text or "\t" in text or "\n" in text:
+        return "".join(_ESCAPES.get(char, char) for char in text)
+    return str(text)
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+def decode_all(data: bytes) -> dict[type[What], Rows]:
+    """The rows of whole lines, by kind. Raises JournalError."""
+    chosen: dict[str, tuple[list[int], list[str], list[str]]] = {}
+    text = data.decode("utf-8", "surrogatepass")
+    for place, whole in enumerate(text.split("\n")[:-1] if text else ()):
+        t_ns, _, rest = whole.partition("\t")
+        name, _, values = rest.partition("\t")
+        if name not in chosen:
+            chosen[name] = ([], [], [])
+        places, times, lines = chosen[name]
+        places.append(place)
+        times.append(t_ns)
+        lines.append(values)
+    return dict(_decoded(name, *found) for name, found in chosen.items())
+
+
+def _decoded(name: str, places: list[int], times: list[str], lines: list[str]) -> tuple[type[What], Rows]:
     try:
-        key = FrameKey(*map(int, name.split("."))) if name else None
-        return Row(int(t_ns), kind, int(round_), peer, int(step), key, info, value, int(at_ns))
-    except (TypeError, ValueError) as error:
-        raise JournalError(f"{error}: {text!r}") from None
+        kind = kind_named(name)
+        readers = _form(kind).readers
+        split = [values.split("\t") for values in lines] if readers else []
+        columns = [list(map(read, column)) for read, column in zip(readers, zip(*split, strict=True), strict=True)]
+        return kind, Rows(places, list(map(int, times)), columns)
+    except (KeyError, ValueError) as error:
+        raise JournalError(f"rows of {name!r} can't be read: {error}") from None
 
 
-def decode_all(data: bytes) -> Iterator[Row]:
-    """The rows of whole lines, in order."""
-    for text in data.decode("utf-8", "surrogatepass").split("\n"):
-        if text:
-            yield decode(text)
+def decode_rows(data: bytes) -> list[Row]:
+    """The rows of whole lines, in order. Raises JournalError."""
+    found: dict[int, Row] = {}
+    for kind, rows in decode_all(data).items():
+        whats = schema(kind).whats(rows.columns, len(rows.places))
+        for place, t_ns, what in zip(rows.places, rows.t_ns, whats, strict=True):
+            found[place] = Row(t_ns, what)
+    return [found[place] for place in sorted(found)]
+
+
+def _read_flag(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError(f"{text!r} is no flag")
+    return text == "1"
+
+
+def _unescaped(text: str) -> str:
+    if "\\" not in text:
+        return text
+    parts: list[str] = []
+    chars = iter(text)
+    for char in chars:
+        if char != "\\":
+            parts.append(char)
+            continue
+        escaped = _UNESCAPES.get(next(chars, ""))
+        if escaped is None:
+            raise JournalError(f"an escape that is none: {text!r}")
+        parts.append(escaped)
+    return "".join(parts)
+
+
+_FORMS: dict[type, tuple[Callable[[Any], str], Callable[[str], Any]]] = {
+    int: (str, int),
+    bool: (_flag, _read_flag),
+    str: (_escaped, _unescaped),
+    bytes: (bytes.hex, bytes.fromhex),
+}
+
+
+# -- the memory ------------------------------------------------------------------------------------------------------
 
 
 class Journal:
@@ -123,26 +187,3 @@ def read_journal(fd: int, size: int) -> bytes:
     with mmap.mmap(fd, size, prot=mmap.PROT_READ) as memory:
         length = _HEADER.unpack_from(memory)[0]
         return memory[_HEADER.size : _HEADER.size + length]
-
-
-def escaped(text: str) -> str:
-    """``text`` without what has a meaning in a line."""
-    if "\\" in text or "\t" in text or "\n" in text:
-        return "".join(_ESCAPES.get(char, char) for char in text)
-    return text
-
-
-def _unescape(text: str) -> str:
-    if "\\" not in text:
-        return text
-    parts: list[str] = []
-    chars = iter(text)
-    for char in chars:
-        if char != "\\":
-            parts.append(char)
-            continue
-        escaped = _UNESCAPES.get(next(chars, ""))
-        if escaped is None:
-            raise JournalError(f"an escape that is none: {text!r}")
-        parts.append(escaped)
-    return "".join(parts)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from nodes.agent.control import hear, tell
-from nodes.agent.journal import Journal, JournalFullError, escaped, line, named, to_bytes
+from nodes.agent.journal import Journal, JournalFullError, line, to_bytes
 from nodes.agent.nic import DEFAULT_RING_FRAMES, Nic
 from nodes.agent.nvram import Nvram
 from nodes.agent.timers import NEVER, TimerFd, Timers, no_timer_slack
@@ -36,7 +36,7 @@ from nodes.core import (
 )
 from nodes.core.config import START_NS, NodeConfig, node_config_from_json
 from nodes.core.driver import Driver, Moment
-from nodes.core.record import columns
+from nodes.core.record import Dropped, Overrun, Received, Refused, Sent, Started, TimerFired, recorded
 from nodes.frames import Frame, FrameError, decode, encode
 from nodes.registry import build_machine
 
@@ -75,19 +75,14 @@ class Agent:
         self.latest_ns = -NEVER  # the latest time known for sure; no event is handled before it
         self._armed_ns = NEVER
         self._timerfd = TimerFd()
-        self._nics: dict[str, Nic[tuple[Frame, str]]] = {name: Nic(name, ring_frames) for name in config.nics}
+        self._nics: dict[str, Nic[Frame]] = {name: Nic(name, ring_frames) for name in config.nics}
         self._by_fd = {nic.fileno(): nic for nic in self._nics.values()}
-        self._names = {peer.node: peer.name for peer in config.peers} | {config.node: config.name}
-        # per port: NIC, destination and source address, the peer's name
-        self._ports = [
-            (self._nics[peer.nic], _mac(peer.mac), _mac(config.nics[peer.nic]), peer.name) for peer in config.peers
-        ]
-        # (NIC, source address) -> port, the peer's number and name
-        self._senders = {
-            (peer.nic, _mac(peer.mac)): (port, peer.node, peer.name) for port, peer in enumerate(config.peers)
-        }
+        # per port: NIC, destination and source address
+        self._ports = [(self._nics[peer.nic], _mac(peer.mac), _mac(config.nics[peer.nic])) for peer in config.peers]
+        # (NIC, source address) -> port, the peer's number
+        self._senders = {(peer.nic, _mac(peer.mac)): (port, peer.node) for port, peer in enumerate(config.peers)}
         self._own_macs = {name: _mac(mac) for name, mac in config.nics.items()}
-        self._unsent: dict[str, Nic[tuple[Frame, str]]] = {}  # NICs with frames in their batch
+        self._unsent: dict[str, Nic[Frame]] = {}  # NICs with frames in their batch
         self._lines: list[str] = []  # rows of the event being handled
         self._epoll = select.epoll()
         self._epoll.register(self._timerfd.fd, select.EPOLLIN)
@@ -108,10 +103,9 @@ class Agent:
 
     def send(self, port: Port, frame: Frame, now_ns: int) -> None:
         """Records the frame and puts it into the batch of its NIC."""
-        nic, dst_mac, src_mac, peer = self._ports[port]
-        message = frame.message
-        self._lines.append(line(now_ns, "send", message.round, peer, message.step, named(frame.key)))
-        nic.queue(encode(frame, dst_mac, src_mac), (frame, peer))
+        nic, dst_mac, src_mac = self._ports[port]
+        self._lines.append(line(now_ns, Sent(frame.key, frame.dst, frame.message.round, frame.message.step)))
+        nic.queue(encode(frame, dst_mac, src_mac), frame)
         self._unsent[nic.name] = nic
 
     def set_timer(self, name: str, at_ns: int) -> None:
@@ -124,7 +118,7 @@ class Agent:
 
     def record(self, effect: Effect, now_ns: int) -> None:
         """Puts an effect into the record."""
-        self._lines.append(self._line(effect, now_ns))
+        self._lines.append(line(now_ns, recorded(effect)))
 
     def strike(self, index: int, now_ns: int) -> bool:
         """Sends what stands before the fault, then lets the supervisor carry it out; waits until it has."""
@@ -147,7 +141,7 @@ class Agent:
             self._wait_until(START_NS)
         now_ns = self._advance(self.clock_ns())
         told_ns = START_NS if first_life else now_ns
-        self._lines.append(line(now_ns, "start", info="kept" if self.kept else "fresh", at_ns=told_ns))
+        self._lines.append(line(now_ns, Started(self.kept, told_ns)))
         signal.signal(signal.SIGCONT, self.resumed)
         self._perform(self.machine.on_start(told_ns), now_ns)
 
@@ -184,7 +178,7 @@ class Agent:
 
     # -- events ------------------------------------------------------------------------------------------------------
 
-    def _oldest(self) -> tuple[int, Nic[tuple[Frame, str]] | None]:
+    def _oldest(self) -> tuple[int, Nic[Frame] | None]:
         best_ns, best = NEVER, None
         for nic in self._by_fd.values():
             stamp_ns = nic.head_ns()
@@ -192,40 +186,34 @@ class Agent:
                 best_ns, best = stamp_ns, nic
         return best_ns - self.zero_ns, best
 
-    def _on_frame(self, nic: Nic[tuple[Frame, str]], stamp_ns: int) -> None:
+    def _on_frame(self, nic: Nic[Frame], stamp_ns: int) -> None:
         wire = nic.take()
         now_ns = self._advance(self.clock_ns() if self.reads_clock else stamp_ns)
         if nic.lost_some:
             lost = nic.dropped()
             if lost:
-                self._lines.append(line(now_ns, "drop", info=f"ring:{lost}", at_ns=stamp_ns))
+                self._lines.append(line(now_ns, Overrun(lost, stamp_ns)))
         try:
             frame = decode(wire)
         except FrameError as error:
-            self._lines.append(line(now_ns, "drop", info=error.reason, at_ns=stamp_ns))
+            self._lines.append(line(now_ns, Dropped(error.reason, None, -1, -1, stamp_ns)))
             self._write()
             return
+        key, dst, _, message = frame
         sender = self._senders.get((nic.name, wire[6:12]))
-        key, message = named(frame.key), frame.message
-        if (
-            sender is None
-            or frame.key.src != sender[1]
-            or frame.dst != self.config.node
-            or wire[:6] != self._own_macs[nic.name]
-        ):
-            name = self._names.get(frame.key.src, "")
-            self._lines.append(line(now_ns, "drop", message.round, name, message.step, key, "foreign", "", stamp_ns))
+        if sender is None or key.src != sender[1] or dst != self.config.node or wire[:6] != self._own_macs[nic.name]:
+            self._lines.append(line(now_ns, Dropped("foreign", key, message.round, message.step, stamp_ns)))
             self._write()
             return
-        port, _, peer = sender
-        self._lines.append(line(now_ns, "recv", message.round, peer, message.step, key, "", "", stamp_ns))
+        port, _ = sender
+        self._lines.append(line(now_ns, Received(key, message.round, message.step, stamp_ns)))
         self._perform(self.driver.hear(port, frame, now_ns), now_ns)
 
     def _on_timer(self) -> None:
         due_ns, name = self.timers.pop()
         # waking for this timer has read the clock; only a frame with a later stamp may have come in between
         now_ns = self.latest_ns if self.latest_ns >= due_ns and not self.reads_clock else self._advance(self.clock_ns())
-        self._lines.append(line(now_ns, "timer", info=name, at_ns=due_ns))
+        self._lines.append(line(now_ns, TimerFired(name, due_ns)))
         self._perform(self.machine.on_timer(name, now_ns), now_ns)
 
     def _perform(self, effects: Effects, now_ns: int) -> None:
@@ -240,9 +228,9 @@ class Agent:
         self._write()
         while self._unsent:
             _, nic = self._unsent.popitem()
-            for (frame, peer), error in nic.flush():
-                message, key = frame.message, named(frame.key)
-                self._lines.append(line(now_ns, "drop", message.round, peer, message.step, key, f"send:{error}"))
+            for frame, error in nic.flush():
+                refused = Refused(error, frame.key, frame.dst, frame.message.round, frame.message.step)
+                self._lines.append(line(now_ns, refused))
                 self._write()
 
     def _write(self) -> None:
@@ -267,12 +255,6 @@ class Agent:
         waiter.poll()
         waiter.close()
         self._armed_ns = -NEVER
-
-    def _line(self, effect: Effect, now_ns: int) -> str:
-        kind, round_, peer, step, key, info, value = columns(effect, self.config.node, self._names)
-        told = named(key) if key is not None else ""
-        text = escaped(info) if kind == "note" else info
-        return line(now_ns, kind, round_, peer, step, told, text, value)
 
 
 def run(payload: dict[str, Any], fds: Sequence[int]) -> int:

@@ -1,65 +1,234 @@
-"""How an effect is written into a history: its columns, the same whoever runs the machine.
+"""What a history is made of: every kind of thing that can be recorded of a node, and the columns of each kind.
 
-They are those of testbed.history.Event between the node and ``at_ns``: kind, round, peer, step, key, info, value.
+An effect is recorded as itself; what happens to a node besides has a kind of its own here. The agent's journal, the
+simulator, the files of a run and the verdicts share these kinds. Columns follow from a kind's annotations: nested
+tuples are flattened (``swap: SwapId`` gives swap_round, swap_low, swap_high), so that a new kind is its class and its
+place in ``KINDS``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import StrEnum
+from functools import cache
+from typing import Any, NamedTuple, get_args, get_type_hints
 
-from nodes.core import Decide, Effect, Note, Propose, Resolve, RoundStart, SwapId, Transition
+from nodes.core import Decide, Effect, Note, Propose, Resolve, RoundStart, Transition
 from nodes.frames import Frame, FrameKey
 
-Columns = tuple[str, int, str, int, FrameKey | None, str, str]
-Names = Mapping[int, str]
-"""Node number -> name, of a node's peers and itself."""
+
+class Started(NamedTuple):
+    """The node came up, with the state of its last life or without. told_ns: the time that its machine was told."""
+
+    kept: bool
+    told_ns: int
 
 
-def _other(swap: SwapId, me: int, names: Names) -> str:
-    return names[swap.high if swap.low == me else swap.low]
+class Died(NamedTuple):
+    """The node's life ended by a fault; what it does later belongs to another."""
 
 
-def _transition(effect: Transition, me: int, names: Names) -> Columns:
-    swap, old, new = effect
-    return ("transition", swap.round, _other(swap, me, names), -1, None, old + ">" + new, "")
+class Sent(NamedTuple):
+    """A frame was handed to the NIC, for node number ``dst``."""
+
+    key: FrameKey
+    dst: int
+    round: int
+    step: int
 
 
-def _resolve(effect: Resolve, me: int, names: Names) -> Columns:
-    swap, outcome, value = effect
-    return ("resolve", swap.round, _other(swap, me, names), -1, None, outcome + "", value.hex())
+class Received(NamedTuple):
+    """A frame was handed to the machine. at_ns: the stamp of its arrival at the NIC; the event's time is when the node
+    acted on it."""
+
+    key: FrameKey
+    round: int
+    step: int
+    at_ns: int
 
 
-def _propose(effect: Propose, _me: int, _names: Names) -> Columns:
-    return ("propose", -1, "", effect.instance, None, "", str(effect.value))
+class Dropped(NamedTuple):
+    """A frame arrived that was not for the machine. why: FrameError.reason, or ``foreign``. An unreadable one has no
+    key, and -1 for its round and step."""
+
+    why: str
+    key: FrameKey | None
+    round: int
+    step: int
+    at_ns: int
 
 
-def _decide(effect: Decide, _me: int, _names: Names) -> Columns:
-    return ("decide", effect.round, "", effect.instance, None, "", str(effect.value))
+class Refused(NamedTuple):
+    """The operating system refused to send a frame. why: the error's name, as ENOBUFS."""
+
+    why: str
+    key: FrameKey
+    dst: int
+    round: int
+    step: int
 
 
-def _round(effect: RoundStart, _me: int, _names: Names) -> Columns:
-    return ("round", effect.round, "", -1, None, "", "")
+class Overrun(NamedTuple):
+    """The NIC's ring was full and lost so many frames, before the one that was stamped at ``at_ns``."""
+
+    frames: int
+    at_ns: int
 
 
-def _note(effect: Note, _me: int, names: Names) -> Columns:
-    about, info = effect.about, f"{effect.what}:{effect.text}"
-    if isinstance(about, Frame):
-        return ("note", effect.round, names.get(about.key.src, ""), about.message.step, about.key, info, "")
-    return ("note", effect.round, "", -1 if about is None else about.step, None, info, "")
+class TimerFired(NamedTuple):
+    """A timer fired that was due at ``due_ns``; the event's time minus that is its lag."""
+
+    name: str
+    due_ns: int
 
 
-COLUMNS: dict[type, Callable[[Any, int, Names], Columns]] = {
-    Transition: _transition,
-    Resolve: _resolve,
-    Propose: _propose,
-    Decide: _decide,
-    RoundStart: _round,
-    Note: _note,
-}
-"""For each kind of effect that is recorded, the function that makes its columns."""
+class Struck(NamedTuple):
+    """Fault number ``fault`` of the plan struck; the event's node is its target, if it has one."""
+
+    fault: int
+    verb: str
 
 
-def columns(effect: Effect, me: int, names: Names) -> Columns:
-    """The columns of ``effect`` at node number ``me``. Raises KeyError for effects that are performed, not recorded."""
-    return COLUMNS[type(effect)](effect, me, names)
+class Noted(NamedTuple):
+    """The effect Note, with the frame that it concerns by its key."""
+
+    what: str
+    round: int
+    text: str
+    key: FrameKey | None
+    step: int
+
+
+What = (
+    Started
+    | Died
+    | Sent
+    | Received
+    | Dropped
+    | Refused
+    | Overrun
+    | TimerFired
+    | Struck
+    | Noted
+    | Transition
+    | Resolve
+    | Propose
+    | Decide
+    | RoundStart
+)
+KINDS: tuple[type[What], ...] = get_args(What)
+
+
+def recorded(effect: Effect) -> What:
+    """What the history keeps of an effect that is recorded: the effect, but of a note's frame the key alone."""
+    if isinstance(effect, Note):
+        what, round_, text, about = effect
+        if isinstance(about, Frame):
+            return Noted(what, round_, text, about.key, about.message.step)
+        return Noted(what, round_, text, None, -1 if about is None else about.step)
+    return effect  # type: ignore[return-value]  # Send and timers are performed, not recorded
+
+
+_NO_TUPLE = -1
+"""What stands in every column of a nested tuple that is None."""
+
+
+class Column(NamedTuple):
+    """One column of a kind. holds: int, bool, str or bytes."""
+
+    name: str
+    holds: type
+
+
+class Part(NamedTuple):
+    """One field of a kind: the columns it fills, the nested tuple that they make (None: none, and there is one column),
+    and what makes the field's value of a column's."""
+
+    columns: tuple[Column, ...]
+    nested: Callable[..., Any] | None
+    value: Callable[[Any], Any] | None = None
+
+
+class Schema(NamedTuple):
+    """The columns of a kind. name: what files and journals call it (``timer_fired``)."""
+
+    kind: Callable[..., What]
+    name: str
+    parts: tuple[Part, ...]
+    columns: tuple[Column, ...]
+
+    def flat(self, what: What) -> list[Any]:
+        """The values of the columns."""
+        row: list[Any] = []
+        fields: Iterable[Any] = what
+        for part, value in zip(self.parts, fields, strict=True):
+            if part.nested is None:
+                row.append(value)
+            else:
+                row += [_NO_TUPLE] * len(part.columns) if value is None else value
+        return row
+
+    def flat_columns(self, whats: Sequence[What]) -> list[Sequence[Any]]:
+        """The columns of many, each as one sequence."""
+        if not whats:
+            return [()] * len(self.columns)
+        columns: list[Sequence[Any]] = []
+        for part, values in zip(self.parts, zip(*whats, strict=True), strict=True):
+            if part.nested is None:
+                columns.append(values)
+                continue
+            missing = (_NO_TUPLE,) * len(part.columns)
+            columns += zip(*(missing if value is None else value for value in values), strict=True)
+        return columns
+
+    def whats(self, columns: Sequence[Sequence[Any]], rows: int) -> Iterator[Any]:
+        """The inverse of flat_columns: ``rows`` of this kind."""
+        fields: list[Iterator[Any]] = []
+        at = 0
+        for part in self.parts:
+            here = columns[at : at + len(part.columns)]
+            at += len(part.columns)
+            fields.append(_fields(part, here))
+        if not fields:
+            return iter([self.kind()] * rows)
+        return map(self.kind, *fields)
+
+
+def _fields(part: Part, columns: Sequence[Sequence[Any]]) -> Iterator[Any]:
+    if part.nested is None:
+        return iter(columns[0]) if part.value is None else map(part.value, columns[0])
+    nested = part.nested
+    return (None if row[0] == _NO_TUPLE else nested(*row) for row in zip(*columns, strict=True))
+
+
+_known: dict[type[Any], Schema] = {}
+
+
+def schema(kind: type[What]) -> Schema:
+    """The columns of ``kind``, from its annotations. Raises TypeError for a field that has no form as columns."""
+    if kind not in _known:
+        parts = tuple(_part(kind, name, hint) for name, hint in get_type_hints(kind).items())
+        name = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+        _known[kind] = Schema(kind, name, parts, tuple(column for part in parts for column in part.columns))
+    return _known[kind]
+
+
+def _part(kind: type, name: str, hint: Any) -> Part:
+    if hint in (int, bool, str, bytes):
+        return Part((Column(name, hint),), None)
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return Part((Column(name, str),), None, {str(member): member for member in hint}.__getitem__)
+    inner = [choice for choice in get_args(hint) if choice is not type(None)] or [hint]
+    nested = inner[0]
+    if len(inner) == 1 and isinstance(nested, type) and hasattr(nested, "_fields"):
+        hints = get_type_hints(nested)
+        if set(hints.values()) == {int}:
+            return Part(tuple(Column(f"{name}_{field}", int) for field in hints), nested)
+    raise TypeError(f"{kind.__name__}.{name}: {hint} has no form as columns")
+
+
+@cache
+def kind_named(name: str) -> type[What]:
+    """The inverse of ``Schema.name``. Raises KeyError."""
+    return {schema(kind).name: kind for kind in KINDS}[name]

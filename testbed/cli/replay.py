@@ -22,7 +22,7 @@ def replay(
     import tempfile
 
     from testbed.engines.base import SCRATCH
-    from testbed.runs import EVENTS, FRAMES, HOPS, begin_run, read_run, write_run
+    from testbed.runs import FRAMES, begin_run, read_run, record_files, write_run
     from testbed.verdicts import judge
 
     text, plan, history, _ = read_run(existing(directory, "run directory"))
@@ -36,10 +36,11 @@ def replay(
         begin_run(anew, text, plan)
         again = chosen.run(plan, anew, lambda phrase, share: bar.update(task, completed=share, state=phrase))
         write_run(anew, text, plan, again, judge(plan, again))
-        differing = [
-            name for name in (EVENTS, HOPS, FRAMES) if (anew / name).read_bytes() != (directory / name).read_bytes()
-        ]
-    difference = first_difference(history.events, again.events) or first_difference(history.hops, again.hops)
+        names = sorted({*record_files(anew), *record_files(directory)})
+        differing = [name for name in names if _content(anew / name) != _content(directory / name)]
+    difference = None
+    if differing:
+        difference = first_difference(history.events, again.events) or first_difference(history.hops, again.hops)
     result: dict[str, Any] = {"same": not differing, "differing_files": differing, "difference": difference}
     if json:
         print_json({**result, "events": len(again.events), "hops": len(again.hops)})
@@ -49,6 +50,10 @@ def replay(
         print(f"{', '.join(differing)} differ: {difference or 'events and hops are the same'}")
     if differing:
         raise typer.Exit(EXPECTATION_FAILED)
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
 
 
 def first_difference(before: Sequence[object], now: Sequence[object]) -> str | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from testbed.history import History
 from testbed.plan import Plan
+
+if TYPE_CHECKING:  # a guest's supervisor comes through here and has no need of numpy
+    from testbed.history import History
 
 SCRATCH = "oae-testbed-"
 """How the names of our scratch directories begin, so that `testbed clean` knows those that a SIGKILL left behind."""

@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
 
+import numpy as np
+
+from nodes.core import Propose, Resolve, SwapId, Transition
+from nodes.core.record import Died, Dropped, Received, Sent, Struck
 from nodes.frames import FrameKey
 from testbed.history import Event, History, Hop
 from testbed.plan import Plan
@@ -20,7 +23,6 @@ from testbed.verdicts.model import Break, Disagreement
 # Okabe and Ito's palette: told apart by colour-blind readers too; every colour is doubled by a shape or a dash.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#B87A00", "#8A8F98"
 _OUTCOME_COLOUR = {"committed": GREEN, "aborted": PURPLE, "in_doubt": ORANGE}
-_FRAME = re.compile(r"^(\S+)>(\S+) round (\d+) step (\d+) \(#(\d+)\)")
 _WIDTH, _LEFT, _RIGHT, _TOP = 760.0, 84.0, 84.0, 58.0
 _MAX_INSTANCE_ROUNDS = 16
 
@@ -120,16 +122,13 @@ def nanoseconds(value_ns: float) -> str:
 class _Flight:
     """One transmission: its send, the instants at which it came in somewhere, and where it was lost, if it was."""
 
-    send: Event
+    sent: Sent
+    t_ns: int
+    sender: str
+    receiver: str
     points: tuple[tuple[int, str], ...]
     lost: Hop | None
     arrived: bool
-
-
-def breaking_frame(text: str) -> tuple[str, int, int, int] | None:
-    """What ``Break.frame`` names: sender, round, step, sequence number."""
-    match = _FRAME.match(text)
-    return (match[1], int(match[3]), int(match[4]), int(match[5])) if match else None
 
 
 def swap_diagram(plan: Plan, history: History, broken: Break) -> str:
@@ -137,8 +136,9 @@ def swap_diagram(plan: Plan, history: History, broken: Break) -> str:
     low, high = broken.link.split("<->")
     protocol = plan.nodes[0].protocol
     start_ns = plan.nodes[0].start_ns + broken.round * protocol.period_ns
-    events = _of_swap(history, broken.round, low, high)
-    flights = _flights(plan, history, events)
+    number = {name: place for place, name in enumerate(history.names)}
+    swap = SwapId(broken.round, number[low], number[high])
+    flights = _flights(plan, history, swap)
     columns = _columns(flights, low, high)
     latest = max([time for flight in flights for time, _ in flight.points] + [start_ns + protocol.window_ns])
     span_ns = min(max(1.18 * protocol.window_ns, 1.05 * (latest - start_ns)), 2.4 * protocol.window_ns)
@@ -153,48 +153,61 @@ def swap_diagram(plan: Plan, history: History, broken: Break) -> str:
     _draw_nodes(canvas, place, bottom, ends=(low, high))
     _draw_times(canvas, span_ns)
     _draw_window(canvas, at_y(start_ns + protocol.window_ns), protocol.window_ns)
-    named = breaking_frame(broken.frame)
     for flight in flights:
-        guilty = named is not None and (flight.send.node, flight.send.step) == (named[0], named[2])
-        guilty = guilty and (flight.send.key is None or named is None or flight.send.key.seq == named[3])
-        _draw_flight(canvas, flight, place, at_y, bottom, guilty)
+        _draw_flight(canvas, flight, place, at_y, bottom, guilty=flight.sent.key == broken.key)
+    states = _states(history, swap)
     for name, side in ((low, "end"), (high, "start")):
-        _draw_states(canvas, [event for event in events if event.node == name], place[name], side, at_y, bottom)
+        _draw_states(canvas, [event for event in states if event.node == name], place[name], side, at_y, bottom)
     title = f"round {broken.round}, {broken.link}: {broken.kind} ({broken.cause})"
     canvas.text(_WIDTH / 2, 16, title, "title", bold=True)
     return canvas.svg(title)
 
 
-def _of_swap(history: History, round_: int, low: str, high: str) -> list[Event]:
-    ends = {low, high}
-    return [
-        event
-        for event in history.events
-        if event.node in ends and ((event.round == round_ and event.peer in ends) or event.kind in ("died", "fault"))
+def _states(history: History, swap: SwapId) -> list[Event]:
+    """What the ends of a swap went through, in order."""
+    chosen: list[tuple[int, Event]] = []
+    for kind in (Transition, Resolve, Died):
+        table = history.events.table(kind)
+        if kind is not Died:
+            table = table.take(table["swap_round"] == swap.round)
+        for order, event in zip(table.order.tolist(), table.rows(), strict=True):
+            if isinstance(event.what, Died) or event.what.swap == swap:  # type: ignore[union-attr]
+                chosen.append((order, event))
+    return [event for _, event in sorted(chosen, key=lambda entry: entry[0])]
+
+
+def _flights(plan: Plan, history: History, swap: SwapId) -> list[_Flight]:
+    ends = {swap.low, swap.high}
+    table = history.events.table(Sent)
+    of_round = table.take(table["round"] == swap.round).rows()
+    sends = [
+        (event, event.what)
+        for event in of_round
+        if isinstance(event.what, Sent) and {event.what.key.src, event.what.dst} == ends
     ]
-
-
-def _flights(plan: Plan, history: History, events: Sequence[Event]) -> list[_Flight]:
-    sends = [event for event in events if event.kind == "send" and event.key is not None]
-    wanted = {event.key for event in sends}
+    wanted = {sent.key for _, sent in sends}
     hops: dict[FrameKey, list[Hop]] = {}
-    for hop in history.hops:
+    likely = np.isin(history.hops.key_seq, [key.seq for key in wanted])
+    for hop in history.hops.take(likely).rows():
         if hop.key in wanted:
             hops.setdefault(hop.key, []).append(hop)
     arrivals: dict[FrameKey, int] = {}
-    for event in events:
-        if event.kind in ("recv", "drop") and event.key is not None:
-            arrivals.setdefault(event.key, event.at_ns if event.at_ns >= 0 else event.t_ns)
+    for kind in (Received, Dropped):
+        table = history.events.table(kind)
+        for event in table.take(table["round"] == swap.round).rows():
+            what = event.what
+            if isinstance(what, Received | Dropped) and what.key in wanted:
+                arrivals[what.key] = min(what.at_ns, arrivals.get(what.key, what.at_ns))
     hosts = set(plan.fabric.hosts)
     flights = []
-    for send in sends:
-        assert send.key is not None
-        path = sorted(hops.get(send.key, ()), key=lambda hop: hop.t_ns)
+    for event, sent in sends:
+        path = sorted(hops.get(sent.key, ()), key=lambda hop: hop.t_ns)
         ways = [(hop.t_ns, hop.node) for hop in path if hop.what == "in" and hop.node not in hosts]
         lost = next((hop for hop in path if hop.what in ("lost", "limit", "cut", "mute", "unknown")), None)
-        arrived = send.key in arrivals
-        end = [(arrivals[send.key], send.peer)] if arrived else []
-        flights.append(_Flight(send, ((send.t_ns, send.node), *_first_visits(ways), *end), lost, arrived))
+        arrived, receiver = sent.key in arrivals, history.names[sent.dst]
+        end = [(arrivals[sent.key], receiver)] if arrived else []
+        points = ((event.t_ns, event.node), *_first_visits(ways), *end)
+        flights.append(_Flight(sent, event.t_ns, event.node, receiver, points, lost, arrived))
     return flights
 
 
@@ -211,7 +224,7 @@ def _columns(flights: Sequence[_Flight], low: str, high: str) -> list[str]:
     ranks: dict[str, list[float]] = {}
     for flight in flights:
         inner = [node for _, node in flight.points if node not in (low, high)]
-        if flight.send.node == high:
+        if flight.sender == high:
             inner.reverse()
         for index, node in enumerate(inner):
             ranks.setdefault(node, []).append((index + 1) / (len(inner) + 1))
@@ -275,14 +288,14 @@ def _draw_flight(
             break
         canvas.line(x1, y1, x2, y2, colour, kind, width, arrow=(x2, y2) == points[-1] and flight.arrived)
     x, y = points[0]
-    ahead = 1 if place.get(flight.send.peer, x) > x else -1
-    canvas.text(x + ahead * 15, y + 17, f"{flight.send.step}", "step", colour=colour, bold=True)
+    ahead = 1 if place.get(flight.receiver, x) > x else -1
+    canvas.text(x + ahead * 15, y + 17, f"{flight.sent.step}", "step", colour=colour, bold=True)
     if not flight.arrived and points[-1][1] <= bottom:
         _draw_loss(canvas, flight, points, ahead, colour, kind)
 
 
 def _late(flight: _Flight) -> str:
-    return nanoseconds(flight.points[-1][0] - flight.send.t_ns) + " after it was sent"
+    return nanoseconds(flight.points[-1][0] - flight.t_ns) + " after it was sent"
 
 
 def _draw_loss(
@@ -301,24 +314,24 @@ def _draw_states(
 ) -> None:
     sign = -1 if side == "end" else 1
     taken = -100.0
-    resolved = {(event.t_ns, event.info) for event in events if event.kind == "resolve"}
+    resolved = {(event.t_ns, event.what.outcome) for event in events if isinstance(event.what, Resolve)}
     for event in events:
-        y = at_y(event.t_ns)
+        y, what = at_y(event.t_ns), event.what
         if y > bottom or y < _TOP - 1:
             continue
-        if event.kind == "transition":
-            state = event.info.partition(">")[2]
+        if isinstance(what, Transition):
+            state = what.new
             if (event.t_ns, state.lower()) in resolved:
                 continue  # said by the resolution at the same instant
-            canvas.dot(x, y, "#444B55", f"state {state}", f"{event.node}: {event.info}", 3.6)
+            canvas.dot(x, y, "#444B55", f"state {state}", f"{event.node}: {what.old}>{state}", 3.6)
             taken = max(y + 4, taken + 13)
             canvas.text(x + sign * 9, taken, state.lower().replace("_", " "), "state", side)
-        elif event.kind == "resolve":
-            colour = _OUTCOME_COLOUR.get(event.info, GREY)
-            canvas.dot(x, y, colour, f"resolve {event.info}", f"{event.node}: {event.info}", 6.0)
+        elif isinstance(what, Resolve):
+            colour = _OUTCOME_COLOUR[what.outcome]
+            canvas.dot(x, y, colour, f"resolve {what.outcome}", f"{event.node}: {what.outcome}", 6.0)
             taken = max(y + 4, taken + 13)
-            canvas.text(x + sign * 9, taken, event.info.replace("_", " "), "resolve", side, colour, bold=True)
-        elif event.kind == "died":
+            canvas.text(x + sign * 9, taken, what.outcome.replace("_", " "), "resolve", side, colour, bold=True)
+        else:
             canvas.cross(x, y, VERMILION, "died", f"{event.node} died")
 
 
@@ -340,7 +353,7 @@ def instance_diagram(plan: Plan, history: History, found: Disagreement) -> str:
     }
     values = sorted({value for decided in found.decisions.values() for value in decided})
     start_ns = plan.nodes[0].start_ns + first * protocol.period_ns
-    died = {event.node: event.t_ns for event in history.events if event.kind == "died"}
+    died = {event.node: event.t_ns for event in history.events.of_kind(Died)}
 
     def at_y(time_ns: float) -> float:
         return top + height * (time_ns - start_ns) / protocol.period_ns
@@ -351,9 +364,7 @@ def instance_diagram(plan: Plan, history: History, found: Disagreement) -> str:
         canvas.text(x, 40, name, "name", bold=True)
     _draw_proposals(canvas, history, found.instance, place)
     end_ns = start_ns + len(rounds) * protocol.period_ns
-    _draw_faults(
-        canvas, [event for event in history.events if event.kind == "fault" and event.t_ns < end_ns], place, at_y
-    )
+    _draw_faults(canvas, [event for event in history.events.of_kind(Struck) if event.t_ns < end_ns], place, at_y)
     for index, round_ in enumerate(rounds):
         y = top + height * index
         canvas.line(4, y, _WIDTH - 8, y, "#C9CDD3", "round", 1.0, "2 3")
@@ -387,9 +398,10 @@ def instance_diagram(plan: Plan, history: History, found: Disagreement) -> str:
 
 
 def _draw_proposals(canvas: _Canvas, history: History, instance: int, place: dict[str, float]) -> None:
-    for event in history.events:
-        if event.kind == "propose" and event.step == instance and event.node in place:
-            canvas.text(place[event.node], 57, f"proposes {event.value}", "propose", colour=GREY)
+    proposals = history.events.table(Propose)
+    for event in proposals.take(proposals["instance"] == instance).rows():
+        if event.node in place and isinstance(event.what, Propose):
+            canvas.text(place[event.node], 57, f"proposes {event.what.value}", "propose", colour=GREY)
 
 
 def _draw_faults(
@@ -397,19 +409,22 @@ def _draw_faults(
 ) -> None:
     """What befell the NICs of a node, at its instant, or at the top when it was before the instance."""
     for event in faults:
-        if event.node in place and event.info.startswith("nic_"):
+        verb = event.what.verb if isinstance(event.what, Struck) else ""
+        if event.node in place and verb.startswith("nic_"):
             y = max(at_y(event.t_ns), _TOP + 26)
-            canvas.dot(place[event.node], y, VERMILION, "fault", f"{event.info} at {nanoseconds(event.t_ns)}")
-            canvas.text(place[event.node] + 9, y + 14, event.info.replace("_", " "), "fault", "start", VERMILION)
+            canvas.dot(place[event.node], y, VERMILION, "fault", f"{verb} at {nanoseconds(event.t_ns)}")
+            canvas.text(place[event.node] + 9, y + 14, verb.replace("_", " "), "fault", "start", VERMILION)
 
 
 def _draw_heard(
     canvas: _Canvas, history: History, round_: int, place: dict[str, float], top: float, bottom: float
 ) -> None:
     outcomes: dict[tuple[str, str], str] = {}
-    for event in history.events:
-        if event.kind == "resolve" and event.round == round_:
-            outcomes.setdefault((event.node, event.peer), event.info)
+    resolutions = history.events.table(Resolve)
+    for event in resolutions.take(resolutions["swap_round"] == round_).rows():
+        if isinstance(event.what, Resolve):
+            low, high = (history.names[number] for number in event.what.swap[1:])
+            outcomes.setdefault((event.node, high if event.node == low else low), event.what.outcome)
     for (node, peer), outcome in sorted(outcomes.items()):
         if node not in place or peer not in place:
             continue

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from nodes.core import SwapId
+import numpy as np
+
+from nodes.core import Resolve, RoundStart, SwapId
 from testbed.history import History
 from testbed.plan import Plan
 from testbed.verdicts.paths import Pair, Paths
@@ -70,7 +72,7 @@ def judge_rounds(plan: Plan, history: History, paths: Paths, timeline: Timeline)
     swaps = {COMMITTED: 0, ABORTED: 0, "split": 0, "blocked": 0, "excluded": 0}
     if not pairs:
         return Rounds(0, (), swaps, (), 0)
-    endings, registers = _endings(history, paths)
+    endings, registers = _endings(history)
     tolerance_ns = timer_tolerance_ns(history.meta)
     broken: list[Broken] = []
     judged = excluded_splits = 0
@@ -95,24 +97,25 @@ def judge_rounds(plan: Plan, history: History, paths: Paths, timeline: Timeline)
     return Rounds(judged, rounds, swaps, tuple(broken), excluded_splits)
 
 
-def _endings(history: History, paths: Paths) -> tuple[dict[_End, Ending], dict[_Register, set[str]]]:
+def _endings(history: History) -> tuple[dict[_End, Ending], dict[_Register, set[bytes]]]:
     """How each end ended, and every value that was told of a node's register in a round: by itself when it did not
     commit, else by the neighbour that committed it. A later life telling an ending again changes nothing."""
     endings: dict[_End, Ending] = {}
-    registers: dict[_Register, set[str]] = {}
-    number = paths.number
-    for event in history.events:
-        if event.kind != "resolve":
-            continue
-        node, peer = number[event.node], number[event.peer]
-        if event.value:
-            whose = peer if event.info == COMMITTED else node
-            registers.setdefault((event.round, whose), set()).add(event.value)
-        end = (event.round, node, peer)
+    registers: dict[_Register, set[bytes]] = {}
+    table = history.events.table(Resolve)
+    rounds, lows, highs = (table[f"swap_{name}"].tolist() for name in ("round", "low", "high"))
+    outcomes, values = table["outcome"].tolist(), table["value"].tolist()
+    rows = zip(table.t_ns.tolist(), table.node.tolist(), rounds, lows, highs, outcomes, values, strict=True)
+    for t_ns, node, round_, low, high, outcome, value in rows:
+        peer = high if node == low else low
+        if value:
+            whose = peer if outcome == COMMITTED else node
+            registers.setdefault((round_, whose), set()).add(value)
+        end = (round_, node, peer)
         known = endings.get(end)
-        final = event.info if event.info != IN_DOUBT else ""
+        final = outcome if outcome != IN_DOUBT else ""
         if known is None:
-            endings[end] = Ending(event.info, event.t_ns, final)
+            endings[end] = Ending(outcome, t_ns, final)
         elif final and known.final != final:
             endings[end] = known._replace(final=_BOTH_WAYS if known.final else final)
     return endings, registers
@@ -128,8 +131,8 @@ def _judged_rounds(
 ) -> Iterator[tuple[int, int, int]]:
     """(round, its start, its deadline) in order."""
     node = plan.nodes[0]
-    begun = {event.round for event in history.events if event.kind in ("round", "resolve")}
-    for round_ in sorted(begun):
+    begun = np.union1d(history.events.table(RoundStart)["round"], history.events.table(Resolve)["swap_round"])
+    for round_ in begun.tolist():
         start_ns = node.start_ns + round_ * node.protocol.period_ns
         deadline_ns = start_ns + node.protocol.window_ns
         if deadline_ns + tolerance_ns <= timeline.end_ns:
@@ -155,7 +158,7 @@ def _is_split(low: Ending | None, high: Ending | None) -> bool:
 
 
 def _contradiction(
-    swap: SwapId, low: Ending | None, high: Ending | None, registers: dict[_Register, set[str]], paths: Paths
+    swap: SwapId, low: Ending | None, high: Ending | None, registers: dict[_Register, set[bytes]], paths: Paths
 ) -> str:
     """What no loss or delay can explain: an end that ended both ways, or that committed what was never offered."""
     for end, node, peer in ((low, swap.low, swap.high), (high, swap.high, swap.low)):

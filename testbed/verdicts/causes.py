@@ -8,12 +8,16 @@ The handshake (nodes.oae.link): ``alternating`` sends the steps 1..k in turns, t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+
+from nodes.core import swap_id
+from nodes.core.record import Dropped, Noted, Received, Refused, Sent
 from nodes.frames import FrameKey
-from testbed.history import Event, History, Hop
+from testbed.history import History, Hop, Table
 from testbed.plan import Plan
 from testbed.verdicts.bisynchrony import COMMITTED, Broken, link_name
 from testbed.verdicts.model import Break
@@ -41,11 +45,32 @@ class Cause(NamedTuple):
     detail: str
 
 
+class _Send(NamedTuple):
+    """A frame that was sent."""
+
+    key: FrameKey
+    t_ns: int
+
+
+class _Arrival(NamedTuple):
+    """A frame that was handed to its receiver's machine. at_ns: when it came in at the NIC."""
+
+    t_ns: int
+    at_ns: int
+
+
+class _Unreadable(NamedTuple):
+    """A frame that came in damaged; its key, if that could still be read."""
+
+    t_ns: int
+    key: FrameKey | None
+
+
 class _Flight(NamedTuple):
     """One transmission under suspicion."""
 
     step: Step
-    sent: Event
+    sent: _Send
     path: tuple[Direction, ...]
     broken: Broken
 
@@ -70,57 +95,75 @@ class _Inquest:
     ) -> None:
         self.plan, self.history, self.broken, self.paths, self.timeline = plan, history, broken, paths, timeline
         self.protocol = plan.nodes[0].protocol
-        self.sends: dict[tuple[int, Step], list[Event]] = defaultdict(list)
-        self.recvs: dict[FrameKey, Event] = {}
-        self.doubled: set[FrameKey] = set()  # frames of which a second copy came in
-        self.notes: dict[FrameKey, Event] = {}  # why the first copy was ignored
-        self.drops: dict[FrameKey, list[Event]] = defaultdict(list)
-        self.unreadable: dict[str, list[Event]] = defaultdict(list)  # corrupt arrivals that carry no key
+        self.sends: dict[tuple[int, Step], list[_Send]] = defaultdict(list)
+        self.recvs: dict[FrameKey, _Arrival] = {}
+        self.notes: dict[FrameKey, Noted] = {}  # why the first copy was ignored
+        self.refused: dict[FrameKey, tuple[int, Refused]] = {}  # sends that failed, and when
+        self.unreadable: dict[str, list[_Unreadable]] = defaultdict(list)  # by the node at which they arrived
         self.hops: dict[FrameKey, list[Hop]] = defaultdict(list)
-        self.recorded = False  # whether sends were recorded at all
+        self.recorded = history.events.count(Sent) > 0  # whether sends were recorded at all
         self._greatest: dict[tuple[int, str], int] = {}
         self._gather_events()
 
     def breaks(self) -> list[Break]:
         """First the frames, then the hops of those frames only, then the causes."""
         culprits = [self._culprit(broken) for broken in self.broken]
-        wanted = {sent.key for _, sent in culprits if sent is not None and sent.key is not None}
-        for hop in self.history.hops:
-            if hop.key in wanted:
-                self.hops[hop.key].append(hop)
+        wanted = {sent.key for _, sent in culprits if sent is not None}
+        for hop in self._hops_with(wanted):
+            self.hops[hop.key].append(hop)
         return [self._break(broken, *culprit) for broken, culprit in zip(self.broken, culprits, strict=True)]
+
+    def _hops_with(self, keys: set[FrameKey]) -> Iterator[Hop]:
+        hops = self.history.hops
+        likely = np.isin(hops.key_seq, [key.seq for key in keys])
+        return (hop for hop in hops.take(likely).rows() if hop.key in keys)
 
     # -- gathering ---------------------------------------------------------------------------------------------------
 
     def _gather_events(self) -> None:
+        events = self.history.events
         wanted = {broken.swap for broken in self.broken}
-        number = self.paths.number
-        for event in self.history.events:
-            if event.kind == "drop" and (event.key is None or event.info == "corrupt"):
-                self.unreadable[event.node].append(event)
-            self.recorded = self.recorded or event.kind == "send"
-            if event.kind not in ("send", "recv", "note", "drop") or event.key is None:
-                continue
-            if event.kind == "drop":
-                self.drops[event.key].append(event)
-                continue
-            here, peer = number[event.node], number.get(event.peer, event.key.src)
-            if (event.round, min(here, peer), max(here, peer)) not in wanted:
-                continue
-            if event.kind == "send":
-                self.sends[event.round, Step(event.step, here, peer)].append(event)
-            elif event.kind == "recv":
-                if event.key in self.recvs:
-                    self.doubled.add(event.key)
-                self.recvs.setdefault(event.key, event)
-            elif event.info.split(":", 1)[0] in _IGNORED and event.key not in self.doubled:
-                self.notes.setdefault(event.key, event)
+        rounds = np.unique([swap.round for swap in wanted])
 
-    def _culprit(self, broken: Broken) -> tuple[Step | None, Event | None]:
+        def of_rounds(table: Table) -> Table:
+            return table.take(np.isin(table["round"], rounds))
+
+        sends, recvs, notes = (of_rounds(events.table(kind)) for kind in (Sent, Received, Noted))
+        for event in sends.rows():
+            what = event.what
+            assert isinstance(what, Sent)
+            if swap_id(what.round, what.key.src, what.dst) in wanted:
+                step = Step(what.step, what.key.src, what.dst)
+                self.sends[what.round, step].append(_Send(what.key, event.t_ns))
+        number = self.paths.number
+        second: dict[FrameKey, int] = {}  # when a copy came in, by its place among the events
+        for order, event in zip(recvs.order.tolist(), recvs.rows(), strict=True):
+            what = event.what
+            assert isinstance(what, Received)
+            if swap_id(what.round, what.key.src, number[event.node]) not in wanted:
+                continue
+            if what.key in self.recvs:
+                second.setdefault(what.key, order)
+            self.recvs.setdefault(what.key, _Arrival(event.t_ns, what.at_ns))
+        for order, event in zip(notes.order.tolist(), notes.rows(), strict=True):
+            what = event.what
+            assert isinstance(what, Noted)
+            if what.key is None or swap_id(what.round, what.key.src, number[event.node]) not in wanted:
+                continue
+            if what.what in _IGNORED and order < second.get(what.key, order + 1):
+                self.notes.setdefault(what.key, what)
+        for event in events.of_kind(Refused, Dropped):
+            what = event.what
+            if isinstance(what, Refused):
+                self.refused.setdefault(what.key, (event.t_ns, what))
+            elif isinstance(what, Dropped) and (what.key is None or what.why == "corrupt"):
+                self.unreadable[event.node].append(_Unreadable(event.t_ns, what.key))
+
+    def _culprit(self, broken: Broken) -> tuple[Step | None, _Send | None]:
         """The first message not acted on by W; else, when both ends committed, the one that made the later end late."""
         swap = broken.swap
         steps = handshake(self.protocol.handshake, self.protocol.depth, swap.low, swap.high)
-        taken: list[tuple[int, Step, Event]] = []
+        taken: list[tuple[int, Step, _Send]] = []
         for step in steps:
             sends = self.sends.get((swap.round, step), [])
             acted_on = [(recv.t_ns, sent) for sent in sends if (recv := self._acted_on(sent)) is not None]
@@ -133,24 +176,25 @@ class _Inquest:
         _, step, sent = max(taken, key=lambda entry: entry[0])
         return step, sent
 
-    def _acted_on(self, sent: Event) -> Event | None:
+    def _acted_on(self, sent: _Send) -> _Arrival | None:
         """The arrival of this frame, if it changed anything there."""
-        return self.recvs.get(sent.key) if sent.key is not None and sent.key not in self.notes else None
+        return self.recvs.get(sent.key) if sent.key not in self.notes else None
 
     # -- judging -----------------------------------------------------------------------------------------------------
 
-    def _break(self, broken: Broken, step: Step | None, sent: Event | None) -> Break:
+    def _break(self, broken: Broken, step: Step | None, sent: _Send | None) -> Break:
         cause = self._cause(broken, step, sent)
         frame = self._frame_name(broken.swap.round, step, sent) if step is not None and self.recorded else ""
         link = link_name(broken.swap, self.paths)
-        return Break(broken.swap.round, link, broken.kind, cause.cause, frame, cause.hop, cause.detail)
+        key = sent.key if frame and sent is not None else None
+        return Break(broken.swap.round, link, broken.kind, cause.cause, frame, cause.hop, cause.detail, key)
 
-    def _frame_name(self, round_: int, step: Step, sent: Event | None) -> str:
+    def _frame_name(self, round_: int, step: Step, sent: _Send | None) -> str:
         hosts = self.paths.hosts
-        number = f" (#{sent.key.seq})" if sent is not None and sent.key is not None else ""
+        number = f" (#{sent.key.seq})" if sent is not None else ""
         return f"{hosts[step.src]}>{hosts[step.dst]} round {round_} step {step.number}{number}"
 
-    def _cause(self, broken: Broken, step: Step | None, sent: Event | None) -> Cause:
+    def _cause(self, broken: Broken, step: Step | None, sent: _Send | None) -> Cause:
         if broken.kind in ("late", "skew"):
             held_up = self._held_up(broken, step, sent)
             if held_up is not None:
@@ -162,12 +206,12 @@ class _Inquest:
         flight = _Flight(step, sent, self.paths.path(step.src, step.dst), broken)
         if sent.t_ns > broken.deadline_ns:
             return self._sent_late(flight)
-        recv = self.recvs.get(sent.key) if sent.key is not None else None
+        recv = self.recvs.get(sent.key)
         if recv is not None:
             return self._arrived(flight, recv)
         return self._vanished(flight)
 
-    def _held_up(self, broken: Broken, step: Step | None, sent: Event | None) -> Cause | None:
+    def _held_up(self, broken: Broken, step: Step | None, sent: _Send | None) -> Cause | None:
         """For a swap that is atomic but out of time: the node that was late itself, or None when a frame was late."""
         ends = [
             (end.t_ns, end, node)
@@ -212,11 +256,11 @@ class _Inquest:
         pause = self.timeline.paused(node, flight.broken.start_ns, t_ns)
         return Cause("paused", "", f"{late}: {_pause(node, pause)}") if pause is not None else Cause("late", "", late)
 
-    def _arrived(self, flight: _Flight, recv: Event) -> Cause:
+    def _arrived(self, flight: _Flight, recv: _Arrival) -> Cause:
         """It came; too late, or to a node that was held up, or to one that had no use for it."""
         node, deadline_ns = self.paths.hosts[flight.step.dst], flight.broken.deadline_ns
-        arrived_ns = recv.at_ns if recv.at_ns >= 0 else recv.t_ns
-        note = self.notes.get(recv.key) if recv.key is not None else None
+        arrived_ns = recv.at_ns
+        note = self.notes.get(flight.sent.key)
         if note is not None and recv.t_ns <= deadline_ns:
             return self._refused(flight, node, note)
         if arrived_ns <= deadline_ns < recv.t_ns:
@@ -234,11 +278,11 @@ class _Inquest:
             f"took {_us(arrived_ns - flight.sent.t_ns)} against {_us(self.plan.epsilon_ns)} of allowed skew{where}",
         )
 
-    def _refused(self, flight: _Flight, node: str, note: Event) -> Cause:
+    def _refused(self, flight: _Flight, node: str, note: Noted) -> Cause:
         """Only a restarted end refuses what the other says: it knows nothing of that life."""
         ends = (self.paths.hosts[flight.step.src], node)
         reborn = [end for end in ends if len(self.timeline.lives.get(end, ())) > 1]
-        why = f"{node} refused it ({note.info})"
+        why = f"{node} refused it ({note.what}: {note.text})"
         return Cause("crashed" if reborn else "unknown", "", why + (f"; {reborn[0]} was restarted" if reborn else ""))
 
     def _slowest(self, flight: _Flight, arrived_ns: int) -> tuple[str, str]:
@@ -272,7 +316,7 @@ class _Inquest:
         return places
 
     def _hops_of(self, flight: _Flight) -> list[Hop]:
-        return self.hops.get(flight.sent.key, []) if flight.sent.key is not None else []
+        return self.hops.get(flight.sent.key, [])
 
     def _vanished(self, flight: _Flight) -> Cause:
         hops = self._hops_of(flight)
@@ -304,14 +348,13 @@ class _Inquest:
 
     def _failed_send(self, flight: _Flight, _hops: list[Hop]) -> Cause | None:
         sender, nic = flight.path[0].tx.node, flight.path[0].tx.nic
-        drops = self.drops.get(flight.sent.key, ()) if flight.sent.key is not None else ()
-        failed = next((drop for drop in drops if drop.node == sender), None)
-        if failed is None:
+        if flight.sent.key not in self.refused:
             return None
-        fault = self.timeline.cut_off(sender, nic, failed.t_ns, failed.t_ns, "tx")
+        t_ns, refused = self.refused[flight.sent.key]
+        fault = self.timeline.cut_off(sender, nic, t_ns, t_ns, "tx")
         if fault is not None:
             return Cause("crashed", nic, f"{sender} could not send it: {_fault(nic, fault)}")
-        return Cause("lost", nic, f"{sender} could not send it: {failed.info}")
+        return Cause("lost", nic, f"{sender} could not send it: {refused.why}")
 
     def _corrupted(self, flight: _Flight, hops: list[Hop]) -> Cause | None:
         """Marked on its way, dropped as corrupt under its own key, or matched by time with an unreadable arrival."""
@@ -326,10 +369,9 @@ class _Inquest:
             return Cause("corrupted", "", f"{receiver} could not read it")
         if not any(direction.impairment.corrupt for direction in flight.path):
             return None
-        peer = self.paths.hosts[flight.step.src]
         since, until = flight.sent.t_ns, flight.sent.t_ns + self._longest(flight.path)
         for drop in arrivals:
-            if since <= drop.t_ns <= until and drop.peer in ("", peer) and drop.key is None:
+            if since <= drop.t_ns <= until and drop.key is None:
                 return Cause(
                     "corrupted", "", f"an unreadable slot reached {receiver} at {_us(drop.t_ns)}, when this one was due"
                 )

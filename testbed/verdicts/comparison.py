@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nodes.core import Resolve, SwapId
+from nodes.core.record import Received, Sent
 from nodes.frames import FrameKey
 from testbed.history import History
 
@@ -68,18 +70,17 @@ def frame_delays(history: History) -> dict[tuple[str, FrameKey], int]:
     """(receiver, frame) -> ns from its sending to its first arrival at the receiver's NIC."""
     sent: dict[FrameKey, int] = {}
     delays: dict[tuple[str, FrameKey], int] = {}
-    for event in history.events:
-        if event.key is None:
-            continue
-        if event.kind == "send":
-            sent[event.key] = event.t_ns
-        elif event.kind == "recv" and event.key in sent:
-            delays.setdefault((event.node, event.key), event.at_ns - sent[event.key])
+    for t_ns, node, what in history.events.of_kind(Sent, Received):
+        if isinstance(what, Sent):
+            sent[what.key] = t_ns
+        elif isinstance(what, Received) and what.key in sent:
+            delays.setdefault((node, what.key), what.at_ns - sent[what.key])
     return delays
 
 
-def _last_resolutions(history: History) -> dict[tuple[str, str, int], str]:
-    return {(event.node, event.peer, event.round): event.info for event in history.events if event.kind == "resolve"}
+def _last_resolutions(history: History) -> dict[tuple[str, SwapId], str]:
+    rows = history.events.of_kind(Resolve)
+    return {(node, what.swap): what.outcome for _, node, what in rows if isinstance(what, Resolve)}
 
 
 def _quantile(ordered: list[int], p: float) -> int:

@@ -9,26 +9,38 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import NamedTuple
 
+from nodes.core import Decide, Propose
 from nodes.registry import engine_spec
-from testbed.history import Event, History
+from testbed.history import History
 from testbed.plan import Plan
 from testbed.verdicts.bisynchrony import timer_tolerance_ns
 from testbed.verdicts.model import Consensus, Disagreement
 from testbed.verdicts.timeline import Timeline
 
 
+class _Made(NamedTuple):
+    """A decision."""
+
+    t_ns: int
+    node: str
+    value: int
+    round: int
+
+
 def judge_consensus(plan: Plan, history: History, timeline: Timeline) -> Consensus | None:
     """None when nobody proposed anything. ``instances`` counts those that began; those that the run's end cut off, or
     that nobody lived through or decided, are judged for agreement and validity, and are neither decided nor undecided.
     """
-    proposals: dict[int, list[Event]] = {}
-    decisions: dict[int, list[Event]] = {}
-    for event in history.events:
-        if event.kind == "propose":
-            proposals.setdefault(event.step, []).append(event)
-        elif event.kind == "decide":
-            decisions.setdefault(event.step, []).append(event)
+    proposals: dict[int, set[int]] = {}
+    decisions: dict[int, list[_Made]] = {}
+    for event in history.events.of_kind(Propose, Decide):
+        what = event.what
+        if isinstance(what, Propose):
+            proposals.setdefault(what.instance, set()).add(what.value)
+        elif isinstance(what, Decide):
+            decisions.setdefault(what.instance, []).append(_Made(event.t_ns, event.node, what.value, what.round))
     if not proposals:
         return None
     judge = _Termination(plan, history, timeline)
@@ -43,23 +55,23 @@ def judge_consensus(plan: Plan, history: History, timeline: Timeline) -> Consens
     )
 
 
-def _disagreements(decisions: dict[int, list[Event]]) -> Iterable[Disagreement]:
+def _disagreements(decisions: dict[int, list[_Made]]) -> Iterable[Disagreement]:
     for instance, made in sorted(decisions.items()):
         if len({event.value for event in made}) > 1:
             values: dict[str, tuple[int, ...]] = {}
             for event in sorted(made, key=lambda event: event.node):
-                values[event.node] = (*values.get(event.node, ()), int(event.value))
+                values[event.node] = (*values.get(event.node, ()), event.value)
             yield Disagreement(instance, values)
 
 
-def _invalid(proposals: dict[int, list[Event]], decisions: dict[int, list[Event]]) -> Iterable[tuple[int, str, int]]:
+def _invalid(proposals: dict[int, set[int]], decisions: dict[int, list[_Made]]) -> Iterable[tuple[int, str, int]]:
     for instance, made in sorted(decisions.items()):
-        proposed = {event.value for event in proposals.get(instance, ())}
-        wrong = {(instance, event.node, int(event.value)) for event in made if event.value not in proposed}
+        proposed = proposals.get(instance, ())
+        wrong = {(instance, event.node, event.value) for event in made if event.value not in proposed}
         yield from sorted(wrong)
 
 
-def _rounds_to_decide(plan: Plan, decisions: dict[int, list[Event]]) -> dict[int, int]:
+def _rounds_to_decide(plan: Plan, decisions: dict[int, list[_Made]]) -> dict[int, int]:
     """How many rounds the first decision of each node in each instance took, counted from 1."""
     protocol = plan.nodes[0].protocol
     counts: Counter[int] = Counter()
@@ -75,7 +87,7 @@ class _Termination:
         self.tolerance_ns = timer_tolerance_ns(history.meta)
         self.members = [plan.fabric.hosts[number] for number in plan.nodes[0].members]
 
-    def decided(self, instance: int, decisions: list[Event]) -> bool | None:
+    def decided(self, instance: int, decisions: list[_Made]) -> bool | None:
         """Whether all that lived through the instance decided in it; None when that can't be said: the run ended
         before it did, or nobody lived through it and nobody decided."""
         begin_ns, end_ns = self._span(instance)

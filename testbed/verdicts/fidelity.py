@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nodes.core.record import Dropped, Received, Refused, Sent, TimerFired
 from nodes.frames import FrameKey
-from testbed.history import Event, History, Hop
+from testbed.history import History, Hop
 from testbed.plan import Plan
 from testbed.verdicts.bands import binomial_range, bursts_range, dkw_band
 from testbed.verdicts.bisynchrony import timer_tolerance_ns
@@ -292,17 +293,15 @@ def _timer_lag(history: History, timeline: Timeline) -> tuple[int, list[str]]:
     A node that restarts with its state kept finds timers that ran out while it was down.
     """
     tolerance_ns = timer_tolerance_ns(history.meta)
-    timers = late = worst_ns = 0
-    for event in history.events:
-        if event.kind != "timer" or event.at_ns < 0:
-            continue
-        timers += 1
-        lag_ns = event.t_ns - event.at_ns
+    table = history.events.table(TimerFired)
+    lags_ns = table.t_ns - table["due_ns"]
+    timers, late, worst_ns = len(table), 0, 0
+    for row in np.flatnonzero(lags_ns > 0).tolist():  # the others are on time, whatever befell their nodes
+        lag_ns, t_ns = int(lags_ns[row]), int(table.t_ns[row])
+        due_ns, node = t_ns - lag_ns, history.names[table.node[row]]
         if lag_ns <= worst_ns and lag_ns <= tolerance_ns:
             continue
-        if timeline.paused(event.node, event.at_ns, event.t_ns):
-            continue
-        if not timeline.alive_through(event.node, event.at_ns, event.t_ns):
+        if timeline.paused(node, due_ns, t_ns) or not timeline.alive_through(node, due_ns, t_ns):
             continue
         worst_ns = max(worst_ns, lag_ns)
         late += lag_ns > tolerance_ns
@@ -317,7 +316,7 @@ def _timer_lag(history: History, timeline: Timeline) -> tuple[int, list[str]]:
 def _drops(history: History) -> tuple[int, list[str]]:
     """Frames that full queues and the capture itself dropped."""
     counted = _total(history.meta.get("limit_drops", 0))
-    seen = sum(1 for hop in history.hops if hop.what == "limit")
+    seen = int(np.count_nonzero(history.hops.where("limit")))
     limit_drops = max(counted, seen)
     reasons = [f"full queues (netem's limit) dropped {limit_drops} frames"] if limit_drops else []
     captured = _total(history.meta.get("capture_drops", 0))
@@ -333,9 +332,7 @@ def _total(count: Any) -> int:
 def _failed_sends(history: History, paths: Paths, timeline: Timeline) -> list[str]:
     """Sends that the operating system refused although no fault held the NIC."""
     failed = 0
-    for event in history.events:
-        if event.kind != "drop" or event.key is None or paths.number.get(event.node) != event.key.src:
-            continue
+    for event in history.events.of_kind(Refused):
         nics = {direction.tx.nic for (node, _), direction in paths.by_nic.items() if node == event.node}
         failed += not any(timeline.cut_off(event.node, nic, event.t_ns, event.t_ns) for nic in nics)
     return [f"{failed} sends failed although no fault was in force"] if failed else []
@@ -359,24 +356,21 @@ class _Gatherer:
 
     def samples(self) -> dict[Way, _Samples]:
         """By way, in the order in which they were first used."""
-        sends: list[Event] = []
-        number = self.paths.number
-        for event in self.history.events:
-            if event.key is None:
-                continue
-            if event.kind == "send":
-                sends.append(event)
-            elif event.kind == "recv" or (event.kind == "drop" and number.get(event.node) != event.key.src):
-                self.received[event.key] += 1
-                if event.key not in self.arrivals:
-                    stamp_ns = event.at_ns if event.at_ns >= 0 else event.t_ns
-                    self.arrivals[event.key] = (stamp_ns, event.kind == "recv")
-            elif event.kind == "drop":
-                self.arrivals[event.key] = (-1, False)  # it never left
+        sends: list[tuple[int, Sent]] = []
+        for event in self.history.events.of_kind(Sent, Received, Dropped, Refused):
+            what = event.what
+            if isinstance(what, Sent):
+                sends.append((event.t_ns, what))
+            elif isinstance(what, Refused):
+                self.arrivals[what.key] = (-1, False)  # it never left
+            elif isinstance(what, Received | Dropped) and what.key is not None:
+                self.received[what.key] += 1
+                if what.key not in self.arrivals:
+                    self.arrivals[what.key] = (what.at_ns, isinstance(what, Received))
         for hop in self.history.hops:
             self.hops[hop.key].append(hop)
-        for event in sends:
-            self._follow(event)
+        for t_ns, sent in sends:
+            self._follow(t_ns, sent)
         return self.found
 
     def _ways(self, src: int, dst: int) -> list[tuple[Way, _Samples, int]]:
@@ -398,12 +392,10 @@ class _Gatherer:
             ]
         return parts
 
-    def _follow(self, sent: Event) -> None:
+    def _follow(self, sent_ns: int, sent: Sent) -> None:
         """One frame, from part to part, until it arrives, is lost, or what became of it can't be said."""
         key = sent.key
-        if key is None or sent.peer not in self.paths.number:
-            return
-        parts = self._ways(key.src, self.paths.number[sent.peer])
+        parts = self._ways(key.src, sent.dst)
         arrival_ns, readable = self.arrivals.get(key, (None, True))
         if not parts or arrival_ns == -1:
             return
@@ -414,7 +406,7 @@ class _Gatherer:
                 arrivals[hop.node, hop.nic].append(hop)
             elif hop.what not in ("out", "dup"):
                 dropped[hop.node, hop.nic] = hop.what
-        entered_ns = sent.t_ns
+        entered_ns = sent_ns
         for place, (way, samples, longest_ns) in enumerate(parts):
             tx, rx = way[0].tx, way[-1].rx
             last = place == len(parts) - 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from nodes.frames import FrameKey
+
 
 @dataclass(frozen=True, slots=True)
 class Break:
@@ -12,7 +14,8 @@ class Break:
 
     link: ``host1<->host2``. kind: split | blocked | late | skew. cause: late | lost | crashed | corrupted | paused |
     unknown. frame: the frame that caused it, ``host1>host2 round 17 step 3 (#412)``. hop: the interface where it was
-    lost or held up (``leaf1-eth2``), empty when nothing was captured. detail: a sentence with the figures.
+    lost or held up (``leaf1-eth2``), empty when nothing was captured. detail: a sentence with the figures. key: which
+    frame that is, when it was sent.
     """
 
     round: int
@@ -22,6 +25,7 @@ class Break:
     frame: str
     hop: str
     detail: str
+    key: FrameKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ class Verdicts:
                     rounds["rounds"],
                     tuple(rounds["broken_rounds"]),
                     dict(rounds["swaps"]),
-                    tuple(Break(**entry) for entry in rounds["breaks"]),
+                    tuple(_break(entry) for entry in rounds["breaks"]),
                 ),
                 "consensus": _consensus(data["consensus"]) if data["consensus"] else None,
                 "fidelity": Fidelity(
@@ -141,6 +145,10 @@ class Verdicts:
                 "notes": tuple(data["notes"]),
             }
         )
+
+
+def _break(data: dict[str, Any]) -> Break:
+    return Break(**{**data, "key": FrameKey(*data["key"]) if data["key"] else None})
 
 
 def _consensus(data: dict[str, Any]) -> Consensus:

@@ -6,7 +6,10 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from testbed.history import Event, History
+import numpy as np
+
+from nodes.core.record import KINDS, Died, Started, Struck
+from testbed.history import NOBODY, Event, History
 from testbed.plan import Fault, Plan
 
 FOREVER_NS = 1 << 62
@@ -40,14 +43,14 @@ class Timeline:
         self.nic_faults: dict[tuple[str, str], list[Span]] = {}
         self.changes: dict[tuple[int, str], list[Span]] = {}
         self._births: dict[str, list[int]] = {}
-        for event in history.events:
-            if event.kind == "start":
-                self._start(event)
-            elif event.kind == "died":
+        for event in history.events.of_kind(Started, Died, Struck):
+            if isinstance(event.what, Started):
+                self._start(event, event.what)
+            elif isinstance(event.what, Struck):
+                self._fault(event, event.what)
+            else:
                 self._close(self.lives.get(event.node), event.t_ns)
                 self._close(self.pauses.get(event.node), event.t_ns)
-            elif event.kind == "fault":
-                self._fault(event)
         if not history.complete:
             self.end_ns = min(plan.duration_ns, self._known_until_ns(history))
 
@@ -75,18 +78,20 @@ class Timeline:
 
     # -- making it ---------------------------------------------------------------------------------------------------
 
-    def _start(self, event: Event) -> None:
+    def _start(self, event: Event, started: Started) -> None:
         spans = self.lives.setdefault(event.node, [])
         self._close(spans, event.t_ns)
         restarted = bool(spans)
-        spans.append(Span(event.t_ns, FOREVER_NS, event.info))
+        spans.append(Span(event.t_ns, FOREVER_NS, "kept" if started.kept else "fresh"))
         self._births.setdefault(event.node, []).append(event.t_ns + restarted)
 
     def _known_until_ns(self, history: History) -> int:
         """What cut the run short may have cut each node's record at another instant, and in the middle of one."""
         last: dict[str, int] = {}
-        for event in history.events:
-            last[event.node] = event.t_ns
+        for table in map(history.events.table, KINDS):
+            for number in np.unique(table.node).tolist():
+                node = history.names[number] if number != NOBODY else ""
+                last[node] = max(last.get(node, -FOREVER_NS), int(table.t_ns[table.node == number].max()))
         alive = (node for node, lives in self.lives.items() if lives[-1].until_ns == FOREVER_NS)
         return min((last[node] for node in alive), default=max(last.values(), default=0)) - 1
 
@@ -95,30 +100,30 @@ class Timeline:
         if spans and spans[-1].until_ns == FOREVER_NS:
             spans[-1] = spans[-1]._replace(until_ns=at_ns)
 
-    def _fault(self, event: Event) -> None:
-        faults = self.plan.faults
-        fault = faults[event.step] if 0 <= event.step < len(faults) else None
-        if event.info == "node_pause":
+    def _fault(self, event: Event, struck: Struck) -> None:
+        faults, verb = self.plan.faults, struck.verb
+        fault = faults[struck.fault] if 0 <= struck.fault < len(faults) else None
+        if verb == "node_pause":
             self.pauses.setdefault(event.node, []).append(Span(event.t_ns, FOREVER_NS, "paused"))
-        elif event.info == "node_resume":
+        elif verb == "node_resume":
             self._close(self.pauses.get(event.node), event.t_ns)
-        elif event.info in _NIC_OFF or event.info in _NIC_ON:
-            self._nic_fault(event, fault)
-        elif fault is not None and event.info in ("impair", "unimpair"):
+        elif verb in _NIC_OFF or verb in _NIC_ON:
+            self._nic_fault(event, verb, fault)
+        elif fault is not None and verb in ("impair", "unimpair"):
             for link in fault.links:
                 spans = self.changes.setdefault(link, [])
                 self._close(spans, event.t_ns)
-                if event.info == "impair":
+                if verb == "impair":
                     spans.append(Span(event.t_ns, FOREVER_NS, "impair"))
 
-    def _nic_fault(self, event: Event, fault: Fault | None) -> None:
+    def _nic_fault(self, event: Event, verb: str, fault: Fault | None) -> None:
         for nic in self._nics(event.node, fault):
             spans = self.nic_faults.setdefault((event.node, nic), [])
-            if event.info in _NIC_OFF:
-                direction = fault.direction if fault is not None and event.info == "nic_half" else ""
-                spans.append(Span(event.t_ns, FOREVER_NS, f"{event.info} {direction}".strip()))
+            if verb in _NIC_OFF:
+                direction = fault.direction if fault is not None and verb == "nic_half" else ""
+                spans.append(Span(event.t_ns, FOREVER_NS, f"{verb} {direction}".strip()))
                 continue
-            ended = _NIC_ON[event.info]
+            ended = _NIC_ON[verb]
             for place, span in enumerate(spans):
                 if span.until_ns == FOREVER_NS and span.what.split()[0] in ended:
                     spans[place] = span._replace(until_ns=event.t_ns)

@@ -14,9 +14,10 @@ import pytest
 from e2e_helpers import busy_host
 from needs import ROOT, as_nobody
 
+from nodes.core.record import Refused, Struck
 from testbed.engines.sim import SimEngine
 from testbed.engines.vkernel.engine import VKernelEngine
-from testbed.history import History
+from testbed.history import Events, History
 from testbed.plan import Plan
 from testbed.verdicts import judge
 from testbed.verdicts.comparison import compare
@@ -49,7 +50,7 @@ def test_a_full_queue_refuses_the_same_frames_and_draws_once_for_each(kernel, pl
     link = {"delay": "40us", "jitter": "11us", "burst_loss": {"p": 0.1, "r": 0.5}, "limit": 1}
     plan = plan_of(LEAF_SPINE, link, {"rounds": 200})
     one, other = SimEngine().run(plan), VKernelEngine().run(plan)
-    refused = sum(event.info == "send:ENOBUFS" for event in other.events)
+    refused = int(other.events.table(Refused)["why"].where("ENOBUFS").sum())
     assert refused == sum(hop.what == "limit" and hop.node.startswith("host") for hop in one.hops) > 50
     found = compare(one, other)
     assert found.only_reference == found.only_other == found.resolutions_differ == 0
@@ -88,8 +89,8 @@ def test_faults_mean_the_same_in_both(kernel, plan_of: Callable[..., Plan]) -> N
     """Every verb but restart in one run: the same swaps end the same way, and the same rounds break."""
     plan = plan_of(LEAF_SPINE, {"delay": "15us", "jitter": "3us"}, OAE, faults=FAULTS)
     one, other = SimEngine().run(plan), VKernelEngine().run(plan)
-    assert [(event.node, event.info) for event in one.events if event.kind == "fault"] == [
-        (event.node, event.info) for event in other.events if event.kind == "fault"
+    assert [(event.node, event.what) for event in one.events.of_kind(Struck)] == [
+        (event.node, event.what) for event in other.events.of_kind(Struck)
     ]
     found = compare(one, other)
     assert found.resolutions_differ <= 0.01 * found.resolutions
@@ -124,7 +125,7 @@ def test_runs_of_one_seed_are_identical_idle_or_loaded_root_or_not(kernel, plan_
     for name in ("idle", "loaded"):
         with busy_host() if name == "loaded" else open("/dev/null"):
             history = VKernelEngine().run(plan, tmp_path / name)
-        runs[name] = (as_text(history), bytes_of(tmp_path / name))
+        runs[name] = ((history.events, history.hops, history.meta.get("limit_drops")), bytes_of(tmp_path / name))
     assert runs["idle"] == runs["loaded"]
     folder = Path("/var/tmp") / f"oae-{tmp_path.name}"
     folder.mkdir()
@@ -141,10 +142,6 @@ def test_runs_of_one_seed_are_identical_idle_or_loaded_root_or_not(kernel, plan_
         subprocess.run(["rm", "-rf", str(folder)], check=True)
 
 
-def as_text(history: History) -> str:
-    return json.dumps([history.events, history.hops, history.meta.get("limit_drops")])
-
-
 def test_a_comparison_is_plain_data(plan_of: Callable[..., Plan]) -> None:
     plan = plan_of({"kind": "pair"}, {"delay": "10us", "jitter": "1us"}, {"rounds": 5})
     history = SimEngine().run(plan)
@@ -152,4 +149,4 @@ def test_a_comparison_is_plain_data(plan_of: Callable[..., Plan]) -> None:
     assert found.fixed_cost_ns == found.worst_quantile_ns == 0
     assert json.loads(json.dumps(asdict(found)))["frames"] == 20
     with pytest.raises(ValueError, match="no delivered frame in common"):
-        compare(history, History("vkernel"))
+        compare(history, History("vkernel", Events.of([], history.names)))

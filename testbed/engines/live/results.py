@@ -1,7 +1,7 @@
 """From the raw results of a run (testbed.engines.live.supervisor) to its History.
 
-A job directory holds: ``plan.json``; ``result.json`` (whether the run was complete, facts about it);
-``journal-<node>.txt`` (nodes.agent.journal); ``faults.txt`` (the same with the node in front); ``capture.json``
+A job directory holds: ``plan.json``; ``result.json`` (whether the run was complete, facts about it, and the node that
+each line of ``faults.txt`` is about); ``journal-<node>.txt`` and ``faults.txt`` (nodes.agent.journal); ``capture.json``
 and ``capture-<n>.blocks`` (testbed.engines.live.capture). ``failure.json`` instead means that nothing was run.
 """
 
@@ -10,17 +10,20 @@ from __future__ import annotations
 import gc
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from heapq import merge
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nodes.agent.journal import Row, decode, decode_all
+import numpy as np
+from numpy.typing import NDArray
+
+from nodes.agent.journal import Rows, decode_all
+from nodes.core.record import KINDS, Overrun, Received, Started, Struck, TimerFired, What
 from testbed.engines.base import SCRATCH, EngineUnavailable
 from testbed.engines.live.capture import Sighting, identify, read_sightings
-from testbed.history import Event, History, Hop
-from testbed.pcapng import Packet, interface_name, write_packets
+from testbed.history import NOBODY, Events, History, Hop, Hops, Ints, TableBuilder, node_names
+from testbed.pcapng import Packets, interface_name, write_packets
 from testbed.plan import Plan
 
 TIMER_TOLERANCE_NS = {"live": 1_000_000, "vkernel": 1_000}
@@ -54,14 +57,14 @@ def collect(directory: Path, plan: Plan, engine_name: str) -> History:
     result = json.loads((directory / "result.json").read_text(encoding="utf-8"))
     meta: dict[str, Any] = result["meta"]
     with _without_gc():
-        events = _events(directory, plan)
-        hops = _hops(directory, plan, meta["zero_ns"]) if plan.capture else []
+        events = _events(directory, plan, result["struck"])
+        hops = _hops(directory, plan, meta["zero_ns"]) if plan.capture else Hops()
     tolerance_ns = TIMER_TOLERANCE_NS[engine_name]
     meta |= {
         "timer_tolerance_ns": tolerance_ns,
         "timer_lag_ns": _lag_quantiles(events),
-        "frames": sum(event.kind == "recv" for event in events),
-        "ring_drops": sum(event.kind == "drop" and event.info.startswith("ring:") for event in events),
+        "frames": events.count(Received),
+        "ring_drops": int(events.table(Overrun)["frames"].sum()),
     }
     return History(engine_name, events, hops, meta, result["complete"], result["why"])
 
@@ -108,38 +111,66 @@ def _pointer(what: str, path: Path) -> str:
 # -- events ----------------------------------------------------------------------------------------------------------
 
 
-def _events(directory: Path, plan: Plan) -> list[Event]:
+class _Stream(NamedTuple):
+    """One file of rows: what is in it, by kind, and the node of each of its lines."""
+
+    rows: dict[type[What], Rows]
+    nodes: NDArray[np.int32]
+
+    @staticmethod
+    def read(path: Path, nodes: Sequence[int] | int) -> _Stream:
+        rows = decode_all(path.read_bytes())
+        lines = sum(len(found.places) for found in rows.values())
+        return _Stream(rows, np.broadcast_to(np.array(nodes, dtype=np.int32), (lines,)))
+
+
+def _events(directory: Path, plan: Plan, struck: Sequence[str]) -> Events:
     """All nodes' rows and the faults, by time; at equal times faults first, then nodes in the plan's order."""
-    streams = [_faults(directory / "faults.txt")]
-    for config in plan.nodes:
-        data = (directory / f"journal-{config.name}.txt").read_bytes()
-        streams.append([_event(config.name, row) for row in decode_all(data)])
-    return [event for event in merge(*streams, key=lambda event: event.t_ns) if event.t_ns <= plan.duration_ns]
+    names = node_names(plan.fabric)
+    number = {name: place for place, name in enumerate(names)} | {"": NOBODY}
+    streams = [_Stream.read(directory / "faults.txt", [number[name] for name in struck])]
+    streams += [_Stream.read(directory / f"journal-{node.name}.txt", number[node.name]) for node in plan.nodes]
+    builders = {kind: TableBuilder(kind, names) for kind in KINDS}
+    for kind, place, order in _ordered(streams, plan.duration_ns):
+        rows = streams[place].rows[kind]
+        builders[kind].add(order, rows.t_ns, streams[place].nodes[list(rows.places)], rows.columns)
+    return Events(names, {kind: builder.table() for kind, builder in builders.items()})
 
 
-def _faults(path: Path) -> list[Event]:
-    events = []
-    for line in path.read_text(encoding="utf-8").split("\n"):
-        if line:
-            node, _, rest = line.partition("\t")
-            events.append(_event(node, decode(rest)))
-    return sorted(events, key=lambda event: event.t_ns)
+def _ordered(streams: Sequence[_Stream], until_ns: int) -> Iterator[tuple[type[What], int, Ints]]:
+    """(kind, stream, the rows' places among all events of the run); -1 for rows after ``until_ns``."""
+    pieces = [(kind, place, rows) for place, stream in enumerate(streams) for kind, rows in stream.rows.items()]
+    sizes = [len(rows.places) for _, _, rows in pieces]
+    t_ns = np.array([t_ns for _, _, rows in pieces for t_ns in rows.t_ns], dtype=np.int64)
+    line = np.array([place for _, _, rows in pieces for place in rows.places], dtype=np.int64)
+    stream = np.repeat([place for _, place, _ in pieces], sizes)
+    by_time = np.lexsort((line, stream, t_ns))
+    order = np.empty(len(t_ns), dtype=np.int64)
+    order[by_time] = np.arange(len(t_ns))
+    order[t_ns > until_ns] = -1  # the last ones: the others stay numbered without a gap
+    for (kind, place, _), end, size in zip(pieces, np.cumsum(sizes).tolist(), sizes, strict=True):
+        yield kind, place, order[end - size : end]
 
 
-def _event(node: str, row: Row) -> Event:
-    return Event(row.t_ns, node, *row[1:])
-
-
-def _lag_quantiles(events: list[Event]) -> dict[str, int]:
+def _lag_quantiles(events: Events) -> dict[str, int]:
     """How late timers fired: quantile -> ns. Left out: those that came due while a fault held their node up."""
-    begun_ns: dict[str, int] = {}
-    lags = []
-    for event in events:
-        if event.kind == "start" or (event.kind == "fault" and event.info == "node_resume"):
-            begun_ns[event.node] = event.at_ns if event.at_ns >= 0 else event.t_ns
-        elif event.kind == "timer" and event.at_ns >= begun_ns.get(event.node, 0):
-            lags.append(event.t_ns - event.at_ns)
-    lags.sort()
+    begun: dict[str, list[tuple[int, int]]] = {name: [(-1, 0)] for name in events.names}  # (order, since when)
+    for kind in (Started, Struck):
+        table = events.table(kind)
+        for order, event in zip(table.order.tolist(), table.rows(), strict=True):
+            if isinstance(event.what, Started):
+                told_ns = event.what.told_ns  # a first life's is before the run; what counts is when it was up
+                begun[event.node].append((order, told_ns if told_ns >= 0 else event.t_ns))
+            elif isinstance(event.what, Struck) and event.what.verb == "node_resume":
+                begun[event.node].append((order, event.t_ns))
+    timers = events.table(TimerFired)
+    counted = np.zeros(len(timers), dtype=bool)
+    for number, name in enumerate(events.names):
+        orders, since_ns = np.array(sorted(begun[name])).T
+        mine = timers.node == number
+        since = since_ns[np.searchsorted(orders, timers.order[mine]) - 1]
+        counted[mine] = timers["due_ns"][mine] >= since
+    lags = np.sort((timers.t_ns - timers["due_ns"])[counted]).tolist()
     return {f"{q:g}": lags[min(len(lags) - 1, int(q * len(lags)))] for q in LAG_QUANTILES if lags}
 
 
@@ -168,7 +199,7 @@ def sightings(tap: Tap) -> Iterator[tuple[Sighting, str, str]]:
             yield sighting, *place
 
 
-def _hops(directory: Path, plan: Plan, zero_ns: int) -> list[Hop]:
+def _hops(directory: Path, plan: Plan, zero_ns: int) -> Hops:
     """Where each frame was when: at captured interfaces as seen, at hosts' own NICs derived from their neighbours.
 
     A veth passes a frame on in no time: what came into a switch's port left the host's NIC at that instant, and what
@@ -201,7 +232,7 @@ def _hops(directory: Path, plan: Plan, zero_ns: int) -> list[Hop]:
                 hops += [here, here._replace(node=far[0], nic=far[1], what="in")]
             else:
                 hops += [here._replace(node=far[0], nic=far[1], what="out"), here]
-    return sorted((hop for hop in hops if hop.t_ns <= plan.duration_ns), key=lambda hop: hop.t_ns)
+    return Hops.of(sorted((hop for hop in hops if hop.t_ns <= plan.duration_ns), key=lambda hop: hop.t_ns))
 
 
 def _host_ends(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
@@ -220,17 +251,22 @@ def _host_ends(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
 
 def write_pcapng(directory: Path, target: Path) -> int:
     """All frames captured in a job directory, byte for byte, as one pcapng file; returns how many."""
-    packets: list[Packet] = []
     places: dict[tuple[str, str], int] = {}
+    seen: list[tuple[int, Sighting]] = []
     for tap in taps(directory):
-        for node, nic in tap.interfaces.values():
-            places.setdefault((node, nic), len(places))
-        packets += [
-            Packet(places[node, nic], sighting.at_ns, sighting.wire, sighting.outgoing)
-            for sighting, node, nic in sightings(tap)
-        ]
-    packets.sort(key=lambda packet: packet.stamp_ns)
-    return write_packets(target, [interface_name(*nic) for nic in places], packets)
+        for place in tap.interfaces.values():
+            places.setdefault(place, len(places))
+        seen += [(places[node, nic], sighting) for sighting, node, nic in sightings(tap)]
+    seen.sort(key=lambda entry: entry[1].at_ns)
+    packets = Packets(
+        interface=np.array([place for place, _ in seen], dtype=np.int32),
+        stamp_ns=np.array([sighting.at_ns for _, sighting in seen], dtype=np.int64),
+        outgoing=np.array([sighting.outgoing for _, sighting in seen], dtype=bool),
+        wire=np.arange(len(seen)),
+        wires=[sighting.wire for _, sighting in seen],
+    )
+    write_packets(target, [interface_name(*nic) for nic in places], packets)
+    return len(packets)
 
 
 __all__ = ["RunFailed", "collect", "write_pcapng"]

@@ -31,10 +31,11 @@ from typing import TYPE_CHECKING
 
 import nodes.agent
 from nodes.agent.control import hear, tell
-from nodes.agent.journal import Row, encode, read_journal
+from nodes.agent.journal import line, read_journal, to_bytes
 from nodes.agent.nvram import NVRAM_BYTES
 from nodes.agent.timers import NEVER, TimerFd, no_timer_slack
 from nodes.core.config import NodeConfig
+from nodes.core.record import Died, Struck
 from nodes.registry import build_machine
 from testbed.engines.live.capture import Capture, CaptureError, Tapped
 from testbed.engines.live.clock import POLICIES, ClockPolicy, now_ns, offset_ns
@@ -87,7 +88,7 @@ class Supervisor:
         self.zero_ns = 0
         self.complete = True
         self.why = ""
-        self.faults: list[tuple[str, Row]] = []
+        self.faults: list[tuple[int, str, Struck | Died]] = []
         self.meta: dict[str, object] = {}
         self._fabric_net: FabricNet | None = None
         self._configs = {config.name: config for config in plan.nodes}
@@ -280,7 +281,7 @@ class Supervisor:
     def _strike(self, index: int, t_ns: int) -> None:
         fault = self.plan.faults[index]
         self._struck.add(index)
-        self._note_fault(fault.target, Row(t_ns, "fault", step=index, info=fault.verb))
+        self.faults.append((t_ns, fault.target, Struck(index, fault.verb)))
         self._carry_out(index, fault, t_ns)
         for follower, other in enumerate(self.plan.faults):
             if other.follows == index:
@@ -314,7 +315,7 @@ class Supervisor:
         elif fault.verb in ("node_kill", "node_restart"):
             if life is not None:
                 self._end_life(fault.target)
-                self._note_fault(fault.target, Row(t_ns, "died"))
+                self.faults.append((t_ns, fault.target, Died()))
             if fault.verb == "node_restart":
                 self._epochs[fault.target] += 1
                 self._spawn(fault.target, fault.keep_state)
@@ -324,9 +325,6 @@ class Supervisor:
         own: Impairment = getattr(self.plan.fabric.links[link], way)
         changed = fault.impairment if fault.verb == "impair" and fault.impairment is not None else own
         return changed.with_seed(derive_seed(own.seed, "change", index))
-
-    def _note_fault(self, node: str, row: Row) -> None:
-        self.faults.append((node, row))
 
     # -- lives -------------------------------------------------------------------------------------------------------
 
@@ -379,15 +377,16 @@ class Supervisor:
     def _write_results(self) -> None:
         for name, fd in self._journals.items():
             (self.workdir / f"journal-{name}.txt").write_bytes(read_journal(fd, self._journal_bytes))
-        lines = [f"{node}\t".encode() + encode(row) for node, row in self.faults]
-        (self.workdir / "faults.txt").write_bytes(b"".join(lines))
+        lines = "".join(line(t_ns, what) for t_ns, _, what in self.faults)
+        (self.workdir / "faults.txt").write_bytes(to_bytes(lines))
         self.meta |= {
             "zero_ns": self.zero_ns,
             "kernel": platform.release(),
             "machine": platform.machine(),
             "python": platform.python_version(),
         }
-        result = {"complete": self.complete, "why": self.why, "meta": self.meta}
+        struck = [node for _, node, _ in self.faults]
+        result = {"complete": self.complete, "why": self.why, "struck": struck, "meta": self.meta}
         (self.workdir / "result.json").write_text(json.dumps(result, indent=1, sort_keys=True), encoding="utf-8")
 
 
@@ -399,9 +398,9 @@ def supervise(plan: Plan, workdir: Path, clock: str, progress: Callable[[str, fl
 def _journal_bytes(nodes_: int) -> int:
     """Room for one node's journal. Pages that are never written take no memory, so it may well be generous."""
     available = 1 << 30
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            available = int(line.split()[1]) * 1024
+    for fact in Path("/proc/meminfo").read_text().splitlines():
+        if fact.startswith("MemAvailable:"):
+            available = int(fact.split()[1]) * 1024
     share = int(available * _SHARE_OF_MEMORY) // max(1, nodes_)
     return min(share, _MOST_JOURNAL_BYTES) // 4096 * 4096
 

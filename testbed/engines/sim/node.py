@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from nodes.core import Decide, Effect, Effects, Life, Machine, Port, Propose, Resolve, RoundStart
 from nodes.core.config import NodeConfig
 from nodes.core.driver import Driver
-from nodes.core.record import COLUMNS, columns
-from nodes.frames import Frame, FrameKey
+from nodes.core.record import Died, Dropped, Received, Sent, Started, TimerFired, recorded
+from nodes.frames import Frame
 from testbed.engines.sim.netem import CORRUPT
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ FAULT, FRAME, TIMER, MARK = 0, 1, 2, 3
 """Classes of events, in the order in which they happen at equal instants."""
 
 Build = Callable[[NodeConfig], Machine]
-EventRow = tuple[int, str, str, int, str, int, FrameKey | None, str, str, int]
-
 OUTCOMES = (RoundStart, Resolve, Propose, Decide)
 """The effects that a run with ``events="outcomes"`` records."""
 
@@ -49,10 +47,9 @@ class Node:
         self.legs: list[Any] = []
         self.timers: dict[str, int] = {}  # name -> serial number of its event: what else is in the heap is stale
         self.now = 0
-        self.peers = [peer.name for peer in config.peers]
+        self.number = config.node
         self.keeps = any(fault.target == self.name and fault.keep_state for fault in run.plan.faults)
         self._build = build
-        self._names = {peer.node: peer.name for peer in config.peers} | {config.node: config.name}
         self._kept: bytes | None = None
         self._backlog: list[tuple[int, int, int, Any, Any, int]] = []
         self._held: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
@@ -74,7 +71,7 @@ class Node:
         waiting = [moment for moment in self._moments if moment.index not in self.run.struck]
         self._driver = Driver(self.machine, self, config, waiting, lives)
         self.hear, self.perform = self._driver.hear, self._driver.perform
-        self.run.record((now_ns, self.name, "start", -1, "", -1, None, "kept" if kept else "fresh", "", now_ns))
+        self.run.record((now_ns, self.number, Started, Started(kept, now_ns)))
         self._do(self.machine.on_start(now_ns), now_ns)
 
     def kill(self, now_ns: int) -> None:
@@ -84,7 +81,7 @@ class Node:
         self.alive = self.paused = self._replaying = False
         self.timers.clear()
         self._backlog, self._held = [], []
-        self.run.record((now_ns, self.name, "died", -1, "", -1, None, "", "", -1))
+        self.run.record((now_ns, self.number, Died, Died()))
 
     def restart(self, now_ns: int, keep_state: bool) -> None:
         """Kill if alive, then the next life."""
@@ -133,19 +130,18 @@ class Node:
         key, _, _, message = frame
         if flags & CORRUPT or port < 0:
             why = "corrupt" if flags & CORRUPT else "foreign"
-            sender = self._names.get(key.src, "")
-            self.run.record((now_ns, self.name, "drop", message.round, sender, message.step, key, why, "", stamp_ns))
+            dropped = Dropped(why, key, message.round, message.step, stamp_ns)
+            self.run.record((now_ns, self.number, Dropped, dropped))
             return
         if self.run.full:
-            peer = self.peers[port]
-            self.run.record((now_ns, self.name, "recv", message.round, peer, message.step, key, "", "", stamp_ns))
+            self.run.record((now_ns, self.number, Received, (key, message.round, message.step, stamp_ns)))
         self._do(self.hear(port, frame, now_ns), now_ns)
 
     def fire(self, name: str, due_ns: int, now_ns: int) -> None:
         """A timer is handled."""
         del self.timers[name]
         if self.run.full:
-            self.run.record((now_ns, self.name, "timer", -1, "", -1, None, name, "", due_ns))
+            self.run.record((now_ns, self.number, TimerFired, (name, due_ns)))
         self._do(self.machine.on_timer(name, now_ns), now_ns)
 
     def _do(self, effects: Effects, now_ns: int) -> None:
@@ -163,9 +159,8 @@ class Node:
             self._held.append((self.send, (port, frame, now_ns)))
             return
         if self.run.full:
-            key, _, _, message = frame
-            peer = self.peers[port]
-            self.run.record((now_ns, self.name, "send", message.round, peer, message.step, key, "", "", -1))
+            key, dst, _, message = frame
+            self.run.record((now_ns, self.number, Sent, (key, dst, message.round, message.step)))
         self.run.sent += 1
         self.run.transmit(self.legs[port], frame, 0, now_ns)
 
@@ -201,8 +196,9 @@ class Node:
         if self.paused:
             self._held.append((self.record, (effect, now_ns)))
             return
-        if type(effect) in self.run.recorded:
-            self.run.record((now_ns, self.name, *columns(effect, self.config.node, self._names), -1))
+        if self.run.full or type(effect) in OUTCOMES:
+            what = recorded(effect)
+            self.run.record((now_ns, self.number, type(what), what))
 
     def strike(self, index: int, now_ns: int) -> bool:
         """Carry out fault ``index`` now; False when this life ends with it."""
@@ -212,10 +208,3 @@ class Node:
         epoch = self.epoch
         self.run.strike(index, now_ns)
         return self.alive and self.epoch == epoch
-
-
-def recorded(events: str) -> frozenset[type]:
-    """Which effects are recorded for ``events`` = all, outcomes or none."""
-    if events == "none":
-        return frozenset()
-    return frozenset(COLUMNS) if events == "all" else frozenset(OUTCOMES)

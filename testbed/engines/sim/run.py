@@ -13,12 +13,13 @@ from itertools import count
 from typing import Any
 
 from nodes.core.config import START_NS
-from nodes.frames import Frame, FrameKey
+from nodes.core.record import Received, Struck
+from nodes.frames import Frame
 from testbed.engines.base import Progress
 from testbed.engines.sim.fabric import Leg, Network, Wire, ways
 from testbed.engines.sim.netem import CARRIED, CLONED, COPY, CORRUPT, LOST
-from testbed.engines.sim.node import FAULT, FRAME, MARK, Build, EventRow, Node, recorded
-from testbed.history import Event, History, Hop
+from testbed.engines.sim.node import FAULT, FRAME, MARK, Build, Node
+from testbed.history import NOBODY, WHATS, History, Hops, Recorder, Row, node_names
 from testbed.plan import Fault, Plan, derive_seed
 
 EVENTS = ("all", "outcomes", "none")
@@ -34,7 +35,6 @@ class Run:
     def __init__(self, plan: Plan, build: Build, events: str = "all", hops: bool = True) -> None:
         self.plan = plan
         self.full = events == "all"
-        self.recorded = recorded(events)
         self.heap: list[tuple[int, int, Any, Any, Any]] = []
         self.tick: Callable[[], int] = count().__next__
         self.struck: set[int] = set()
@@ -43,10 +43,11 @@ class Run:
         self.limit_drops: dict[str, int] = {}
         self._crossings = 0
         self._handled = 0
-        self._events: list[EventRow] = []
+        self._recorder = Recorder(node_names(plan.fabric))
+        self._numbers = {name: number for number, name in enumerate(self._recorder.names)} | {"": NOBODY}
         self._hops: list[HopRow] = []
         self._capture = hops
-        self.record: Callable[[EventRow], None] = _forget if events == "none" else self._events.append
+        self.record: Callable[[Row], None] = _forget if events == "none" else self._recorder.rows.append
         self.network = Network(plan.fabric)
         self.nodes = {config.name: Node(self, config, build) for config in plan.nodes}
         for name, legs in ways(self.network, plan, self.nodes).items():
@@ -70,6 +71,7 @@ class Run:
                 node.start(START_NS)
             self._mark(progress is not None)
             while (part := self._loop()) != _STOP:
+                self._recorder.pack()
                 if progress is not None:
                     progress("simulating", part / _MARKS)
             return self._history()
@@ -132,8 +134,8 @@ class Run:
                     node.receive(target.port, item, extra, now, now)
                 else:  # Node.receive, written out
                     if full:
-                        message, peer = item.message, node.peers[target.port]
-                        record((now, node.name, "recv", message.round, peer, message.step, item.key, "", "", now))
+                        message = item.message
+                        record((now, node.number, Received, (item.key, message.round, message.step, now)))
                     effects = node.hear(target.port, item, now)
                     if effects:
                         node.now = now
@@ -205,7 +207,7 @@ class Run:
 
     def _carry_out(self, index: int, now_ns: int) -> None:
         fault = self.plan.faults[index]
-        self.record((now_ns, fault.target, "fault", -1, "", index, None, fault.verb, "", -1))
+        self.record((now_ns, self._numbers[fault.target], Struck, Struck(index, fault.verb)))
         for follower in self._followers.get(index, ()):
             self._schedule(follower, now_ns + self.plan.faults[follower].after_ns)
         if fault.verb in ("impair", "unimpair"):
@@ -261,12 +263,11 @@ class Run:
     # -- the history -------------------------------------------------------------------------------------------------
 
     def _history(self) -> History:
-        new = tuple.__new__
         in_flight = sum(1 for event in self.heap if event[0] & 3 == FRAME)
         return History(
             engine="sim",
-            events=[new(Event, row) for row in self._events],
-            hops=_hops(self._hops),
+            events=self._recorder.events(),
+            hops=_hops(self.network, self._hops),
             meta={
                 "timer_tolerance_ns": 0,
                 "limit_drops": self.limit_drops,
@@ -277,23 +278,41 @@ class Run:
         )
 
 
-def _forget(row: EventRow) -> None:
+def _forget(row: Row) -> None:
     """Record nothing."""
 
 
-def _hops(rows: list[HopRow]) -> list[Hop]:
+_CODES = {what: code for code, what in enumerate(WHATS)}
+_CROSSED = ("cross", "deaf")
+
+
+def _hops(network: Network, rows: list[HopRow]) -> Hops:
     """The hops of each row: a frame that crosses a wire leaves one interface and arrives at the next."""
-    new = tuple.__new__
-    hops: list[Hop] = []
-    append = hops.append
-    for t_ns, what, wire, (key, dst, _, message), flags in rows:
-        rest: tuple[FrameKey, int, int, int, bool] = (key, dst, message.round, message.step, bool(flags & CORRUPT))
+    place = {interface: number for number, interface in enumerate(network.interfaces.values())}
+    t_ns: list[int] = []
+    places: list[int] = []
+    whats: list[int] = []
+    frames: list[tuple[int, int, int, int, int, int]] = []
+    corrupt: list[bool] = []
+    for at_ns, what, wire, (key, dst, _, message), flags in rows:
         source, sink = wire.source, wire.sink
-        if what in ("cross", "deaf"):
-            append(new(Hop, (t_ns, source.node, source.nic, "dup" if flags & COPY else "out", *rest)))
-            append(new(Hop, (t_ns, sink.node, sink.nic, "in" if what == "cross" else "mute", *rest)))
-        elif what == "unknown":
-            append(new(Hop, (t_ns, sink.node, sink.nic, what, *rest)))
-        else:
-            append(new(Hop, (t_ns, source.node, source.nic, what, *rest)))
-    return hops
+        content = (*key, dst, message.round, message.step)
+        crossed = what in _CROSSED
+        if what != "unknown":
+            t_ns.append(at_ns)
+            places.append(place[source])
+            whats.append(_CODES[("dup" if flags & COPY else "out") if crossed else what])
+            frames.append(content)
+            corrupt.append(bool(flags & CORRUPT))
+        if crossed or what == "unknown":
+            t_ns.append(at_ns)
+            places.append(place[sink])
+            whats.append(_CODES["in" if what == "cross" else "mute" if what == "deaf" else "unknown"])
+            frames.append(content)
+            corrupt.append(bool(flags & CORRUPT))
+    names = [(interface.node, interface.nic) for interface in network.interfaces.values()]
+    columns = dict(zip(_OF_FRAME, zip(*frames, strict=True), strict=True)) if frames else {}
+    return Hops(names, t_ns=t_ns, place=places, what=whats, corrupt=corrupt, **columns)
+
+
+_OF_FRAME = ("key_src", "key_epoch", "key_seq", "dst", "round", "step")

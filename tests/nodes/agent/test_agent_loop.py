@@ -9,14 +9,16 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from typing import Any
 
-from nodes.agent.journal import Journal, Row, decode_all, read_journal
+from nodes.agent.journal import Journal, Row, decode_rows, read_journal
 from nodes.agent.loop import Agent
 from nodes.agent.nic import Nic
 from nodes.core import Effects, Life, Port, Send, SetTimer, SwapId, Transition
 from nodes.core import LinkState as State
 from nodes.core.config import START_NS, NodeConfig, Peer, ProtocolConfig
 from nodes.core.driver import Moment
+from nodes.core.record import Dropped, Overrun, Received, Refused, Sent, Started, TimerFired, What
 from nodes.frames import Frame, FrameKey, Kind, Message, encode
 
 
@@ -104,8 +106,12 @@ class Bench:
             self.agent.wait(0.01)
         raise AssertionError(f"did not happen; seen {self.machine.seen}")
 
-    def rows(self, *kinds: str) -> list[Row]:
-        return [row for row in decode_all(read_journal(self.fd, SIZE)) if not kinds or row.kind in kinds]
+    def rows(self, *kinds: type[What]) -> list[Row]:
+        return [row for row in decode_rows(read_journal(self.fd, SIZE)) if not kinds or type(row.what) in kinds]
+
+    def of(self, kind: type[What]) -> list[Any]:
+        """What was recorded of one kind."""
+        return [row.what for row in self.rows(kind)]
 
 
 def test_frames_reach_the_machine_and_its_answers_the_peer(on_nics: Namespace) -> None:
@@ -114,10 +120,10 @@ def test_frames_reach_the_machine_and_its_answers_the_peer(on_nics: Namespace) -
         bench.put(frame(1))
         bench.until(lambda: ("frame", 1) in bench.machine.seen)
         assert bench.peer.recv(100) == on_wire(1, said(70), peer_epoch=1)
-        (received,) = bench.rows("recv")
-        assert received[3:6] == ("host1", 1, (0, 1, 1))
-        assert 0 <= received.at_ns <= received.t_ns
-        assert [row.key for row in bench.rows("send")] == [(1, 1, 1)]
+        ((t_ns, received),) = bench.rows(Received)
+        assert received[:-1] == (FrameKey(0, 1, 1), 0, 1)
+        assert 0 <= received.at_ns <= t_ns
+        assert [sent.key for sent in bench.of(Sent)] == [(1, 1, 1)]
 
     on_nics(story)
 
@@ -138,8 +144,8 @@ def test_on_a_wall_clock_a_node_is_set_up_long_before_round_0(on_nics: Namespace
     def story() -> None:
         bench = Bench(Script(), zero_in_ns=3_600_000_000_000)
         assert bench.machine.times == [START_NS]
-        (started,) = bench.rows("start")
-        assert started.at_ns == START_NS > started.t_ns
+        ((t_ns, started),) = bench.rows(Started)
+        assert started.told_ns == START_NS > t_ns
 
     on_nics(story)
 
@@ -164,8 +170,8 @@ def test_what_gathered_during_a_pause_is_handled_by_time_at_the_instant_of_resum
             assert all(now_ns >= resumed_ns for now_ns in bench.machine.times[1:])
             if clock == "stamp":
                 assert set(bench.machine.times[1:]) == {bench.agent.latest_ns}
-            assert [row.kind for row in bench.rows()][1:] == [
-                "recv", "timer", "recv", "recv", "timer", "recv",
+            assert [type(row.what) for row in bench.rows()][1:] == [
+                Received, TimerFired, Received, Received, TimerFired, Received,
             ]  # fmt: skip
 
     on_nics(story)
@@ -201,10 +207,10 @@ def test_random_bytes_and_foreign_frames_are_dropped_with_their_reason(on_nics: 
         bench.put(frame(6))
         bench.until(lambda: bench.machine.seen != ["start"])
         assert bench.machine.seen == ["start", ("frame", 6)]
-        drops = bench.rows("drop")
+        drops = bench.of(Dropped)
         assert len(drops) == 305
-        assert {row.info for row in drops} == {"corrupt", "short", "foreign"}
-        assert [row.key.seq for row in drops if row.key is not None] == [1, 2, 3, 4]
+        assert {drop.why for drop in drops} == {"corrupt", "short", "foreign"}
+        assert [drop.key.seq for drop in drops if drop.key is not None] == [1, 2, 3, 4]
 
     on_nics(story)
 
@@ -233,7 +239,7 @@ def test_the_agent_outlives_its_carrier(on_nics: Namespace) -> None:
         bench.until(lambda: ("frame", 1) in bench.machine.seen)
         ip("link set right down")
         bench.until(lambda: "talk" in bench.machine.seen)
-        assert [row.info for row in bench.rows("drop")] == ["send:ENETDOWN"] * 2
+        assert [refused.why for refused in bench.of(Refused)] == ["ENETDOWN"] * 2
         ip("link set right up")
         for nic in ("right", "left"):
             ip(f"link show dev {nic}")  # asking has the kernel act on the new carrier now
@@ -250,8 +256,8 @@ def test_a_ring_that_was_too_small_says_how_many_frames_it_lost(on_nics: Namespa
         bench.until(lambda: len(bench.machine.seen) >= 4097)
         bench.put(frame(6000))
         bench.until(lambda: ("frame", 6000) in bench.machine.seen)
-        lost = [row.info for row in bench.rows("drop")]
-        assert lost == [f"ring:{5000 - 4096}"]
+        assert [overrun.frames for overrun in bench.of(Overrun)] == [5000 - 4096]
+        assert bench.of(Dropped) == []
 
     on_nics(story)
 
@@ -278,7 +284,7 @@ def test_a_fault_strikes_before_the_transition_it_waits_for_and_after_what_was_s
         assert sent == b""  # it stands still until the fault has struck
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        assert [row.kind for row in bench.rows()][1:] == ["recv", "send", "transition"]
+        assert [type(row.what) for row in bench.rows()][1:] == [Received, Sent, Transition]
 
     on_nics(story)
 

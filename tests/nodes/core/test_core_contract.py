@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from dataclasses import asdict, replace
+from typing import NamedTuple
 
 import pytest
 
@@ -16,16 +17,14 @@ from nodes.core import (
     Machine,
     Note,
     Outcome,
-    Propose,
     Resolve,
     RoundStart,
-    Send,
     SwapId,
     Transition,
     swap_id,
 )
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig, node_config_from_json
-from nodes.core.record import columns
+from nodes.core.record import KINDS, Died, Dropped, Noted, Sent, What, kind_named, recorded, schema
 from nodes.core.snapshot import snapshot
 from nodes.frames import Frame, FrameKey, Kind, Message
 from nodes.registry import build_machine, engine_names, engine_spec
@@ -52,36 +51,63 @@ def test_a_swap_has_one_name_whoever_asks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("effect", "row"),
+    ("what", "columns"),
     [
         (
             Transition(SwapId(17, 1, 2), LinkState.TENTATIVE, LinkState.REFLECTING),
-            ("transition", 17, "host3", -1, None, "TENTATIVE>REFLECTING", ""),
+            {"swap_round": 17, "swap_low": 1, "swap_high": 2, "old": "TENTATIVE", "new": "REFLECTING"},
         ),
         (
             Resolve(SwapId(17, 0, 1), Outcome.COMMITTED, b"\x01\xff"),
-            ("resolve", 17, "host1", -1, None, "committed", "01ff"),
+            {"swap_round": 17, "swap_low": 0, "swap_high": 1, "outcome": "committed", "value": b"\x01\xff"},
         ),
-        (Propose(4, 7), ("propose", -1, "", 4, None, "", "7")),
-        (Decide(4, 7, 12), ("decide", 12, "", 4, None, "", "7")),
-        (RoundStart(3), ("round", 3, "", -1, None, "", "")),
-        (Note("late", 3, "by far"), ("note", 3, "", -1, None, "late:by far", "")),
-        (Note("stale", 17, "", FRAME), ("note", 17, "host3", 4, FrameKey(2, 3, 99), "stale:", "")),
-        (Note("stray", 17, "", FRAME._replace(key=KEY)), ("note", 17, "", 4, KEY, "stray:", "")),
-        (Note("stray", 17, "", SAID), ("note", 17, "", 4, None, "stray:", "")),  # no frame is in hand any more
+        (Decide(4, 7, 12), {"instance": 4, "value": 7, "round": 12}),
+        (Died(), {}),
+        (
+            Sent(FrameKey(2, 3, 99), 1, 17, 4),
+            {"key_src": 2, "key_epoch": 3, "key_seq": 99, "dst": 1, "round": 17, "step": 4},
+        ),
+        (
+            Dropped("short", None, -1, -1, 5),
+            {"why": "short", "key_src": -1, "key_epoch": -1, "key_seq": -1, "round": -1, "step": -1, "at_ns": 5},
+        ),
     ],
 )
-def test_the_row_of_each_effect(effect: Effect, row: tuple[object, ...]) -> None:
-    found = columns(effect, 1, NAMES)
-    assert found == row
-    assert [type(column) for column in found if not isinstance(column, FrameKey)] == [
-        type(column) for column in row if not isinstance(column, FrameKey)
-    ]  # plain texts, not the enums that they come from
+def test_the_columns_of_what_is_recorded(what: What, columns: dict[str, object]) -> None:
+    form = schema(type(what))
+    assert dict(zip([column.name for column in form.columns], form.flat(what), strict=True)) == columns
+    assert [column.holds for column in form.columns] == [type(value) for value in columns.values()]
+    (again,) = form.whats([[value] for value in form.flat(what)], 1)
+    assert again == what
+    assert [type(field) for field in again] == [type(field) for field in what]
 
 
-def test_what_is_performed_has_no_row() -> None:
-    with pytest.raises(KeyError):
-        columns(Send(0, SAID), 1, NAMES)
+@pytest.mark.parametrize(
+    ("effect", "what"),
+    [
+        (RoundStart(3), RoundStart(3)),
+        (Note("late", 3, "by far"), Noted("late", 3, "by far", None, -1)),
+        (Note("stale", 17, "", FRAME), Noted("stale", 17, "", FrameKey(2, 3, 99), 4)),
+        (Note("stray", 17, "", SAID), Noted("stray", 17, "", None, 4)),  # no frame is in hand any more
+    ],
+)
+def test_an_effect_is_recorded_as_itself_and_a_notes_frame_by_its_key(effect: Effect, what: What) -> None:
+    assert recorded(effect) == what
+    assert type(recorded(effect)) in KINDS
+
+
+def test_every_kind_has_a_name_of_its_own() -> None:
+    names = [schema(kind).name for kind in KINDS]
+    assert len(set(names)) == len(names) == len(KINDS)
+    assert [kind_named(name) for name in names] == list(KINDS)
+
+
+def test_a_field_that_has_no_form_as_columns_is_refused() -> None:
+    class Odd(NamedTuple):
+        values: list[int]
+
+    with pytest.raises(TypeError, match=r"Odd\.values"):
+        schema(Odd)  # type: ignore[arg-type]
 
 
 def test_there_is_no_other_engine() -> None:

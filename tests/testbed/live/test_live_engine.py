@@ -16,7 +16,21 @@ import pytest
 from needs import MOOT, lacking
 from scapy.utils import PcapNgReader
 
+from nodes.core import Resolve, RoundStart
 from nodes.core.driver import Moment
+from nodes.core.record import (
+    KINDS,
+    Died,
+    Dropped,
+    Overrun,
+    Received,
+    Refused,
+    Sent,
+    Started,
+    Struck,
+    TimerFired,
+    What,
+)
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live import LiveEngine
 from testbed.engines.live.mininet_nodes import netem_available
@@ -39,12 +53,12 @@ def run(plan: Plan, directory: Path) -> History:
     return history
 
 
-def of(history: History, node: str, *kinds: str) -> list[Event]:
-    return [event for event in history.events if event.node == node and (not kinds or event.kind in kinds)]
+def of(history: History, node: str, *kinds: type[What]) -> list[Event]:
+    return [event for event in history.events.of_kind(*(kinds or KINDS)) if event.node == node]
 
 
 def outcomes(history: History, round_: int) -> list[str]:
-    return [event.info for event in history.events if event.kind == "resolve" and event.round == round_]
+    return [event.what.outcome for event in history.events.of_kind(Resolve) if event.what.swap.round == round_]
 
 
 @pytest.mark.parametrize(
@@ -60,8 +74,8 @@ def test_on_clean_links_every_swap_commits_and_every_hop_is_seen(
     assert history.engine == "live"
     for round_ in range(5):
         assert outcomes(history, round_) == ["committed"] * n * (n - 1)
-    sent = {event.key: event for event in history.events if event.kind == "send"}
-    received = {event.key: event for event in history.events if event.kind == "recv"}
+    sent = {event.what.key: event for event in history.events.of_kind(Sent)}
+    received = {event.what.key: event for event in history.events.of_kind(Received)}
     assert len(sent) == 5 * 4 * n * (n - 1) // 2
     assert sent.keys() == received.keys()
     for key, event in received.items():
@@ -69,7 +83,7 @@ def test_on_clean_links_every_swap_commits_and_every_hop_is_seen(
         assert len(path) == hops_per_frame
         assert [hop.what for hop in path] == ["out", "in"] * (hops_per_frame // 2)
         assert (path[0].node, path[-1].node) == (sent[key].node, event.node)
-        assert event.at_ns <= event.t_ns
+        assert event.what.at_ns <= event.t_ns
     assert history.meta["capture_drops"] == 0
     with PcapNgReader(str(tmp_path / "live" / "frames.pcapng")) as packets:
         captured = list(packets)
@@ -84,17 +98,18 @@ def test_a_killed_node_falls_silent_and_a_restarted_one_joins_with_a_new_epoch(p
         Fault("node_restart", at_ns=3 * W + W // 2, target="host2"),
     )
     history = run(plan_of("star", {"hosts": 3}, rounds=7, faults=faults), tmp_path)
-    struck = [(event.node, event.step, event.info) for event in history.events if event.kind == "fault"]
+    struck = [(event.node, event.what.fault, event.what.verb) for event in history.events.of_kind(Struck)]
     assert struck == [("host2", 0, "node_kill"), ("host2", 1, "node_restart")]
-    (died,) = of(history, "host2", "died")
+    (died,) = of(history, "host2", Died)
     assert 0 <= died.t_ns - (W + W // 2) < W // 2
-    assert [event.info for event in of(history, "host2", "start")] == ["fresh", "fresh"]
-    lives = {event.key.epoch for event in of(history, "host2", "send") if event.key is not None}
+    assert [event.what.kept for event in of(history, "host2", Started)] == [False, False]
+    lives = {event.what.key.epoch for event in of(history, "host2", Sent)}
     assert lives == {1, 2}
-    rounds = {event.round for event in of(history, "host2", "round")}
+    rounds = {event.what.round for event in of(history, "host2", RoundStart)}
     assert rounds - {4} == {0, 1, 5, 6}  # starting a process takes a while in real time
     assert outcomes(history, 6) == ["committed"] * 6
-    assert {event.info for event in of(history, "host1", "resolve") if event.round == 2} == {"committed", "aborted"}
+    ends = of(history, "host1", Resolve)
+    assert {event.what.outcome for event in ends if event.what.swap.round == 2} == {"committed", "aborted"}
 
 
 def test_a_kept_state_goes_on_in_doubt_and_reconciles(plan_of: PlanOf, tmp_path: Path) -> None:
@@ -106,26 +121,26 @@ def test_a_kept_state_goes_on_in_doubt_and_reconciles(plan_of: PlanOf, tmp_path:
     )
     plan = plan_of(faults=faults, rounds=6, horizon="reconcile", retry_ns=W // 10)
     history = run(plan, tmp_path)
-    assert [event.info for event in of(history, "host1", "start")] == ["fresh", "kept"]
-    (died,) = of(history, "host1", "died")
-    fault, restart = of(history, "host1", "fault")
+    assert [event.what.kept for event in of(history, "host1", Started)] == [False, True]
+    (died,) = of(history, "host1", Died)
+    fault, restart = of(history, "host1", Struck)
     assert fault.t_ns == died.t_ns
     assert 0 <= restart.t_ns - fault.t_ns - 2 * W < W
     for host in ("host1", "host2"):
-        of_round = [event.info for event in of(history, host, "resolve") if event.round == 1]
-        assert of_round[-1] == "committed"
-        assert len({event.value for event in of(history, host, "resolve") if event.round == 1}) <= 2
+        of_round = [event.what for event in of(history, host, Resolve) if event.what.swap.round == 1]
+        assert of_round[-1].outcome == "committed"
+        assert len({end.value for end in of_round}) <= 2
 
 
 def test_a_fault_at_a_moment_strikes_between_two_effects(plan_of: PlanOf, tmp_path: Path) -> None:
     moment = Moment(index=0, after_sends=2, round=2)
     fault = Fault("node_kill", node="host1", moment=moment, target="host1")
     history = run(plan_of("star", {"hosts": 4}, faults=[fault]), tmp_path)
-    sends = [event for event in of(history, "host1", "send") if event.round == 2]
-    assert [event.peer for event in sends] == ["host2", "host3"]
-    assert {event.key for event in sends} <= {event.key for event in history.events if event.kind == "recv"}
+    sends = [event for event in of(history, "host1", Sent) if event.what.round == 2]
+    assert [event.what.dst for event in sends] == [1, 2]
+    assert {event.what.key for event in sends} <= {event.what.key for event in history.events.of_kind(Received)}
     last = of(history, "host1")[-1]
-    assert last.t_ns <= of(history, "host1", "died")[0].t_ns
+    assert last.t_ns <= of(history, "host1", Died)[0].t_ns
 
 
 def test_a_paused_node_handles_everything_late_and_in_order(plan_of: PlanOf, tmp_path: Path) -> None:
@@ -134,14 +149,19 @@ def test_a_paused_node_handles_everything_late_and_in_order(plan_of: PlanOf, tmp
         Fault("node_resume", target="host2", follows=0, after_ns=2 * W),
     )
     history = run(plan_of(faults=faults, rounds=6), tmp_path)
-    pause, resume = of(history, "host2", "fault")
-    during = [event for event in of(history, "host2") if pause.t_ns < event.t_ns < resume.t_ns and event.at_ns != -1]
-    assert not [event for event in during if event.t_ns > pause.t_ns + W // 4]
-    late = [event for event in of(history, "host2", "recv", "timer") if event.t_ns - event.at_ns > W // 4]
-    assert {event.kind for event in late} == {"recv", "timer"}
-    assert [event.at_ns for event in late] == sorted(event.at_ns for event in late)
+    pause, resume = of(history, "host2", Struck)
+    handled = of(history, "host2", Received, TimerFired)
+    assert not [event for event in handled if pause.t_ns + W // 4 < event.t_ns < resume.t_ns]
+    late = [event for event in handled if event.t_ns - due_ns(event) > W // 4]
+    assert {type(event.what) for event in late} == {Received, TimerFired}
+    assert [due_ns(event) for event in late] == sorted(due_ns(event) for event in late)
     assert all(event.t_ns >= resume.t_ns for event in late)
     assert outcomes(history, 5) == ["committed"] * 2
+
+
+def due_ns(event: Event) -> int:
+    """When what was handled came in or was due."""
+    return event.what.at_ns if isinstance(event.what, Received) else event.what.due_ns
 
 
 @pytest.mark.parametrize(("off", "on"), [("nic_mute", "nic_unmute"), ("nic_down", "nic_up")])
@@ -156,20 +176,20 @@ def test_a_nic_that_is_mute_or_down_loses_its_rounds_and_no_others(
     for round_ in (0, 1, 4, 5):
         assert outcomes(history, round_) == ["committed"] * 6
     for round_ in (2, 3):
-        assert {event.info for event in of(history, "host2", "resolve") if event.round == round_} == {"aborted"}
-        others = [
-            event.info for event in of(history, "host1", "resolve") if event.round == round_ and event.peer == "host3"
-        ]
-        assert others == ["committed"]
-    refused = {event.info for event in of(history, "host2", "drop")}
-    assert refused == ({"send:ENETDOWN"} if off == "nic_down" else set())
+        ends = [event.what for event in of(history, "host2", Resolve) if event.what.swap.round == round_]
+        assert {end.outcome for end in ends} == {"aborted"}
+        others = [event.what for event in of(history, "host1", Resolve) if event.what.swap == (round_, 0, 2)]
+        assert [end.outcome for end in others] == ["committed"]
+    assert of(history, "host2", Dropped, Overrun) == []
+    refused = {event.what.why for event in of(history, "host2", Refused)}
+    assert refused == ({"ENETDOWN"} if off == "nic_down" else set())
 
 
 def test_half_a_nic_receives_and_does_not_send(plan_of: PlanOf, tmp_path: Path) -> None:
     fault = Fault("nic_half", at_ns=W + W // 2, target="host2", nic="host2-eth0", direction="tx")
     history = run(plan_of(faults=[fault]), tmp_path)
-    assert [event.round for event in of(history, "host2", "recv") if event.step == 1] == [0, 1, 2, 3, 4]
-    assert not [event for event in of(history, "host1", "recv") if event.round > 1]
+    assert [event.what.round for event in of(history, "host2", Received) if event.what.step == 1] == [0, 1, 2, 3, 4]
+    assert not [event for event in of(history, "host1", Received) if event.what.round > 1]
 
 
 def test_an_agent_that_fails_ends_the_run_with_its_reason(plan_of: PlanOf, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from nodes.core import Resolve
 from nodes.core.driver import Moment
+from nodes.core.record import Sent, Struck
 from testbed.engines.live.results import collect
 from testbed.engines.vkernel.boot import JOB, Guest, boot
 from testbed.history import History
@@ -71,13 +73,13 @@ def test_two_boots_with_faults_are_byte_identical_and_exact(plan_of: Callable[..
     assert (first.events, first.hops) == (second.events, second.hops)
 
     # every timed fault within 20 ns of its time, every delay within the jitter and 20 ns
-    struck = {event.step: event.t_ns for event in first.events if event.kind == "fault"}
+    struck = {event.what.fault: event.t_ns for event in first.events.of_kind(Struck)}
     assert sorted(struck) == list(range(len(faults)))
     for index, fault in enumerate(faults):
         if fault.at_ns >= 0:
             assert 0 <= struck[index] - fault.at_ns <= 20
     before_ns = 3 * W
-    came_ns = {event.key: event.t_ns for event in first.events if event.kind == "send" and event.t_ns < before_ns}
+    came_ns = {event.what.key: event.t_ns for event in first.events.of_kind(Sent) if event.t_ns < before_ns}
     delays = []
     for hop in first.hops:
         if hop.key in came_ns and hop.t_ns < before_ns:
@@ -87,4 +89,5 @@ def test_two_boots_with_faults_are_byte_identical_and_exact(plan_of: Callable[..
     assert len(delays) > 200
     assert min(delays) >= 8_000
     assert max(delays) <= 12_020
-    assert {event.info for event in first.events if event.kind == "resolve" and event.round < 3} == {"committed"}
+    ends = [event.what for event in first.events.of_kind(Resolve)]
+    assert {end.outcome for end in ends if end.swap.round < 3} == {"committed"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from testbed.engines.sim import SimEngine
 from testbed.history import History
 from testbed.plan import Plan
-from testbed.report.spacetime import breaking_frame, instance_diagram, nanoseconds, swap_diagram
+from testbed.report.spacetime import instance_diagram, nanoseconds, swap_diagram
 from testbed.scenario import compile_plan, parse
 from testbed.verdicts import judge
 from testbed.verdicts.model import Break, Disagreement, Verdicts
@@ -122,7 +123,7 @@ def test_nothing_is_drawn_below_the_nodes_and_no_words_upon_each_other() -> None
 
 def test_without_captured_hops_frames_go_straight_from_end_to_end() -> None:
     plan, history, verdicts = run(LOST)
-    blind = History(history.engine, history.events, [], history.meta)
+    blind = History(history.engine, history.events, meta=history.meta)
     root = drawn(swap_diagram(plan, blind, first(verdicts, "lost")))
     assert texts(root, "name") == ["host1", "host2"]
     assert texts(root, "lost") == ["never arrived"]
@@ -157,16 +158,13 @@ def test_all_ids_that_arrows_refer_to_exist() -> None:
     assert set(re.findall(r"url\(#([^)]+)\)", svg)) <= set(re.findall(r'id="([^"]+)"', svg))
 
 
-@pytest.mark.parametrize(
-    ("text", "named"),
-    [
-        ("host1>host2 round 17 step 3 (#412)", ("host1", 17, 3, 412)),
-        ("host2>host1 round 0 step 1", None),
-        ("", None),
-    ],
-)
-def test_the_breaking_frame_is_read_from_the_verdict(text: str, named: tuple[str, int, int, int] | None) -> None:
-    assert breaking_frame(text) == named
+def test_the_frame_that_a_verdict_blames_is_the_one_that_stands_out() -> None:
+    plan, history, verdicts = run(LATE)
+    found = first(verdicts, "late")
+    assert found.key is not None
+    assert found.frame.endswith(f"(#{found.key.seq})")
+    drawings = [drawn(swap_diagram(plan, history, broken)) for broken in (found, replace(found, key=None))]
+    assert [bool(of_kind(root, "guilty")) for root in drawings] == [True, False]
 
 
 @pytest.mark.parametrize(

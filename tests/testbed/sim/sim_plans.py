@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from nodes.core import Effects, Life, Machine, Port, Send, SetTimer
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from nodes.core.record import What
 from nodes.frames import Kind, Message
 from testbed.history import Event, History, Hop
 from testbed.plan import Fault, Plan, derive_seed
@@ -105,9 +106,9 @@ def beacons(count: int, gap_ns: int, answers: bool = False, only: int = -1) -> o
     return build
 
 
-def events(history: History, kind: str, node: str = "") -> list[Event]:
-    """The rows of one kind, at one node when it is named."""
-    return [row for row in history.events if row.kind == kind and node in ("", row.node)]
+def events(history: History, kind: type[What], node: str = "") -> list[Event]:
+    """The events of one kind, at one node when it is named."""
+    return [row for row in history.events.of_kind(kind) if node in ("", row.node)]
 
 
 def hops(history: History, what: str) -> list[Hop]:

@@ -14,6 +14,7 @@ from nodes.core import (
     LinkState,
     Note,
     Port,
+    Resolve,
     RoundStart,
     Send,
     SetTimer,
@@ -22,6 +23,7 @@ from nodes.core import (
 )
 from nodes.core.config import NodeConfig, ProtocolConfig
 from nodes.core.driver import Moment
+from nodes.core.record import Died, Noted, Received, Sent, Started, Struck, TimerFired
 from nodes.frames import Kind, Message
 from testbed.engines.sim import SimEngine
 from testbed.engines.sim.random32 import Prng
@@ -49,7 +51,7 @@ def run(
 
 def heard(history: History, node: str = "host2") -> list[int]:
     """When (in us) frames were handled at a node."""
-    return [row.t_ns // US for row in events(history, "recv", node)]
+    return [row.t_ns // US for row in events(history, Received, node)]
 
 
 def at(time_us: float, verb: str, target: str = "host2", **more: object) -> Fault:
@@ -118,7 +120,7 @@ def test_a_fault_may_name_one_nic_or_strike_all_of_a_node() -> None:
 def test_a_killed_node_hears_nothing_and_its_frames_go_on() -> None:
     history = run(at(25, "node_kill", "host1"))
     assert heard(history) == [10, 20, 30]
-    assert [(row.t_ns, row.node) for row in events(history, "died")] == [(25 * US, "host1")]
+    assert [(row.t_ns, row.node) for row in events(history, Died)] == [(25 * US, "host1")]
     history = run(at(25, "node_kill"))
     assert heard(history) == [10, 20]
     assert len(hops(history, "in")) == 5  # they still come in at its NIC
@@ -127,17 +129,21 @@ def test_a_killed_node_hears_nothing_and_its_frames_go_on() -> None:
 
 def test_a_paused_node_catches_up_in_the_order_in_which_things_became_due() -> None:
     history = run(at(15, "node_pause"), at(42, "node_resume"), only=-1)
-    mine = [
-        (row.kind, row.t_ns // US, row.at_ns // US) for row in history.events if row.node == "host2" and row.at_ns > 0
+    handled = [
+        (row.t_ns // US, row.what) for row in history.events.of_kind(Received, TimerFired) if row.node == "host2"
     ]
-    assert mine == [
-        ("recv", 10, 10),
+    mine = [
+        ("frame", t_us, what.at_ns // US) if isinstance(what, Received) else ("timer", t_us, what.due_ns // US)
+        for t_us, what in handled
+    ]
+    assert mine[1:] == [
+        ("frame", 10, 10),
         ("timer", 10, 10),
-        ("recv", 42, 20),
+        ("frame", 42, 20),
         ("timer", 42, 20),  # it sets the next, 10 us after the instant at which it was handled
-        ("recv", 42, 30),
-        ("recv", 42, 40),
-        ("recv", 50, 50),
+        ("frame", 42, 30),
+        ("frame", 42, 40),
+        ("frame", 50, 50),
         ("timer", 52, 52),
         ("timer", 62, 62),
     ]
@@ -150,11 +156,11 @@ def test_a_paused_node_may_be_killed_and_wakes_to_nothing() -> None:
 
 def test_a_restarted_node_is_in_its_next_life_and_has_forgotten() -> None:
     history = run(at(25, "node_restart", "host1"), count=4)
-    assert [(row.t_ns // US, row.info) for row in events(history, "start", "host1")] == [
-        (-1000, "fresh"),
-        (25, "fresh"),
+    assert [(row.t_ns // US, row.what.kept) for row in events(history, Started, "host1")] == [
+        (-1000, False),
+        (25, False),
     ]
-    assert [(row.key.epoch, row.round) for row in events(history, "send") if row.key] == [
+    assert [(row.what.key.epoch, row.what.round) for row in events(history, Sent)] == [
         (1, 0),
         (1, 1),
         (1, 2),
@@ -167,14 +173,14 @@ def test_a_restarted_node_is_in_its_next_life_and_has_forgotten() -> None:
 
 def test_a_node_restarted_with_kept_state_goes_on_where_it_was() -> None:
     history = run(at(25, "node_restart", "host1", keep_state=True), count=4)
-    assert [row.info for row in events(history, "start", "host1")] == ["fresh", "kept"]
-    assert [(row.t_ns // US, row.round) for row in events(history, "send")] == [(0, 0), (10, 1), (20, 2), (25, 3)]
+    assert [row.what.kept for row in events(history, Started, "host1")] == [False, True]
+    assert [(row.t_ns // US, row.what.round) for row in events(history, Sent)] == [(0, 0), (10, 1), (20, 2), (25, 3)]
 
 
 def test_a_dead_node_can_be_restarted_and_does_not_die_twice() -> None:
     history = run(at(15, "node_kill", "host1"), at(16, "node_kill", "host1"), at(30, "node_restart", "host1"), count=2)
-    lives = [(row.kind, row.t_ns // US) for row in history.events if row.kind in ("died", "start", "fault")]
-    assert lives[2:] == [("fault", 15), ("died", 15), ("fault", 16), ("fault", 30), ("start", 30)]
+    lives = [(type(row.what), row.t_ns // US) for row in history.events.of_kind(Died, Started, Struck)]
+    assert lives[2:] == [(Struck, 15), (Died, 15), (Struck, 16), (Struck, 30), (Started, 30)]
 
 
 # -- links ---------------------------------------------------------------------------------------------------------
@@ -189,8 +195,8 @@ def test_a_jitter_burst_draws_from_a_seed_of_its_own_and_ends() -> None:
     sent_by = "ab" if plan.fabric.links[0].a.node == "host1" else "ba"
     prng = Prng(derive_seed(derive_seed(1, "link", 0, sent_by), "change", 0))
     slow = [now + 30 * US + prng.u32() % (40 * US) for now in (10 * US, 20 * US)]
-    assert [row.t_ns for row in events(history, "recv")] == sorted([10 * US, *slow, 40 * US, 50 * US])
-    assert [(row.node, row.info, row.step) for row in events(history, "fault")] == [
+    assert [row.t_ns for row in events(history, Received)] == sorted([10 * US, *slow, 40 * US, 50 * US])
+    assert [(row.node, row.what.verb, row.what.fault) for row in events(history, Struck)] == [
         ("", "impair", 0),
         ("", "unimpair", 1),
     ]
@@ -243,19 +249,19 @@ def when(verb: str, target: str = "host1", after_ns: int = 0, keep_state: bool =
 
 def test_a_kill_on_entering_a_state_leaves_what_stood_before_it_done_and_the_rest_undone() -> None:
     history = scripted(when("node_kill", enters="REFLECTING"))
-    assert len(events(history, "send")) == 2
-    assert [row.kind for row in history.events if row.node == "host1"][-3:] == ["transition", "fault", "died"]
+    assert len(events(history, Sent)) == 2
+    assert [type(row.what) for row in history.events if row.node == "host1"][-3:] == [Transition, Struck, Died]
     assert heard(history) == [10, 10]
 
 
 def test_a_kill_after_so_many_sends() -> None:
-    assert len(events(scripted(when("node_kill", after_sends=1)), "send")) == 1
-    assert len(events(scripted(when("node_kill", after_sends=4)), "send")) == 3
+    assert len(events(scripted(when("node_kill", after_sends=1)), Sent)) == 1
+    assert len(events(scripted(when("node_kill", after_sends=4)), Sent)) == 3
 
 
 def test_a_mute_at_a_moment_lets_the_earlier_frames_pass() -> None:
     history = scripted(when("nic_mute", leaves="TENTATIVE"))
-    assert len(events(history, "send")) == 3
+    assert len(events(history, Sent)) == 3
     assert heard(history) == [10, 10]
 
 
@@ -263,7 +269,7 @@ def test_a_moment_may_strike_another_node_later_and_start_the_end_of_the_fault()
     down = when("nic_mute", target="host2", after_ns=5 * US, enters="REFLECTING")
     up = Fault("nic_unmute", target="host2", follows=0, after_ns=4 * US)
     history = scripted(down, up)
-    assert [(row.t_ns // US, row.info, row.step) for row in events(history, "fault")] == [
+    assert [(row.t_ns // US, row.what.verb, row.what.fault) for row in events(history, Struck)] == [
         (5, "nic_mute", 0),
         (9, "nic_unmute", 1),
     ]
@@ -272,30 +278,27 @@ def test_a_moment_may_strike_another_node_later_and_start_the_end_of_the_fault()
 
 def test_a_pause_at_a_moment_holds_the_rest_of_the_event_back() -> None:
     history = scripted(when("node_pause", enters="REFLECTING"), at(20, "node_resume", "host1"))
-    assert [row.t_ns // US for row in events(history, "send")] == [0, 0, 20]
+    assert [row.t_ns // US for row in events(history, Sent)] == [0, 0, 20]
     assert heard(history) == [10, 10, 30]
-    assert [(row.info, row.t_ns // US) for row in events(history, "note")] == [("timer:end", 30)]
+    assert [(row.what.text, row.t_ns // US) for row in events(history, Noted)] == [("end", 30)]
     late = scripted(when("node_pause", enters="REFLECTING"), at(40, "node_resume", "host1"))
-    assert [(row.info, row.t_ns // US) for row in events(late, "note")] == [("timer:end", 40)]
+    assert [(row.what.text, row.t_ns // US) for row in events(late, Noted)] == [("end", 40)]
 
 
 def test_a_restart_at_a_moment_keeps_the_state_of_the_whole_event_but_not_its_undone_effects() -> None:
     """State is stored after the event and before its effects: the third send counts as sent and never was."""
     history = scripted(when("node_restart", enters="REFLECTING", keep_state=True))
-    assert [(row.kind, row.info) for row in history.events if row.node == "host1"][-4:] == [
-        ("transition", "TENTATIVE>REFLECTING"),
-        ("fault", "node_restart"),
-        ("died", ""),
-        ("start", "kept"),
-    ]
+    *_, entered, struck, died, started = [row.what for row in history.events if row.node == "host1"]
+    assert (entered.old, entered.new) == (LinkState.TENTATIVE, LinkState.REFLECTING)
+    assert (struck, died, started) == (Struck(0, "node_restart"), Died(), Started(kept=True, told_ns=0))
     fresh = scripted(when("node_restart", enters="REFLECTING"))
-    assert [row.key.epoch for row in events(fresh, "send") if row.key] == [1, 1, 2, 2, 2]  # the moment struck once
+    assert [row.what.key.epoch for row in events(fresh, Sent)] == [1, 1, 2, 2, 2]  # the moment struck once
 
 
 def test_a_moment_that_has_not_come_waits_for_the_next_life() -> None:
     history = scripted(at(0, "node_restart", "host1"), when("node_kill", index=1, after_sends=3))
-    assert [(row.info, row.t_ns) for row in events(history, "fault")] == [("node_restart", 0), ("node_kill", 0)]
-    assert [row.key.epoch for row in events(history, "send") if row.key] == [2, 2, 2]
+    assert [(row.what.verb, row.t_ns) for row in events(history, Struck)] == [("node_restart", 0), ("node_kill", 0)]
+    assert [row.what.key.epoch for row in events(history, Sent)] == [2, 2, 2]
 
 
 # -- with the project's own machines -------------------------------------------------------------------------------
@@ -305,7 +308,7 @@ def test_a_crash_in_the_middle_of_a_handshake_leaves_the_peer_to_the_horizon() -
     protocol = ProtocolConfig(rounds=3, depth=4, window_ns=100 * US, period_ns=100 * US)
     fault = Fault("node_kill", node="host2", target="host2", moment=Moment(0, enters="REFLECTING", round=1))
     history = SimEngine().run(make_plan(DELAY, faults=(fault,), protocol=protocol))
-    ends = [(row.round, row.node, row.info) for row in events(history, "resolve")]
+    ends = [(row.what.swap.round, row.node, row.what.outcome) for row in events(history, Resolve)]
     assert ends == [
         (0, "host2", "committed"),
         (0, "host1", "committed"),
@@ -323,7 +326,7 @@ def test_reconcile_resolves_over_a_restart_only_when_the_state_was_kept(keep_sta
     crash = Fault("node_kill", node="host2", target="host2", moment=moment)
     back = Fault("node_restart", target="host2", follows=0, after_ns=200 * US, keep_state=keep_state)
     history = SimEngine().run(make_plan(DELAY, faults=(crash, back), protocol=protocol))
-    final = {row.node: row.info for row in events(history, "resolve")}
+    final = {row.node: row.what.outcome for row in events(history, Resolve)}
     assert final.get("host1") == ("committed" if keep_state else "in_doubt")
 
 

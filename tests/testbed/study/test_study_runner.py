@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from nodes.core.record import Died
 from testbed.engines.base import EngineUnavailable
 from testbed.scenario import ScenarioError
 from testbed.study import runner
@@ -333,7 +334,7 @@ def test_floodset_disagrees_where_oae_does_not(tmp_path: Path) -> None:
     consensus = judge(plan, history).consensus
     assert consensus is not None
     assert found["instance"] in [item.instance for item in consensus.disagreements]
-    assert sum(event.kind == "died" for event in history.events) == 1
+    assert history.events.count(Died) == 1
 
 
 def test_without_the_virtual_time_kernel_sim_goes_on_and_the_user_is_told(

@@ -3,6 +3,7 @@
 import pytest
 from verdict_story import US, WINDOW, Story, pair, plan_on, star
 
+from nodes.core.record import Died, Noted, Started, TimerFired
 from testbed.plan import Fault
 from testbed.verdicts import judge
 
@@ -121,10 +122,10 @@ def test_an_end_that_ends_both_ways_is_named_when_no_frame_is_to_blame() -> None
 class TestValues:
     """Each node offers one register to all neighbours of a round: a, b and c here."""
 
-    def broken(self, **told_of_c: str) -> list[tuple[str, str]]:
+    def broken(self, **told_of_c: bytes) -> list[tuple[str, str]]:
         """The swaps that break when host1 and host2 committed these values of host3."""
         story = Story(plan_on(star(3))).round(0)
-        offered = {"host1": "aa", "host2": "bb", "host3": "cc"}
+        offered = {"host1": b"a", "host2": b"b", "host3": b"c"}
         for node in offered:
             for peer, value in offered.items():
                 if node != peer:
@@ -136,13 +137,13 @@ class TestValues:
         assert self.broken() == []
 
     def test_a_value_that_another_neighbour_did_not_get_is_a_split(self) -> None:
-        assert self.broken(host2="dd") == [("host1<->host3", "split"), ("host2<->host3", "split")]
+        assert self.broken(host2=b"d") == [("host1<->host3", "split"), ("host2<->host3", "split")]
 
     def test_a_committed_value_that_the_peer_itself_denies_is_a_split(self) -> None:
         story = Story(plan_on(pair(), horizon="reconcile")).round(0)
-        story.resolve("host1", "host2", "committed", 20 * US, value="dd")
-        story.resolve("host2", "host1", "in_doubt", WINDOW, value="bb")
-        story.resolve("host2", "host1", "committed", WINDOW + 9, value="aa")
+        story.resolve("host1", "host2", "committed", 20 * US, value=b"d")
+        story.resolve("host2", "host1", "in_doubt", WINDOW, value=b"b")
+        story.resolve("host2", "host1", "committed", WINDOW + 9, value=b"a")
         assert judge(story.plan, story.history()).bisynchrony.breaks[0].kind == "split"
 
 
@@ -167,8 +168,8 @@ def test_what_a_cut_short_record_lacks_is_not_held_against_the_round() -> None:
     """host2's record ends with the instant at which host1 aborted; its own abort may be what is missing."""
     story = Story(plan_on(pair())).round(0)
     story.resolve("host1", "host2", "aborted", WINDOW)
-    story.event(WINDOW, "host2", "timer", info="horizon", at_ns=WINDOW)
-    story.event(3 * WINDOW // 2, "host1", "note", info="late:of little interest")
+    story.event(WINDOW, "host2", TimerFired("horizon", WINDOW))
+    story.event(3 * WINDOW // 2, "host1", Noted("late", -1, "of little interest", None, -1))
     assert judge(story.plan, story.history(complete=False, why="killed")).bisynchrony.rounds == 0
     assert judge(story.plan, story.history()).bisynchrony.breaks[0].kind == "blocked"
 
@@ -188,7 +189,7 @@ class TestLives:
                 story.resolve(other, one, "aborted", start + WINDOW, round_)
         story.events = [e for e in story.events if e.node != "host3" or e.t_ns < died_at]
         story.fault(died_at, "host3", 0)
-        story.event(died_at, "host3", "died")
+        story.event(died_at, "host3", Died())
         return story
 
     def test_a_killed_node_is_excluded_from_the_round_of_its_death_on(self) -> None:
@@ -207,7 +208,7 @@ class TestLives:
 
     def test_a_restarted_node_is_live_again_from_the_next_round_on(self) -> None:
         story = self.story(50 * US)
-        story.event(70 * US, "host3", "start", info="kept")
+        story.event(70 * US, "host3", Started(kept=True, told_ns=0))
         start = 2 * WINDOW
         for peer in ("host1", "host2"):
             story.resolve("host3", peer, "aborted", start + WINDOW, 1)
@@ -219,7 +220,7 @@ class TestLives:
     def test_a_node_restarted_at_the_very_start_of_a_round_is_not_yet_live(self, state: str) -> None:
         """A fresh machine joins what begins later, and the life before may have begun this round and said something."""
         story = self.story(50 * US)
-        story.event(2 * WINDOW, "host3", "start", info=state)
+        story.event(2 * WINDOW, "host3", Started(state == "kept", 2 * WINDOW))
         assert judge(self.plan, story.history()).bisynchrony.swaps["excluded"] == 4
 
     def test_a_restarted_node_that_tells_an_old_ending_again_changes_nothing(self) -> None:
@@ -227,8 +228,8 @@ class TestLives:
         story = Story(plan).round(0)
         for end, peer in (("host1", "host2"), ("host2", "host1")):
             story.resolve(end, peer, "committed", 20 * US)
-        story.event(150 * US, "host2", "died")
-        story.event(160 * US, "host2", "start", info="kept")
+        story.event(150 * US, "host2", Died())
+        story.event(160 * US, "host2", Started(kept=True, told_ns=0))
         story.resolve("host2", "host1", "committed", 160 * US)
         assert judge(plan, story.history()).bisynchrony.holds
 
@@ -236,7 +237,7 @@ class TestLives:
         plan = plan_on(pair(), faults=(Fault("node_kill", at_ns=50 * US, target="host1"),))
         story = Story(plan).round(0)
         story.resolve("host1", "host2", "committed", 20 * US)
-        story.event(50 * US, "host1", "died")
+        story.event(50 * US, "host1", Died())
         story.resolve("host2", "host1", "aborted", WINDOW)
         verdicts = judge(plan, story.history())
         assert verdicts.bisynchrony.holds

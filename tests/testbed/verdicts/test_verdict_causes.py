@@ -3,6 +3,7 @@
 import pytest
 from verdict_story import US, WINDOW, Story, pair, plan_on, star
 
+from nodes.core.record import Dropped, Noted, Refused, Started
 from testbed.plan import Fault
 from testbed.verdicts import judge
 from testbed.verdicts.model import Break
@@ -158,7 +159,7 @@ def test_a_send_that_the_system_refused() -> None:
     story = star_story()
     first_step(story)
     key = story.send("host2", "host1", 2, 20 * US)
-    story.event(20 * US, "host2", "drop", key=key, info="ENOBUFS")
+    story.event(20 * US, "host2", Refused("ENOBUFS", key, 0, 0, 2))
     broken = split(story)
     assert (broken.cause, broken.hop) == ("lost", "host2-eth0")
     assert "ENOBUFS" in broken.detail
@@ -171,7 +172,7 @@ def test_a_corrupted_frame_by_its_mark_on_the_way() -> None:
     key = story.send("host2", "host1", 2, 20 * US)
     story.drop(key, 30 * US, "leaf1", "leaf1-eth2", "in")
     story.drop(key, 40 * US, "host1", "host1-eth0", "in", corrupt=True)
-    story.event(40 * US, "host1", "drop", key=key, info="corrupt", peer="host2", step=2, round=0)
+    story.event(40 * US, "host1", Dropped("corrupt", key, 0, 2, 40 * US))
     broken = split(story)
     assert (broken.cause, broken.hop) == ("corrupted", "leaf1-eth1")
 
@@ -180,7 +181,7 @@ def test_a_corrupted_frame_without_any_key_is_matched_by_time() -> None:
     story = Story(plan_on(star(impairment=Impairment(10 * US, corrupt=0.1))), captured=False).round(0)
     first_step(story)
     story.send("host2", "host1", 2, 20 * US)
-    story.event(40 * US, "host1", "drop", info="corrupt")
+    story.event(40 * US, "host1", Dropped("corrupt", None, -1, -1, 40 * US))
     broken = split(story)
     assert broken.cause == "corrupted"
     assert "40.000 us" in broken.detail
@@ -228,12 +229,12 @@ def test_skew_is_blamed_on_the_last_frame() -> None:
 
 def test_a_frame_refused_after_a_restart() -> None:
     story = star_story()
-    story.event(-50 * US, "host2", "start", info="fresh")
+    story.event(-50 * US, "host2", Started(kept=False, told_ns=-50 * US))
     story.events[1] = story.events[1]._replace(t_ns=-100 * US)
     first_step(story)
     key = story.send("host2", "host1", 2, 20 * US)
     story.recv(key, 40 * US)
-    story.event(40 * US, "host1", "note", round=0, peer="host2", step=2, key=key, info="stale:of another life")
+    story.event(40 * US, "host1", Noted("stale", 0, "of another life", key, 2))
     broken = split(story)
     assert broken.cause == "crashed"
     assert "host2 was restarted" in broken.detail
@@ -243,7 +244,7 @@ def test_a_second_copy_that_comes_when_the_round_is_forgotten_does_not_undo_the_
     story = star_story()
     key = story.fly("host1", "host2", 1, 0, 10 * US, 20 * US)
     story.recv(key, 210 * US)
-    story.event(210 * US, "host2", "note", round=0, peer="host1", step=1, key=key, info="stale:of a forgotten round")
+    story.event(210 * US, "host2", Noted("stale", 0, "of a forgotten round", key, 1))
     lost = story.send("host2", "host1", 2, 20 * US)
     story.drop(lost, 30 * US, "leaf1", "leaf1-eth1", "lost")
     broken = split(story)

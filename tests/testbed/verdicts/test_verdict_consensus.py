@@ -2,6 +2,8 @@
 
 from verdict_story import US, WINDOW, Story, plan_on, star
 
+from nodes.core import Decide, Propose
+from nodes.core.record import Died, Started
 from testbed.verdicts import judge
 from testbed.verdicts.model import Consensus
 
@@ -15,11 +17,11 @@ def told(
     """decisions: (node, value, round)."""
     story = Story(plan)
     for number, node in enumerate(HOSTS):
-        story.event(instance * 4 * WINDOW, node, "propose", step=instance, value=str(10 + number))
+        story.event(instance * 4 * WINDOW, node, Propose(instance, 10 + number))
     for node, value, round_ in decisions:
-        story.event(round_ * 2 * WINDOW + WINDOW, node, "decide", step=instance, value=str(value), round=round_)
+        story.event(round_ * 2 * WINDOW + WINDOW, node, Decide(instance, value, round_))
     if died:
-        story.event(died[1], died[0], "died")
+        story.event(died[1], died[0], Died())
     verdict = judge(plan, story.history()).consensus
     assert verdict is not None
     return verdict
@@ -75,8 +77,8 @@ def test_an_instance_cut_off_by_the_runs_end_is_neither_decided_nor_undecided() 
 def test_an_instance_that_nobody_lived_through_and_nobody_decided_is_neither() -> None:
     story = Story(PLAN)
     for number, node in enumerate(HOSTS):
-        story.event(0, node, "propose", step=0, value=str(number))
-        story.event(50 * US, node, "died")
+        story.event(0, node, Propose(0, number))
+        story.event(50 * US, node, Died())
     verdict = judge(PLAN, story.history()).consensus
     assert verdict is not None
     assert (verdict.instances, verdict.decided, verdict.undecided) == (1, 0, ())
@@ -85,10 +87,10 @@ def test_an_instance_that_nobody_lived_through_and_nobody_decided_is_neither() -
 def test_a_node_restarted_as_the_instance_begins_stays_out_of_it_and_is_excused() -> None:
     story = Story(PLAN)
     for node in HOSTS[:2]:
-        story.event(4 * WINDOW, node, "propose", step=1, value="10")
-        story.event(7 * WINDOW, node, "decide", step=1, value="10", round=3)
-    story.event(50 * US, "host3", "died")
-    story.event(4 * WINDOW, "host3", "start", info="fresh")
+        story.event(4 * WINDOW, node, Propose(1, 10))
+        story.event(7 * WINDOW, node, Decide(1, 10, 3))
+    story.event(50 * US, "host3", Died())
+    story.event(4 * WINDOW, "host3", Started(kept=False, told_ns=4 * WINDOW))
     verdict = judge(PLAN, story.history()).consensus
     assert verdict is not None
     assert (verdict.decided, verdict.undecided) == (1, ())

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 from verdict_story import US, WINDOW, Story, pair, plan_on, star
 
+from nodes.core import Decide, Propose
+from nodes.core.record import TimerFired
 from testbed.engines.sim.engine import SimEngine
 from testbed.plan import Fault, derive_seed
 from testbed.verdicts import judge
@@ -212,7 +214,7 @@ def test_without_hops_the_whole_way_is_compared_at_once() -> None:
 def test_timers_that_lag() -> None:
     story = Story(plan_on(pair()))
     for index in range(100):
-        story.event(index * US + (7 * US if index == 50 else 0), "host1", "timer", info="round", at_ns=index * US)
+        story.event(index * US + (7 * US if index == 50 else 0), "host1", TimerFired("round", index * US))
     history = story.history()
     assert "1 of 100 timers" in judge(story.plan, history).fidelity.reasons[0]
     history.meta["timer_tolerance_ns"] = 10 * US
@@ -226,7 +228,7 @@ def test_a_paused_nodes_timers_may_lag() -> None:
     story = Story(plan_on(pair(), faults))
     story.fault(5 * US, "host1", 0)
     story.fault(50 * US, "host1", 1)
-    story.event(50 * US, "host1", "timer", info="round", at_ns=10 * US)
+    story.event(50 * US, "host1", TimerFired("round", 10 * US))
     assert judge(story.plan, story.history()).fidelity.trusted
 
 
@@ -272,9 +274,9 @@ def test_verdicts_survive_json() -> None:
     story = Story(plan_on(star(), consensus="floodset")).round(0)
     key = story.send("host1", "host2", 1, 0)
     story.recv(key, WINDOW + 1)
-    for name, value in (("host1", "1"), ("host2", "2")):
-        story.event(0, name, "propose", step=0, value=value)
-        story.event(WINDOW, name, "decide", step=0, value=value, round=0)
+    for name, value in (("host1", 1), ("host2", 2)):
+        story.event(0, name, Propose(0, value))
+        story.event(WINDOW, name, Decide(0, value, 0))
     story.resolve("host1", "host2", "aborted", WINDOW)
     verdicts = judge(story.plan, story.history())
     assert verdicts.bisynchrony.breaks

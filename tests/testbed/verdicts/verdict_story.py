@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from nodes.core import Outcome, Resolve, RoundStart, swap_id
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from nodes.core.record import Received, Sent, Started, Struck, What
 from nodes.frames import FrameKey
-from testbed.history import Event, History, Hop
+from testbed.history import Event, Events, History, Hop, Hops, node_names
 from testbed.plan import Fault, Plan
 from topologies.fabric import Fabric, Link, LinkEnd
 from topologies.impairment import Impairment
@@ -72,24 +74,24 @@ class Story:
 
     def __post_init__(self) -> None:
         for name in self.plan.fabric.hosts:
-            self.events.append(Event(0, name, "start", info="fresh"))
+            self.event(0, name, Started(kept=False, told_ns=0))
 
     def round(self, round_: int) -> Story:
         start = round_ * self.plan.nodes[0].protocol.period_ns
         for name in self.plan.fabric.hosts:
-            self.events.append(Event(start, name, "round", round_))
+            self.event(start, name, RoundStart(round_))
         return self
 
     def send(self, src: str, dst: str, step: int, t_ns: int, round_: int = 0) -> FrameKey:
         seq = self.seq[src] = self.seq.get(src, 0) + 1
-        key = FrameKey(self.plan.fabric.hosts.index(src), 1, seq)
-        self.events.append(Event(t_ns, src, "send", round_, dst, step, key))
+        key = FrameKey(self.number(src), 1, seq)
+        self.event(t_ns, src, Sent(key, self.number(dst), round_, step))
         return key
 
     def recv(self, key: FrameKey, t_ns: int, at_ns: int = -1) -> None:
-        sent = next(e for e in self.events if e.kind == "send" and e.key == key)
+        sent = self.sent(key)
         stamp = at_ns if at_ns >= 0 else t_ns
-        self.events.append(Event(t_ns, sent.peer, "recv", sent.round, sent.node, sent.step, key, at_ns=stamp))
+        self.event(t_ns, self.plan.fabric.hosts[sent.dst], Received(key, sent.round, sent.step, stamp))
 
     def fly(
         self, src: str, dst: str, step: int, sent: int, *passed: int, round_: int = 0, host_hops: bool = True
@@ -105,32 +107,39 @@ class Story:
 
     def hop(self, key: FrameKey, *passed: int, host_hops: bool = True) -> None:
         """Only as far as the switch: in there, and out again once a second instant is given (before the receiver's)."""
-        sent = next(e for e in self.events if e.kind == "send" and e.key == key)
+        sender = self.plan.fabric.hosts[key.src]
         if not self.captured or not self.plan.fabric.switches:
             return
         if passed:
             if host_hops:
-                self._hop(key, passed[0], sent.node, f"{sent.node}-eth0", "out")
+                self._hop(key, passed[0], sender, f"{sender}-eth0", "out")
             self._hop(key, passed[0], "leaf1", f"leaf1-eth{key.src + 1}", "in")
 
     def drop(self, key: FrameKey, t_ns: int, node: str, nic: str, what: str, corrupt: bool = False) -> None:
         self._hop(key, t_ns, node, nic, what, corrupt)
 
     def _hop(self, key: FrameKey, t_ns: int, node: str, nic: str, what: str, corrupt: bool = False) -> None:
-        sent = next(e for e in self.events if e.kind == "send" and e.key == key)
-        dst = self.plan.fabric.hosts.index(sent.peer)
-        self.hops.append(Hop(t_ns, node, nic, what, key, dst, sent.round, sent.step, corrupt))
+        sent = self.sent(key)
+        self.hops.append(Hop(t_ns, node, nic, what, key, sent.dst, sent.round, sent.step, corrupt))
 
-    def resolve(self, node: str, peer: str, outcome: str, t_ns: int, round_: int = 0, value: str = "") -> None:
-        self.events.append(Event(t_ns, node, "resolve", round_, peer, info=outcome, value=value))
+    def sent(self, key: FrameKey) -> Sent:
+        return next(e.what for e in self.events if isinstance(e.what, Sent) and e.what.key == key)
 
-    def event(self, t_ns: int, node: str, kind: str, **more: object) -> None:
-        self.events.append(Event(t_ns, node, kind, **more))
+    def number(self, host: str) -> int:
+        return self.plan.fabric.hosts.index(host)
+
+    def resolve(self, node: str, peer: str, outcome: str, t_ns: int, round_: int = 0, value: bytes = b"") -> None:
+        swap = swap_id(round_, self.number(node), self.number(peer))
+        self.event(t_ns, node, Resolve(swap, Outcome(outcome), value))
+
+    def event(self, t_ns: int, node: str, what: What) -> None:
+        self.events.append(Event(t_ns, node, what))
 
     def fault(self, t_ns: int, node: str, index: int) -> None:
-        self.events.append(Event(t_ns, node, "fault", step=index, info=self.plan.faults[index].verb))
+        self.event(t_ns, node, Struck(index, self.plan.faults[index].verb))
 
     def history(self, **more: object) -> History:
         meta = {"timer_tolerance_ns": 0, "limit_drops": {}}
-        events = sorted(self.events, key=lambda event: event.t_ns)
-        return History(self.engine, events, sorted(self.hops, key=lambda hop: hop.t_ns), meta, **more)
+        events = Events.of(sorted(self.events, key=lambda event: event.t_ns), node_names(self.plan.fabric))
+        hops = Hops.of(sorted(self.hops, key=lambda hop: hop.t_ns))
+        return History(self.engine, events, hops, meta, **more)
