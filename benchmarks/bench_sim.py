@@ -26,16 +26,15 @@ from typing import Any
 import simpy
 
 from nodes.core import Effect, Effects, Life, Machine, Port, Send, SetTimer
-from nodes.core.config import START_NS, NodeConfig, Peer, ProtocolConfig
+from nodes.core.config import START_NS, NodeConfig, ProtocolConfig
 from nodes.core.driver import Driver
 from nodes.frames import Frame, Kind, Message
 from nodes.registry import build_machine
 from testbed.engines.sim import SimEngine
 from testbed.engines.sim.netem import Direction
-from testbed.plan import Plan, derive_seed
+from testbed.plan import Plan, PlannedNode, derive_seed
 from topologies.build import make_fabric
 from topologies.impairment import Impairment
-from topologies.paths import Routes
 
 WINDOW_NS = 300_000
 Build = Callable[[NodeConfig], Machine]
@@ -180,17 +179,18 @@ class World:
         self.env = simpy.Environment(initial_time=START_NS)
         self.hops = 0
         self.end_ns = plan.duration_ns
-        fabric, routes = plan.fabric, Routes(plan.fabric)
+        fabric, routes = plan.fabric, plan.routes
         cable = LeanCable if lean else Cable
         stations: dict[str, Station] = {switch: Station(self, lean) for switch in fabric.switches}
-        self.hosts = {config.name: Host(self, lean, config, build) for config in plan.nodes}
+        configs = [plan.node_config(name) for name in plan.names]
+        self.hosts = {config.name: Host(self, lean, config, build) for config in configs}
         stations |= self.hosts
         cables: dict[tuple[int, str], Cable] = {}
         for index, link in enumerate(fabric.links):
             for way, impairment, far in (("ab", link.ab, link.b.node), ("ba", link.ba, link.a.node)):
                 made = cables[index, way] = cable(self, Direction(impairment))
                 made.far = stations[far]
-        for config in plan.nodes:
+        for config in configs:
             for peer in config.peers:
                 crossed = routes.path(config.name, peer.name)
                 self.hosts[config.name].ways.append([cables[crossing.link, crossing.way] for crossing in crossed])
@@ -219,15 +219,9 @@ def make_plan(rounds: int) -> Plan:
         for index, link in enumerate(fabric.links)
     )
     fabric = replace(fabric, links=links)
-    routes, protocol = Routes(fabric), ProtocolConfig(rounds=rounds, window_ns=WINDOW_NS, period_ns=WINDOW_NS)
-    numbers = {host: number for number, host in enumerate(fabric.hosts)}
-    nodes = []
-    for host, number in numbers.items():
-        ports = [routes.port(host, peer) for peer in fabric.hosts if peer != host]
-        peers = tuple(Peer(numbers[port.peer], port.peer, port.nic, port.mac) for port in ports)
-        nics = {end.nic: end.mac for end in routes.nics(host)}
-        nodes.append(NodeConfig(number, host, peers, nics, tuple(numbers.values()), protocol))
-    return Plan("bench", 1, fabric, tuple(nodes), (), rounds * WINDOW_NS + WINDOW_NS, 0, capture=False)
+    protocol = ProtocolConfig(rounds=rounds, window_ns=WINDOW_NS, period_ns=WINDOW_NS)
+    nodes = tuple(PlannedNode(number) for number in range(len(fabric.hosts)))
+    return Plan("bench", 1, fabric, protocol, nodes, (), rounds * WINDOW_NS + WINDOW_NS, 0, capture=False)
 
 
 def timed(work: Callable[[], int]) -> tuple[float, int]:

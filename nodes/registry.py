@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nodes.consensus
+from nodes.core.config import MEMBER
 
 if TYPE_CHECKING:
     from nodes.consensus.spec import EngineSpec
@@ -42,5 +43,7 @@ def engine_specs() -> tuple[EngineSpec, ...]:
 
 
 def build_machine(config: NodeConfig) -> Machine:
-    """A fresh machine for ``config.protocol.consensus``. Raises ValueError for a name that is no engine."""
+    """A fresh machine for a node's program. Raises ValueError for one that there is not."""
+    if config.program.role != MEMBER:
+        raise ValueError(f"{config.name}: there is no program {config.program.name!r} of role {config.program.role!r}")
     return engine_spec(config.protocol.consensus).build(config, ())

@@ -19,7 +19,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.core.config import NodeConfig
 from nodes.frames import Frame, Kind, Message, encode
 from nodes.registry import engine_spec
 from testbed.history import History, Hops, Ints, Mask, frame_ids
@@ -148,26 +147,30 @@ def _padded(data: bytes) -> bytes:
 
 def _wires(plan: Plan, hops: Hops, rows: Ints) -> list[bytes]:
     """From hop records back to the bytes on the wire, as far as the history knows them."""
-    swaps = bool(plan.nodes) and engine_spec(plan.nodes[0].protocol.consensus).made_of_swaps
+    swaps = engine_spec(plan.protocol.consensus).made_of_swaps
     kind = Kind.SWAP if swaps else Kind.DATA
-    addresses = {
-        (node.node, peer.node): _addresses(node, port) for node in plan.nodes for port, peer in enumerate(node.peers)
-    }
-    unknown = (bytes(6), bytes(6))
+    addresses: dict[tuple[int, int], tuple[bytes, bytes]] = {}
     wires = []
     for hop in hops.take(rows).rows():
         key = hop.key
+        ends = (key.src, hop.dst)
+        if ends not in addresses:
+            addresses[ends] = _addresses(plan, *ends)
         frame = Frame(key, max(0, hop.dst), 0, Message(kind, max(0, hop.round), max(0, hop.step)))
-        wire = encode(frame, *addresses.get((key.src, hop.dst), unknown))
+        wire = encode(frame, *addresses[ends])
         wires.append(wire[:-4] + bytes(byte ^ 0xFF for byte in wire[-4:]) if hop.corrupt else wire)
     return wires
 
 
-def _addresses(node: NodeConfig, port: int) -> tuple[bytes, bytes]:
-    """Where frames of ``node`` to the peer at ``port`` go, and where they come from."""
-    peer = node.peers[port]
-    return _mac(peer.mac), _mac(node.nics.get(peer.nic, ""))
+def _addresses(plan: Plan, src: int, dst: int) -> tuple[bytes, bytes]:
+    """Where frames of node ``src`` to ``dst`` go, and where they come from; zeros when they are no peers."""
+    if not plan.are_peers(src, dst):
+        return bytes(6), bytes(6)
+    there, back = (
+        plan.routes.port(plan.fabric.hosts[one], plan.fabric.hosts[two]) for one, two in ((src, dst), (dst, src))
+    )
+    return _mac(there.mac), _mac(back.mac)
 
 
 def _mac(text: str) -> bytes:
-    return bytes.fromhex(text.replace(":", "")) if text else bytes(6)
+    return bytes.fromhex(text.replace(":", ""))

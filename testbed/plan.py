@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
-from nodes.core.config import NodeConfig, node_config_from_json
+from nodes.core.config import MEMBER, NodeConfig, Peer, Program, ProtocolConfig
 from nodes.core.driver import Moment
 from topologies.fabric import Fabric, fabric_from_json, impairment_from_json
 from topologies.impairment import Impairment
+from topologies.routes import Routes
 
 VERBS = (
     "nic_down",  # carrier lost: frames on the wire in both directions are lost
@@ -55,9 +57,24 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedNode:
+    """What runs on a host. node: the host's number in the fabric. seed: of its machine's draws.
+
+    peers: the nodes that it has a port to, in the order of its ports; None: all others of the plan, in its order.
+    """
+
+    node: int
+    seed: int = 0
+    peers: tuple[int, ...] | None = None
+    program: Program = field(default_factory=Program)
+
+
+@dataclass(frozen=True)
 class Plan:
     """One run. Times in nanoseconds on the run's clock, whose zero is the start of round 0.
 
+    Each thing stands once: what all nodes share in ``protocol``, names and addresses in ``fabric``. What one node is
+    told at birth is put together from them when it is started (``node_config``).
     duration_ns: when the run ends. epsilon_ns: the greatest skew between the ends of a swap. capture: whether hop
     records (and a pcapng) are wanted. nvram: whether some fault restarts a node with its state kept.
     """
@@ -65,7 +82,8 @@ class Plan:
     name: str
     seed: int
     fabric: Fabric
-    nodes: tuple[NodeConfig, ...]
+    protocol: ProtocolConfig
+    nodes: tuple[PlannedNode, ...]
     faults: tuple[Fault, ...]
     duration_ns: int
     epsilon_ns: int
@@ -75,6 +93,64 @@ class Plan:
     def nvram(self) -> bool:
         """True when machines must keep their state outside themselves after each event."""
         return any(fault.verb == "node_restart" and fault.keep_state for fault in self.faults)
+
+    @cached_property
+    def members(self) -> tuple[int, ...]:
+        """The numbers of the nodes that take part in the protocol, in order."""
+        return tuple(node.node for node in self.nodes if node.program.role == MEMBER)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The hosts on which something runs, in order."""
+        return tuple(self.fabric.hosts[node.node] for node in self.nodes)
+
+    @cached_property
+    def routes(self) -> Routes:
+        """Ports and paths between the hosts."""
+        return Routes(self.fabric)
+
+    @cached_property
+    def _nodes(self) -> dict[int, PlannedNode]:
+        return {node.node: node for node in self.nodes}
+
+    @cached_property
+    def _numbers(self) -> tuple[int, ...]:
+        return tuple(self._nodes)
+
+    def peers(self, node: int) -> tuple[int, ...]:
+        """The nodes that ``node`` has ports to, in the order of its ports; nobody has any to a host without a node."""
+        planned = self._nodes.get(node)
+        if planned is None:
+            return ()
+        if planned.peers is None:
+            return tuple(number for number in self._numbers if number != node)
+        return planned.peers
+
+    def are_peers(self, one: int, other: int) -> bool:
+        """Whether ``one`` has a port to ``other``."""
+        planned = self._nodes.get(one)
+        if planned is None or one == other:
+            return False
+        return other in (self._nodes if planned.peers is None else planned.peers)
+
+    def node_config(self, name: str, epoch: int = 1) -> NodeConfig:
+        """What the node on host ``name`` is told at the birth of its life ``epoch``."""
+        planned = self._nodes[self.fabric.hosts.index(name)]
+        return NodeConfig(
+            node=planned.node,
+            name=name,
+            peers=tuple(self._port(name, peer) for peer in self.peers(planned.node)),
+            nics={end.nic: end.mac for end in self.routes.nics(name)},
+            members=self.members,
+            protocol=self.protocol,
+            seed=planned.seed,
+            epoch=epoch,
+            program=planned.program,
+        )
+
+    def _port(self, name: str, peer: int) -> Peer:
+        port = self.routes.port(name, self.fabric.hosts[peer])
+        return Peer(peer, port.peer, port.nic, port.mac)
 
     def moments(self, node: str) -> list[Moment]:
         """The protocol moments that strike at ``node``; Moment.index is the fault's index in this plan."""
@@ -92,10 +168,16 @@ class Plan:
             **{
                 **data,
                 "fabric": fabric_from_json(data["fabric"]),
-                "nodes": tuple(node_config_from_json(node) for node in data["nodes"]),
+                "protocol": ProtocolConfig(**data["protocol"]),
+                "nodes": tuple(_node_from_json(node) for node in data["nodes"]),
                 "faults": tuple(_fault_from_json(fault) for fault in data["faults"]),
             }
         )
+
+
+def _node_from_json(data: dict[str, Any]) -> PlannedNode:
+    peers = None if data["peers"] is None else tuple(data["peers"])
+    return PlannedNode(data["node"], data["seed"], peers, Program(**data["program"]))
 
 
 def _fault_from_json(data: dict[str, Any]) -> Fault:

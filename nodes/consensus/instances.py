@@ -16,7 +16,7 @@ from nodes.frames import Kind, Message
 
 
 class InstanceMachine(ABC):
-    """The frame of a machine (nodes.core.Machine) that runs ``config.protocol.rounds`` instances.
+    """The frame of a machine (nodes.core.Machine) that runs ``config.protocol.instances`` instances.
 
     A message's ``round`` is its instance, ``step`` its type. Timers are named ``instance`` (the next one
     begins) and ``<verb> <instance>``.
@@ -74,7 +74,7 @@ class InstanceMachine(ABC):
         src, instance = self.config.peers[port].node, message.round
         if message.kind is not Kind.DATA:
             return [Note("stray", instance, "no message of this engine", message)]
-        if src not in self.ports or instance >= self.config.protocol.rounds:
+        if src not in self.ports or instance >= self.config.protocol.instances:
             return [Note("stray", instance, "not from a member, or no such instance", message)]
         effects = self._begin_due(now_ns)  # at one instant frames come before timers
         if instance >= self.next_instance:
@@ -117,7 +117,7 @@ class InstanceMachine(ABC):
         """Begin the next instance if it is due. If more are, the timer fires again at once: one event begins one, so
         that a crash after some of its sends can't swallow what this node proposes in another."""
         instance = self.next_instance
-        if instance >= self.config.protocol.rounds or now_ns < self._start_ns(instance):
+        if instance >= self.config.protocol.instances or now_ns < self._start_ns(instance):
             return []
         self.next_instance += 1
         effects = self.begin(instance, now_ns)
@@ -126,6 +126,6 @@ class InstanceMachine(ABC):
         return effects + self._await_instance()
 
     def _await_instance(self) -> Effects:
-        if self.next_instance >= self.config.protocol.rounds:
+        if self.next_instance >= self.config.protocol.instances:
             return []
         return [SetTimer("instance", self._start_ns(self.next_instance))]

@@ -8,6 +8,8 @@ from typing import Any
 START_NS = -1_000_000
 """When machines of first lives are started, on the run's clock: 1 ms before round 0, so that all is set by then."""
 
+MEMBER = "member"
+
 PLAIN_SWAPS = "none"
 """The engine that runs unless another is asked for: swaps, and nothing to decide."""
 
@@ -28,7 +30,8 @@ class ProtocolConfig:
 
     consensus: an engine's name (nodes.registry). handshake: alternating | simultaneous.
     depth: messages per swap (k). horizon: abort | hold | reconcile. window_ns: W. period_ns: from one round's start
-    to the next (>= W). rounds: how many rounds are run (for message-passing engines: how many instances).
+    to the next (>= W), and from one instance's to the next for engines that are not made of swaps. rounds: how many are
+    run. instances: how many of consensus there are; for swaps those that the rounds hold whole.
     f: crashes that the engine must bear. retry_ns: the retransmission interval.
     instance_rounds: rounds that one consensus instance may take. inputs: distinct | random. parameters: the engine's
     own settings, whose type its spec names.
@@ -41,11 +44,30 @@ class ProtocolConfig:
     window_ns: int = 300_000
     period_ns: int = 300_000
     rounds: int = 1
+    instances: int = 1
     f: int = 0
     retry_ns: int = 100_000
     instance_rounds: int = 1
     inputs: str = "distinct"
     seed: int = 0
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def length_ns(self) -> int:
+        """From the beginning of the first round or instance to the end of the last one's period."""
+        return max(self.rounds, self.instances) * self.period_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What runs on a node. role: ``member`` takes part in the run's protocol; others are programs of their own.
+
+    name and parameters: which program of that role, and its settings. A member's stay empty: what members run, and how,
+    is the run's (ProtocolConfig.consensus, ProtocolConfig.parameters), and stands there once.
+    """
+
+    role: str = MEMBER
+    name: str = ""
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
@@ -66,6 +88,7 @@ class NodeConfig:
     seed: int = 0
     epoch: int = 1
     start_ns: int = 0
+    program: Program = Program()
 
     @property
     def n(self) -> int:
@@ -81,5 +104,6 @@ def node_config_from_json(data: dict[str, Any]) -> NodeConfig:
             "peers": tuple(Peer(**peer) for peer in data["peers"]),
             "members": tuple(data["members"]),
             "protocol": ProtocolConfig(**data["protocol"]),
+            "program": Program(**data["program"]),
         }
     )

@@ -51,8 +51,8 @@ def run_page(plan: Plan, history: History, verdicts: Verdicts, commands: Sequenc
         .get_template("run.html.j2")
         .render(
             plan=plan,
-            protocol=plan.nodes[0].protocol,
-            swaps=engine_spec(plan.nodes[0].protocol.consensus).made_of_swaps,
+            protocol=plan.protocol,
+            swaps=engine_spec(plan.protocol.consensus).made_of_swaps,
             history=history,
             verdicts=verdicts,
             kinds=Counter(kind for _, kind in {(item.round, item.kind) for item in breaks}),

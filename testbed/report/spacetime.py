@@ -134,8 +134,8 @@ class _Flight:
 def swap_diagram(plan: Plan, history: History, broken: Break) -> str:
     """The frames of the broken swap, the states of its ends, the window, and the frame that broke it highlighted."""
     low, high = broken.link.split("<->")
-    protocol = plan.nodes[0].protocol
-    start_ns = plan.nodes[0].start_ns + broken.round * protocol.period_ns
+    protocol = plan.protocol
+    start_ns = broken.round * protocol.period_ns
     number = {name: place for place, name in enumerate(history.names)}
     swap = SwapId(broken.round, number[low], number[high])
     flights = _flights(plan, history, swap)
@@ -340,10 +340,10 @@ def _draw_states(
 
 def instance_diagram(plan: Plan, history: History, found: Disagreement) -> str:
     """Who heard whom in each round of the instance, what each node proposed and decided."""
-    protocol = plan.nodes[0].protocol
+    protocol = plan.protocol
     first = found.instance * protocol.instance_rounds
     rounds = list(range(first, first + min(protocol.instance_rounds, _MAX_INSTANCE_ROUNDS)))
-    names = [node.name for node in plan.nodes]
+    names = list(plan.names)
     height = 96.0
     canvas = _Canvas(height=_TOP + 26 + height * len(rounds) + 50)
     top = _TOP + 26
@@ -352,7 +352,7 @@ def instance_diagram(plan: Plan, history: History, found: Disagreement) -> str:
         name: _LEFT + 10 + (_WIDTH - _LEFT - 70) * index / max(1, len(names) - 1) for index, name in enumerate(names)
     }
     values = sorted({value for decided in found.decisions.values() for value in decided})
-    start_ns = plan.nodes[0].start_ns + first * protocol.period_ns
+    start_ns = first * protocol.period_ns
     died = {event.node: event.t_ns for event in history.events.of_kind(Died)}
 
     def at_y(time_ns: float) -> float:

@@ -4,8 +4,8 @@ from testbed.scenario.compile import compile_plan
 from testbed.scenario.errors import ScenarioError
 from testbed.scenario.expect import unmet
 from testbed.scenario.explain import explain
-from testbed.scenario.load import as_written, from_data, load, parse
-from testbed.scenario.model import Expectation, Scenario
+from testbed.scenario.load import Scenario, as_written, from_data, load, parse
+from testbed.scenario.model import Expectation
 from testbed.scenario.schema import json_schema, write_schema
 
 __all__ = [

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-from nodes.core.config import NodeConfig, Peer
+from nodes.core.config import ProtocolConfig
 from testbed.faults import compile_orders
-from testbed.plan import Fault, Plan, derive_seed
-from testbed.scenario.model import Scenario
-from testbed.scenario.resolve import Resolved, resolve
+from testbed.plan import Fault, Plan, PlannedNode, derive_seed
+from testbed.scenario.load import Scenario
+from testbed.scenario.resolve import Resolved
 from topologies.fabric import Fabric, Link
 
 
-def compile_plan(scenario: Scenario, base_dir: str | Path | None = None) -> Plan:
-    """The plan of a scenario; equal scenarios give equal plans. Raises ScenarioError.
-
-    base_dir: from where paths in the scenario count, when it was not loaded from a file.
-    """
-    if base_dir is not None and Path(base_dir) != scenario.base_dir:
-        scenario = scenario.model_copy()
-        scenario._base_dir, scenario._resolved = Path(base_dir), None
-    resolved = resolve(scenario)
+def compile_plan(scenario: Scenario) -> Plan:
+    """The plan of a scenario; equal scenarios give equal plans."""
+    written, resolved = scenario.written, scenario.resolved
     faults = compile_orders(resolved.orders)
     return Plan(
-        name=scenario.name,
-        seed=scenario.seed,
-        fabric=seeded_fabric(resolved, scenario.seed),
-        nodes=_nodes(scenario, resolved),
+        name=written.name,
+        seed=written.seed,
+        fabric=seeded_fabric(resolved, written.seed),
+        protocol=replace(resolved.protocol, seed=derive_seed(written.seed, "protocol")),
+        nodes=_nodes(resolved, written.seed),
         faults=faults,
-        duration_ns=_last_instant_ns(scenario, faults) + resolved.settle_ns,
-        epsilon_ns=scenario.protocol.window if scenario.epsilon is None else scenario.epsilon,
-        capture=scenario.capture,
+        duration_ns=_last_instant_ns(resolved.protocol, faults) + resolved.settle_ns,
+        epsilon_ns=written.protocol.window if written.epsilon is None else written.epsilon,
+        capture=written.capture,
     )
 
 
@@ -48,33 +42,22 @@ def _seeded(resolved: Resolved, index: int, link: Link, seed: int) -> Link:
     return Link(link.a, link.b, ab, ba)
 
 
-def _nodes(scenario: Scenario, resolved: Resolved) -> tuple[NodeConfig, ...]:
-    protocol = replace(resolved.protocol, seed=derive_seed(scenario.seed, "protocol"))
+def _nodes(resolved: Resolved, seed: int) -> tuple[PlannedNode, ...]:
     numbers = {host: number for number, host in enumerate(resolved.fabric.hosts)}
-    members = tuple(numbers[host] for host in resolved.participants)
     return tuple(
-        NodeConfig(
+        PlannedNode(
             node=numbers[host],
-            name=host,
-            peers=tuple(
-                Peer(numbers[peer], peer, port.nic, port.mac)
-                for peer in resolved.participants
-                if peer != host
-                for port in (resolved.routes.port(host, peer),)
-            ),
-            nics={end.nic: end.mac for end in resolved.routes.nics(host)},
-            members=members,
-            protocol=protocol,
-            seed=derive_seed(scenario.seed, "node", numbers[host]),
+            seed=derive_seed(seed, "node", numbers[host]),
+            peers=None if resolved.peers is None else resolved.peers[numbers[host]],
         )
         for host in resolved.participants
     )
 
 
-def _last_instant_ns(scenario: Scenario, faults: tuple[Fault, ...]) -> int:
+def _last_instant_ns(protocol: ProtocolConfig, faults: tuple[Fault, ...]) -> int:
     """The end of the last round, or the last fault whose instant is known, whichever is later."""
     instants: list[int] = []
     for fault in faults:
         leader = instants[fault.follows] if fault.follows >= 0 else 0
         instants.append(max(0, fault.at_ns) + (leader + fault.after_ns if fault.moment is None else 0))
-    return max([scenario.protocol.rounds * scenario.protocol.period_ns, *instants])
+    return max([protocol.length_ns, *instants])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from nodes.consensus.spec import EngineSpec
+from nodes.core.config import ProtocolConfig
 from nodes.registry import engine_spec
 from testbed.faults import describe as describe_fault
 from testbed.plan import Plan
 from testbed.scenario.compile import compile_plan
-from testbed.scenario.model import Scenario
-from testbed.scenario.resolve import resolve
+from testbed.scenario.load import Scenario
+from testbed.scenario.neighbourhoods import ALL
 from topologies.draw import describe as describe_impairment
 from topologies.draw import spell_time
 from topologies.fabric import Fabric
@@ -41,27 +43,38 @@ def _head(scenario: Scenario, plan: Plan) -> str:
         ("epsilon", spell_time(plan.epsilon_ns)),
         ("capture", "yes" if plan.capture else "no"),
     ]
-    if scenario.description:
-        rows.insert(1, ("about", " ".join(scenario.description.split())))
+    if scenario.written.description:
+        rows.insert(1, ("about", " ".join(scenario.written.description.split())))
     return _table(rows)
 
 
 def _protocol(scenario: Scenario, plan: Plan) -> str:
-    protocol = plan.nodes[0].protocol
+    protocol = plan.protocol
     engine = engine_spec(protocol.consensus)
-    participants = resolve(scenario).participants
-    instances, rest = divmod(protocol.rounds, protocol.instance_rounds)
-    per_instance = f"{instances} instances of {protocol.instance_rounds}" + (f", {rest} left over" if rest else "")
+    participants = scenario.resolved.participants
     rows = [
         ("consensus", protocol.consensus + (f", f = {protocol.f}" if engine.decides else "")),
         ("swaps", f"{protocol.handshake}, depth {protocol.depth}, horizon {protocol.horizon}"),
         ("window", f"{spell_time(protocol.window_ns)} of a period of {spell_time(protocol.period_ns)}"),
-        ("rounds", f"{protocol.rounds} ({per_instance})"),
+        _length(engine, protocol),
         ("retry", spell_time(protocol.retry_ns)),
         ("inputs", protocol.inputs),
         ("hosts", f"{len(participants)}: {' '.join(participants)}"),
     ]
+    neighbourhood = scenario.protocol.neighbourhood
+    if neighbourhood != ALL:
+        links = sum(len(plan.peers(member)) for member in plan.members) // 2
+        rows.append(("peers", f"{neighbourhood}: {links} pairs of neighbours"))
     return "protocol\n" + _table(rows, "  ")
+
+
+def _length(engine: EngineSpec, protocol: ProtocolConfig) -> tuple[str, str]:
+    if not engine.made_of_swaps:
+        return "instances", str(protocol.instances)
+    rest = protocol.rounds - protocol.instances * protocol.instance_rounds
+    per_instance = f"{protocol.instances} instances of {protocol.instance_rounds}"
+    left_over = f", {rest} left over" if rest else ""
+    return "rounds", f"{protocol.rounds} ({per_instance}{left_over})" if engine.decides else str(protocol.rounds)
 
 
 def _links(fabric: Fabric) -> str:

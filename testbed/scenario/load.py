@@ -1,9 +1,11 @@
-"""A scenario from a file, from text, or from another scenario with one value replaced."""
+"""A scenario that was read and resolved: from a file, from text, or from another with one value replaced."""
 
 from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,59 @@ from pydantic import ValidationError
 from testbed.scenario.document import Document, read_document, resolve_scalar
 from testbed.scenario.errors import Path as KeyPath
 from testbed.scenario.errors import ScenarioError, shown
-from testbed.scenario.model import Scenario
+from testbed.scenario.model import Expectation, Protocol, Written
 from testbed.scenario.problems import problem_lines
-from testbed.scenario.resolve import resolve
+from testbed.scenario.resolve import Resolved, resolve
 
 MOST_BYTES = 1_000_000
 _PART = re.compile(r'"([^"]*)"|\'([^\']*)\'|\[(\d{1,6})\]|([^."\'\[\]]+)')
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A scenario that was read and makes sense. written: its data. document: where each value stands. base_dir: from
+    where paths in it count. resolved: the data laid over the fabric."""
+
+    written: Written
+    document: Document
+    base_dir: Path
+    resolved: Resolved
+
+    def __reduce__(self) -> tuple[Callable[[Document, Path], Scenario], tuple[Document, Path]]:
+        return from_document, (self.document, self.base_dir)  # the rest is worked out anew: workers need not be sent it
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.written.name
+
+    @property
+    def engine(self) -> str:
+        """The engine that it asks for."""
+        return self.written.engine
+
+    @property
+    def protocol(self) -> Protocol:
+        """The machine on every participant."""
+        return self.written.protocol
+
+    @property
+    def expect(self) -> Expectation:
+        """What the run is expected to show."""
+        return self.written.expect
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed but probably not meant, one line each."""
+        return self.resolved.warnings
+
+    def with_override(self, path: str, value: Any) -> Scenario:
+        """The same scenario with the value at a dotted path replaced: see override."""
+        return override(self, path, value)
+
+    def with_count(self, count: int) -> Scenario:
+        """The same scenario with so many rounds, or instances where it counts those."""
+        return override(self, f"protocol.{self.protocol.counted}", count)
 
 
 def load(path: str | Path) -> Scenario:
@@ -49,9 +98,8 @@ def from_data(data: Any, source: str = "scenario", base_dir: str | Path = ".") -
 
 def from_document(document: Document, base_dir: Path) -> Scenario:
     """Validates and resolves; keeps the document, so that values can be replaced and problems found in it."""
-    scenario = _validated(document, base_dir)
-    resolve(scenario)
-    return scenario
+    written = _validated(document)
+    return Scenario(written, document, base_dir, resolve(written, document, base_dir))
 
 
 def as_written(scenario: Scenario) -> dict[str, Any]:
@@ -73,7 +121,8 @@ def override(scenario: Scenario, path: str, value: Any) -> Scenario:
     _put(data, keys, plain, path)
     document = Document(data, old.source, old.lines)
     if keys == ("seed",) and isinstance(plain, int) and not isinstance(plain, bool) and 0 <= plain < 2**64:
-        return _adopt(scenario.model_copy(update={"seed": plain}), document, scenario.base_dir)
+        written = scenario.written.model_copy(update={"seed": plain})  # what was resolved knows no seed
+        return replace(scenario, written=written, document=document)
     return from_document(document, scenario.base_dir)
 
 
@@ -100,20 +149,13 @@ def split_path(path: str) -> KeyPath:
     return tuple(keys)
 
 
-def _validated(document: Document, base_dir: Path) -> Scenario:
+def _validated(document: Document) -> Written:
     if not isinstance(document.data, dict):
         raise ScenarioError(document.problem((), f"a scenario is a mapping (key: value), not {shown(document.data)}"))
     try:
-        scenario = Scenario.model_validate(document.data)
+        return Written.model_validate(document.data)
     except ValidationError as error:
         raise ScenarioError(problem_lines(error, document)) from None
-    return _adopt(scenario, document, base_dir)
-
-
-def _adopt(scenario: Scenario, document: Document, base_dir: Path) -> Scenario:
-    scenario._document = document
-    scenario._base_dir = base_dir
-    return scenario
 
 
 def _put(data: Any, keys: KeyPath, value: Any, path: str) -> None:

@@ -1,9 +1,9 @@
-"""The scenario document as data: what may stand in it, with its units and defaults. docs/scenario.schema.json is made
-from these classes."""
+"""The scenario document as data: what may stand in it, with its units and defaults, and nothing of what comes of it.
+
+docs/scenario.schema.json is made from these classes."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import (
@@ -12,7 +12,6 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    PrivateAttr,
     Tag,
     create_model,
     field_validator,
@@ -21,10 +20,11 @@ from pydantic import (
 
 from nodes.core import LinkState
 from nodes.core.config import PLAIN_SWAPS
-from nodes.registry import engine_names
+from nodes.registry import engine_names, engine_spec
 from testbed.faults import VERBS
-from testbed.scenario.document import Document
 from testbed.scenario.errors import FieldError
+from testbed.scenario.neighbourhoods import ALL
+from testbed.scenario.neighbourhoods import KINDS as KINDS_OF_NEIGHBOURHOOD
 from testbed.scenario.selectors import parse_selector
 from testbed.scenario.units import Rate, Share, Time, parse_time
 from topologies.base import MOST_HOSTS
@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     VerbName = str
     StateName = str
     Consensus = str
+    NeighbourhoodKind = str
 else:
+    NeighbourhoodKind = Literal[KINDS_OF_NEIGHBOURHOOD]
     Consensus = Literal[engine_names()]
     VerbName = Literal[tuple(VERBS)]
     StateName = Literal[tuple(state.value for state in LinkState)]
@@ -182,10 +184,13 @@ class LinkSettings(Part):
 class Protocol(Part):
     """The machine on every participant.
 
-    window: W, from a round's start to its horizon. period: from one round's start to the next (default: window).
-    rounds: how many are run; for paxos and ben_or, how many instances. f: crashes to bear. retry: retransmission
-    interval (default: window). parameters: the engine's own settings. participants: name patterns of the hosts that
-    take part.
+    window: W, from a round's start to its horizon. period: from one round's start (or instance's) to the next
+    (default: window). rounds: how many are run, for engines made of swaps. instances: how many are run, for engines
+    that are not. f: crashes to bear. retry: retransmission interval (default: window). parameters: the engine's own
+    settings. participants: name patterns of the hosts that take part. neighbourhood: who of them is whose peer: all;
+    tree (parent and children), groups (all of a group, and its first with those of the others), lattice (a grid), or
+    links (direct links only). neighbourhood_width: children in a tree (2), members of a group or columns of a lattice
+    (default: the root of the participants' number).
     """
 
     consensus: Consensus = PLAIN_SWAPS
@@ -194,17 +199,30 @@ class Protocol(Part):
     horizon: Literal["abort", "hold", "reconcile"] = "abort"
     window: Annotated[Time, Field(gt=0)] = 300_000
     period: Annotated[Time, Field(gt=0)] | None = None
-    rounds: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] = 1
+    rounds: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None = None
+    instances: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None = None
     f: Annotated[int, Field(ge=0)] = 0
     retry: Annotated[Time, Field(gt=0)] | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
     inputs: Literal["distinct", "random"] = "distinct"
     participants: Names = Field(default_factory=lambda: ["*"])
+    neighbourhood: NeighbourhoodKind = ALL
+    neighbourhood_width: Annotated[int, Field(ge=1, le=MOST_HOSTS)] | None = None
 
     @property
     def period_ns(self) -> int:
         """From one round's start to the next."""
         return self.window if self.period is None else self.period
+
+    @property
+    def counted(self) -> str:
+        """What a run of this engine is so many of: ``rounds`` or ``instances``."""
+        return "rounds" if engine_spec(self.consensus).made_of_swaps else "instances"
+
+    @property
+    def count(self) -> int:
+        """How many rounds, or instances, are run."""
+        return self.rounds or self.instances or 1
 
     @property
     def retry_ns(self) -> int:
@@ -215,6 +233,14 @@ class Protocol(Part):
     def _fits(self) -> Protocol:
         if self.period is not None and self.window > self.period:
             raise FieldError("window", "is longer than period; a round must end before the next begins")
+        if self.counted == "rounds" and self.instances is not None:
+            what = f"{self.consensus} is made of rounds of swaps; say how many rounds: are run, in place of instances:"
+            raise FieldError("instances", what)
+        if self.counted == "instances" and self.rounds is not None:
+            what = f"{self.consensus} has no rounds of swaps; say how many instances: are run, in place of rounds:"
+            raise FieldError("rounds", what)
+        if self.neighbourhood_width is not None and self.neighbourhood in (ALL, "links"):
+            raise FieldError("neighbourhood_width", f"means nothing with neighbourhood {self.neighbourhood}")
         if self.handshake == "alternating" and self.depth < 2:
             raise FieldError("depth", f"must be at least 2 for an alternating handshake, not {self.depth}")
         return self
@@ -332,8 +358,9 @@ class Expectation(Part):
     fidelity: Literal["trusted", "untrusted"] | None = None
 
 
-class Scenario(Part):
-    """One scenario: a fabric, what its links do, the protocol on its hosts, what befalls them, what is expected.
+class Written(Part):
+    """A scenario as it was written: a fabric, what its links do, the protocol on its hosts, what befalls them, and what
+    is expected.
 
     links: ``default`` applies first, then the others in the order in which they are written, each overriding the
     fields that it names. epsilon: the greatest skew between the two ends of a swap (default: window). settle: how long
@@ -353,16 +380,6 @@ class Scenario(Part):
     settle: Time | None = None
     expect: Expectation = Expectation()
 
-    _document: Document | None = PrivateAttr(default=None)
-    _base_dir: Path = PrivateAttr(default=Path())
-    _resolved: Any = PrivateAttr(default=None)  # kept by testbed.scenario.resolve
-
-    def __getstate__(self) -> dict[Any, Any]:
-        state = super().__getstate__()
-        # What was worked out can be worked out again; workers need not be sent it.
-        private = state.get("__pydantic_private__") or {}
-        return {**state, "__pydantic_private__": {**private, "_resolved": None}}
-
     @field_validator("links")
     @classmethod
     def _selectors(cls, links: dict[str, LinkSettings]) -> dict[str, LinkSettings]:
@@ -373,29 +390,3 @@ class Scenario(Part):
                 except ValueError as error:
                     raise FieldError(text, str(error)) from None
         return links
-
-    @property
-    def base_dir(self) -> Path:
-        """The directory from which paths in the scenario count."""
-        return self._base_dir
-
-    @property
-    def document(self) -> Document:
-        """What the user wrote, with its lines; made up when the scenario came from elsewhere."""
-        if self._document is None:
-            data = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
-            return Document(data, self.name, {})
-        return self._document
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is allowed but probably not meant, one line each."""
-        from testbed.scenario.resolve import resolve
-
-        return resolve(self).warnings
-
-    def with_override(self, path: str, value: Any) -> Scenario:
-        """The same scenario with the value at a dotted path replaced: see testbed.scenario.load.override."""
-        from testbed.scenario.load import override
-
-        return override(self, path, value)

@@ -19,13 +19,13 @@ from testbed.scenario.model import (
     LinkSettings,
     MeasuredDelays,
     Protocol,
-    Scenario,
     Trigger,
+    Written,
 )
 from testbed.scenario.parameters import parameters_model
 
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
-    (): Scenario,
+    (): Written,
     ("topology", "custom"): CustomClass,
     ("links", "*"): LinkSettings,
     ("links", "*", "burst_loss"): BurstLoss,

@@ -1,4 +1,4 @@
-"""A scenario laid over its fabric: which direction does what, who takes part, which faults strike whom.
+"""A scenario laid over its fabric: which direction does what, who takes part, which faults strike whom. No seed enters.
 
 Everything that needs the fabric to be checked is checked here; all problems are reported together.
 """
@@ -6,16 +6,18 @@ Everything that needs the fabric to be checked is checked here; all problems are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from nodes.core.config import ProtocolConfig
 from nodes.core.driver import Moment
-from nodes.registry import engine_spec
+from nodes.registry import engine_spec, engine_specs
 from testbed.faults import VERBS, Order
 from testbed.scenario.custom import custom_fabric
 from testbed.scenario.document import Document
@@ -24,10 +26,11 @@ from testbed.scenario.errors import Path as KeyPath
 from testbed.scenario.model import (
     CustomTopology,
     FaultOrder,
-    Scenario,
     Trigger,
+    Written,
     instant_ns,
 )
+from testbed.scenario.neighbourhoods import ALL, neighbours, pairs
 from testbed.scenario.parameters import parameters_model
 from testbed.scenario.problems import problem_lines
 from testbed.scenario.selectors import parse_selector, selected
@@ -37,7 +40,8 @@ from topologies.draw import spell_time
 from topologies.fabric import Fabric
 from topologies.impairment import Impairment
 from topologies.netem import correlation_remark, netem_params
-from topologies.paths import Routes, hop_bound
+from topologies.paths import hop_bound
+from topologies.routes import Routes
 from topologies.tables import greatest_delay_ns, least_delay_ns
 
 Settings = dict[str, Any]
@@ -48,32 +52,30 @@ _EXACT_PATHS_UP_TO = 48  # participants; above that, delays over the longest pat
 
 @dataclass(frozen=True)
 class Resolved:
-    """routes.fabric: the fabric with clean links. impairments: one per direction, still without seeds.
+    """fabric: with clean links, and the forwarding that the neighbours need. routes: over the whole of it. impairments:
+    one per direction, still without seeds. peers: participant -> its neighbours, as node numbers; None: everybody else.
 
     protocol: what all nodes share, still without its seed. settle_ns: from the end of the last
     round to the end of the run.
     """
 
+    fabric: Fabric
     routes: Routes
     impairments: dict[Direction, Impairment]
     participants: tuple[str, ...]
+    peers: dict[int, tuple[int, ...]] | None
     orders: tuple[Order, ...]
     protocol: ProtocolConfig
     settle_ns: int
     warnings: tuple[str, ...]
 
-    @property
-    def fabric(self) -> Fabric:
-        """The fabric with clean links."""
-        return self.routes.fabric
 
+def resolve(written: Written, document: Document, base_dir: Path) -> Resolved:
+    """Lays what was written over its fabric. Raises ScenarioError with all problems found.
 
-def resolve(scenario: Scenario) -> Resolved:
-    """Lays the scenario over its fabric (once; kept with it). Raises ScenarioError with all problems found."""
-    if scenario._resolved is None:
-        scenario._resolved = _Resolver(scenario).resolve()
-    found: Resolved = scenario._resolved
-    return found
+    document: where it stands, for their lines. base_dir: from where paths in it count.
+    """
+    return _Resolver(written, document, base_dir).resolve()
 
 
 @dataclass
@@ -94,9 +96,11 @@ class _Problems:
 
 
 class _Resolver:
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Written, document: Document, base_dir: Path) -> None:
         self.scenario = scenario
-        self.problems = _Problems(scenario.document)
+        self.document = document
+        self.base_dir = base_dir
+        self.problems = _Problems(document)
         self.engine = engine_spec(scenario.protocol.consensus)
 
     def resolve(self) -> Resolved:
@@ -107,6 +111,7 @@ class _Resolver:
         impairments = self._impairments()
         self.participants = self._participants()
         self.problems.stop()
+        self.pairs = self._neighbourhood()
         self._check_f()
         self.protocol = self._protocol()
         orders = tuple(
@@ -118,9 +123,11 @@ class _Resolver:
         longest, shortest = self._path_delays(impairments)
         self._warn_about_time(shortest)
         return Resolved(
+            fabric=self.fabric if self.pairs is None else self._forwarding_for(self.pairs),
             routes=self.routes,
             impairments=impairments,
             participants=self.participants,
+            peers=None if self.pairs is None else neighbours(self.members, self.pairs),
             orders=orders,
             protocol=self.protocol,
             settle_ns=self._settle_ns(longest),
@@ -133,13 +140,13 @@ class _Resolver:
         topology = self.scenario.topology
         try:
             if isinstance(topology, CustomTopology):
-                return Routes(custom_fabric(topology, self.scenario.base_dir))
+                return Routes(custom_fabric(topology, self.base_dir))
             chosen = topology.model_dump()
             return _known_routes(chosen.pop("kind"), tuple(chosen.items()))
         except FieldError as error:
-            raise ScenarioError(self.scenario.document.problem(("topology", *error.path), str(error))) from None
+            raise ScenarioError(self.document.problem(("topology", *error.path), str(error))) from None
         except ValueError as error:
-            raise ScenarioError(self.scenario.document.problem(("topology",), str(error))) from None
+            raise ScenarioError(self.document.problem(("topology",), str(error))) from None
 
     # -- the links ----------------------------------------------------------------------------------------------
 
@@ -177,7 +184,7 @@ class _Resolver:
 
     def _impairment(self, settings: Mapping[str, Any], path: KeyPath) -> Impairment:
         try:
-            impairment = make_impairment(settings, self.scenario.base_dir)
+            impairment = make_impairment(settings, self.base_dir)
             netem_params(impairment)
         except FieldError as error:
             self.problems.error((*path, *error.path), str(error))
@@ -223,6 +230,47 @@ class _Resolver:
             )
         return tuple(host for host in hosts if host in chosen)
 
+    @property
+    def members(self) -> tuple[int, ...]:
+        """The participants' numbers."""
+        numbers = {host: number for number, host in enumerate(self.fabric.hosts)}
+        return tuple(numbers[host] for host in self.participants)
+
+    def _neighbourhood(self) -> list[tuple[int, int]] | None:
+        """The pairs of neighbours; None when everybody is everybody's."""
+        protocol = self.scenario.protocol
+        kind = protocol.neighbourhood
+        if kind == ALL:
+            return None
+        if self.engine.all_pairs:
+            self.problems.error(
+                ("protocol", "neighbourhood"),
+                f"{kind}, but in {self.engine.name} every member speaks with every other; take {ALL}, or an engine "
+                f"that does with neighbours: {', '.join(spec.name for spec in engine_specs() if not spec.all_pairs)}",
+            )
+        found = pairs(kind, self.members, self.fabric, protocol.neighbourhood_width or 0)
+        lonely = sorted(set(self.members) - {member for pair in found for member in pair})
+        if lonely:
+            self.problems.error(
+                ("protocol", "neighbourhood"),
+                f"{kind} leaves {self.fabric.hosts[lonely[0]]} without a neighbour; take another, or leave it out of "
+                "participants",
+            )
+        return found
+
+    def _forwarding_for(self, found: list[tuple[int, int]]) -> Fabric:
+        """The fabric with the entries that frames between neighbours pass, and no others."""
+        entries: dict[str, dict[str, str]] = {switch: {} for switch in self.fabric.forwarding}
+        hosts, whole = self.fabric.hosts, self.fabric.forwarding
+        for low, high in found:
+            for src, dst in ((hosts[low], hosts[high]), (hosts[high], hosts[low])):
+                address = self.routes.port(src, dst).mac
+                for crossing in self.routes.path(src, dst)[:-1]:
+                    link = self.fabric.links[crossing.link]
+                    switch = (link.b if crossing.way == "ab" else link.a).node
+                    entries[switch][address] = whole[switch][address]
+        return replace(self.fabric, forwarding=entries)
+
     def _check_f(self) -> None:
         protocol, n = self.scenario.protocol, len(self.participants)
         most = self.engine.most_f(n)
@@ -235,6 +283,7 @@ class _Resolver:
 
     def _protocol(self) -> ProtocolConfig:
         protocol = self.scenario.protocol
+        instance_rounds = self.engine.rounds_per_instance(protocol.f)
         return ProtocolConfig(
             consensus=protocol.consensus,
             handshake=protocol.handshake,
@@ -242,10 +291,11 @@ class _Resolver:
             horizon=protocol.horizon,
             window_ns=protocol.window,
             period_ns=protocol.period_ns,
-            rounds=protocol.rounds,
+            rounds=protocol.count if self.engine.made_of_swaps else 0,
+            instances=protocol.count // instance_rounds if self.engine.decides else 0,
             f=protocol.f,
             retry_ns=protocol.retry_ns,
-            instance_rounds=self.engine.rounds_per_instance(protocol.f),
+            instance_rounds=instance_rounds,
             inputs=protocol.inputs,
             parameters=self._parameters(),
         )
@@ -255,8 +305,7 @@ class _Resolver:
         try:
             return parameters_model(self.engine.name).model_validate(self.scenario.protocol.parameters).model_dump()
         except ValidationError as error:
-            document = self.scenario.document
-            self.problems.errors += problem_lines(error, document, below=("protocol", "parameters"))
+            self.problems.errors += problem_lines(error, self.document, below=("protocol", "parameters"))
             return {}
 
     # -- faults -------------------------------------------------------------------------------------------------
@@ -289,10 +338,12 @@ class _Resolver:
     def _instant(self, value: str | int | float, path: KeyPath) -> int:
         protocol = self.scenario.protocol
         at_ns = instant_ns(value, protocol.period_ns)
-        end_ns = protocol.rounds * protocol.period_ns
+        end_ns = self.protocol.length_ns
         if at_ns >= end_ns:
             self.problems.warn(
-                (*path, "at"), f"{spell_time(at_ns)} lies behind the last round, which ends at {spell_time(end_ns)}"
+                (*path, "at"),
+                f"{spell_time(at_ns)} lies behind the last {protocol.counted.removesuffix('s')}, which ends at "
+                f"{spell_time(end_ns)}",
             )
         return at_ns
 
@@ -342,9 +393,10 @@ class _Resolver:
                 (*path, "when"),
                 f"{protocol.consensus} is not made of swaps: no link state is entered; use after_sends",
             )
-        if when.round is not None and when.round >= protocol.rounds:
+        if when.round is not None and when.round >= protocol.count:
             self.problems.error(
-                (*path, "when", "round"), f"{when.round} is never run; rounds count from 0 to {protocol.rounds - 1}"
+                (*path, "when", "round"),
+                f"{when.round} is never run; {protocol.counted} count from 0 to {protocol.count - 1}",
             )
         return Moment(
             index=-1,
@@ -381,14 +433,16 @@ class _Resolver:
     # -- time ---------------------------------------------------------------------------------------------------
 
     def _path_delays(self, impairments: Mapping[Direction, Impairment]) -> tuple[int, int]:
-        """The longest and the shortest one-way delay between participants (ns), over the paths that frames take."""
+        """The longest and the shortest one-way delay between neighbours (ns), over the paths that frames take."""
         worst = {direction: greatest_delay_ns(impairment) for direction, impairment in impairments.items()}
         best = {direction: least_delay_ns(impairment) for direction, impairment in impairments.items()}
-        if len(self.participants) > _EXACT_PATHS_UP_TO:
+        if self.pairs is None and len(self.participants) > _EXACT_PATHS_UP_TO:
             hops = hop_bound(self.fabric)
             return hops * max(worst.values()), min(best.values())
+        hosts = self.fabric.hosts
+        found = combinations(self.members, 2) if self.pairs is None else self.pairs
         paths = [
-            self.routes.path(host, peer) for host in self.participants for peer in self.participants if host != peer
+            self.routes.path(hosts[src], hosts[dst]) for low, high in found for src, dst in ((low, high), (high, low))
         ]
         return (
             max(sum(worst[crossing] for crossing in path) for path in paths),
@@ -412,10 +466,10 @@ class _Resolver:
                 f"no swap can complete: {steps} messages take {spell_time(steps * shortest_ns)} at the least, "
                 f"the window is {spell_time(protocol.window)}",
             )
-        if self.engine.decides and protocol.rounds < instance_rounds:
+        if self.engine.decides and protocol.count < instance_rounds:
             self.problems.warn(
                 ("protocol", "rounds"),
-                f"{protocol.rounds} are too few for one instance: {protocol.consensus} with f = {protocol.f} takes "
+                f"{protocol.count} are too few for one instance: {protocol.consensus} with f = {protocol.f} takes "
                 f"{instance_rounds} rounds",
             )
 

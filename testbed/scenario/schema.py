@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from testbed.scenario.model import Scenario
+from testbed.scenario.model import Written
 from testbed.scenario.parameters import parameters_schema
 
 
 def json_schema() -> dict[str, Any]:
     """Draft 2020-12, of what a user writes (units as text)."""
-    schema = Scenario.model_json_schema(by_alias=True, mode="validation")
+    schema = Written.model_json_schema(by_alias=True, mode="validation")
     schema["$defs"]["Protocol"]["allOf"] = parameters_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "OAE testbed scenario", **schema}
 

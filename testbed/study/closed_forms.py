@@ -289,7 +289,7 @@ def _swap_forms(plan: Plan, paths: Paths, pair: Pair, fixed_ns: int, cells: int)
     for src, dst in (pair, pair[::-1]):
         for direction in paths.path(src, dst):
             _check_direction(direction.name, direction.impairment)
-    protocol = plan.nodes[0].protocol
+    protocol = plan.protocol
     if protocol.handshake == "simultaneous":
         return simultaneous(there, back, protocol.window_ns, protocol.horizon, plan.epsilon_ns, fixed_ns, cells)
     return alternating(
@@ -307,7 +307,7 @@ def _ways(paths: Paths, pair: Pair) -> tuple[Way, Way]:
 
 
 def _check_plan(plan: Plan) -> None:
-    protocol = plan.nodes[0].protocol
+    protocol = plan.protocol
     if not engine_spec(protocol.consensus).made_of_swaps:
         raise NotClosedFormError(f"{protocol.consensus} is not made of swaps")
     if plan.faults:

@@ -29,8 +29,7 @@ from testbed.scenario.compile import compile_plan
 from testbed.scenario.document import Document, read_document
 from testbed.scenario.errors import FieldError, ScenarioError, shown
 from testbed.scenario.errors import Path as KeyPath
-from testbed.scenario.load import from_document, load
-from testbed.scenario.model import Scenario
+from testbed.scenario.load import Scenario, from_document, load
 from testbed.scenario.problems import problem_lines
 
 UNITS = {
@@ -326,7 +325,7 @@ def _check_points(study: Study, document: Document) -> None:
             study, variant, sweep.grid[-1]
         ):
             what = (
-                f"{', '.join(sweep.parameters)} changes nothing for {variant.name!r}: seed, protocol.rounds and "
+                f"{', '.join(sweep.parameters)} changes nothing for {variant.name!r}: seed, rounds and "
                 "capture are the study's own, and a later selector overrides an earlier one; sweep what matters"
             )
             raise ScenarioError(document.problem(("sweep", "parameter"), what))
@@ -346,7 +345,7 @@ def _check_scenario(study: Study, scenario: Scenario) -> None:
 
 def _bare_plan(study: Study, variant: Variant, x: float) -> Plan:
     """The plan at ``x`` without what the study sets itself."""
-    scenario = study.scenario_at(variant, x).with_override("seed", 0).with_override("protocol.rounds", 1)
+    scenario = study.scenario_at(variant, x).with_override("seed", 0).with_count(1)
     return replace(compile_plan(scenario), capture=False)
 
 

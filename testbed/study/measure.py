@@ -51,8 +51,8 @@ def compiled(scenario: Scenario, seed: int, crashes: int = 0, capture: bool = Fa
     if not crashes:
         return plan
     draw = random.Random(derive_seed(seed, "crashes"))
-    hosts = draw.sample([node.name for node in plan.nodes], crashes)
-    end_ns = plan.nodes[0].protocol.rounds * plan.nodes[0].protocol.period_ns
+    hosts = draw.sample(plan.names, crashes)
+    end_ns = plan.protocol.length_ns
     kills = tuple(Fault("node_kill", at_ns=draw.randrange(end_ns), target=host) for host in hosts)
     return replace(plan, faults=plan.faults + kills)
 

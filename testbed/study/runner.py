@@ -147,7 +147,7 @@ class _Runner:
         place = (variant.name, x, rounds)
         if place not in self._scenarios:
             scenario = self.study.scenario_at(variant, x)
-            self._scenarios[place] = scenario.with_override("protocol.rounds", rounds)
+            self._scenarios[place] = scenario.with_count(rounds)
         return self._scenarios[place]
 
     def _plan(self, variant: Variant, x: float, rounds: int) -> Plan:
@@ -158,7 +158,7 @@ class _Runner:
 
     def _whole(self, variant: Variant, x: float, rounds: int) -> int:
         """Rounds in whole instances: of one that is cut off, nothing can be said."""
-        size = self._plan(variant, x, 1).nodes[0].protocol.instance_rounds
+        size = self._plan(variant, x, 1).protocol.instance_rounds
         return -(-rounds // size) * size
 
     def _task(self, variant: Variant, x: float, rounds: int, seeds: tuple[int, ...], engine: str = "sim") -> Task:
@@ -219,7 +219,7 @@ class _Runner:
             "closed_form": self._curve(variant, [row["x"] for row in (*sim, *rows)]),
             "break_point": asdict(found) if found else None,
             "vkernel_break_point": self._vkernel_bracket(confirmed) if found else None,
-            "window_ns": self._plan(variant, document.sweep.grid[0], 1).nodes[0].protocol.window_ns,
+            "window_ns": self._plan(variant, document.sweep.grid[0], 1).protocol.window_ns,
         }
 
     def _search_spec(self) -> SearchSpec:
@@ -380,9 +380,9 @@ def specimen(study: Study, variant: str, x: float, seed: int) -> tuple[Plan, His
     """One run of a disagreement study again, in full: the same seed gives the same run."""
     chosen = next(item for item in study.document.variants if item.name == variant)
     scenario = study.scenario_at(chosen, x)
-    instance_rounds = compile_plan(scenario).nodes[0].protocol.instance_rounds
+    instance_rounds = compile_plan(scenario).protocol.instance_rounds
     crashes = study.document.crashes.nodes if study.document.crashes else 0
-    plan = compiled(scenario.with_override("protocol.rounds", instance_rounds), seed, crashes, capture=True)
+    plan = compiled(scenario.with_count(instance_rounds), seed, crashes, capture=True)
     return plan, engine_by_name("sim").run(plan)
 
 

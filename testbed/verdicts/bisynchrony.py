@@ -78,9 +78,7 @@ def judge_rounds(plan: Plan, history: History, paths: Paths, timeline: Timeline)
     judged = excluded_splits = 0
     for round_, start_ns, deadline_ns in _judged_rounds(plan, history, timeline, tolerance_ns):
         judged += 1
-        live = {
-            node.node for node in plan.nodes if timeline.alive_through(paths.hosts[node.node], start_ns, deadline_ns)
-        }
+        live = {node for node in plan.members if timeline.alive_through(paths.hosts[node], start_ns, deadline_ns)}
         for pair in pairs:
             low, high = endings.get((round_, pair.low, pair.high)), endings.get((round_, pair.high, pair.low))
             if pair.low not in live or pair.high not in live:
@@ -130,11 +128,11 @@ def _judged_rounds(
     plan: Plan, history: History, timeline: Timeline, tolerance_ns: int
 ) -> Iterator[tuple[int, int, int]]:
     """(round, its start, its deadline) in order."""
-    node = plan.nodes[0]
+    protocol = plan.protocol
     begun = np.union1d(history.events.table(RoundStart)["round"], history.events.table(Resolve)["swap_round"])
     for round_ in begun.tolist():
-        start_ns = node.start_ns + round_ * node.protocol.period_ns
-        deadline_ns = start_ns + node.protocol.window_ns
+        start_ns = round_ * protocol.period_ns
+        deadline_ns = start_ns + protocol.window_ns
         if deadline_ns + tolerance_ns <= timeline.end_ns:
             yield round_, start_ns, deadline_ns
 

@@ -94,7 +94,7 @@ class _Inquest:
         self, plan: Plan, history: History, broken: tuple[Broken, ...], paths: Paths, timeline: Timeline
     ) -> None:
         self.plan, self.history, self.broken, self.paths, self.timeline = plan, history, broken, paths, timeline
-        self.protocol = plan.nodes[0].protocol
+        self.protocol = plan.protocol
         self.sends: dict[tuple[int, Step], list[_Send]] = defaultdict(list)
         self.recvs: dict[FrameKey, _Arrival] = {}
         self.notes: dict[FrameKey, Noted] = {}  # why the first copy was ignored

@@ -73,7 +73,7 @@ def _invalid(proposals: dict[int, set[int]], decisions: dict[int, list[_Made]]) 
 
 def _rounds_to_decide(plan: Plan, decisions: dict[int, list[_Made]]) -> dict[int, int]:
     """How many rounds the first decision of each node in each instance took, counted from 1."""
-    protocol = plan.nodes[0].protocol
+    protocol = plan.protocol
     counts: Counter[int] = Counter()
     for instance, made in decisions.items():
         for event in {event.node: event for event in reversed(made)}.values():
@@ -85,7 +85,7 @@ class _Termination:
     def __init__(self, plan: Plan, history: History, timeline: Timeline) -> None:
         self.plan, self.timeline = plan, timeline
         self.tolerance_ns = timer_tolerance_ns(history.meta)
-        self.members = [plan.fabric.hosts[number] for number in plan.nodes[0].members]
+        self.members = [plan.fabric.hosts[number] for number in plan.members]
 
     def decided(self, instance: int, decisions: list[_Made]) -> bool | None:
         """Whether all that lived through the instance decided in it; None when that can't be said: the run ended
@@ -100,9 +100,8 @@ class _Termination:
 
     def _span(self, instance: int) -> tuple[int, int]:
         """When the instance begins, and by when its decisions must have fallen."""
-        node = self.plan.nodes[0]
-        protocol = node.protocol
+        protocol = self.plan.protocol
         if not engine_spec(protocol.consensus).made_of_swaps:
-            return node.start_ns + instance * protocol.period_ns, self.timeline.end_ns - self.tolerance_ns
-        begin_ns = node.start_ns + instance * protocol.instance_rounds * protocol.period_ns
+            return instance * protocol.period_ns, self.timeline.end_ns - self.tolerance_ns
+        begin_ns = instance * protocol.instance_rounds * protocol.period_ns
         return begin_ns, begin_ns + (protocol.instance_rounds - 1) * protocol.period_ns + protocol.window_ns

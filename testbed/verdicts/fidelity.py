@@ -278,12 +278,12 @@ def _stamp_tolerance_ns(history: History) -> int:
 def _late_starts(plan: Plan, timeline: Timeline) -> list[str]:
     """A node that was not up when round 0 began took no part in it, through no fault of the protocol's."""
     reasons = []
-    for node in plan.nodes:
-        lives = timeline.lives.get(node.name)
+    for name in plan.names:
+        lives = timeline.lives.get(name)
         if not lives:
-            reasons.append(f"{node.name} never came up")
-        elif lives[0].since_ns > node.start_ns:
-            reasons.append(f"{node.name} came up {lives[0].since_ns - node.start_ns} ns after round 0 began")
+            reasons.append(f"{name} never came up")
+        elif lives[0].since_ns > 0:
+            reasons.append(f"{name} came up {lives[0].since_ns} ns after round 0 began")
     return reasons
 
 

@@ -47,7 +47,6 @@ class Paths:
         for index, link in enumerate(plan.fabric.links):
             self.by_nic[link.a.node, link.a.nic] = Direction(index, "ab", link.a, link.b, link.ab)
             self.by_nic[link.b.node, link.b.nic] = Direction(index, "ba", link.b, link.a, link.ba)
-        self._ports = {(node.node, peer.node): (peer.nic, peer.mac) for node in plan.nodes for peer in node.peers}
         self._paths: dict[tuple[int, int], tuple[Direction, ...]] = {}
 
     def path(self, src: int, dst: int) -> tuple[Direction, ...]:
@@ -59,16 +58,16 @@ class Paths:
 
     def address(self, src: int, dst: int) -> str:
         """The destination address on frames from ``src`` to ``dst``."""
-        return self._ports[src, dst][1]
+        return self.plan.routes.port(self.hosts[src], self.hosts[dst]).mac
 
     def nic(self, src: int, dst: int) -> str:
         """The NIC of ``src`` through which ``dst`` is reached."""
-        return self._ports[src, dst][0]
+        return self.plan.routes.port(self.hosts[src], self.hosts[dst]).nic
 
     def _walk(self, src: int, dst: int) -> tuple[Direction, ...]:
-        if (src, dst) not in self._ports:
+        if not self.plan.are_peers(src, dst):
             raise NoPathError(f"{self.hosts[src]} has no port to {self.hosts[dst]}")
-        nic, mac = self._ports[src, dst]
+        _, nic, mac = self.plan.routes.port(self.hosts[src], self.hosts[dst])
         node = self.hosts[src]
         steps: list[Direction] = []
         while True:
@@ -87,14 +86,14 @@ class Paths:
 
     def pairs(self) -> list[Pair]:
         """All pairs of members that swap, in order. Empty when the protocol is not made of swaps."""
-        if not self.plan.nodes or not engine_spec(self.plan.nodes[0].protocol.consensus).made_of_swaps:
+        if not engine_spec(self.plan.protocol.consensus).made_of_swaps:
             return []
-        members = set(self.plan.nodes[0].members)
+        members = set(self.plan.members)
         return sorted(
             {
-                Pair(min(node.node, peer.node), max(node.node, peer.node))
-                for node in self.plan.nodes
-                for peer in node.peers
-                if node.node in members and peer.node in members
+                Pair(min(node, peer), max(node, peer))
+                for node in self.plan.members
+                for peer in self.plan.peers(node)
+                if peer in members
             }
         )

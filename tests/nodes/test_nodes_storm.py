@@ -16,7 +16,7 @@ from nodes.consensus.oae import Pitfall as OaePitfall
 from nodes.core import Machine, Outcome, swap_id
 from nodes.core.config import NodeConfig
 from nodes.oae.rounds import RoundMachine
-from nodes.registry import build_machine
+from nodes.registry import build_machine, engine_spec
 
 
 def storm(seed: int, consensus: str, build: Any = build_machine, **protocol: Any) -> Storm:
@@ -24,14 +24,16 @@ def storm(seed: int, consensus: str, build: Any = build_machine, **protocol: Any
     rng = random.Random(f"{consensus} {seed}")
     n = rng.randint(2, 5)
     f = (n - 1) // 2
+    engine = engine_spec(consensus)
+    counted = "rounds" if engine.made_of_swaps else "instances"
     settings = {
         "handshake": rng.choice(("alternating", "simultaneous")),
         "horizon": rng.choice(("abort", "hold", "reconcile")),
         "depth": rng.randint(2, 5),
         "period_ns": rng.choice((W, W, 1300)),
         "retry_ns": rng.choice((100, 300, 2500)),
-        "rounds": 24 if consensus == "oae" else rng.randint(3, 12),
-        "instance_rounds": {"oae": 12, "floodset": f + 1}.get(consensus, 1),
+        counted: 24 if consensus == "oae" else rng.randint(3, 12),
+        "instance_rounds": engine.rounds_per_instance(f),
         "inputs": rng.choice(("distinct", "random")),
     } | protocol
     raging = Storm(
@@ -45,7 +47,7 @@ def storm(seed: int, consensus: str, build: Any = build_machine, **protocol: Any
         f=f,
         **settings,
     )
-    length = settings["rounds"] * settings["period_ns"]
+    length = settings[counted] * settings["period_ns"]
     raging.rage(rng.randrange(1, length + 1), faults=rng.choice((0, 2, 6)))
     return raging
 
@@ -85,7 +87,7 @@ def test_engines_of_messages_agree_in_every_storm_and_decide_when_it_is_over(con
         calmed.calm(CALM)
         assert calmed.disagreements() == 0
         if 2 * len(calmed.steady) > len(calmed.nodes):
-            for instance in range(calmed.protocol.rounds):
+            for instance in range(calmed.protocol.instances):
                 assert set(calmed.decided[instance]) >= {node.config.node for node in calmed.steady}
 
 

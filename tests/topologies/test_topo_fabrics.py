@@ -19,7 +19,8 @@ from topologies.build import KINDS, fabric, make_fabric, make_topo, natural
 from topologies.draw import describe, draw_dot, draw_mermaid, draw_text
 from topologies.fabric import Fabric, fabric_from_json
 from topologies.impairment import CLEAN, GilbertElliott, Impairment
-from topologies.paths import Routes, hop_bound
+from topologies.paths import hop_bound
+from topologies.routes import Routes
 
 ROOT = Path(__file__).resolve().parents[2]
 

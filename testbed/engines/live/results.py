@@ -129,7 +129,7 @@ def _events(directory: Path, plan: Plan, struck: Sequence[str]) -> Events:
     names = node_names(plan.fabric)
     number = {name: place for place, name in enumerate(names)} | {"": NOBODY}
     streams = [_Stream.read(directory / "faults.txt", [number[name] for name in struck])]
-    streams += [_Stream.read(directory / f"journal-{node.name}.txt", number[node.name]) for node in plan.nodes]
+    streams += [_Stream.read(directory / f"journal-{name}.txt", number[name]) for name in plan.names]
     builders = {kind: TableBuilder(kind, names) for kind in KINDS}
     for kind, place, order in _ordered(streams, plan.duration_ns):
         rows = streams[place].rows[kind]

@@ -24,7 +24,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +34,6 @@ from nodes.agent.control import hear, tell
 from nodes.agent.journal import line, read_journal, to_bytes
 from nodes.agent.nvram import NVRAM_BYTES
 from nodes.agent.timers import NEVER, TimerFd, no_timer_slack
-from nodes.core.config import NodeConfig
 from nodes.core.record import Died, Struck
 from nodes.registry import build_machine
 from testbed.engines.live.capture import Capture, CaptureError, Tapped
@@ -91,18 +90,17 @@ class Supervisor:
         self.faults: list[tuple[int, str, Struck | Died]] = []
         self.meta: dict[str, object] = {}
         self._fabric_net: FabricNet | None = None
-        self._configs = {config.name: config for config in plan.nodes}
         self._lives: dict[str, _Life] = {}
         self._by_fd: dict[int, _Life] = {}
-        self._epochs = {config.name: config.epoch for config in plan.nodes}
+        self._epochs = dict.fromkeys(plan.names, 1)
         self._struck: set[int] = set()
         self._agenda: list[tuple[int, int, int]] = []  # (time, 0 = fault or 1 = other, fault's index or serial)
         allow_files(len(plan.fabric.hosts))
         self._epoll = select.epoll()
         self._timer = TimerFd()
         self._journal_bytes = _journal_bytes(len(plan.nodes))
-        self._journals = {name: _memory(f"journal-{name}", self._journal_bytes) for name in self._configs}
-        self._nvrams = {name: _memory(f"nvram-{name}", NVRAM_BYTES) for name in self._configs if plan.nvram}
+        self._journals = {name: _memory(f"journal-{name}", self._journal_bytes) for name in plan.names}
+        self._nvrams = {name: _memory(f"nvram-{name}", NVRAM_BYTES) for name in plan.names if plan.nvram}
 
     # -- the run -----------------------------------------------------------------------------------------------------
 
@@ -110,8 +108,8 @@ class Supervisor:
         """Brings the fabric up, runs to the end, and writes the results."""
         from testbed.engines.live.fabric_net import FabricNet
 
-        for config in self.plan.nodes:
-            build_machine(config)  # loads the engine's modules before the agents are forked
+        for name in self.plan.names:
+            build_machine(self.plan.node_config(name))  # loads the engine's modules before the agents are forked
         gc.collect()
         gc.freeze()
         self.progress("bringing the fabric up", 0.0)
@@ -132,11 +130,11 @@ class Supervisor:
         if capture is not None:
             capture.start()
         self._epoll.register(self._timer.fd, select.EPOLLIN)
-        for host in self._configs:
+        for host in self.plan.names:
             self._epoll.register(fabric_net.exit_fd(host), select.EPOLLIN)
         offset = 0
         try:
-            for name in self._configs:
+            for name in self.plan.names:
                 self._spawn(name, kept=False)
             self._await_ready()
             with suppress(OSError, PermissionError):  # at equal instants faults come before frames and timers
@@ -331,7 +329,7 @@ class Supervisor:
     def _spawn(self, name: str, kept: bool) -> None:
         assert self._fabric_net is not None
         epoch = self._epochs[name]
-        config: NodeConfig = replace(self._configs[name], epoch=epoch)
+        config = self.plan.node_config(name, epoch)
         payload = {
             "config": asdict(config),
             "moments": [asdict(moment) for moment in self.plan.moments(name) if moment.index not in self._struck],

@@ -12,7 +12,6 @@ from typing import Any
 
 from nodes.core.config import NodeConfig, Peer
 from testbed.engines.sim.netem import Direction, Passage
-from testbed.plan import Plan
 from topologies.fabric import Fabric, LinkEnd
 from topologies.impairment import Impairment
 
@@ -134,21 +133,22 @@ class Network:
         raise ValueError(f"forwarding to {peer.mac} from {host} runs in a loop in fabric {self.fabric.name!r}")
 
 
-def ways(network: Network, plan: Plan, receivers: dict[str, Any]) -> dict[str, list[Leg]]:
-    """For every node the first leg of each of its ports. receivers: host name -> the simulated node there."""
-    ports = {node.name: _ports(node) for node in plan.nodes}
+def ways(network: Network, nodes: dict[str, Any]) -> dict[str, list[Leg]]:
+    """For every node the first leg of each of its ports. nodes: host name -> the simulated node there."""
+    ports = {name: _ports(node.config) for name, node in nodes.items()}
     found: dict[str, list[Leg]] = {}
-    for node in plan.nodes:
-        found[node.name] = []
+    for name, sender in nodes.items():
+        node: NodeConfig = sender.config
+        found[name] = []
         for peer in node.peers:
-            leg = first = network.way(node.name, peer)
+            leg = first = network.way(name, peer)
             while leg.next is not None:
                 leg = leg.next
             end, source = leg.wire.sink, first.wire.source
             if not leg.unknown:
-                leg.receiver = receivers.get(end.node)
+                leg.receiver = nodes.get(end.node)
                 leg.port = ports.get(end.node, {}).get((end.nic, node.nics.get(peer.nic, source.mac)), -1)
-            found[node.name].append(first)
+            found[name].append(first)
     return found
 
 

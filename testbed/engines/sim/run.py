@@ -49,8 +49,8 @@ class Run:
         self._capture = hops
         self.record: Callable[[Row], None] = _forget if events == "none" else self._recorder.rows.append
         self.network = Network(plan.fabric)
-        self.nodes = {config.name: Node(self, config, build) for config in plan.nodes}
-        for name, legs in ways(self.network, plan, self.nodes).items():
+        self.nodes = {name: Node(self, plan.node_config(name), build) for name in plan.names}
+        for name, legs in ways(self.network, self.nodes).items():
             self.nodes[name].legs = legs
         self._followers: dict[int, list[int]] = {}
         for index, fault in enumerate(plan.faults):

@@ -152,7 +152,7 @@ def lockstep_machines(instances: int, seed: int) -> list[list[int]]:
     """Rounds in which the five machines decide, per instance. Phase by phase, the frames of the others come to each
     node in an order drawn anew: so it counts its own message and any three of the other four."""
     rng = random.Random(seed)
-    nodes = machines(N, seed=seed, f=T, rounds=instances)
+    nodes = machines(N, seed=seed, f=T, instances=instances)
     results: list[list[int]] = []
     wire: list[tuple[int, int, frames.Message]] = []
 
@@ -294,7 +294,7 @@ def test_messages_survive_the_wire() -> None:
 
 
 def test_equal_inputs_are_decided_after_two_message_delays() -> None:
-    net = Timed(machines(5, f=1, rounds=200), lambda *_: DELAY_NS)
+    net = Timed(machines(5, f=1, instances=200), lambda *_: DELAY_NS)
     net.start()
     net.run(201 * PERIOD_NS)
     equal = [i for i in range(200) if len({p.value for _, p in net.proposals if p.instance == i}) == 1]
@@ -304,7 +304,7 @@ def test_equal_inputs_are_decided_after_two_message_delays() -> None:
 
 
 def test_a_single_node_decides_alone_and_at_once() -> None:
-    net = Timed(machines(1, rounds=2), lambda *_: DELAY_NS)
+    net = Timed(machines(1, instances=2), lambda *_: DELAY_NS)
     net.start()
     net.run(2 * PERIOD_NS)
     assert [(at, decide.instance, decide.round) for at, _, decide in net.decisions] == [(0, 0, 0), (PERIOD_NS, 1, 1)]
@@ -320,7 +320,7 @@ def check(net: Timed, instances: int, nodes: set[int]) -> None:
 
 
 def test_two_message_delays_a_round() -> None:
-    net = Timed(machines(5, f=1, rounds=50), lambda *_: DELAY_NS)
+    net = Timed(machines(5, f=1, instances=50), lambda *_: DELAY_NS)
     net.start()
     net.run(60 * PERIOD_NS)
     check(net, 50, set(range(5)))
@@ -331,7 +331,7 @@ def test_two_message_delays_a_round() -> None:
 
 
 def test_f_nodes_that_never_come_up() -> None:
-    net = Timed(machines(5, f=2, rounds=30), lambda *_: DELAY_NS)
+    net = Timed(machines(5, f=2, instances=30), lambda *_: DELAY_NS)
     net.start(1, 2, 4)
     net.run(60 * PERIOD_NS)
     check(net, 30, {1, 2, 4})
@@ -341,7 +341,7 @@ def test_f_nodes_that_never_come_up() -> None:
 def test_two_of_five_die_in_the_middle_and_a_third_of_the_frames_is_lost(seed: int) -> None:
     rng = random.Random(seed)
     net = Timed(
-        machines(5, seed=seed, rounds=3), lambda *_: rng.randrange(1_000, 300_000) if rng.random() > 1 / 3 else None
+        machines(5, seed=seed, instances=3), lambda *_: rng.randrange(1_000, 300_000) if rng.random() > 1 / 3 else None
     )
     net.start()
     net.run(rng.randrange(300_000))
@@ -356,7 +356,7 @@ def test_one_seed_one_story() -> None:
     runs = []
     for _ in range(2):
         net = Timed(
-            machines(5, f=1, seed=9, rounds=20),
+            machines(5, f=1, seed=9, instances=20),
             lambda src, dst, frame: 1_000 + 7 * frame.key.seq * (src + 2 * dst) % 991,
         )
         net.start()
@@ -368,7 +368,7 @@ def test_one_seed_one_story() -> None:
 @pytest.mark.parametrize("at_ns", [0, 5_000, 10_000, 15_000, 25_000])
 def test_a_node_restarted_with_its_state_goes_on_where_it_was(at_ns: int) -> None:
     for seed in range(5):
-        net = Timed(machines(3, seed=seed, rounds=3), lambda *_: DELAY_NS)
+        net = Timed(machines(3, seed=seed, instances=3), lambda *_: DELAY_NS)
         net.start()
         net.run(at_ns)
         machine: BenOrMachine = pickle.loads(pickle.dumps(net.machines[2]))
@@ -381,10 +381,10 @@ def test_a_node_restarted_with_its_state_goes_on_where_it_was(at_ns: int) -> Non
 
 
 def test_a_node_restarted_without_its_state_stays_out_of_what_has_begun() -> None:
-    net = Timed(machines(3, rounds=2), lambda *_: DELAY_NS)
+    net = Timed(machines(3, instances=2), lambda *_: DELAY_NS)
     net.start(0)
     net.run(50_000)
-    net.machines[1] = BenOrMachine(node_config(1, 3, epoch=2, f=1, period_ns=PERIOD_NS, inputs="random", rounds=2))
+    net.machines[1] = BenOrMachine(node_config(1, 3, epoch=2, f=1, period_ns=PERIOD_NS, inputs="random", instances=2))
     net.start(1)
     net.run(10 * PERIOD_NS)
     assert not net.decided(0)
@@ -432,7 +432,7 @@ def test_more_crashes_than_it_can_bear_are_refused() -> None:
 
 
 def test_inputs_are_bits() -> None:
-    machine = BenOrMachine(node_config(2, 4, f=1, inputs="distinct", period_ns=PERIOD_NS, rounds=2))
+    machine = BenOrMachine(node_config(2, 4, f=1, inputs="distinct", period_ns=PERIOD_NS, instances=2))
     assert Propose(0, 0) in machine.on_start(0)
     assert Propose(1, 1) in machine.on_timer("instance", PERIOD_NS)
 
@@ -452,7 +452,7 @@ def test_inputs_are_bits() -> None:
     )
 )
 def test_messages_with_any_content_do_no_harm(said: list[tuple[int, int, int, int, int, int]]) -> None:
-    machine = machines(3, rounds=2)[0]
+    machine = machines(3, instances=2)[0]
     machine.on_start(0)
     for seq, (src, step, round_, value, instance, flags) in enumerate(said):
         body = round_.to_bytes(4, "big") + value.to_bytes(4, "big") + bytes(8)

@@ -51,7 +51,7 @@ def test_the_first_member_decides_after_four_message_delays_and_the_others_after
 
 
 def test_a_single_node_decides_alone_and_at_once() -> None:
-    net = lockstep(machines(1, rounds=2))
+    net = lockstep(machines(1, instances=2))
     net.start()
     net.run(2 * PERIOD_NS)
     assert [(at, decide) for at, _, decide in net.decisions] == [(0, Decide(0, 0, 0)), (PERIOD_NS, Decide(1, 0, 1))]
@@ -59,7 +59,7 @@ def test_a_single_node_decides_alone_and_at_once() -> None:
 
 
 def test_instances_follow_each_other_and_each_takes_the_proposers_input() -> None:
-    net = lockstep(machines(3, rounds=4, instance_rounds=1))
+    net = lockstep(machines(3, instances=4, instance_rounds=1))
     net.start()
     net.run(5 * PERIOD_NS)
     for instance in range(4):
@@ -73,7 +73,7 @@ def test_instances_follow_each_other_and_each_takes_the_proposers_input() -> Non
 
 
 def test_frames_are_numbered_and_name_the_instance() -> None:
-    net = lockstep(machines(3, rounds=2))
+    net = lockstep(machines(3, instances=2))
     net.start()
     net.run(3 * PERIOD_NS)
     sent = [frame for _, frame in net.frames]
@@ -175,7 +175,7 @@ def restart_kept(net: Timed, node: int) -> None:
 @pytest.mark.parametrize("at_ns", [0, 5_000, 15_000, 25_000, 35_000, 45_000])
 @pytest.mark.parametrize("node", [0, 1])
 def test_a_node_restarted_with_its_state_goes_on_where_it_was(node: int, at_ns: int) -> None:
-    net = lockstep(machines(3, rounds=2))
+    net = lockstep(machines(3, instances=2))
     net.start()
     net.run(at_ns)
     restart_kept(net, node)
@@ -189,7 +189,7 @@ def test_a_node_restarted_with_its_state_goes_on_where_it_was(node: int, at_ns: 
 
 def test_a_kept_state_tells_the_decisions_of_its_last_event_again_and_no_older_ones() -> None:
     """The crash may have struck among the effects of that event."""
-    machine = machines(3, rounds=3)[1]
+    machine = machines(3, instances=3)[1]
     machine.on_start(0)
     decide = message(0, Message(Step.DECIDE, 1, value=7))
     assert machine.on_message(0, decide, FIRST, 50)[0] == Decide(0, 7, 0)
@@ -201,7 +201,7 @@ def test_a_kept_state_tells_the_decisions_of_its_last_event_again_and_no_older_o
 
 def test_a_kept_state_begins_missed_instances_one_by_one() -> None:
     """Each proposal is the first effect of its event: no crash after some sends can swallow it."""
-    machine = machines(3, rounds=3)[0]
+    machine = machines(3, instances=3)[0]
     machine.on_start(-1)
     effects = machine.on_start(5 * PERIOD_NS)
     assert effects == [SetTimer("instance", 0)]
@@ -212,13 +212,13 @@ def test_a_kept_state_begins_missed_instances_one_by_one() -> None:
 
 
 def test_a_node_restarted_without_its_state_stays_out_of_what_it_may_have_promised() -> None:
-    net = lockstep(machines(3, rounds=2))
+    net = lockstep(machines(3, instances=2))
     net.start()
     net.run(15_000)
     net.kill(1)
     net.kill(2)
     net.run(100_000)
-    net.machines[1] = PaxosMachine(node_config(1, 3, epoch=2, period_ns=PERIOD_NS, retry_ns=100_000, rounds=2))
+    net.machines[1] = PaxosMachine(node_config(1, 3, epoch=2, period_ns=PERIOD_NS, retry_ns=100_000, instances=2))
     net.start(1)
     net.run(PERIOD_NS - 1)
     assert not net.decided(0)  # node 0 asks and asks, but node 1 must not answer
@@ -231,7 +231,7 @@ def test_a_node_restarted_without_its_state_stays_out_of_what_it_may_have_promis
 
 
 def test_a_restart_at_the_very_instant_of_an_instance_counts_as_after_its_beginning() -> None:
-    config = node_config(1, 3, epoch=2, period_ns=PERIOD_NS, rounds=3, start_ns=500)
+    config = node_config(1, 3, epoch=2, period_ns=PERIOD_NS, instances=3, start_ns=500)
     for now_ns, first in [(0, 0), (499, 0), (500, 1), (500 + PERIOD_NS - 1, 1), (500 + PERIOD_NS, 2)]:
         machine = PaxosMachine(config)
         machine.on_start(now_ns)
@@ -282,7 +282,7 @@ def test_only_members_take_part() -> None:
 
 
 def test_frames_ahead_of_the_own_clock_wait_for_it() -> None:
-    nodes = machines(3, rounds=2)
+    nodes = machines(3, instances=2)
     machine = nodes[1]
     machine.on_start(0)
     early = message(1, Message(Step.PREPARE, 1))
@@ -293,7 +293,7 @@ def test_frames_ahead_of_the_own_clock_wait_for_it() -> None:
 
 
 def test_a_frame_at_the_instant_of_the_beginning_begins_it() -> None:
-    machine = machines(3, rounds=2)[1]
+    machine = machines(3, instances=2)[1]
     machine.on_start(0)
     effects = machine.on_message(0, message(1, Message(Step.PREPARE, 1)), FIRST, PERIOD_NS)
     assert Propose(1, 2) in effects
@@ -324,7 +324,7 @@ def test_a_machine_keeps_to_the_contract() -> None:
     )
 )
 def test_messages_of_random_bytes_do_no_harm(said: list[tuple[int, int, bytes, int]]) -> None:
-    machine = machines(3, rounds=2)[0]
+    machine = machines(3, instances=2)[0]
     machine.on_start(0)
     for seq, (src, step, body, round_) in enumerate(said):
         machine.on_message(src - 1, frames.Message(Kind.DATA, round_, step, body), FIRST, 10 * seq)

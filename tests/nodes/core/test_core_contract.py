@@ -37,7 +37,7 @@ FRAME = Frame(FrameKey(2, 3, 99), 1, 0, SAID)
 
 def config(consensus: str = "none", **protocol: object) -> NodeConfig:
     peers = tuple(Peer(node, NAMES[node], "eth0", f"02:00:00:00:00:0{node}") for node in (0, 2))
-    settings = ProtocolConfig(consensus=consensus, rounds=3, f=1, instance_rounds=3, **protocol)  # type: ignore[arg-type]
+    settings = ProtocolConfig(consensus=consensus, rounds=3, instances=3, f=1, instance_rounds=3, **protocol)  # type: ignore[arg-type]
     return NodeConfig(1, "host2", peers, {"eth0": "02:00:00:00:00:01"}, (0, 1, 2), settings, seed=5, epoch=1)
 
 

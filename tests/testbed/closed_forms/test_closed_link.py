@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+from builders import everyone
 from elementary_forms import (
     alternating_split,
     discrete_irwin_hall_cdf,
@@ -16,7 +17,7 @@ from elementary_forms import (
     simultaneous_split,
 )
 
-from nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from nodes.core.config import ProtocolConfig
 from testbed.plan import Fault, Plan
 from testbed.study.closed_forms import (
     NotClosedFormError,
@@ -240,18 +241,7 @@ def plan(way: Impairment = UNIFORM, hosts: int = 3, faults: tuple[Fault, ...] = 
         for i, name in enumerate(names)
     )
     fabric = Fabric("star", names, ("s1",), links, {"s1": {address: f"s1-eth{i}" for i, address in enumerate(macs)}})
-    nodes = tuple(
-        NodeConfig(
-            i,
-            name,
-            tuple(Peer(j, names[j], f"{name}-eth0", macs[j]) for j in range(hosts) if j != i),
-            {f"{name}-eth0": macs[i]},
-            tuple(range(hosts)),
-            replace(protocol, **settings),
-        )
-        for i, name in enumerate(names)
-    )
-    return Plan("closed", 1, fabric, nodes, faults, 10**6, 2 * (5_000 + J))
+    return Plan("closed", 1, fabric, replace(protocol, **settings), everyone(fabric), faults, 10**6, 2 * (5_000 + J))
 
 
 def test_the_swaps_of_a_plan() -> None:

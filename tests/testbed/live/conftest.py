@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from builders import everyone
 
-from nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from nodes.core.config import ProtocolConfig
 from testbed.plan import Fault, Plan, derive_seed
 from topologies.build import make_fabric
 from topologies.impairment import Impairment
@@ -39,25 +40,9 @@ def make_plan(
             for index, link in enumerate(fabric.links)
         )
         fabric = replace(fabric, links=links)
-    ends = {end.node: end for link in fabric.links for end in (link.a, link.b)}
     config = ProtocolConfig(rounds=rounds, window_ns=window_ns, period_ns=window_ns, **protocol)
-    nodes = tuple(
-        NodeConfig(
-            node=number,
-            name=host,
-            peers=tuple(
-                Peer(place, other, ends[host].nic, ends[other].mac)
-                for place, other in enumerate(fabric.hosts)
-                if other != host
-            ),
-            nics={ends[host].nic: ends[host].mac},
-            members=tuple(range(len(fabric.hosts))),
-            protocol=config,
-        )
-        for number, host in enumerate(fabric.hosts)
-    )
     duration_ns = rounds * window_ns + window_ns // 2
-    return Plan("story", seed, fabric, nodes, tuple(faults), duration_ns, window_ns)
+    return Plan("story", seed, fabric, config, everyone(fabric), tuple(faults), duration_ns, window_ns)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from needs import MOOT, lacking
 from scapy.utils import PcapNgReader
 
 from nodes.core import Resolve, RoundStart
+from nodes.core.config import NodeConfig
 from nodes.core.driver import Moment
 from nodes.core.record import (
     KINDS,
@@ -192,10 +193,18 @@ def test_half_a_nic_receives_and_does_not_send(plan_of: PlanOf, tmp_path: Path) 
     assert not [event for event in of(history, "host1", Received) if event.what.round > 1]
 
 
-def test_an_agent_that_fails_ends_the_run_with_its_reason(plan_of: PlanOf, tmp_path: Path) -> None:
-    plan = plan_of()
-    broken = replace(plan.nodes[1], peers=(replace(plan.nodes[1].peers[0], nic="nowhere0"),))
-    history = LiveEngine().run(replace(plan, nodes=(plan.nodes[0], broken)), tmp_path)
+def test_an_agent_that_fails_ends_the_run_with_its_reason(
+    plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is told of a NIC that its host does not have."""
+    node_config = Plan.node_config
+
+    def mistaken(plan: Plan, name: str, epoch: int = 1) -> NodeConfig:
+        config = node_config(plan, name, epoch)
+        return replace(config, peers=(replace(config.peers[0], nic="nowhere0"),)) if name == "host2" else config
+
+    monkeypatch.setattr(Plan, "node_config", mistaken)
+    history = LiveEngine().run(plan_of(), tmp_path)
     assert not history.complete
     assert "host2" in history.why
     assert "KeyError: 'nowhere0'" in history.why

@@ -222,11 +222,9 @@ def test_a_run_that_cannot_be_trusted_says_so_first() -> None:
     assert "timers were 3 ms late" in text
 
 
-def page_of(links: str, protocol: str = "consensus: none", topology: str = "kind: star, hosts: 3") -> Page:
+def page_of(links: str, protocol: str = "rounds: 9", topology: str = "kind: star, hosts: 3") -> Page:
     plan = compile_plan(
-        parse(
-            f"name: x\ntopology: {{{topology}}}\nlinks: {{default: {{{links}}}}}\nprotocol: {{{protocol}, rounds: 9}}\n"
-        )
+        parse(f"name: x\ntopology: {{{topology}}}\nlinks: {{default: {{{links}}}}}\nprotocol: {{{protocol}}}\n")
     )
     history = SimEngine().run(plan)
     return Page(run_page(plan, history, judge(plan, history)))
@@ -248,7 +246,7 @@ def test_what_of_a_direction_was_not_checked_stands_below_the_table() -> None:
 
 
 def test_an_engine_that_is_not_made_of_swaps_is_not_said_to_have_held_no_rounds() -> None:
-    page = page_of("delay: 10us", "consensus: paxos, f: 1, window: 1ms")
+    page = page_of("delay: 10us", "consensus: paxos, f: 1, window: 1ms, instances: 9")
     assert "instances decided everywhere" in page.text
     assert "broke bisynchrony" not in page.text
     assert "handshake" not in page.text

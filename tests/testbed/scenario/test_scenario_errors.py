@@ -49,6 +49,22 @@ MISTAKES = [
     (BASE + "protocol: {consensus: paxos, parameters: {patience: 0}}", "patience: must be at least 1, not 0"),
     (BASE + "protocol: {consensus: floodset, parameters: {early_deciding: 1}}", "must be true or false, not 1"),
     (BASE + "protocol: {parameters: {patience: 3}}", "unknown key 'patience'; nothing can stand here"),
+    (
+        BASE + "protocol: {consensus: paxos, rounds: 3}",
+        "protocol.rounds: paxos has no rounds of swaps; say how many instances: are run, in place of rounds:",
+    ),
+    (
+        BASE + "protocol: {consensus: oae, instances: 3}",
+        "protocol.instances: oae is made of rounds of swaps; say how many rounds: are run, in place of instances:",
+    ),
+    (
+        BASE + "protocol: {consensus: paxos, neighbourhood: tree}",
+        "protocol.neighbourhood: tree, but in paxos every member speaks with every other; take all, or an engine that "
+        "does with neighbours: none",
+    ),
+    (BASE + "protocol: {neighbourhood: links}", "neighbourhood: links leaves host1 without a neighbour; take another"),
+    (BASE + "protocol: {neighbourhood: ring}", "protocol.neighbourhood: 'ring' is not known here; there are all, tree"),
+    (BASE + "protocol: {neighbourhood_width: 3}", "neighbourhood_width: means nothing with neighbourhood all"),
     (BASE + "protocol: {participants: host1}", "protocol.participants: a protocol needs two participants"),
     (BASE + "protocol: {participants: [hosst1]}", "did you mean 'host1'?"),
     (BASE + "capture: yes", "capture: must be true or false"),

@@ -174,19 +174,19 @@ def test_on_is_a_key_and_not_a_truth_value():
 
 def test_ports_lead_to_all_other_participants_in_order():
     plan = compile_plan(parse(STAR + 'protocol: {participants: ["host[124]"], f: 1, consensus: oae, rounds: 6}'))
-    assert [node.name for node in plan.nodes] == ["host1", "host2", "host4"]
-    assert [node.members for node in plan.nodes] == [(0, 1, 3)] * 3
-    assert [(peer.node, peer.nic, peer.mac) for peer in plan.nodes[1].peers] == [
+    assert plan.names == ("host1", "host2", "host4")
+    assert plan.members == (0, 1, 3)
+    assert [(peer.node, peer.nic, peer.mac) for peer in plan.node_config("host2").peers] == [
         (0, "host2-eth0", "02:00:00:00:00:01"),
         (3, "host2-eth0", "02:00:00:00:00:04"),
     ]
-    assert plan.nodes[1].nics == {"host2-eth0": "02:00:00:00:00:02"}
-    assert plan.nodes[0].protocol.instance_rounds == 6
+    assert plan.node_config("host2").nics == {"host2-eth0": "02:00:00:00:00:02"}
+    assert plan.protocol.instance_rounds == 6
 
 
 def test_times_and_defaults_of_the_protocol():
     plan = compile_plan(parse(STAR + "links: {default: {delay: 10us}}\nprotocol: {window: 200us, rounds: 7}"))
-    protocol = plan.nodes[0].protocol
+    protocol = plan.protocol
     assert (protocol.window_ns, protocol.period_ns, protocol.retry_ns) == (200_000, 200_000, 200_000)
     assert plan.epsilon_ns == 200_000
     # seven rounds, then a window and four messages of two hops each
@@ -342,7 +342,7 @@ def test_a_scenario_survives_pickle_and_its_own_data():
     plan = compile_plan(scenario)
     assert compile_plan(pickle.loads(pickle.dumps(scenario))) == plan
     assert compile_plan(from_data(as_written(scenario))) == plan
-    dumped = json.loads(scenario.model_dump_json(exclude_unset=True, by_alias=True))
+    dumped = json.loads(scenario.written.model_dump_json(exclude_unset=True, by_alias=True))
     assert compile_plan(from_data(dumped)) == plan
     assert Plan.from_json(plan.to_json()) == plan
     assert plan.nvram

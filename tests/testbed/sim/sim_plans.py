@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from builders import everyone
+
 from nodes.core import Effects, Life, Machine, Port, Send, SetTimer
-from nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from nodes.core.config import NodeConfig, ProtocolConfig
 from nodes.core.record import What
 from nodes.frames import Kind, Message
 from testbed.history import Event, History, Hop
@@ -13,7 +15,6 @@ from testbed.plan import Fault, Plan, derive_seed
 from topologies.build import make_fabric
 from topologies.fabric import Fabric
 from topologies.impairment import CLEAN, Impairment
-from topologies.paths import Routes
 
 US = 1_000
 
@@ -33,20 +34,6 @@ def impaired(fabric: Fabric, impairment: Impairment, seed: int = 1) -> Fabric:
     )
 
 
-def configs(fabric: Fabric, protocol: ProtocolConfig, epoch: int = 1) -> tuple[NodeConfig, ...]:
-    """All hosts take part, each with a port to every other."""
-    routes = Routes(fabric)
-    numbers = {host: number for number, host in enumerate(fabric.hosts)}
-    found = []
-    for host, number in numbers.items():
-        ports = [routes.port(host, peer) for peer in fabric.hosts if peer != host]
-        peers = tuple(Peer(numbers[port.peer], port.peer, port.nic, port.mac) for port in ports)
-        nics = {end.nic: end.mac for end in routes.nics(host)}
-        seed = derive_seed(protocol.seed, "node", number)
-        found.append(NodeConfig(number, host, peers, nics, tuple(numbers.values()), protocol, seed, epoch))
-    return tuple(found)
-
-
 def make_plan(
     impairment: Impairment = CLEAN,
     kind: str = "pair",
@@ -58,8 +45,7 @@ def make_plan(
 ) -> Plan:
     """A plan over a fabric impaired alike everywhere."""
     fabric = impaired(make_fabric(kind, parameters or {}), impairment, seed)
-    nodes = configs(fabric, protocol or ProtocolConfig())
-    return Plan("test", seed, fabric, nodes, faults, duration_ns, 0)
+    return Plan("test", seed, fabric, protocol or ProtocolConfig(), everyone(fabric), faults, duration_ns, 0)
 
 
 @dataclass

@@ -6,12 +6,13 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from builders import everyone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sim_plans import US, beacons, events, hops, make_plan
 
 from nodes.core import Effects, Life, Port, Resolve, RoundStart, Send, SetTimer
-from nodes.core.config import START_NS, NodeConfig, Peer, ProtocolConfig
+from nodes.core.config import START_NS, NodeConfig, ProtocolConfig
 from nodes.core.record import Dropped, Received, Sent, Started, TimerFired
 from nodes.frames import Kind, Message
 from testbed.engines.sim import SimEngine
@@ -167,16 +168,14 @@ def test_a_loop_of_forwarding_is_refused_before_the_run() -> None:
     to = end("h2", 0).mac
     ring = {switch: {to: f"{switch}-eth1"} for switch in ("s1", "s2", "s3")}
     fabric = Fabric("ring", ("h1", "h2"), ("s1", "s2", "s3"), links, ring)
-    nic = end("h1", 0)
-    config = NodeConfig(0, "h1", (Peer(1, "h2", nic.nic, to),), {nic.nic: nic.mac}, (0, 1), ProtocolConfig())
     with pytest.raises(ValueError, match="runs in a loop"):
-        run(Plan("ring", 1, fabric, (config,), (), 1000, 0))
+        run(Plan("ring", 1, fabric, ProtocolConfig(), everyone(fabric), (), 1000, 0))
 
 
 def test_a_full_queue_is_counted_at_its_interface() -> None:
     plan = make_plan(Impairment(delay_ns=500 * US, limit=3))
     history = run(plan, 10, only=0)
-    nic = plan.nodes[0].peers[0].nic
+    nic = plan.node_config("host1").peers[0].nic
     assert history.meta["limit_drops"] == {nic: 7}
     assert len(hops(history, "limit")) == 7
 
@@ -198,9 +197,9 @@ def test_plans_that_no_engine_could_run_are_refused_with_the_reason() -> None:
     with pytest.raises(ValueError, match="is none of all, outcomes, none"):
         SimEngine(events="some")
     plan = make_plan()
-    lost = replace(plan.nodes[0], peers=(replace(plan.nodes[0].peers[0], nic="eth9"),))
-    with pytest.raises(ValueError, match="has no interface 'eth9'"):
-        run(replace(plan, nodes=(lost, plan.nodes[1])))
+    three = replace(plan.fabric, hosts=(*plan.fabric.hosts, "h9"))
+    with pytest.raises(ValueError, match="host1 cannot reach h9"):
+        run(replace(plan, fabric=three, nodes=everyone(three)))
 
 
 # -- properties ----------------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def test_half_a_nic(direction: str, answered: list[int], heard_at: list[int]) ->
 
 
 def test_a_fault_may_name_one_nic_or_strike_all_of_a_node() -> None:
-    nic = make_plan().nodes[1].peers[0].nic
+    nic = make_plan().node_config("host2").peers[0].nic
     assert heard(run(at(0, "nic_down", nic=nic))) == heard(run(at(0, "nic_down"))) == []
     with pytest.raises(ValueError, match="has no interface 'eth7'"):
         run(at(0, "nic_down", nic="eth7"))

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from testbed.scenario import Scenario
 from testbed.scenario.document import Document
 from testbed.scenario.load import from_document
-from testbed.scenario.model import Scenario
 from testbed.study.measure import Task, do_task
 
 LEAF_SPINE = {

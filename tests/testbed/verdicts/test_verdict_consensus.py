@@ -101,5 +101,5 @@ def test_without_proposals_there_is_no_verdict() -> None:
 
 
 def test_a_message_engines_instance_may_take_until_the_runs_end() -> None:
-    plan = plan_on(star(3), consensus="paxos", rounds=2)
+    plan = plan_on(star(3), consensus="paxos", rounds=0, instances=2)
     assert told([(node, 10, 8) for node in HOSTS], plan=plan).decided == 1

@@ -29,8 +29,8 @@ def seeded(plan: Plan, seed: int = 3) -> Plan:
         )
         for index, link in enumerate(plan.fabric.links)
     )
-    period = plan.nodes[0].protocol.period_ns
-    rounds = plan.nodes[0].protocol.rounds
+    period = plan.protocol.period_ns
+    rounds = plan.protocol.rounds
     return replace(
         plan, seed=seed, fabric=replace(plan.fabric, links=links), duration_ns=(rounds + 2) * period, epsilon_ns=60 * US
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from builders import everyone
+
 from nodes.core import Outcome, Resolve, RoundStart, swap_id
-from nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from nodes.core.config import ProtocolConfig
 from nodes.core.record import Received, Sent, Started, Struck, What
 from nodes.frames import FrameKey
 from testbed.history import Event, Events, History, Hop, Hops, node_names
@@ -46,19 +48,7 @@ def pair(impairment: Impairment | None = None) -> Fabric:
 
 def plan_on(fabric: Fabric, faults: tuple[Fault, ...] = (), epsilon_ns: int = 30 * US, **protocol: object) -> Plan:
     settings = replace(ProtocolConfig(depth=2, window_ns=WINDOW, period_ns=2 * WINDOW, rounds=10), **protocol)
-    members = tuple(range(len(fabric.hosts)))
-    nodes = tuple(
-        NodeConfig(
-            node=i,
-            name=name,
-            peers=tuple(Peer(j, peer, f"{name}-eth0", mac(j)) for j, peer in enumerate(fabric.hosts) if j != i),
-            nics={f"{name}-eth0": mac(i)},
-            members=members,
-            protocol=settings,
-        )
-        for i, name in enumerate(fabric.hosts)
-    )
-    return Plan("story", 7, fabric, nodes, faults, 2_000 * US, epsilon_ns)
+    return Plan("story", 7, fabric, settings, everyone(fabric), faults, 2_000 * US, epsilon_ns)
 
 
 @dataclass
@@ -77,7 +67,7 @@ class Story:
             self.event(0, name, Started(kept=False, told_ns=0))
 
     def round(self, round_: int) -> Story:
-        start = round_ * self.plan.nodes[0].protocol.period_ns
+        start = round_ * self.plan.protocol.period_ns
         for name in self.plan.fabric.hosts:
             self.event(start, name, RoundStart(round_))
         return self
