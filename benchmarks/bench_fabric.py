@@ -30,10 +30,10 @@ NEEDED_BY_STOCK = {"mnexec": "mininet", "brctl": "bridge-utils", "ifconfig": "ne
 
 def ours(shape: dict[str, int]) -> tuple[float, float]:
     """Seconds up, seconds down."""
-    from testbed.engines.live.fabric_net import FabricNet
+    from testbed.engines.live.mininet_fabric import MininetFabric
     from topologies.build import make_fabric
 
-    fabric_net = FabricNet(make_fabric("leaf_spine", shape))
+    fabric_net = MininetFabric(make_fabric("leaf_spine", shape))
     begin = time.perf_counter()
     fabric_net.start()
     up = time.perf_counter()

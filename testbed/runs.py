@@ -34,6 +34,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nodes.core.record import KINDS, What, schema
+from testbed.errors import UserError
 from testbed.history import NOBODY, WHATS, Coded, Events, History, Hops, Table, node_names
 from testbed.pcapng import write_capture
 from testbed.plan import Plan
@@ -49,7 +50,7 @@ T = TypeVar("T")
 _OF_FINISHED = {"engine", "complete", "why", "meta"}  # in meta.json, once the run is
 
 
-class RunDirectoryError(Exception):
+class RunDirectoryError(UserError):
     """The directory can't be used as asked; the text says why and what to do."""
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from testbed.cli.output import UserError, existing, overrides
+from testbed.cli.output import existing, overrides
+from testbed.errors import UserError
 
 if TYPE_CHECKING:
     from testbed.engines.base import Engine

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from testbed.cli.common import SetOption, load_scenario, named_engine
-from testbed.cli.output import JsonFlag, UserError, console, print_json, progress_bar, verb
+from testbed.cli.output import JsonFlag, console, print_json, progress_bar, verb
+from testbed.errors import UserError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

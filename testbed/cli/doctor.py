@@ -112,7 +112,8 @@ def _namespaces() -> Check:
 
 def _netem() -> Check:
     """Asks the kernel for a netem in a network namespace of its own."""
-    from testbed.engines.live.netlink import missing_in_kernel, netem_add
+    from testbed.engines.live.netlink.requests import netem_add
+    from testbed.engines.live.netlink.rtnl import missing_in_kernel
     from topologies.impairment import Impairment
     from topologies.netem import netem_params
 

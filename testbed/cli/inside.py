@@ -11,8 +11,8 @@ from contextlib import redirect_stdout
 from typing import Any
 
 from testbed.engines.base import EngineUnavailable
-from testbed.engines.live.fabric_net import FabricNet
-from testbed.engines.live.mininet_nodes import NETEM_ADVICE
+from testbed.engines.live.mininet_fabric import MininetFabric
+from testbed.engines.live.wires import NETEM_ADVICE
 from topologies.fabric import fabric_from_json
 
 _COMMAND_FAILED = 1
@@ -30,8 +30,8 @@ def main(descriptor: int) -> int:
     with os.fdopen(descriptor, encoding="utf-8") as file:
         job = json.load(file)
     try:
-        with FabricNet(fabric_from_json(job["fabric"])) as fabric_net:
-            return _commands(fabric_net.net, job) if job["exec"] else _interactive(fabric_net.net)
+        with MininetFabric(fabric_from_json(job["fabric"])) as running:
+            return _commands(running.net, job) if job["exec"] else _interactive(running.net)
     except EngineUnavailable as error:
         advice = _ADVICE if error.advice == NETEM_ADVICE else error.advice
         print(f"testbed: error: {error.what}: {error.why}. {advice}", file=sys.stderr)

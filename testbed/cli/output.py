@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 
+from testbed.errors import UserError
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -47,10 +49,6 @@ _ADVICE = {
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
-class UserError(Exception):
-    """What is wrong, where, and what to do: one line that the user reads instead of a traceback."""
-
-
 def verb(function: Callable[P, R]) -> Callable[P, R]:
     """Wraps a verb: errors that are the user's business become one clear line and exit code 2."""
 
@@ -73,21 +71,9 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _is_users_business(error: Exception) -> bool:
-    """Known kinds of errors, by module so that nothing heavy is imported only to be compared with."""
     if isinstance(error, (UserError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)):
         return True
-    if type(error) is OSError:
-        return error.errno in _ADVICE
-    known = {
-        "ScenarioError",
-        "EngineUnavailable",
-        "RunFailed",
-        "GuestFailed",
-        "StudyBusyError",
-        "RunDirectoryError",
-        "WorkerDiedError",
-    }
-    return any(kind.__name__ in known for kind in type(error).__mro__)
+    return type(error) is OSError and error.errno in _ADVICE
 
 
 def _told(error: Exception) -> str:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from testbed.cli.common import named_engine
-from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, UserError, existing, print_json, progress_bar, verb
+from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, existing, print_json, progress_bar, verb
+from testbed.errors import UserError
 
 
 @verb

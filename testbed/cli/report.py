@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from testbed.cli.common import study_directory
-from testbed.cli.output import JsonFlag, UserError, print_json, verb
+from testbed.cli.output import JsonFlag, print_json, verb
+from testbed.errors import UserError
 
 
 @verb

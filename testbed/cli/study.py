@@ -13,12 +13,12 @@ from testbed.cli.output import (
     EXPECTATION_FAILED,
     JsonFlag,
     Milestones,
-    UserError,
     console,
     print_json,
     progress_bar,
     verb,
 )
+from testbed.errors import UserError
 
 if TYPE_CHECKING:
     from testbed.study.document import Study

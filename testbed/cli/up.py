@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from testbed.cli.common import SetOption, named_fabric, path_with_system_folders
-from testbed.cli.output import JsonFlag, UserError, verb
+from testbed.cli.output import JsonFlag, verb
+from testbed.errors import UserError
 
 if TYPE_CHECKING:
     from topologies.fabric import Fabric

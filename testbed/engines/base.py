@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from testbed.errors import UserError
 from testbed.plan import Plan
 
 if TYPE_CHECKING:  # a guest's supervisor comes through here and has no need of numpy
@@ -18,7 +19,7 @@ Progress = Callable[[str, float], None]
 """Called with a short phrase and the fraction done (0..1)."""
 
 
-class EngineUnavailable(Exception):  # noqa: N818 (says what it means)
+class EngineUnavailable(UserError):  # noqa: N818 (says what it means)
     """This host cannot run the engine (or not this plan on it). what, why, and what the user can do about it."""
 
     def __init__(self, what: str, why: str, advice: str) -> None:

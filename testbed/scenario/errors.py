@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from testbed.errors import UserError
+
 Path = tuple[str | int, ...]
 """Keys and list places from the document's top down to a value."""
 
 
-class ScenarioError(Exception):
+class ScenarioError(UserError):
     """A scenario cannot be used. ``problems``: one line each, ``file:line: key.path: what is wrong; what to do``."""
 
     def __init__(self, problems: str | Sequence[str]) -> None:

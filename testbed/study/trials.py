@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from testbed.errors import UserError
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -93,7 +95,7 @@ def summed(trials: Iterable[Trial]) -> dict[str, Any]:
     }
 
 
-class StudyBusyError(Exception):
+class StudyBusyError(UserError):
     """Another process works on the same study directory."""
 
 

@@ -18,10 +18,12 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any
 
+from testbed.errors import UserError
+
 _PR_SET_PDEATHSIG = 1
 
 
-class WorkerDiedError(Exception):
+class WorkerDiedError(UserError):
     """A worker ended without an answer (killed, or out of memory)."""
 
 

@@ -31,7 +31,7 @@ class LiveEngine:
         """Raises EngineUnavailable when this host lacks namespaces, or netem and the plan asks for impairments."""
         check_isolation()
         if needs_netem(plan):
-            from testbed.engines.live.mininet_nodes import netem_available
+            from testbed.engines.live.wires import netem_available
 
             netem_available()
 

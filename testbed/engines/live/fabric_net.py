@@ -1,4 +1,4 @@
-"""A fabric brought to life with Mininet: up, down, processes in hosts, impairments and NIC faults while it runs.
+"""A fabric brought to life: up, down, processes in hosts, impairments and NIC faults while it runs.
 
     with FabricNet(plan.fabric) as fabric_net:
         pid = fabric_net.spawn("host1", "nodes.agent:run", {"node": 0})
@@ -13,16 +13,15 @@ a run in virtual time stays a function of its seed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from testbed.engines.live import netlink
-from testbed.engines.live.holder import Exit, HolderError
+from testbed.engines.live.holder import Holder
 from testbed.engines.live.limits import allow_files
-from testbed.engines.live.mininet_nodes import FabricMininet, HeldHost, NetlinkIntf, fabric_topo
+from testbed.engines.live.netlink import requests
+from testbed.engines.live.owner import Exit, MakeOwner, Owner
+from testbed.engines.live.wires import End, Nic, Wiring
 from topologies.fabric import Fabric
 from topologies.impairment import Impairment
-
-__all__ = ["Exit", "FabricNet", "HolderError", "Interface", "QueueCount"]
 
 WAYS = ("ab", "ba")
 MUTE_DIRECTIONS = {"both": ("tx", "rx"), "tx": ("tx",), "rx": ("rx",)}
@@ -57,20 +56,14 @@ class QueueCount(NamedTuple):
 
 
 class FabricNet:
-    """A running fabric; a context manager. ``net`` is the real mininet.net.Mininet object while it is up."""
+    """A running fabric; a context manager. make_owner: what is to hold the hosts' namespaces (see owner.py)."""
 
-    def __init__(self, fabric: Fabric) -> None:
+    def __init__(self, fabric: Fabric, make_owner: MakeOwner = Holder.fork) -> None:
         self.fabric = fabric
-        self._net: FabricMininet | None = None
+        self._make_owner = make_owner
+        self._wiring: Wiring | None = None
         self._pids: dict[int, str] = {}
-        self._nics: dict[tuple[str, str], NetlinkIntf] = {}
-
-    @property
-    def net(self) -> FabricMininet:
-        """The Mininet object; raises RuntimeError while the fabric is down."""
-        if self._net is None:
-            raise RuntimeError("the fabric is not up")
-        return self._net
+        self._nics: dict[tuple[str, str], Nic] = {}
 
     def start(self) -> None:
         """Brings everything up. Raises EngineUnavailable when the fabric asks for netem and the kernel has none, or for
@@ -79,23 +72,43 @@ class FabricNet:
         Hosts' processes are forked from the calling process HERE: what it has in memory now (imported modules, shared
         anonymous mmaps in module globals) is what spawned functions find. Import first, map first, then start.
         """
-        if self._net is not None:
+        if self._wiring is not None:
             raise RuntimeError("the fabric is up already")
         allow_files(len(self.fabric.hosts))
-        net = FabricMininet(fabric_topo(self.fabric))
-        net.start()
-        self._net = net
-        self._nics = {(nic.node.name, nic.name): nic for link in net.links for nic in link.nics}
+        self._wiring = self._bring_up()
+        self._nics = {(nic.node, nic.name): nic for nic in self._wiring.nics()}
+
+    def _bring_up(self) -> Wiring:
+        """Everything up; nothing is left when that fails."""
+        wiring = Wiring()
+        try:
+            for host in self.fabric.hosts:
+                wiring.add_host(host, self._make_owner(host))
+            for switch in self.fabric.switches:
+                wiring.add_bridge(switch)
+            for link in self.fabric.links:
+                nics = wiring.connect(*(End(end.node, end.nic, end.mac) for end in (link.a, link.b)))
+                for nic, impairment in zip(nics, (link.ab, link.ba), strict=True):
+                    nic.impair(impairment)
+            for owner in wiring.hosts.values():
+                owner.rtnl.add(requests.link_up(1))
+            for switch in self.fabric.switches:
+                wiring.forward(switch, self.fabric.forwarding.get(switch, {}))
+            wiring.settle()
+        except BaseException:
+            wiring.close()
+            raise
+        return wiring
 
     def stop(self) -> None:
         """Ends every process in every host (SIGKILL) and removes every interface. Safe to call twice."""
-        net, self._net = self._net, None
+        wiring, self._wiring = self._wiring, None
         self._nics.clear()
         self._pids.clear()
-        if net is not None:
-            net.stop()
+        if wiring is not None:
+            wiring.close()
 
-    def __enter__(self) -> FabricNet:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -105,27 +118,27 @@ class FabricNet:
     def spawn(self, host: str, target: str, payload: dict[str, Any], fds: Sequence[int] = ()) -> int:
         """Runs ``target`` ("module:function") inside the host's namespaces; returns the process id (valid for os.kill).
 
-        The function is called as ``function(payload, fds)`` in a process forked from the host's warm holder;
+        The function is called as ``function(payload, fds)`` in a process that the host's owner starts;
         ``fds`` are duplicates of the given descriptors (passed with SCM_RIGHTS, in the same order). Its return value
         (int or None) is the exit code; an exception prints its traceback to stderr and gives 1.
         """
-        pid = self._host(host).holder.spawn(target, payload, fds)
+        pid = self._host(host).spawn(target, payload, fds)
         self._pids[pid] = host
         return pid
 
     def exit_fd(self, host: str) -> int:
         """A descriptor that polls readable when ``exited`` may have something to report about ``host``."""
-        return self._host(host).holder.fileno()
+        return self._host(host).fileno()
 
     def exited(self) -> list[Exit]:
-        """Processes that ended since the last call; does not block. Raises HolderError when a host is gone itself."""
-        return [end for host in self.fabric.hosts for end in self._host(host).holder.exited()]
+        """Processes that ended since the last call; does not block. Raises OwnerError when a host is gone itself."""
+        return [end for host in self.fabric.hosts for end in self._host(host).exited()]
 
     def wait(self, pid: int) -> int:
         """Blocks until ``pid`` (from ``spawn``) has ended; its status as in Exit. It no longer shows up in exited()."""
         if pid not in self._pids:
             raise ValueError(f"process {pid} was not spawned here")
-        return self._host(self._pids[pid]).holder.wait(pid)
+        return self._host(self._pids[pid]).wait(pid)
 
     def set_impairment(self, link: int, way: str, impairment: Impairment) -> None:
         """Live change of one direction ("ab" or "ba") of ``fabric.links[link]``; what is queued stays queued.
@@ -137,7 +150,7 @@ class FabricNet:
         nic.impair(impairment)
         nic.rtnl.flush()
 
-    def sender(self, link: int, way: str) -> NetlinkIntf:
+    def sender(self, link: int, way: str) -> Nic:
         """The NIC whose netem impairs one direction of a link."""
         both = self.fabric.links[link]
         end = (both.a, both.b)[WAYS.index(way)]
@@ -151,20 +164,17 @@ class FabricNet:
         and without taking draws. Forwarding entries stay.
         """
         near = self._nic(host, nic)
-        near.do(netlink.link_down(near.index))  # empties its own queue
-        far = self._peer(near)
+        near.down()
         # Asking for its state has the kernel act on the lost carrier now, not when its worker runs: the queue is
         # emptied and the bridge's port closed before this returns.
-        far.state()
+        near.peer.state()
 
     def nic_up(self, host: str, nic: str) -> None:
         """Carrier back, the same addresses and forwarding; frames pass when this returns."""
         near = self._nic(host, nic)
-        near.do(netlink.link_up(near.index))
+        near.up()
         near.state()
-        self._peer(near).state()
-        if self.net.wiring.arp_is_set:
-            self._host(host).add_arp_entries(only=near)  # the kernel forgets them when a NIC goes down
+        near.peer.state()
 
     def nic_mute(self, host: str, nic: str, direction: str = "both") -> None:
         """The NIC silently drops what it would send ("tx"), what arrives ("rx"), or both. Carrier stays.
@@ -174,7 +184,7 @@ class FabricNet:
         at its sender. It is dropped before sockets bound to one EtherType get it; those that take everything
         (ETH_P_ALL, as captures do) still see it arrive: agents must bind to their own EtherType.
         """
-        self._nic(host, nic).mute(MUTE_DIRECTIONS[direction], self.net.wiring.mute_classifier())
+        self._nic(host, nic).mute(MUTE_DIRECTIONS[direction])
 
     def nic_unmute(self, host: str, nic: str) -> None:
         """Ends nic_mute, whatever its direction."""
@@ -212,21 +222,19 @@ class FabricNet:
         for place, link in enumerate(self.fabric.links):
             for end, letter in ((link.a, "a"), (link.b, "b")):
                 nic = self._nics[end.node, end.nic]
-                listed.append(Interface(end.node, end.nic, nic.index, nic.node.netns, place, letter))
+                listed.append(Interface(end.node, end.nic, nic.index, nic.netns, place, letter))
         return listed
 
-    def _host(self, name: str) -> HeldHost:
+    def _host(self, name: str) -> Owner:
+        if self._wiring is None:
+            raise RuntimeError("the fabric is not up")
         try:
-            return self.net.wiring.hosts[name]
+            return self._wiring.hosts[name]
         except KeyError:
             raise ValueError(f"no host {name!r} in fabric {self.fabric.name}") from None
 
-    def _nic(self, host: str, nic: str) -> NetlinkIntf:
+    def _nic(self, host: str, nic: str) -> Nic:
         try:
             return self._nics[host, nic]
         except KeyError:
             raise ValueError(f"no NIC {nic!r} at {host!r} in fabric {self.fabric.name}") from None
-
-    def _peer(self, nic: NetlinkIntf) -> NetlinkIntf:
-        first, second = nic.link.nics
-        return second if nic is first else first  # type: ignore[no-any-return]

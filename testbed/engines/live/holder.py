@@ -11,51 +11,34 @@ Kill, stop and continue by signals to the process ids. Holder and spawned proces
 
 from __future__ import annotations
 
-import array
 import contextlib
 import gc
 import importlib
-import json
 import os
 import select
 import signal
 import socket
-import struct
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live import isolation, syscalls
-from testbed.engines.live.netlink import Rtnl
+from testbed.engines.live.channel import MOST_FDS, Channel
+from testbed.engines.live.netlink.rtnl import Rtnl
+from testbed.engines.live.owner import Exit, OwnerError
 from testbed.engines.live.syscalls import CLONE_NEWNET, CLONE_NEWNS, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC
-
-MOST_FDS = 250  # SCM_MAX_FD is 253
-LENGTH = struct.Struct("!I")
-
-
-class Exit(NamedTuple):
-    """A spawned process that ended. status: exit code when >= 0, minus the signal's number otherwise."""
-
-    host: str
-    pid: int
-    status: int
-
-
-class HolderError(RuntimeError):
-    """The holder could not do what it was asked to."""
 
 
 class Holder:
-    """The parent's handle. pid: the holder's process; its namespaces are those of the node."""
+    """The parent's handle, an Owner. pid: the holder's process; its namespaces are those of the node."""
 
     _parent_ends: set[int] = set()  # noqa: RUF012 - descriptors that no forked process may keep open
 
-    def __init__(self, name: str, pid: int, channel: socket.socket) -> None:
-        self.name, self.pid = name, pid
+    def __init__(self, name: str, pid: int, channel: Channel) -> None:
+        self.name, self._pid = name, pid
         self._channel = channel
-        self._buffer = b""
         self._exits: list[Exit] = []
         self._rtnl: Rtnl | None = None
         self._mounts = False
@@ -67,7 +50,7 @@ class Holder:
 
         Raises EngineUnavailable when this user may have no more processes; so does ``spawn``.
         """
-        ours, theirs = socket.socketpair()
+        ours, theirs = Channel.pair()
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
@@ -81,6 +64,11 @@ class Holder:
         return cls(name, pid, ours)
 
     @property
+    def pid(self) -> int:
+        """The holder's process."""
+        return self._pid
+
+    @property
     def netns(self) -> str:
         """Path of the network namespace."""
         return f"/proc/{self.pid}/ns/net"
@@ -89,10 +77,10 @@ class Holder:
     def rtnl(self) -> Rtnl:
         """A netlink socket inside the node's network namespace."""
         if self._rtnl is None:
-            first, fds, _flags, _address = socket.recv_fds(self._channel, 1, 1)
-            if first != b"+":
-                reason = (first + self._channel.recv(4096)).decode(errors="replace").lstrip("-")
-                raise HolderError(f"{self.name}: no namespaces of its own: {reason or 'its process ended'}")
+            message, fds = self._channel.receive() or ({}, [])
+            if not fds:
+                reason = message.get("failed", "its process ended")
+                raise OwnerError(f"{self.name}: no namespaces of its own: {reason}")
             self._rtnl = Rtnl(socket.socket(fileno=fds[0]))
             Holder._parent_ends.add(fds[0])
         return self._rtnl
@@ -100,7 +88,7 @@ class Holder:
     def spawn(self, target: str, payload: Any, fds: Sequence[int] = ()) -> int:
         """Runs "module:function" as ``function(payload, fds)`` in a child of the holder; its process id."""
         if len(fds) > MOST_FDS:
-            raise HolderError(f"{self.name}: {len(fds)} descriptors to pass; at most {MOST_FDS} go over a socket")
+            raise OwnerError(f"{self.name}: {len(fds)} descriptors to pass; at most {MOST_FDS} go over a socket")
         _ = self.rtnl
         return int(self._order({"target": target, "payload": payload}, "spawned", fds))
 
@@ -115,29 +103,27 @@ class Holder:
             self._mounts = True
 
     def _order(self, order: dict[str, Any], answer: str, fds: Sequence[int] = ()) -> Any:
-        message = json.dumps(order).encode()
         try:
-            socket.send_fds(self._channel, [LENGTH.pack(len(message))], list(fds))
-            self._channel.sendall(message)
+            self._channel.send(order, fds)
         except OSError as error:
-            raise HolderError(f"{self.name}: its holder is gone") from error
+            raise OwnerError(f"{self.name}: its holder is gone") from error
         while got := self._read():
             if answer in got:
                 return got[answer]
             if "refused" in got:
                 raise _no_process(self.name, got["refused"])
-        raise HolderError(f"{self.name}: its holder ended")
+        raise OwnerError(f"{self.name}: its holder ended")
 
     def fileno(self) -> int:
         """Polls readable when ``exited`` may have something."""
         return self._channel.fileno()
 
     def exited(self) -> list[Exit]:
-        """Spawned processes that ended since the last call; does not block. Raises HolderError when the holder has."""
+        """Spawned processes that ended since the last call; does not block. Raises OwnerError when the holder has."""
         if self._rtnl is not None:
             while select.select([self._channel], [], [], 0)[0]:
                 if not self._read():
-                    raise HolderError(f"{self.name}: its holder ended, and its namespaces with it")
+                    raise OwnerError(f"{self.name}: its holder ended, and its namespaces with it")
         exits, self._exits = self._exits, []
         return exits
 
@@ -149,26 +135,14 @@ class Holder:
                     del self._exits[place]
                     return end.status
             if not self._read():
-                raise HolderError(f"{self.name}: its holder ended before process {pid} was seen to end")
+                raise OwnerError(f"{self.name}: its holder ended before process {pid} was seen to end")
 
     def _read(self) -> dict[str, Any]:
         """One message of the holder; exits are kept. Empty when the holder is gone."""
-        while True:
-            if len(self._buffer) >= 4:
-                end = 4 + LENGTH.unpack_from(self._buffer)[0]
-                if len(self._buffer) >= end:
-                    message: dict[str, Any] = json.loads(self._buffer[4:end])
-                    self._buffer = self._buffer[end:]
-                    if "ended" in message:
-                        self._exits.append(Exit(self.name, message["ended"], message["status"]))
-                    return message
-            try:
-                data = self._channel.recv(65536)
-            except ConnectionResetError:  # it left an order unread
-                data = b""
-            if not data:
-                return {}
-            self._buffer += data
+        message, _fds = self._channel.receive() or ({}, [])
+        if "ended" in message:
+            self._exits.append(Exit(self.name, message["ended"], message["status"]))
+        return message
 
     def kill(self) -> None:
         """SIGKILL; with the holder die its children. ``reap`` afterwards."""
@@ -198,7 +172,7 @@ def _no_process(name: str, why: str) -> EngineUnavailable:
 # --- in the holder ---------------------------------------------
 
 
-def _be_holder(parent: int, channel: socket.socket) -> NoReturn:
+def _be_holder(parent: int, channel: Channel) -> NoReturn:
     try:
         syscalls.die_with_parent()
         if os.getppid() == parent:
@@ -226,15 +200,15 @@ def _reset_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _serve(channel: socket.socket) -> None:
+def _serve(channel: Channel) -> None:
     try:
         syscalls.unshare(CLONE_NEWNET)
         isolation.silence_ipv6()
         rtnl = Rtnl.open_socket()
     except OSError as error:
-        channel.sendall(b"-" + str(error).encode())
+        channel.send({"failed": str(error)})
         return
-    socket.send_fds(channel, [b"+"], [rtnl.fileno()])
+    channel.send({"stands": True}, [rtnl.fileno()])
     rtnl.close()
     children: dict[int, int] = {}  # descriptor of the process -> its id
     poller = select.poll()
@@ -249,24 +223,24 @@ def _serve(channel: socket.socket) -> None:
                 pid = children.pop(fd)
                 os.close(fd)
                 code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-                _send(channel, {"ended": pid, "status": code})
+                channel.send({"ended": pid, "status": code})
 
 
-def _handle(channel: socket.socket, poller: select.poll, children: dict[int, int]) -> bool:
-    request = _receive(channel)
+def _handle(channel: Channel, poller: select.poll, children: dict[int, int]) -> bool:
+    request = channel.receive()
     if request is None:
         return False
     order, fds = request
     if order.get("mounts"):
         _private_mounts()
-        _send(channel, {"mounts": True})
+        channel.send({"mounts": True})
         return True
     holder = os.getpid()
     try:
         pid = os.fork()
     except OSError as error:
         pid = -1
-        _send(channel, {"refused": error.strerror})
+        channel.send({"refused": error.strerror})
     if pid == 0:
         for fd in (*children, channel.fileno()):
             os.close(fd)
@@ -277,7 +251,7 @@ def _handle(channel: socket.socket, poller: select.poll, children: dict[int, int
         descriptor = os.pidfd_open(pid)
         children[descriptor] = pid
         poller.register(descriptor, select.POLLIN)
-        _send(channel, {"spawned": pid})
+        channel.send({"spawned": pid})
     return True
 
 
@@ -288,34 +262,6 @@ def _private_mounts() -> None:
         syscalls.mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     except OSError:
         return  # only people looking into /sys/class/net notice
-
-
-def _receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    fds = array.array("i")
-    head, control, _flags, _address = channel.recvmsg(4, socket.CMSG_SPACE(MOST_FDS * fds.itemsize))
-    if not head:
-        return None
-    for level, kind, data in control:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    head += _exactly(channel, 4 - len(head))
-    order: dict[str, Any] = json.loads(_exactly(channel, LENGTH.unpack(head)[0]))
-    return order, list(fds)
-
-
-def _exactly(channel: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = channel.recv(size - len(data))
-        if not more:
-            raise EOFError("the fabric's process is gone")
-        data += more
-    return data
-
-
-def _send(channel: socket.socket, message: dict[str, Any]) -> None:
-    data = json.dumps(message).encode()
-    channel.sendall(LENGTH.pack(len(data)) + data)
 
 
 def _be_spawned(holder: int, order: dict[str, Any], fds: list[int]) -> NoReturn:

@@ -240,6 +240,10 @@ def _fork_init(status: int, command: list[str], fresh: bool) -> int:
         os._exit(_init(status, command, fresh))
     except _SetUpError as failure:
         os.write(status, json.dumps(failure.args).encode())
+    except BaseException:
+        import traceback  # not at the top: no fabric that comes up needs it
+
+        traceback.print_exc()
     finally:
         os._exit(FAILED_TO_START)
 
@@ -323,7 +327,8 @@ def _mount_run_netns(flags: int) -> None:
 
 
 def _bring_up_lo() -> None:
-    from testbed.engines.live.netlink import Rtnl, link_up
+    from testbed.engines.live.netlink.requests import link_up
+    from testbed.engines.live.netlink.rtnl import Rtnl
 
     with Rtnl.open() as rtnl:
         rtnl.do(link_up(1))

@@ -2,311 +2,63 @@
 
     Mininet(topo=LeafSpine(2, 4, 2), host=HeldHost, switch=StaticBridge, link=ImpairedLink, controller=None)
 
-A HeldHost's namespaces are held by a process forked from this one; a shell comes up in them when the first command is
-run (Mininet's CLI, ``host.cmd``, ``host.popen``). A StaticBridge is a Linux bridge that forwards on static shortest
-paths and floods nothing, so that loops are harmless; ARP entries are static. An ImpairedLink has an Impairment per
-direction, through netem.
+Mininet's classes over a Wiring (see wires.py). A HeldHost's namespaces are held by a process forked from this one; a
+shell comes up in them when the first command is run (Mininet's CLI, ``host.cmd``, ``host.popen``). A StaticBridge is a
+Linux bridge that forwards on static shortest paths. An ImpairedLink has an Impairment per direction, through netem.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import select
 import signal
-import socket
 import subprocess
-import sys
 import termios
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from mininet.link import Intf, Link
 from mininet.net import Mininet
 from mininet.node import Node, Switch
-from mininet.topo import Topo
 
-from testbed.engines.base import EngineUnavailable
-from testbed.engines.live import netlink, syscalls
+from testbed.engines.live import syscalls
 from testbed.engines.live.holder import Holder
-from testbed.engines.live.netlink import LinkState, NetlinkError, Rtnl, VethEnd
+from testbed.engines.live.netlink import requests
+from testbed.engines.live.netlink.rtnl import NetlinkError, Rtnl
+from testbed.engines.live.wires import PATIENCE_S, End, Nic, Wiring
 from testbed.plan import derive_seed
-from topologies.fabric import Fabric, LinkEnd
 from topologies.fabric import Link as FabricLink
+from topologies.fabric import LinkEnd
 from topologies.impairment import CLEAN, Impairment
-from topologies.netem import NetemParams, changed_params
 from topologies.options import link_impairments
 
-NETEM_ADVICE = (
-    "Use `--engine vkernel` (its own kernel has netem), or load the module: `modprobe sch_netem`, "
-    "from linux-modules-extra-$(uname -r) where the distribution splits it off"
-)
-PATIENCE_S = 1.0
-ATTEMPTS = 10
-HOOKS = {"tx": netlink.CLSACT_TX, "rx": netlink.CLSACT_RX}
-
-
-class Wiring:
-    """What the nodes of one network share: a netlink socket, interface indexes, and who is there.
-
-    Indexes are unique over all namespaces of the network: the kernel handles carrier changes of a veth at once only
-    when its index differs from its peer's (linkwatch_urgent_event), and captures need no look-up.
-    """
-
-    def __init__(self) -> None:
-        self.hosts: dict[str, HeldHost] = {}
-        self.bridges: dict[str, StaticBridge] = {}
-        self.links: list[ImpairedLink] = []
-        self._rtnl: Rtnl | None = None
-        self._next_index = 0
-        self._arp_set = False
-        self._mute_classifier = ""
-        self._netem_checked = False
-        Wiring._count += 1
-        self.group = (os.getpid() << 8 | Wiring._count & 0xFF) & 0x7FFFFFFF
-
-    _count = 0
-
-    @property
-    def rtnl(self) -> Rtnl:
-        """The socket in the switches' namespace, which is that of this process."""
-        if self._rtnl is None:
-            self._rtnl = Rtnl.open()
-            self._next_index = max((index for index, _ in socket.if_nameindex()), default=1) + 100
-        return self._rtnl
-
-    def new_index(self) -> int:
-        """The next interface index."""
-        _ = self.rtnl
-        self._next_index += 1
-        return self._next_index
-
-    def settle(self) -> None:
-        """Sends what is pending everywhere and has the kernel finish with carriers, so that every port forwards."""
-        self.rtnl.flush()
-        for host in self.hosts.values():
-            host.rtnl.flush()
-        ports: list[int] = []
-        for link in self.links:
-            for nic in link.nics:
-                if nic.in_root:
-                    ports.append(nic.index)
-        self.rtnl.settle_carriers(ports)
-        for host in self.hosts.values():
-            host.rtnl.settle_carriers([nic.index for nic in host.nics])
-
-    def set_arp(self) -> None:
-        """Static ARP entries of every host for every other: nothing is flooded, so nobody could answer a request."""
-        if self._arp_set:
-            return
-        self._arp_set = True
-        for host in self.hosts.values():
-            host.add_arp_entries()
-
-    def addresses(self) -> Iterable[tuple[str, str]]:
-        """(IP, MAC) of every NIC of every host that has both."""
-        for host in self.hosts.values():
-            for nic in host.nics:
-                if nic.ip and nic.mac:
-                    yield nic.ip, nic.mac
-
-    def forget_arp(self) -> None:
-        """The next command finds entries for those hosts that are there then."""
-        self._arp_set = False
-
-    @property
-    def arp_is_set(self) -> bool:
-        """Whether set_arp has been called."""
-        return self._arp_set
-
-    def need_netem(self) -> None:
-        """Raises EngineUnavailable when the kernel has no netem; asks once."""
-        if not self._netem_checked:
-            netem_available()
-            self._netem_checked = True
-
-    def mute_classifier(self) -> str:
-        """Which filter can drop here: "bpf" or, where that is missing, "matchall"."""
-        if not self._mute_classifier:
-            reasons = []
-            for classifier in ("bpf", "matchall"):
-                drop = netlink.drop_filter(1, netlink.CLSACT_TX, classifier)
-                reason = netlink.missing_in_kernel(netlink.filter_hooks(1), drop)
-                if not reason:
-                    self._mute_classifier = classifier
-                    return classifier
-                reasons.append(reason)
-            raise EngineUnavailable(
-                "muting a NIC",
-                f"this kernel has no filter that drops frames ({'; '.join(reasons)})",
-                "Use `--engine vkernel`, or a kernel with CONFIG_NET_CLS_BPF or CONFIG_NET_ACT_GACT",
-            )
-        return self._mute_classifier
-
-    def remove_links(self) -> None:
-        """Deletes bridges and links in one go."""
-        if self._rtnl is not None:
-            self._rtnl.do(netlink.delete_group(self.group))
-        self.bridges.clear()
-        self.links.clear()
-
-    def end_hosts(self) -> None:
-        """SIGKILL for everything that lives in a host, then waits until it is gone."""
-        hosts = list(self.hosts.values())
-        self.hosts.clear()
-        self._arp_set = False
-        spaces = {space for space in (_netns_id(host.holder.pid) for host in hosts) if space is not None}
-        for host in hosts:
-            host.holder.kill()
-        for host in hosts:
-            host.close_shell()
-            host.holder.reap()
-        _kill_inhabitants(spaces)
-
-    def close(self) -> None:
-        """Everything, and the socket."""
-        try:
-            self.remove_links()
-        finally:
-            self.end_hosts()
-            if self._rtnl is not None:
-                self._rtnl.close()
-                self._rtnl = None
-
-
-def _netns_id(pid: int | str) -> int | None:
-    try:
-        return os.stat(f"/proc/{pid}/ns/net").st_ino
-    except OSError:
-        return None
-
-
-def _kill_inhabitants(spaces: set[int]) -> None:
-    """Ends what users' commands left behind in hosts' namespaces; what was spawned dies with its holder anyway.
-
-    One that starts another is found again; one that SIGKILL does not end is named, and left to the kernel.
-    """
-    for _ in range(ATTEMPTS):
-        found = [int(name) for name in os.listdir("/proc") if name.isdigit() and _netns_id(name) in spaces]
-        if not found:
-            return
-        for pid in found:
-            _kill_and_wait(pid)
-    left = ", ".join(f"process {pid} ({_command(pid)})" for pid in found)
-    print(
-        f"testbed: {left} does not end on SIGKILL and keeps the network namespace of a host; "
-        "the kernel ends it with what it waits for (see /proc/<pid>/wchan)",
-        file=sys.stderr,
-    )
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return "gone"
-
-
-def _kill_and_wait(pid: int) -> None:
-    try:
-        descriptor = os.pidfd_open(pid)
-    except OSError:
-        return
-    try:
-        with suppress(OSError):  # not ours to kill, or gone
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        select.select([descriptor], [], [], PATIENCE_S)
-        with suppress(OSError):  # not a child of ours
-            os.waitpid(pid, os.WNOHANG)
-    finally:
-        os.close(descriptor)
-
-
 _plain_use = Wiring()  # for nodes made without one, as Mininet itself and `mn` make them
-
-
-def netem_available() -> None:
-    """Raises EngineUnavailable when the kernel has no netem. Asks it in a throwaway network namespace."""
-    reason = netlink.missing_in_kernel(netlink.netem_add(1, NetemParams()))
-    if reason:
-        why = f"this kernel has no netem ({reason})"
-        raise EngineUnavailable("engine live with jitter, delay or loss", why, NETEM_ADVICE)
+_FROM_MININET = ("port1", "port2", "intfName1", "intfName2", "params1", "params2")
 
 
 # --- interfaces and links ---------------------------------------------
 
 
 class NetlinkIntf(Intf):  # type: ignore[misc]
-    """A Mininet interface that is set up over netlink. index: its ifindex (0 for ``lo`` of a switch)."""
+    """A Mininet interface over one end of a wire; ``lo`` of a switch has none."""
 
     node: Any
-    link: Any
     name: str
     mac: str | None
     ip: str | None
     prefixLen: str | None  # noqa: N815
 
-    def __init__(self, name: str, node: Any = None, index: int = 0, **params: Any) -> None:
-        self.index = index
-        self.impairment = CLEAN
-        self.had_table = False
-        self.has_netem = False
-        self.ever_lossy = False
-        self.limit = 0
-        self.muted: set[str] = set()
-        super().__init__(name, node=node, **params)
+    def __init__(self, name: str, node: Any = None, link: Any = None, **params: Any) -> None:
+        self._nic: Nic | None = link.ends[name] if link is not None else None
+        super().__init__(name, node=node, link=link, **params)
 
     @property
-    def in_root(self) -> bool:
-        """Whether it is in the switches' namespace."""
-        return not isinstance(self.node, HeldHost)
-
-    @property
-    def rtnl(self) -> Rtnl:
-        """The socket of the namespace it is in."""
-        socket_there: Rtnl = self.node.rtnl
-        return socket_there
-
-    def do(self, *requests: netlink.Request) -> None:
-        """Sends requests now, in its namespace; links still pending come first."""
-        self.node.wiring.rtnl.flush()
-        self.rtnl.do(*requests)
-
-    def impair(self, impairment: Impairment) -> None:
-        """What it sends is impaired so from the next flush on; what is queued stays queued."""
-        if impairment.is_clean and not self.has_netem:
-            return
-        params = changed_params(impairment, self.had_table)
-        if self.has_netem:
-            self.rtnl.add(netlink.netem_change(self.index, params))
-        else:
-            self.node.wiring.need_netem()
-            self.rtnl.add(netlink.netem_add(self.index, params))
-        self.impairment = impairment
-        self.limit = params.limit if not self.limit else min(self.limit, params.limit)
-        self.has_netem = True
-        self.had_table = self.had_table or params.table is not None
-        self.ever_lossy = self.ever_lossy or bool(params.loss or params.gemodel)
-
-    def mute(self, directions: Iterable[str], classifier: str) -> None:
-        """Drops silently what it sends ("tx") before it reaches netem, and what arrives ("rx")."""
-        for direction in sorted(set(directions) - self.muted):
-            self.rtnl.add(netlink.drop_filter(self.index, HOOKS[direction], classifier))
-            self.muted.add(direction)
-        self.rtnl.flush()
-
-    def unmute(self) -> None:
-        """Ends mute."""
-        if self.muted:
-            self.rtnl.do(*(netlink.remove_filters(self.index, HOOKS[direction]) for direction in sorted(self.muted)))
-            self.muted.clear()
-
-    def state(self) -> LinkState:
-        """As the kernel sees it now."""
-        return self.rtnl.links([self.index])[0]
+    def nic(self) -> Nic:
+        """Its end of the wire."""
+        if self._nic is None:
+            raise RuntimeError(f"{self.name} is no end of a wire")
+        return self._nic
 
     # What Mininet calls:
 
@@ -321,7 +73,7 @@ class NetlinkIntf(Intf):  # type: ignore[misc]
         """Gives it another address."""
         if macstr.lower() != (self.mac or "").lower():
             self.mac = macstr
-            self.do(netlink.link_down(self.index), netlink.set_mac(self.index, macstr), netlink.link_up(self.index))
+            self.nic.set_mac(macstr)
         return ""
 
     def setIP(self, ipstr: str, prefixLen: int | str | None = None) -> str:  # noqa: N802, N803
@@ -331,20 +83,25 @@ class NetlinkIntf(Intf):  # type: ignore[misc]
         if length is None:
             raise ValueError(f"no prefix length for the address {ipstr}")
         self.ip, self.prefixLen = ip, str(length)
-        self.rtnl.add(netlink.address(self.index, ip, int(length)))
+        self.nic.ip = ip
+        self.nic.rtnl.add(requests.address(self.nic.index, ip, int(length)))
         return ""
 
     def isUp(self, setUp: bool = False) -> bool:  # noqa: N802
         """Whether it is up; brings it up first when asked to."""
+        if self._nic is None:
+            return True
         if setUp:
-            self.do(netlink.link_up(self.index))
-        return self.name == "lo" or bool(self.state().flags & netlink.IFF_UP)
+            self._nic.up()
+        return bool(self._nic.state().flags & requests.IFF_UP)
 
     def ifconfig(self, *args: Any) -> str:
         """``up`` and ``down`` (Mininet's ``link a b down``); anything else shows the interface."""
-        if args in (("up",), ("down",)):
-            change = netlink.link_up if args == ("up",) else netlink.link_down
-            self.do(change(self.index))
+        if args == ("up",):
+            self.nic.up()
+            return ""
+        if args == ("down",):
+            self.nic.down()
             return ""
         return str(self.cmd("ip", "addr", "show", "dev", self.name))
 
@@ -363,28 +120,24 @@ class NetlinkIntf(Intf):  # type: ignore[misc]
     def status(self) -> str:
         """OK or MISSING, for the CLI's ``links``."""
         try:
-            return "OK" if self.state().name == self.name else "MISSING"
+            return "OK" if self.nic.state().name == self.name else "MISSING"
         except NetlinkError:
             return "MISSING"
 
     def delete(self) -> None:
-        """Deletes it, and with it the other end of its pair."""
+        """Deletes it, and with it the other end of its wire."""
         try:
-            self.do(netlink.delete(self.index))
+            self.node.wiring.remove_wire(self.nic)
         finally:
             self.node.delIntf(self)
             self.link = None
 
 
-_FROM_MININET = ("port1", "port2", "intfName1", "intfName2", "params1", "params2")
-
-
 class ImpairedLink(Link):  # type: ignore[misc]
-    """A veth pair; ``ab`` impairs what node1 sends to node2, ``ba`` the way back.
+    """A wire; ``ab`` impairs what node1 sends to node2, ``ba`` the way back.
 
     Options of Mininet's TCLink and fields of Impairment may be given instead, for both directions (``mn --link
-    impaired,delay_ns=5000``; see topologies/options.py); a seed is then derived per direction. index: the link's place
-    in its fabric, -1 when there is none.
+    impaired,delay_ns=5000``; see topologies/options.py); a seed is then derived per direction.
     """
 
     intf1: Any
@@ -396,58 +149,34 @@ class ImpairedLink(Link):  # type: ignore[misc]
         node2: Any,
         ab: Impairment | None = None,
         ba: Impairment | None = None,
-        index: int = -1,
         addr1: str | None = None,
         addr2: str | None = None,
         **params: Any,
     ) -> None:
-        self.index = index
         own = {name: params.pop(name) for name in list(params) if name not in _FROM_MININET}
         ends = {name: params.pop(name, None) for name in ("params1", "params2")}
         impairments = link_impairments(f"{node1}<->{node2}", {**own, **ends, "ab": ab, "ba": ba})
-        params["intf"] = NetlinkIntf
         # Addresses that nodes were promised (``mac``) come before those that Mininet draws at random.
-        addr1, addr2 = _promised_mac(node1) or addr1, _promised_mac(node2) or addr2
-        wiring: Wiring = node1.wiring
-        self._indexes = wiring.new_index(), wiring.new_index()
-        params["params1"], params["params2"] = ({"index": index} for index in self._indexes)
-        super().__init__(node1, node2, addr1=addr1, addr2=addr2, fast=True, **params)
-        wiring.links.append(self)
-        for nic in self.nics:
-            if not nic.in_root:
-                nic.rtnl.add(netlink.filter_hooks(nic.index, optional=True))
-        for nic, whole, impairment in zip(self.nics, (ab, ba), impairments, strict=True):
-            nic.impair(whole or impairment.with_seed(derive_seed(impairment.seed, nic.name)))
-
-    @property
-    def nics(self) -> tuple[NetlinkIntf, NetlinkIntf]:
-        """Both ends: node1's, node2's."""
-        return self.intf1, self.intf2
+        addr1 = _promised_mac(node1) or addr1 or Mininet.randMac()
+        addr2 = _promised_mac(node2) or addr2 or Mininet.randMac()
+        self.ends: dict[str, Nic] = {}
+        super().__init__(node1, node2, addr1=addr1, addr2=addr2, intf=NetlinkIntf, fast=True, **params)
+        for end, whole, impairment in zip((self.intf1, self.intf2), (ab, ba), impairments, strict=True):
+            end.nic.impair(whole or impairment.with_seed(derive_seed(impairment.seed, end.name)))
 
     def makeIntfPair(  # noqa: N802
         self,
         intfname1: str,
         intfname2: str,
-        addr1: str | None = None,
-        addr2: str | None = None,
+        addr1: str = "",
+        addr2: str = "",
         node1: Any = None,
         node2: Any = None,
         deleteIntfs: bool = True,  # noqa: ARG002, N803
     ) -> None:
-        """Each end is made in its node's namespace; ports of bridges are ports at once."""
-        first = _veth_end(node1, intfname1, addr1, self._indexes[0])
-        second = _veth_end(node2, intfname2, addr2, self._indexes[1])
-        wiring: Wiring = node1.wiring
-        dev, peer, peer_node = (second, first, node1) if second.master and not first.master else (first, second, node2)
-        requests = netlink.veth(dev, peer, wiring.group)
-        if peer.master:
-            requests.append(netlink.enslave(peer.ifindex, peer.master))
-        requests += [netlink.static_port(end.ifindex) for end in (dev, peer) if end.master]
-        wiring.rtnl.add(*requests)
-        if peer.pid:
-            peer_node.rtnl.add(netlink.link_up(peer.ifindex))  # sent after what is pending in the switches' namespace
-        elif not peer.master:
-            wiring.rtnl.add(netlink.link_up(peer.ifindex))
+        """Called by Mininet before the interfaces are."""
+        made = node1.wiring.connect(End(node1.name, intfname1, addr1), End(node2.name, intfname2, addr2))
+        self.ends = {nic.name: nic for nic in made}
 
     def delete(self) -> None:
         """Both ends go together."""
@@ -464,14 +193,6 @@ def _promised_mac(node: Any) -> str | None:
     """The address asked for a host, for its first NIC."""
     first = isinstance(node, HeldHost) and not node.intfs
     return node.params.get("mac") if first else None
-
-
-def _veth_end(node: Any, name: str, mac: str | None, index: int) -> VethEnd:
-    address = mac or Mininet.randMac()
-    if isinstance(node, HeldHost):
-        _ = node.rtnl  # its namespace stands
-        return VethEnd(name, address, index, pid=node.holder.pid)
-    return VethEnd(name, address, index, master=node.index if isinstance(node, StaticBridge) else 0)
 
 
 # --- nodes ---------------------------------------------
@@ -582,7 +303,7 @@ class HeldHost(_ShellOnDemand):
     def __init__(self, name: str, wiring: Wiring | None = None, **params: Any) -> None:
         self.wiring = wiring or _plain_use
         self.holder = Holder.fork(name)
-        self.wiring.hosts[name] = self
+        self.wiring.add_host(name, self.holder)
         super().__init__(name, **{**params, "inNamespace": True})
 
     def startShell(self, mnopts: str | None = None) -> None:  # noqa: ARG002, N802
@@ -591,19 +312,9 @@ class HeldHost(_ShellOnDemand):
         self.pid = self.holder.pid
 
     @property
-    def netns(self) -> str:
-        """Path of its network namespace."""
-        return self.holder.netns
-
-    @property
     def rtnl(self) -> Rtnl:
         """The netlink socket inside."""
         return self.holder.rtnl
-
-    @property
-    def nics(self) -> list[NetlinkIntf]:
-        """Its interfaces, by port."""
-        return [nic for nic in self.intfList() if isinstance(nic, NetlinkIntf)]
 
     def config(
         self,
@@ -616,7 +327,7 @@ class HeldHost(_ShellOnDemand):
         """Address, lo, and a default route when one is asked for."""
         results: dict[str, Any] = {}
         if lo == "up":
-            self.rtnl.add(netlink.link_up(1))
+            self.rtnl.add(requests.link_up(1))
         self.setParam(results, "setMAC", mac=mac)
         self.setParam(results, "setIP", ip=ip)
         self.wiring.rtnl.flush()
@@ -626,14 +337,7 @@ class HeldHost(_ShellOnDemand):
 
     def setARP(self, ip: str, mac: str) -> None:  # noqa: N802
         """A permanent ARP entry."""
-        self.rtnl.do(netlink.neighbour(self.nics[0].index, ip, mac))
-
-    def add_arp_entries(self, only: NetlinkIntf | None = None) -> None:
-        """Entries for the NICs of all other hosts, on the first NIC (or on ``only``, when that one came up again)."""
-        own = {nic.mac for nic in self.nics}
-        if self.nics and only in (None, self.nics[0]):
-            index = self.nics[0].index
-            self.rtnl.do(*(netlink.neighbour(index, ip, mac) for ip, mac in self.wiring.addresses() if mac not in own))
+        self.rtnl.do(requests.neighbour(self.wiring.nics_of(self.name)[0].index, ip, mac))
 
     def _before_commands(self) -> None:
         self.holder.make_mounts()
@@ -645,10 +349,7 @@ class HeldHost(_ShellOnDemand):
     def terminate(self) -> None:
         """Ends everything in it."""
         self.close_shell()
-        if self.wiring.hosts.pop(self.name, None) is not None:
-            self.wiring.forget_arp()
-            self.holder.kill()
-            self.holder.reap()
+        self.wiring.remove_host(self.name)
 
 
 class StaticBridge(_ShellOnDemand, Switch):  # type: ignore[misc]
@@ -666,19 +367,12 @@ class StaticBridge(_ShellOnDemand, Switch):  # type: ignore[misc]
     ) -> None:
         self.wiring = wiring or _plain_use
         self.forwarding = forwarding
-        self.index = self.wiring.new_index()
+        self.wiring.add_bridge(name)
         Node.__init__(self, name, **{**params, "inNamespace": False})
-        self.dpid = self.defaultDpid(dpid or f"{self.index:x}")
+        self.dpid = self.defaultDpid(dpid or f"{self.wiring.bridges[name]:x}")
         self.opts, self.listenPort = opts, listenPort
         self.pid = os.getpid()
         self.controlIntf = NetlinkIntf("lo", self, port=0)
-        self.wiring.bridges[name] = self
-        self.wiring.rtnl.add(*netlink.bridge(name, self.index, self.wiring.group))
-
-    @property
-    def netns(self) -> str:
-        """Path of the switches' network namespace."""
-        return f"/proc/{os.getpid()}/ns/net"
 
     @property
     def rtnl(self) -> Rtnl:
@@ -689,8 +383,7 @@ class StaticBridge(_ShellOnDemand, Switch):  # type: ignore[misc]
         """Forwarding entries; they are sent with those of all bridges (batchStartup)."""
         if self.forwarding is None:
             self.forwarding = _computed_forwarding(self.wiring)[self.name]
-        for mac, port in self.forwarding.items():
-            self.rtnl.add(netlink.forward(self.nameToIntf[port].index, mac))
+        self.wiring.forward(self.name, self.forwarding)
 
     @classmethod
     def batchStartup(cls, switches: Sequence[StaticBridge]) -> Sequence[StaticBridge]:  # noqa: N802
@@ -703,89 +396,23 @@ class StaticBridge(_ShellOnDemand, Switch):  # type: ignore[misc]
     def batchShutdown(cls, switches: Sequence[StaticBridge]) -> Sequence[StaticBridge]:  # noqa: N802
         """Called by Mininet: bridges and links go together."""
         for wiring in {switch.wiring for switch in switches}:
-            wiring.remove_links()
+            wiring.remove_wires()
         return switches
 
     def stop(self, deleteIntfs: bool = True) -> None:  # noqa: N803
         """Takes this one bridge down (the CLI's ``switch <name> stop``)."""
         if deleteIntfs:
             self.deleteIntfs()
-        self.rtnl.do(netlink.delete(self.index))
+        self.wiring.remove_bridge(self.name)
 
 
 def _computed_forwarding(wiring: Wiring) -> dict[str, dict[str, str]]:
-    """Static shortest paths over the links as they stand, by the same rule as every fabric's."""
+    """Static shortest paths over the wires as they stand, by the same rule as every fabric's."""
     from topologies.build import natural  # these two bring networkx, which a fabric with its own forwarding can spare
     from topologies.paths import forwarding
 
-    ends = [tuple(LinkEnd(nic.node.name, nic.name, nic.mac or "") for nic in link.nics) for link in wiring.links]
+    ends = [tuple(LinkEnd(nic.node, nic.name, nic.mac) for nic in wire) for wire in wiring.wires]
     ends.sort(key=lambda pair: tuple((natural(end.node), natural(end.nic)) for end in pair))
     links = tuple(FabricLink(a, b, CLEAN, CLEAN) for a, b in ends)
     hosts = tuple(sorted(wiring.hosts, key=natural))
     return forwarding(hosts, tuple(sorted(wiring.bridges, key=natural)), links)
-
-
-# --- whole networks ---------------------------------------------
-
-
-class FabricMininet(Mininet):  # type: ignore[misc]
-    """Mininet on a Wiring of its own, without Mininet's set-up of the machine (limits, root check)."""
-
-    def __init__(self, topo: Topo, **options: Any) -> None:
-        self.wiring = Wiring()
-        defaults = {
-            "host": partial(HeldHost, wiring=self.wiring),
-            "switch": partial(_bridge, wiring=self.wiring),
-            "link": ImpairedLink,
-            "controller": None,
-        }
-        Mininet.inited = True  # else it raises limits of the whole machine, and wants to be root by number
-        try:
-            super().__init__(topo=topo, **{**defaults, **options})
-        except BaseException:
-            self.wiring.close()
-            raise
-
-    def start(self) -> None:
-        """Brings everything up; leaves nothing when that fails."""
-        try:
-            super().start()
-            self.wiring.settle()  # also for fabrics without a switch
-        except BaseException:
-            self.wiring.close()
-            raise
-
-    def stop(self) -> None:
-        """Takes everything down at once; safe to call twice."""
-        if self.terms:
-            self.stopXterms()
-        for switch in self.switches:
-            switch.close_shell()
-        self.wiring.close()
-
-
-def _bridge(name: str, **params: Any) -> StaticBridge:
-    params.pop("batch", None)
-    return StaticBridge(name, **params)
-
-
-def fabric_topo(fabric: Fabric) -> Topo:
-    """A Mininet ``Topo`` of a fabric: names, addresses, impairments and forwarding as they stand in it."""
-    topo = Topo()
-    for host in fabric.hosts:
-        topo.addHost(host)
-    for switch in fabric.switches:
-        topo.addSwitch(switch, forwarding=fabric.forwarding.get(switch, {}))
-    for index, link in enumerate(fabric.links):
-        topo.addLink(
-            link.a.node,
-            link.b.node,
-            intfName1=link.a.nic,
-            intfName2=link.b.nic,
-            addr1=link.a.mac,
-            addr2=link.b.mac,
-            ab=link.ab,
-            ba=link.ba,
-            index=index,
-        )
-    return topo

@@ -22,6 +22,7 @@ from nodes.agent.journal import Rows, decode_all
 from nodes.core.record import KINDS, Overrun, Received, Started, Struck, TimerFired, What
 from testbed.engines.base import SCRATCH, EngineUnavailable
 from testbed.engines.live.capture import Sighting, identify, read_sightings
+from testbed.errors import UserError
 from testbed.history import NOBODY, Events, History, Hop, Hops, Ints, TableBuilder, node_names
 from testbed.pcapng import Packets, interface_name, write_packets
 from testbed.plan import Plan
@@ -40,7 +41,7 @@ _LEAST_FREE_BYTES = 1 << 20
 LAG_QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 
 
-class RunFailed(RuntimeError):  # noqa: N818 (the outcome of a run)
+class RunFailed(UserError):  # noqa: N818 (the outcome of a run)
     """The supervisor ended without results; the text says why and where its traceback is."""
 
 

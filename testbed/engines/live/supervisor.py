@@ -38,8 +38,8 @@ from nodes.core.record import Died, Struck
 from nodes.registry import build_machine
 from testbed.engines.live.capture import Capture, CaptureError, Tapped
 from testbed.engines.live.clock import POLICIES, ClockPolicy, now_ns, offset_ns
-from testbed.engines.live.holder import HolderError
 from testbed.engines.live.limits import allow_files
+from testbed.engines.live.owner import OwnerError
 from testbed.plan import Fault, Plan, derive_seed
 from topologies.impairment import Impairment
 
@@ -255,7 +255,7 @@ class Supervisor:
         assert self._fabric_net is not None
         try:
             exits = self._fabric_net.exited()
-        except HolderError as error:
+        except OwnerError as error:
             raise RunAborted(str(error)) from None
         for host, pid, status in exits:
             life = self._lives.get(host)
@@ -358,7 +358,7 @@ class Supervisor:
         life = self._lives.pop(name)
         with suppress(ProcessLookupError):
             os.kill(life.pid, signal.SIGKILL)
-        with suppress(HolderError):  # gone, and the process with it
+        with suppress(OwnerError):  # gone, and the process with it
             self._fabric_net.wait(life.pid)
         self._forget(life)
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from testbed.engines.vkernel.kernel import VKernelUnavailable, find_kernel
+from testbed.errors import UserError
 
 HERE = Path(__file__).resolve().parent
 
@@ -51,7 +52,7 @@ POLL_S = 0.02
 """How often a waiting boot() looks whether to stop, in seconds of real time."""
 
 
-class GuestFailed(Exception):  # noqa: N818 (an outcome, not only an error)
+class GuestFailed(UserError):  # noqa: N818 (an outcome, not only an error)
     """A guest ended without reporting its job's status: panic, time limit, or interruption from outside."""
 
     def __init__(self, what: str, why: str, advice: str, tail: str = "") -> None:

@@ -34,8 +34,8 @@ from nodes.core.record import (
 )
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live import LiveEngine
-from testbed.engines.live.mininet_nodes import netem_available
 from testbed.engines.live.results import RunFailed, collect
+from testbed.engines.live.wires import netem_available
 from testbed.history import Event, History
 from testbed.plan import Fault, Plan
 from topologies.impairment import Impairment

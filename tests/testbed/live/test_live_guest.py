@@ -20,7 +20,19 @@ from topologies.impairment import Impairment
 
 ROOT = Path(__file__).resolve().parents[3]
 W = 300_000
-HEAVY = ("numpy", "pydantic", "pyarrow", "matplotlib", "rich", "scipy", "scapy", "typer", "networkx")
+HEAVY = (
+    "numpy",
+    "pydantic",
+    "pyarrow",
+    "matplotlib",
+    "rich",
+    "scipy",
+    "scapy",
+    "typer",
+    "networkx",
+    "mininet",
+    "setuptools",
+)
 
 
 def test_what_runs_in_the_guest_imports_nothing_heavy() -> None:

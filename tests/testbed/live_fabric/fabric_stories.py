@@ -20,9 +20,12 @@ import pytest
 from mininet.net import Mininet
 
 from testbed.engines.base import EngineUnavailable
-from testbed.engines.live import isolation, netlink, syscalls
-from testbed.engines.live.fabric_net import Exit, FabricNet, Interface
+from testbed.engines.live import isolation, syscalls
+from testbed.engines.live.fabric_net import FabricNet, Interface
+from testbed.engines.live.mininet_fabric import MininetFabric
 from testbed.engines.live.mininet_nodes import HeldHost, ImpairedLink, StaticBridge
+from testbed.engines.live.netlink import codec, requests, rtnl
+from testbed.engines.live.owner import Exit
 from topologies.build import make_fabric
 from topologies.fabric import Fabric
 from topologies.impairment import Impairment
@@ -46,7 +49,7 @@ def everyone_reaches_everyone() -> None:
     """Three fabrics, one of them full of loops; then nothing is left of any."""
     processes = _processes()
     for fabric in FABRICS:
-        with FabricNet(fabric) as fabric_net:
+        with MininetFabric(fabric) as fabric_net:
             assert fabric_net.net.pingAll(timeout="2") == 0, fabric.name
         assert _interfaces() == INTERFACES, fabric.name
         _expect_only(processes)
@@ -74,7 +77,7 @@ def too_few_open_files_are_refused_before_anything_is_up() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     many = make_fabric("star", {"hosts": 40})
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
-    with FabricNet(many) as fabric_net:
+    with MininetFabric(many) as fabric_net:
         assert fabric_net.net["host40"].cmd("echo up").strip() == "up"
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     processes = _processes()
@@ -86,7 +89,7 @@ def too_few_open_files_are_refused_before_anything_is_up() -> None:
 def what_users_leave_running_ends() -> None:
     """A daemon that a user started from a host's shell and forgot."""
     processes = _processes()
-    with FabricNet(PAIR) as fabric_net:
+    with MininetFabric(PAIR) as fabric_net:
         fabric_net.net["host1"].cmd("setsid nohup sleep 1000 >/dev/null 2>&1 &")
         assert len(_processes()) > len(processes) + 2
     _expect_only(processes)
@@ -123,14 +126,14 @@ def downed_nics_lose_carrier() -> None:
             wires = Wires(fabric_net)
             for _ in range(3):
                 fabric_net.nic_down("host1", "host1-eth0")
-                peer = fabric_net._peer(fabric_net._nic("host1", "host1-eth0"))
+                peer = fabric_net._nic("host1", "host1-eth0").peer
                 assert not peer.state().flags & IFF_LOWER_UP
                 wires.expect("host2", "host1", arrives=False)
                 wires.expect("host1", "host2", arrives=False)
                 fabric_net.nic_up("host1", "host1-eth0")
                 wires.expect("host1", "host2", arrives=True)
                 wires.expect("host2", "host1", arrives=True)
-    with FabricNet(PAIR) as fabric_net:
+    with MininetFabric(PAIR) as fabric_net:
         assert fabric_net.net.pingAll(timeout="2") == 0
         fabric_net.nic_down("host1", "host1-eth0")
         assert fabric_net.net.pingAll(timeout="1") == 100
@@ -169,7 +172,7 @@ def jitter_without_netem_is_refused() -> None:
     """Never a silent run without jitter; where the kernel has netem, the jitter is there."""
     impaired = _impaired_pair(Impairment(delay_ns=5000, jitter_ns=100), Impairment())
     processes = _processes()
-    lacks = netlink.missing_in_kernel(_plainest_netem())
+    lacks = rtnl.missing_in_kernel(_plainest_netem())
     if lacks:
         with pytest.raises(EngineUnavailable, match=r"no netem.*--engine vkernel"), FabricNet(impaired):
             pass
@@ -187,14 +190,14 @@ def netem_holds_what_was_asked() -> None:
                    correlation=0.5, rate_bps=10_000_000_000, seed=0x0123456789ABCDEF),
         Impairment(delay_ns=2_000_000_000, seed=7),
     )  # fmt: skip
-    with FabricNet(fabric) as fabric_net:
+    with MininetFabric(fabric) as fabric_net:
         shown = fabric_net.net["host1"].cmd("tc -s qdisc show dev host1-eth0")
         for words in ("netem", "loss 25%", "duplicate 12.5%", "corrupt 6.25%", "50%", "rate 10Gbit"):
             assert words in shown, shown
         raw = _raw_netem(fabric_net, "host1")
-        assert raw[netlink.TCA_NETEM_LATENCY64] == (50_001).to_bytes(8, "little")
-        assert raw[netlink.TCA_NETEM_JITTER64] == (5_003).to_bytes(8, "little")
-        assert raw[netlink.TCA_NETEM_PRNG_SEED] == (0x0123456789ABCDEF).to_bytes(8, "little")
+        assert raw[requests.TCA_NETEM_LATENCY64] == (50_001).to_bytes(8, "little")
+        assert raw[requests.TCA_NETEM_JITTER64] == (5_003).to_bytes(8, "little")
+        assert raw[requests.TCA_NETEM_PRNG_SEED] == (0x0123456789ABCDEF).to_bytes(8, "little")
         wires = Wires(fabric_net)
         # Two seconds of wire: a change to no delay leaves what is queued in the queue.
         start = time.monotonic()
@@ -240,7 +243,7 @@ def no_namespaces_to_be_had() -> None:
 def up_until_killed() -> None:
     """Brings fabrics up and down for ever, with processes in them."""
     while True:
-        with FabricNet(LOOPS) as fabric_net:
+        with MininetFabric(LOOPS) as fabric_net:
             for host in fabric_net.fabric.hosts:
                 fabric_net.spawn(host, "__main__:sleeps", {})
             fabric_net.net["host1"].cmd("sleep 1000 &")
@@ -329,21 +332,21 @@ def _impaired_pair(ab: Impairment, ba: Impairment) -> Fabric:
     return replace(PAIR, links=(replace(link, ab=ab, ba=ba),))
 
 
-def _plainest_netem() -> netlink.Request:
+def _plainest_netem() -> codec.Request:
     from topologies.netem import NetemParams
 
-    return netlink.netem_add(1, NetemParams())
+    return requests.netem_add(1, NetemParams())
 
 
 def _raw_netem(fabric_net: FabricNet, host: str) -> dict[int, bytes]:
     """The options of the host's root qdisc as the kernel dumps them."""
     import struct
 
-    rtnl = fabric_net.net[host].rtnl
-    for answer in rtnl._ask(netlink.RTM_GETQDISC, [struct.pack("BxxxiIII", 0, 0, 0, 0, 0)], netlink.NLM_F_DUMP):
-        attributes = netlink._attributes(answer[20:])
-        if attributes[netlink.TCA_KIND] == b"netem\0":
-            return netlink._attributes(attributes[netlink.TCA_OPTIONS][24:])
+    inside = fabric_net._host(host).rtnl
+    for answer in inside._ask(codec.RTM_GETQDISC, [struct.pack("BxxxiIII", 0, 0, 0, 0, 0)], codec.NLM_F_DUMP):
+        attributes = codec.attributes(answer[20:])
+        if attributes[codec.TCA_KIND] == b"netem\0":
+            return codec.attributes(attributes[codec.TCA_OPTIONS][24:])
     raise AssertionError("no netem")
 
 

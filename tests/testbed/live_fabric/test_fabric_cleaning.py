@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from testbed.engines.live import mininet_nodes
-from testbed.engines.live.holder import Holder, HolderError
+from testbed.engines.live import wires
+from testbed.engines.live.channel import Channel
+from testbed.engines.live.holder import Holder
+from testbed.engines.live.owner import OwnerError
 
 
 def test_a_holder_that_ends_with_an_order_unread_is_a_holder_that_ended() -> None:
-    ours, theirs = socket.socketpair()
+    ours, theirs = Channel.pair()
     holder = Holder("host1", os.getpid(), ours)
-    ours.send(b"an order that nobody reads")
+    ours.send({"an order": "that nobody reads"})
     theirs.close()
-    with pytest.raises(HolderError, match="host1: its holder ended before process 1 was seen to end"):
+    with pytest.raises(OwnerError, match="host1: its holder ended before process 1 was seen to end"):
         holder.wait(1)
     holder.reap()
 
@@ -38,7 +39,7 @@ def inhabitant(namespaces: None) -> Iterator[subprocess.Popen[bytes]]:
 
 def test_what_was_left_running_in_a_namespace_ends(inhabitant: subprocess.Popen[bytes]) -> None:
     space = os.stat(f"/proc/{inhabitant.pid}/ns/net").st_ino
-    mininet_nodes._kill_inhabitants({space})
+    wires.kill_inhabitants({space})
     assert inhabitant.wait(0) in (-signal.SIGKILL, 0)  # 0: the cleaner has collected its status
 
 
@@ -47,8 +48,8 @@ def test_a_process_that_sigkill_does_not_end_is_named_and_left(
 ) -> None:
     """As one that waits in the kernel for a disk or a server that is gone: here the signal is kept from it."""
     monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_: None)
-    monkeypatch.setattr(mininet_nodes, "PATIENCE_S", 0.05)
-    mininet_nodes._kill_inhabitants({os.stat(f"/proc/{inhabitant.pid}/ns/net").st_ino})
+    monkeypatch.setattr(wires, "PATIENCE_S", 0.05)
+    wires.kill_inhabitants({os.stat(f"/proc/{inhabitant.pid}/ns/net").st_ino})
     assert inhabitant.poll() is None
     told = capsys.readouterr().err
     assert told.count("\n") == 1

@@ -1,0 +1,115 @@
+"""A fabric under Mininet: its command line, its shells in hosts, and all that a FabricNet can do beside.
+
+    with MininetFabric(fabric) as running:
+        running.net["host1"].cmd("ip addr")
+        running.nic_mute("host3", "host3-eth0")
+
+Apart from fabric_net.py, so that runs, which have no use for Mininet's face, need not import it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from mininet.net import Mininet
+from mininet.topo import Topo
+
+from testbed.engines.live.fabric_net import FabricNet
+from testbed.engines.live.mininet_nodes import HeldHost, ImpairedLink, StaticBridge
+from testbed.engines.live.wires import Wiring
+from topologies.fabric import Fabric
+
+
+class MininetFabric(FabricNet):
+    """A FabricNet whose nodes are Mininet's. ``net`` is the real mininet.net.Mininet object while it is up."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        super().__init__(fabric)
+        self._net: FabricMininet | None = None
+
+    @property
+    def net(self) -> FabricMininet:
+        """The Mininet object; raises RuntimeError while the fabric is down."""
+        if self._net is None:
+            raise RuntimeError("the fabric is not up")
+        return self._net
+
+    def _bring_up(self) -> Wiring:
+        net = FabricMininet(fabric_topo(self.fabric))
+        net.start()
+        self._net = net
+        return net.wiring
+
+    def stop(self) -> None:
+        """As FabricNet's; shells and terminals first."""
+        net, self._net = self._net, None
+        if net is not None:
+            net.close_shells()
+        super().stop()
+
+
+class FabricMininet(Mininet):  # type: ignore[misc]
+    """Mininet on a Wiring of its own, without Mininet's set-up of the machine (limits, root check)."""
+
+    def __init__(self, topo: Topo, **options: Any) -> None:
+        self.wiring = Wiring()
+        defaults = {
+            "host": partial(HeldHost, wiring=self.wiring),
+            "switch": partial(_bridge, wiring=self.wiring),
+            "link": ImpairedLink,
+            "controller": None,
+        }
+        Mininet.inited = True  # else it raises limits of the whole machine, and wants to be root by number
+        try:
+            super().__init__(topo=topo, **{**defaults, **options})
+        except BaseException:
+            self.wiring.close()
+            raise
+
+    def start(self) -> None:
+        """Brings everything up; leaves nothing when that fails."""
+        try:
+            super().start()
+            self.wiring.settle()  # also for fabrics without a switch
+        except BaseException:
+            self.wiring.close()
+            raise
+
+    def close_shells(self) -> None:
+        """Ends terminals, and shells in hosts and switches."""
+        if self.terms:
+            self.stopXterms()
+        for node in (*self.hosts, *self.switches):
+            node.close_shell()
+
+    def stop(self) -> None:
+        """Takes everything down at once; safe to call twice."""
+        self.close_shells()
+        self.wiring.close()
+
+
+def _bridge(name: str, **params: Any) -> StaticBridge:
+    params.pop("batch", None)
+    return StaticBridge(name, **params)
+
+
+def fabric_topo(fabric: Fabric) -> Topo:
+    """A Mininet ``Topo`` of a fabric: names, addresses, impairments and forwarding as they stand in it."""
+    topo = Topo()
+    for host in fabric.hosts:
+        topo.addHost(host)
+    for switch in fabric.switches:
+        topo.addSwitch(switch, forwarding=fabric.forwarding.get(switch, {}))
+    for link in fabric.links:
+        topo.addLink(
+            link.a.node,
+            link.b.node,
+            intfName1=link.a.nic,
+            intfName2=link.b.nic,
+            addr1=link.a.mac,
+            addr2=link.b.mac,
+            ab=link.ab,
+            ba=link.ba,
+        )
+    return topo
