@@ -26,13 +26,16 @@ shape_options  = $(foreach pair,SPINES:spines LEAVES:leaves HOSTS_PER_LEAF:hosts
 export PYTHON VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernel fabric scenario study test bench lint report clean
+.PHONY: help setup lock kernel fabric scenario study test bench lint report clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2} /^#   make/ {sub(/^# /, ""); print}' $(MAKEFILE_LIST)
 
 setup: ## install what is missing: system packages (as root), the virtual environment
 	@bash testbed/setup.sh
+
+lock: ## write requirements.lock anew: the newest versions that pyproject.toml allows
+	@bash testbed/setup.sh lock
 
 kernel: setup ## build the virtual-time kernel, once, into the user's cache
 	@$(TESTBED) kernel build >&2

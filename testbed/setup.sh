@@ -50,6 +50,10 @@ system_packages() {
         say "some of these could not be installed: $missing (testbed doctor says what that means)"
 }
 
+install() {
+    "$VENV/bin/python" -m pip install -q --disable-pip-version-check "$@" -e '.[dev,bench]'
+}
+
 virtual_environment() {
     "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
         say "Python 3.11 or newer is needed; $PYTHON: $("$PYTHON" -V 2>/dev/null || echo not found)." \
@@ -58,15 +62,38 @@ virtual_environment() {
     }
     local want here clear=
     here=$(pwd -P)
-    want=$(cat pyproject.toml testbed/setup.sh | sha256sum | cut -d' ' -f1)
+    want=$(cat pyproject.toml requirements.lock testbed/setup.sh | sha256sum | cut -d' ' -f1)
     if [ -x "$VENV/bin/testbed" ] && [ "$(cat "$STAMP" 2>/dev/null)" = "$want $here" ]; then return; fi
     # The scripts in an environment name its place: in a clone that was moved or copied they would run the code over there.
     if [ -f "$STAMP" ] && [ "$(cut -d' ' -f2- "$STAMP")" != "$here" ]; then clear=--clear; fi
     say "making the virtual environment in $VENV (once)"
     "$PYTHON" -m venv $clear "$VENV"
-    "$VENV/bin/python" -m pip install -q --disable-pip-version-check -e '.[dev,bench]'
+    if ! install -c requirements.lock; then
+        say "the versions in requirements.lock can't be had for $("$VENV/bin/python" -V) here (pip's reasons stand above);" \
+            "taking the newest that pyproject.toml allows"
+        install
+    fi
     printf '%s' "$want $here" >"$STAMP"
 }
 
+# What pip would take today, without any lock, in an environment that is thrown away.
+write_lock() {
+    local scratch
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    "$PYTHON" -m venv "$scratch/venv"
+    VENV=$scratch/venv install
+    {
+        echo "# Exact versions of all that \`make setup\` installs. Written by \`make lock\`; what is wanted stands in pyproject.toml."
+        "$scratch/venv/bin/python" -m pip freeze --disable-pip-version-check --exclude-editable | LC_ALL=C sort -f
+    } >"$scratch/lock"
+    mv "$scratch/lock" requirements.lock
+    say "requirements.lock names $(grep -c == requirements.lock) packages"
+}
+
+if [ "${1:-}" = lock ]; then
+    write_lock
+    exit
+fi
 system_packages
 virtual_environment

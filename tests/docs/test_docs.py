@@ -13,7 +13,7 @@ from testbed.cli.common import find_document
 from testbed.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 DOCUMENTS = {"run": "scenarios", "compare": "scenarios", "explain": "scenarios", "study": "studies"}
 PLACEHOLDERS = {"SCENARIO", "…"}
 page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

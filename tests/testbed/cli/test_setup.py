@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ PYTHON = """\
 # Stands in for python3: notes what is asked of it, and makes an environment that has itself as its python.
 case "$*" in -c*) exit 0;; esac
 echo "$*" >>"$CALLS"
+if [ -n "$REFUSED" ]; then case "$*" in *"$REFUSED"*) exit 1;; esac; fi
 case "$*" in "-m venv"*)
     for folder in "$@"; do :; done
     mkdir -p "$folder/bin"
@@ -31,7 +34,8 @@ class Clone:
         self.folder, self.calls = folder / "clone", folder / "calls"
         self.tools, self.missing = folder / "tools", folder / "missing"
         (self.folder / "testbed").mkdir(parents=True)
-        shutil.copy(ROOT / "pyproject.toml", self.folder)
+        for name in ("pyproject.toml", "requirements.lock"):
+            shutil.copy(ROOT / name, self.folder)
         shutil.copy(ROOT / "testbed" / "setup.sh", self.folder / "testbed")
         self.tools.mkdir()
         self.missing.touch()
@@ -91,6 +95,39 @@ def test_a_change_of_what_is_needed_is_installed(clone: Clone) -> None:
     (clone.folder / "pyproject.toml").write_text("[project]\n")
     clone.set_up()
     assert clone.made() == ["-m venv .venv"]
+
+
+def test_versions_are_those_of_the_lock(clone: Clone) -> None:
+    clone.set_up()
+    assert [line for line in clone.calls.read_text().splitlines() if line.startswith("-m pip")] == [
+        "-m pip install -q --disable-pip-version-check -c requirements.lock -e .[dev,bench]"
+    ]
+
+
+def test_where_the_locked_versions_can_not_be_had_the_newest_are_taken_and_that_is_said(clone: Clone) -> None:
+    done = clone.set_up(REFUSED="requirements.lock")
+    assert done.returncode == 0
+    assert "the versions in requirements.lock can't be had for" in done.stderr
+    last = clone.calls.read_text().splitlines()[-1]
+    assert last == "-m pip install -q --disable-pip-version-check -e .[dev,bench]"
+
+
+def test_a_new_lock_is_installed(clone: Clone) -> None:
+    clone.set_up()
+    (clone.folder / "requirements.lock").write_text("numpy==9\n")
+    clone.set_up()
+    assert clone.made() == ["-m venv .venv"]
+
+
+def test_the_lock_names_exact_versions_of_all_that_is_wanted_and_no_place() -> None:
+    """Of a registry's host, or of a folder of this machine, nobody else has anything."""
+    lines = (ROOT / "requirements.lock").read_text().splitlines()[1:]
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][A-Za-z0-9.]*", line)] == []
+    locked = {re.sub("[-_.]+", "-", line.partition("==")[0]).lower() for line in lines}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(name for some in project["optional-dependencies"].values() for name in some)]
+    names = {re.match(r"[A-Za-z0-9_.-]+", one)[0].lower() for one in wanted} - {"oae-testbed", "setuptools"}  # type: ignore[index]
+    assert names <= locked
 
 
 def test_a_clone_that_was_moved_does_not_run_the_code_over_there(clone: Clone) -> None:
