@@ -10,24 +10,21 @@ another value of its peer's register than the peer or its other neighbours tell 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nodes.core import Resolve, RoundStart, SwapId
-from testbed.history import History
+from testbed.history import History, Ints, Mask, Table
 from testbed.plan import Plan
 from testbed.verdicts.paths import Pair, Paths
 from testbed.verdicts.timeline import Timeline
 
 COMMITTED, ABORTED, IN_DOUBT = "committed", "aborted", "in_doubt"
 _BOTH_WAYS = "committed and aborted"
-
-
-_End = tuple[int, int, int]  # round, node, peer
-_Register = tuple[int, int]  # round, node
+_ENDINGS = (COMMITTED, ABORTED, IN_DOUBT, _BOTH_WAYS, "")
+_COMMITTED, _ABORTED, _IN_DOUBT, _BOTH, _NONE = range(len(_ENDINGS))  # how columns hold them
 
 
 class Ending(NamedTuple):
@@ -72,51 +69,135 @@ def judge_rounds(plan: Plan, history: History, paths: Paths, timeline: Timeline)
     swaps = {COMMITTED: 0, ABORTED: 0, "split": 0, "blocked": 0, "excluded": 0}
     if not pairs:
         return Rounds(0, (), swaps, (), 0)
-    endings, registers = _endings(history)
     tolerance_ns = timer_tolerance_ns(history.meta)
-    broken: list[Broken] = []
-    judged = excluded_splits = 0
-    for round_, start_ns, deadline_ns in _judged_rounds(plan, history, timeline, tolerance_ns):
-        judged += 1
-        live = {node for node in plan.members if timeline.alive_through(paths.hosts[node], start_ns, deadline_ns)}
-        for pair in pairs:
-            low, high = endings.get((round_, pair.low, pair.high)), endings.get((round_, pair.high, pair.low))
-            if pair.low not in live or pair.high not in live:
-                swaps["excluded"] += 1
-                excluded_splits += _is_split(low, high)
-                continue
-            swap = SwapId(round_, *pair)
-            why = _contradiction(swap, low, high, registers, paths)
-            kind = "split" if why else _kind(low, high, deadline_ns, tolerance_ns, plan.epsilon_ns)
-            swaps[kind if kind in swaps or low is None else low.final] += 1
-            if kind:
-                broken.append(Broken(swap, kind, start_ns, deadline_ns, low, high, why))
-    rounds = tuple(dict.fromkeys(swap.swap.round for swap in broken))
-    return Rounds(judged, rounds, swaps, tuple(broken), excluded_splits)
+    rounds = _judged_rounds(plan, history, timeline, tolerance_ns)
+    ends = _Ends(history, rounds, pairs, len(paths.hosts))
+    start_ns = rounds * plan.protocol.period_ns
+    deadline_ns = start_ns + plan.protocol.window_ns
+    live = np.zeros((len(paths.hosts), len(rounds)), dtype=bool)
+    for node in plan.members:
+        live[node] = timeline.alive_through_all(paths.hosts[node], start_ns, deadline_ns)
+    low, high = np.array(pairs).T
+    both_live = (live[low] & live[high]).T
+    is_split = ends.split()
+    late_ns = deadline_ns[:, None] + tolerance_ns
+    kinds = np.select(
+        [
+            ~both_live,
+            is_split | ends.contradicted.any(axis=2),
+            np.isin(ends.first, (_IN_DOUBT, _NONE)).any(axis=2),
+            ends.t_ns.max(axis=2) > late_ns,
+            ends.skew_ns(deadline_ns) > plan.epsilon_ns,
+        ],
+        range(1, len(_KINDS)),
+        0,
+    )
+    excluded, whole = kinds == _KINDS.index("excluded"), np.isin(kinds, [_KINDS.index(kind) for kind in _WHOLE])
+    swaps = {
+        COMMITTED: int(np.count_nonzero(whole & (ends.final[:, :, 0] == _COMMITTED))),
+        ABORTED: int(np.count_nonzero(whole & (ends.final[:, :, 0] == _ABORTED))),
+        **{kind: int(np.count_nonzero(kinds == _KINDS.index(kind))) for kind in ("split", "blocked", "excluded")},
+    }
+    broken = []
+    for row, column in np.argwhere((kinds > 0) & ~excluded).tolist():
+        times = (int(start_ns[row]), int(deadline_ns[row]))
+        swap, kind = SwapId(int(rounds[row]), *pairs[column]), _KINDS[kinds[row, column]]
+        broken.append(Broken(swap, kind, *times, *ends.endings(row, column), ends.why(row, column, swap, paths)))
+    broken_rounds = tuple(dict.fromkeys(swap.swap.round for swap in broken))
+    return Rounds(len(rounds), broken_rounds, swaps, tuple(broken), int(np.count_nonzero(is_split & excluded)))
 
 
-def _endings(history: History) -> tuple[dict[_End, Ending], dict[_Register, set[bytes]]]:
-    """How each end ended, and every value that was told of a node's register in a round: by itself when it did not
-    commit, else by the neighbour that committed it. A later life telling an ending again changes nothing."""
-    endings: dict[_End, Ending] = {}
-    registers: dict[_Register, set[bytes]] = {}
-    table = history.events.table(Resolve)
-    rounds, lows, highs = (table[f"swap_{name}"].tolist() for name in ("round", "low", "high"))
-    outcomes, values = table["outcome"].tolist(), table["value"].tolist()
-    rows = zip(table.t_ns.tolist(), table.node.tolist(), rounds, lows, highs, outcomes, values, strict=True)
-    for t_ns, node, round_, low, high, outcome, value in rows:
-        peer = high if node == low else low
-        if value:
-            whose = peer if outcome == COMMITTED else node
-            registers.setdefault((round_, whose), set()).add(value)
-        end = (round_, node, peer)
-        known = endings.get(end)
-        final = outcome if outcome != IN_DOUBT else ""
-        if known is None:
-            endings[end] = Ending(outcome, t_ns, final)
-        elif final and known.final != final:
-            endings[end] = known._replace(final=_BOTH_WAYS if known.final else final)
-    return endings, registers
+_KINDS = ("", "excluded", "split", "blocked", "late", "skew")
+"""What can be the matter with a swap; of several, the one that stands first."""
+
+_WHOLE = ("", "late", "skew")
+"""Atomic all the same: both ends ended alike."""
+
+
+class _Ends:
+    """How each end of each swap ended: columns by round, pair and end (0 is the lower node number's).
+
+    first, t_ns: its first resolution; final: the first that is not in doubt, or that later ones contradict it. A later
+    life telling an ending again changes nothing. contradicted: what no loss or delay can explain, an end that ended
+    both ways, or that committed although different values are told of its peer's register: by the peer itself when it
+    did not commit, else by the neighbour that committed it.
+    """
+
+    def __init__(self, history: History, rounds: Ints, pairs: list[Pair], hosts: int) -> None:
+        shape = (len(rounds), len(pairs), 2)
+        self.first = np.full(shape, _NONE)
+        self.final = np.full(shape, _NONE)
+        self.t_ns = np.zeros(shape, dtype=np.int64)
+        table = history.events.table(Resolve)
+        row, known_round = _places(rounds, table["swap_round"])
+        codes = np.array([low * hosts + high for low, high in pairs])
+        column, known_pair = _places(codes, table["swap_low"] * hosts + table["swap_high"])
+        outcome = np.array([_ENDINGS.index(value) for value in table["outcome"].values], dtype=np.int64)
+        outcome = outcome[table["outcome"].codes] if len(table) else np.empty(0, dtype=np.int64)
+        chosen = np.flatnonzero(known_round & known_pair)
+        slot = (row * len(pairs) + column) * 2 + (table.node == table["swap_high"])
+        slots, at = np.unique(slot[chosen], return_index=True)
+        self.first.flat[slots] = outcome[chosen[at]]
+        self.t_ns.flat[slots] = table.t_ns[chosen[at]]
+        ended = chosen[outcome[chosen] != _IN_DOUBT]
+        slots, at = np.unique(slot[ended], return_index=True)
+        self.final.flat[slots] = outcome[ended[at]]
+        self.final.flat[slot[ended[outcome[ended] != self.final.flat[slot[ended]]]]] = _BOTH
+        told_twice = self._told_twice(table, row, known_round, outcome, (len(rounds), hosts))
+        low, high = np.array(pairs).T
+        other = np.stack([told_twice[:, high], told_twice[:, low]], axis=2)
+        self.contradicted = (self.final == _BOTH) | (self.final == _COMMITTED) & other
+
+    @staticmethod
+    def _told_twice(table: Table, row: Ints, known: Mask, outcome: Ints, shape: tuple[int, int]) -> Mask:
+        """By round and node: whether different values are told of its register."""
+        values = table["value"]
+        chosen = np.flatnonzero(known & ~values.where(b""))
+        peer = table["swap_low"] + table["swap_high"] - table.node
+        whose = np.where(outcome == _COMMITTED, peer, table.node)
+        told = np.unique((row * shape[1] + whose)[chosen] * len(values.values) + values.codes[chosen])
+        registers, times = np.unique(told // max(1, len(values.values)), return_counts=True)
+        twice = np.zeros(shape, dtype=bool)
+        twice.flat[registers[times > 1]] = True
+        return twice
+
+    def split(self) -> Mask:
+        """Which swaps ended differently at their ends, or both ways at one of them."""
+        apart = np.isin(self.final, (_COMMITTED, _ABORTED)).all(axis=2) & (self.final[:, :, 0] != self.final[:, :, 1])
+        return np.asarray(apart | (self.final == _BOTH).any(axis=2))
+
+    def skew_ns(self, deadline_ns: Ints) -> Ints:
+        """How far the ends lay apart; what lags within the tolerance happened at the window's end."""
+        one, other = np.moveaxis(np.minimum(self.t_ns, deadline_ns[:, None, None]), 2, 0)
+        return np.asarray(np.abs(one - other))
+
+    def endings(self, row: int, column: int) -> tuple[Ending | None, Ending | None]:
+        """Of one swap, by its places."""
+        low, high = (
+            None if first == _NONE else Ending(_ENDINGS[first], t_ns, _ENDINGS[final])
+            for first, t_ns, final in zip(
+                self.first[row, column].tolist(),
+                self.t_ns[row, column].tolist(),
+                self.final[row, column].tolist(),
+                strict=True,
+            )
+        )
+        return low, high
+
+    def why(self, row: int, column: int, swap: SwapId, paths: Paths) -> str:
+        """What the endings themselves say against a swap, or empty."""
+        for end, node, peer in ((0, swap.low, swap.high), (1, swap.high, swap.low)):
+            if self.final[row, column, end] == _BOTH:
+                return f"{paths.hosts[node]} ended it both ways"
+            if self.contradicted[row, column, end]:
+                return f"{paths.hosts[node]} committed, but different values are told of {paths.hosts[peer]}'s register"
+        return ""
+
+
+def _places(known: Ints, wanted: Ints) -> tuple[Ints, Mask]:
+    """Where in ``known``, which is sorted, each of ``wanted`` stands, and whether it is there at all."""
+    place = np.minimum(np.searchsorted(known, wanted), max(0, len(known) - 1))
+    return place, known[place] == wanted if len(known) else np.zeros(len(wanted), dtype=bool)
 
 
 def timer_tolerance_ns(meta: dict[str, Any]) -> int:
@@ -124,50 +205,11 @@ def timer_tolerance_ns(meta: dict[str, Any]) -> int:
     return int(meta.get("timer_tolerance_ns", 0))
 
 
-def _judged_rounds(
-    plan: Plan, history: History, timeline: Timeline, tolerance_ns: int
-) -> Iterator[tuple[int, int, int]]:
-    """(round, its start, its deadline) in order."""
-    protocol = plan.protocol
+def _judged_rounds(plan: Plan, history: History, timeline: Timeline, tolerance_ns: int) -> Ints:
+    """Their numbers, in order."""
     begun = np.union1d(history.events.table(RoundStart)["round"], history.events.table(Resolve)["swap_round"])
-    for round_ in begun.tolist():
-        start_ns = round_ * protocol.period_ns
-        deadline_ns = start_ns + protocol.window_ns
-        if deadline_ns + tolerance_ns <= timeline.end_ns:
-            yield round_, start_ns, deadline_ns
-
-
-def _kind(low: Ending | None, high: Ending | None, deadline_ns: int, tolerance_ns: int, epsilon_ns: int) -> str:
-    """split > blocked > late > skew, or "" when the swap is atomic and in time."""
-    if _is_split(low, high):
-        return "split"
-    if low is None or high is None or IN_DOUBT in (low.first, high.first):
-        return "blocked"
-    earlier_ns, later_ns = sorted((low.t_ns, high.t_ns))
-    if later_ns > deadline_ns + tolerance_ns:
-        return "late"
-    # what lags within the tolerance happened at the window's end
-    return "skew" if min(later_ns, deadline_ns) - min(earlier_ns, deadline_ns) > epsilon_ns else ""
-
-
-def _is_split(low: Ending | None, high: Ending | None) -> bool:
-    finals = {end.final for end in (low, high) if end is not None}
-    return {COMMITTED, ABORTED} <= finals or _BOTH_WAYS in finals
-
-
-def _contradiction(
-    swap: SwapId, low: Ending | None, high: Ending | None, registers: dict[_Register, set[bytes]], paths: Paths
-) -> str:
-    """What no loss or delay can explain: an end that ended both ways, or that committed what was never offered."""
-    for end, node, peer in ((low, swap.low, swap.high), (high, swap.high, swap.low)):
-        if end is None:
-            continue
-        if end.final == _BOTH_WAYS:
-            return f"{paths.hosts[node]} ended it both ways"
-        told = registers.get((swap.round, peer), ())
-        if end.final == COMMITTED and len(told) > 1:
-            return f"{paths.hosts[node]} committed, but different values are told of {paths.hosts[peer]}'s register"
-    return ""
+    deadline_ns = begun * plan.protocol.period_ns + plan.protocol.window_ns
+    return np.asarray(begun[deadline_ns + tolerance_ns <= timeline.end_ns])
 
 
 def link_name(pair: Pair | SwapId, paths: Paths) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nodes.core.record import KINDS, Died, Started, Struck
-from testbed.history import NOBODY, Event, History
+from testbed.history import NOBODY, Event, History, Ints, Mask
 from testbed.plan import Fault, Plan
 
 FOREVER_NS = 1 << 62
@@ -61,6 +61,13 @@ class Timeline:
         node's counts for what begins after its birth only: at that very instant the life before may have acted."""
         place = bisect_right(self._births.get(node, []), from_ns) - 1
         return place >= 0 and self.lives[node][place].until_ns > to_ns
+
+    def alive_through_all(self, node: str, from_ns: Ints, to_ns: Ints) -> Mask:
+        """The same of many spans of time at once."""
+        births = np.array(self._births.get(node, []), dtype=np.int64)
+        until_ns = np.array([span.until_ns for span in self.lives.get(node, [])] or [0], dtype=np.int64)
+        place = np.searchsorted(births, from_ns, side="right") - 1
+        return np.asarray((place >= 0) & (until_ns[place] > to_ns))
 
     def paused(self, node: str, from_ns: int, to_ns: int) -> Span | None:
         """A pause of ``node`` that shares an instant with the given time."""

@@ -30,7 +30,6 @@ from nodes.frames import Frame, FrameKey, Kind, Message
 from nodes.registry import build_machine, engine_names, engine_spec
 
 NAMES = {0: "host1", 1: "host2", 2: "host3"}
-KEY = FrameKey(9, 3, 99)
 SAID = Message(Kind.SWAP, 17, 4)
 FRAME = Frame(FrameKey(2, 3, 99), 1, 0, SAID)
 
