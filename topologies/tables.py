@@ -40,6 +40,8 @@ CLIP = 32767  # the greatest entry of an s16 table: just below 4 sigma
 PARETO_ALPHA = 3.0
 SLOT_BYTES_IN_SOFTWARE = 60  # a slot without its FCS, as a qdisc counts it
 FIFO_RATE_BYTES_PER_S = 10**15  # every frame below 1 MB takes 0 ns: keeps the order and costs no time
+LEAST_DELAY_NS = 1
+"""No frame crosses a link in less, whatever was drawn: nothing arrives at the instant at which it left."""
 MAX_GRID = 1 << 26  # the most one-nanosecond cells a probability mass function may have
 
 
@@ -105,18 +107,18 @@ def packet_time_ns(impairment: Impairment, frame_bytes: int = SLOT_BYTES_IN_SOFT
 
 
 def delay_values(impairment: Impairment) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Sorted distinct delays (ns, never below 0) of one frame on an idle direction, and their exact probabilities.
+    """Sorted distinct delays (ns) of one frame on an idle direction, and their exact probabilities.
 
-    Loss is left out (it is the caller's q). Holds for uncorrelated draws exactly. With ``correlation`` it holds to
-    within about (2 sigma or the table's size) / 2^32, because netem's modulo scrambles the correlated draw (see
-    topologies.netem.correlation_remark).
+    What lies below LEAST_DELAY_NS counts as that. Loss is left out (it is the caller's q). Holds for uncorrelated
+    draws exactly. With ``correlation`` it holds to within about (2 sigma or the table's size) / 2^32, because netem's
+    modulo scrambles the correlated draw (see topologies.netem.correlation_remark).
     """
     import numpy as np
 
     floor = packet_time_ns(impairment)
     sigma = impairment.jitter_ns
     if sigma == 0:
-        return np.array([max(0, impairment.delay_ns + floor)], dtype=np.int64), np.ones(1)
+        return np.array([max(LEAST_DELAY_NS, impairment.delay_ns + floor)], dtype=np.int64), np.ones(1)
     table = table_of(impairment)
     cells = 2 * sigma if table is None else len(table)
     if cells > MAX_GRID:
@@ -127,7 +129,7 @@ def delay_values(impairment: Impairment) -> tuple[NDArray[np.int64], NDArray[np.
         raw = np.arange(cells, dtype=np.int64) + (impairment.delay_ns - sigma)
     else:
         raw = np.array([tabledist(impairment.delay_ns, sigma, rnd, table) for rnd in range(cells)], dtype=np.int64)
-    values, index = np.unique(np.maximum(raw + floor, 0), return_inverse=True)
+    values, index = np.unique(np.maximum(raw + floor, LEAST_DELAY_NS), return_inverse=True)
     weights = np.bincount(index, weights=counts.astype(np.float64), minlength=len(values))
     return values, weights / float(1 << 32)
 
@@ -135,8 +137,8 @@ def delay_values(impairment: Impairment) -> tuple[NDArray[np.int64], NDArray[np.
 def delay_pmf(impairment: Impairment) -> tuple[int, NDArray[np.float64]]:
     """``(offset_ns, probabilities)``: probabilities[i] = P(delay = offset_ns + i) of one frame on an idle direction.
 
-    Exactly what netem's integers give (see ``delay_values``); negative delays count as 0. A one-nanosecond grid of at
-    most 2^26 cells, else ValueError (``delay_values`` is the compact form).
+    Exactly what netem's integers give, see ``delay_values``, which is the compact form. A one-nanosecond grid of at
+    most 2^26 cells, else ValueError.
     """
     import numpy as np
 
@@ -152,13 +154,13 @@ def delay_pmf(impairment: Impairment) -> tuple[int, NDArray[np.float64]]:
 
 def greatest_delay_ns(impairment: Impairment) -> int:
     """The longest delay that can be drawn for one frame on an idle direction."""
-    return max(0, _delay_range(impairment)[1] + packet_time_ns(impairment))
+    return max(LEAST_DELAY_NS, _delay_range(impairment)[1] + packet_time_ns(impairment))
 
 
 def least_delay_ns(impairment: Impairment, clip: bool = True) -> int:
-    """The shortest delay that can be drawn; ``clip=False`` shows how far below 0 the jitter reaches."""
+    """The shortest delay that a frame can have; ``clip=False`` shows how far below 0 the jitter reaches."""
     least = _delay_range(impairment)[0] + packet_time_ns(impairment)
-    return max(0, least) if clip else least
+    return max(LEAST_DELAY_NS, least) if clip else least
 
 
 def _delay_range(impairment: Impairment) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """What agent and supervisor say to each other, over a socket pair of packets: one short ASCII message each.
 
 agent -> supervisor    ready · strike <index> <t_ns> · full <text> · crash <text>
-supervisor -> agent    go <zero_ns> · alive
+supervisor -> agent    go <zero_ns> <begins_ns> · alive
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ Clock policies. ``read``: the clock is read for every event (cheap on real hardw
 its arrival stamp, which in virtual time, where computing takes none, IS the time of handling; it saves a system call
 per frame. Timers always read the clock, so that their lag is on record.
 
-Order. What waits is handled by time: frames by stamp, timers by due time, frames before timers at equal times. So a
+Order. What waits is handled by time: frames by stamp, timers by due time, frames before timers at equal times; a timer
+that is set to a time that is past comes after the frames of the instant at which it is set. So a
 node that was paused and resumed works off what gathered meanwhile in the order in which it became due, with ``now`` =
 the instant of resumption.
 """
@@ -74,6 +75,7 @@ class Agent:
         self.zero_ns = 0
         self.latest_ns = -NEVER  # the latest time known for sure; no event is handled before it
         self._armed_ns = NEVER
+        self._instant_ns = -NEVER  # that of the event being handled; -NEVER for one that waited
         self._timerfd = TimerFd()
         self._nics: dict[str, Nic[Frame]] = {name: Nic(name, ring_frames) for name in config.nics}
         self._by_fd = {nic.fileno(): nic for nic in self._nics.values()}
@@ -109,8 +111,8 @@ class Agent:
         self._unsent[nic.name] = nic
 
     def set_timer(self, name: str, at_ns: int) -> None:
-        """Arms or moves a timer of the machine."""
-        self.timers.set(name, at_ns)
+        """Arms or moves a timer of the machine; one that is due already comes after the frames of this instant."""
+        self.timers.set(name, at_ns, self._instant_ns)
 
     def cancel_timer(self, name: str) -> None:
         """Disarms a timer of the machine."""
@@ -128,17 +130,19 @@ class Agent:
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
-    def start(self, zero_ns: int) -> None:
+    def start(self, zero_ns: int, begins_ns: int = -1) -> None:
         """Starts the machine, at once; in virtual time a first life waits for START_NS before the run's zero (ns since
-        the epoch). On a wall clock that would have all nodes of a host wake at one instant and hold each other up.
+        the epoch), and a later one, which is made when the instant before its own is over, for ``begins_ns``. On a wall
+        clock that would have all nodes of a host wake at one instant and hold each other up.
 
         The machine of a first life is told START_NS, the time it was meant to start at, so that it joins round 0; what
         it does is recorded at the time at which it does it.
         """
         self.zero_ns = zero_ns
         first_life = self.config.epoch == 1
-        if first_life and not self.reads_clock:
-            self._wait_until(START_NS)
+        waits_for_ns = START_NS if first_life else begins_ns
+        if not self.reads_clock and waits_for_ns > self.clock_ns():
+            self._wait_until(waits_for_ns)
         now_ns = self._advance(self.clock_ns())
         told_ns = START_NS if first_life else now_ns
         self._lines.append(line(now_ns, Started(self.kept, told_ns)))
@@ -207,18 +211,20 @@ class Agent:
             return
         port, _ = sender
         self._lines.append(line(now_ns, Received(key, message.round, message.step, stamp_ns)))
-        self._perform(self.driver.hear(port, frame, now_ns), now_ns)
+        self._perform(self.driver.hear(port, frame, now_ns), now_ns, stamp_ns)
 
     def _on_timer(self) -> None:
-        due_ns, name = self.timers.pop()
+        turn_ns, due_ns, name = self.timers.pop()
         # waking for this timer has read the clock; only a frame with a later stamp may have come in between
         now_ns = self.latest_ns if self.latest_ns >= due_ns and not self.reads_clock else self._advance(self.clock_ns())
         self._lines.append(line(now_ns, TimerFired(name, due_ns)))
-        self._perform(self.machine.on_timer(name, now_ns), now_ns)
+        self._perform(self.machine.on_timer(name, now_ns), now_ns, turn_ns)
 
-    def _perform(self, effects: Effects, now_ns: int) -> None:
+    def _perform(self, effects: Effects, now_ns: int, due_ns: int = NEVER) -> None:
+        """Does what the machine answered to an event that was due at ``due_ns``."""
         if self.nvram is not None:
             self.nvram.store((self.machine, self.driver.lives))
+        self._instant_ns = now_ns if due_ns >= now_ns else -NEVER
         if not self.driver.perform(effects, now_ns):
             os._exit(0)  # killed by a fault of its own; the supervisor's SIGKILL is on its way
         self._flush(now_ns)
@@ -274,7 +280,7 @@ def run(payload: dict[str, Any], fds: Sequence[int]) -> int:
         gc.collect()
         gc.freeze()
         gc.disable()
-        agent.start(int(zero[1]))
+        agent.start(int(zero[1]), int(zero[2]))
         agent.run()
     except JournalFullError as error:
         tell(channel, "full", error)

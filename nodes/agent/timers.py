@@ -43,35 +43,38 @@ def no_timer_slack() -> None:
 
 
 class Timers:
-    """The named timers of one machine. At equal times they fire in the order in which they were set."""
+    """The named timers of one machine. At equal times they fire in the order in which they were set.
+
+    A timer has the time it was set to and the time at which its turn comes, which may be later.
+    """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, str]] = []
+        self._heap: list[tuple[int, int, str, int]] = []  # turn, serial number, name, time
         self._set: dict[str, int] = {}
         self._serial = 0
 
-    def set(self, name: str, at_ns: int) -> None:
-        """Arms or moves ``name``."""
+    def set(self, name: str, at_ns: int, least_ns: int = -NEVER) -> None:
+        """Arms or moves ``name``; its turn does not come before ``least_ns``."""
         self._serial += 1
         self._set[name] = self._serial
-        heappush(self._heap, (at_ns, self._serial, name))
+        heappush(self._heap, (max(at_ns, least_ns), self._serial, name, at_ns))
 
     def cancel(self, name: str) -> None:
         """Disarms ``name``; unknown names are no error."""
         self._set.pop(name, None)
 
     def due_ns(self) -> int:
-        """When the earliest is due; NEVER when none is set."""
+        """When the earliest one's turn comes; NEVER when none is set."""
         heap = self._heap
         while heap:
-            at_ns, serial, name = heap[0]
+            at_ns, serial, name, _ = heap[0]
             if self._set.get(name) == serial:
                 return at_ns
             heappop(heap)
         return NEVER
 
-    def pop(self) -> tuple[int, str]:
-        """Takes the earliest out: when it was due and its name. Only after ``due_ns`` said that there is one."""
-        at_ns, _, name = heappop(self._heap)
+    def pop(self) -> tuple[int, int, str]:
+        """Takes the earliest out: its turn, its time and its name. Only after ``due_ns`` said that there is one."""
+        turn_ns, _, name, at_ns = heappop(self._heap)
         del self._set[name]
-        return at_ns, name
+        return turn_ns, at_ns, name

@@ -1,38 +1,115 @@
-"""``testbed compare``: one scenario on two engines, frame by frame."""
+"""``testbed compare``: plans on two engines, frame by frame and event row by event row."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from testbed.cli.common import SetOption, load_scenario, named_engine
-from testbed.cli.output import JsonFlag, console, print_json, progress_bar, verb
+from testbed.cli.common import SHIPPED, SetOption, load_scenario, named_engine
+from testbed.cli.output import (
+    EXPECTATION_FAILED,
+    JsonFlag,
+    console,
+    print_json,
+    progress_bar,
+    verb,
+)
 from testbed.errors import UserError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from testbed.plan import Plan
+    from testbed.verdicts.comparison import Comparison
+
+_HEADINGS = (
+    "plan",
+    "hosts",
+    "frames",
+    "the same",
+    "event rows",
+    "differing",
+    "swap ends",
+    "differing",
+    "fixed cost ns",
+)
+
 
 @verb
 def compare(
-    scenario: Annotated[str, typer.Argument(help="A scenario's file, or the name of one that ships.")],
+    scenarios: Annotated[
+        list[str] | None, typer.Argument(help="Scenarios' files, or names of such that ship.", show_default=False)
+    ] = None,
     reference: Annotated[str, typer.Option(help="The engine to hold the other against.")] = "sim",
     other: Annotated[str, typer.Option(help="The other engine.")] = "vkernel",
-    seed: Annotated[int | None, typer.Option(min=0, help="Another seed.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Another seed; with --random the first plan's number (default 0).")
+    ] = None,
     set_: SetOption = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Every scenario that ships, and the plans of benchmarks/plans.")
+    ] = False,
+    random: Annotated[
+        int, typer.Option(min=0, metavar="N", help="N plans drawn at random; exit code 1 when one differs.")
+    ] = 0,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Run one plan on two engines and compare each frame's delay and each swap's end.
+    """Run plans on two engines and compare each frame's way, each event row and each swap's end.
 
-    The engines share every draw, so what is left is the fixed cost of a real kernel.
+    The engines share every draw. In virtual time they are one run: nothing may differ. On a wall clock what is left is
+    the cost of a real kernel.
     """
+    if sum((bool(scenarios), all_, bool(random))) != 1:
+        raise UserError("compare what? Name scenarios, or give one of --all and --random N")
+    names = _shipped() if all_ else scenarios or []
+    plans = _random_plans(random, seed or 0) if random else _plans(names, set_, seed)
+    found = []
+    for plan in plans:
+        found.append((plan, _compared(plan, reference, other)))
+        if random and not json and not markdown:
+            _show_row(*found[-1])
+    if json:
+        told = [{"plan": plan.name, "seed": plan.seed, **asdict(one)} for plan, one in found]
+        print_json(told[0] if len(told) == 1 and not random else told)
+    elif markdown:
+        _print_markdown([_row(*one) for one in found])
+    elif len(found) == 1 and not random:
+        _show(*found[0])
+    elif not random:
+        _show_table([_row(*one) for one in found])
+    if random and not all(one.equal for _, one in found):
+        raise typer.Exit(EXPECTATION_FAILED)
+
+
+def _shipped() -> list[str]:
+    return [
+        str(path) for folder in ("scenarios", "benchmarks/plans") for path in sorted((SHIPPED / folder).glob("*.yaml"))
+    ]
+
+
+def _plans(names: list[str], set_: list[str] | None, seed: int | None) -> Iterator[Plan]:
     from testbed.scenario import compile_plan
+
+    for name in names:
+        yield compile_plan(load_scenario(name, set_, seed))
+
+
+def _random_plans(count: int, first: int) -> Iterator[Plan]:
+    from testbed.scenario import compile_plan, from_data
+    from testbed.scenario.drawn import drawn_scenario
+
+    for number in range(first, first + count):
+        yield compile_plan(from_data(drawn_scenario(number)))
+
+
+def _compared(plan: Plan, reference: str, other: str) -> Comparison:
     from testbed.verdicts.comparison import compare as compare_histories
 
-    plan = compile_plan(load_scenario(scenario, set_, seed))
     histories = []
     for name in (reference, other):
         engine = named_engine(name)
@@ -41,22 +118,64 @@ def compare(
             task = bar.add_task(f"{plan.name} on {name}", total=1.0, state="")
             report = partial(_show_progress, bar, task)
             histories.append(engine.run(plan, None, report))
+        if not histories[-1].complete:
+            raise UserError(f"{plan.name} on {name} was cut short: {histories[-1].why}")
     try:
-        found = compare_histories(*histories)
+        return compare_histories(*histories)
     except ValueError as error:
-        raise UserError(str(error)) from None
-    if json:
-        print_json(asdict(found))
-        return
+        raise UserError(f"{plan.name}: {error}") from None
+
+
+def _row(plan: Plan, found: Comparison) -> tuple[str, ...]:
+    everywhere = found.frames + found.only_reference + found.only_other
+    numbers = (len(plan.fabric.hosts), everywhere, found.frames_same, found.rows, found.rows_differ)
+    ends = (found.resolutions, found.resolutions_differ)
+    return (plan.name, *(f"{number:,}" for number in (*numbers, *ends)), f"{found.fixed_cost_ns:g}")
+
+
+def _show_row(plan: Plan, found: Comparison) -> None:
+    verdict = "the same" if found.equal else f"parts at {found.parts_ns} ns"
+    kind = f"{len(plan.fabric.hosts)} hosts, {plan.protocol.consensus}, {len(plan.faults)} faults"
+    screen = console()
+    screen.print(f"{plan.name:>12}  {verdict}: {found.rows} event rows, {found.rows_differ} differ ({kind})")
+    for row in found.parts_at:
+        screen.print(f"{'':>12}  {row}", markup=False)
+
+
+def _show_table(rows: list[tuple[str, ...]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for place, heading in enumerate(_HEADINGS):
+        table.add_column(heading, justify="right" if place else "left")
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def _print_markdown(rows: list[tuple[str, ...]]) -> None:
+    alignment = ("---", *("---:" for _ in _HEADINGS[1:]))
+    for row in (_HEADINGS, alignment, *rows):
+        print(f"| {' | '.join(row)} |")
+
+
+def _show(plan: Plan, found: Comparison) -> None:
     from rich.table import Table
 
     screen = console()
+    reference, other = found.reference, found.other
     sent = f"of {found.frames + found.only_reference} on {reference} and {found.frames + found.only_other} on {other}"
     screen.print(f"[bold]{plan.name}[/], seed {plan.seed}: {found.frames} frames in both, {sent}")
     screen.print(
         f"fixed cost {found.fixed_cost_ns:g} ns; quantiles differ by at most {found.worst_quantile_ns:g} ns beyond it"
     )
+    screen.print(f"frames     {found.frames_same} left and arrived at the same nanoseconds")
     screen.print(f"swap ends  {found.resolutions_differ} of {found.resolutions} differ")
+    screen.print(f"event rows {found.rows_differ} of {found.rows} stand in one of the two only")
+    if found.parts_at:
+        screen.print(f"they part at {found.parts_ns} ns:")
+        for row in found.parts_at:
+            screen.print(f"  {row}", markup=False)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("quantile", f"{reference} ns", f"{other} ns", "difference ns"):
         table.add_column(heading, justify="right")

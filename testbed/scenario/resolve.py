@@ -200,7 +200,7 @@ class _Resolver:
         if impairment.jitter_ns and raw_least < 0:
             self.problems.warn(
                 (*path, "jitter"),
-                f"reaches {spell_time(-raw_least)} below zero: such delays count as 0, so probability piles up "
+                f"reaches {spell_time(-raw_least)} below zero: such frames take 1 ns, so probability piles up "
                 f"there; raise delay or narrow jitter",
             )
         remark = correlation_remark(impairment)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from topologies.impairment import Impairment
-from topologies.tables import delay_values, greatest_delay_ns, packet_time_ns, table_of
+from topologies.tables import LEAST_DELAY_NS, delay_values, greatest_delay_ns, packet_time_ns, table_of
 
 _DRAWS = 1 << 32  # netem draws 32 bits and takes them modulo the number of cells
 Floats = NDArray[np.float64]
@@ -53,7 +53,7 @@ class Law:
         self._first = impairment.delay_ns - impairment.jitter_ns + packet_time_ns(impairment)
         self._cells = 2 * impairment.jitter_ns
         if self._uniform:
-            self.least_ns = max(0, self._first)
+            self.least_ns = max(LEAST_DELAY_NS, self._first)
         else:
             self._values, self._weights = delay_values(impairment)
             self._cumulated = np.cumsum(self._weights)
@@ -65,7 +65,7 @@ class Law:
             below = np.clip(x_ns - self._first + 1, 0, self._cells)
             share, rest = divmod(_DRAWS, self._cells)
             result = (below * float(share) + np.minimum(below, rest)) / _DRAWS
-            return np.where(x_ns < 0, 0.0, result)
+            return np.where(x_ns < LEAST_DELAY_NS, 0.0, result)
         place = np.searchsorted(self._values, x_ns, side="right")
         return np.where(place > 0, self._cumulated[np.maximum(place, 1) - 1], 0.0)
 
@@ -87,15 +87,17 @@ class Law:
         if not self._uniform:
             return _split(self._values, self._weights, step_ns)
         share, rest = divmod(_DRAWS, self._cells)
-        negative = min(max(0, -self._first), self._cells)
-        parts = [(share, self._first + negative, self._cells - negative), (1, self._first + negative, rest - negative)]
+        under = min(max(0, LEAST_DELAY_NS - self._first), self._cells)  # draws that count as the least delay
+        parts = [(share, self._first + under, self._cells - under), (1, self._first + under, rest - under)]
         start, stop = self.least_ns // step_ns, -(-self.greatest_ns // step_ns)
         p = np.zeros(stop - start + 1)
         for weight, first, count in parts:
             if count > 0:
                 block = _block(first, count, step_ns)
                 p[block.offset - start : block.offset - start + len(block.p)] += weight / _DRAWS * block.p
-        p[0] += (negative * share + min(negative, rest)) / _DRAWS
+        if under:
+            least = _split(np.array([LEAST_DELAY_NS]), np.array([under * share + min(under, rest)]) / _DRAWS, step_ns)
+            p[least.offset - start : least.offset - start + len(least.p)] += least.p
         return Lattice(start, step_ns, p)
 
 

@@ -191,11 +191,12 @@ def test_uniform_probabilities_are_those_of_a_32_bit_remainder():
     assert list(pmf * 2**32) == [715827883, 715827883, 715827883, 715827883, 715827882, 715827882]
 
 
-def test_negative_delays_count_as_zero_and_pile_up_there():
+def test_delays_below_a_nanosecond_count_as_one_and_pile_up_there():
     offset, pmf = delay_pmf(Impairment(delay_ns=2, jitter_ns=4))
-    assert offset == 0
-    # -2, -1, 0 fall on 0: three of eight.
-    assert pmf[0] == pytest.approx(3 / 8)
+    assert offset == 1
+    # -2, -1, 0 fall on 1: four of eight with what is drawn as 1.
+    assert pmf[0] == pytest.approx(4 / 8)
+    assert delay_pmf(CLEAN)[0] == least_delay_ns(CLEAN) == greatest_delay_ns(CLEAN) == 1
     assert least_delay_ns(Impairment(delay_ns=2, jitter_ns=4), clip=False) == -2
 
 

@@ -216,8 +216,9 @@ def read_sightings(path: Path) -> Iterator[Sighting]:
 def identify(wire: bytes) -> tuple[Frame, bool] | None:
     """The frame that ``wire`` carries and whether it is corrupt; None when it cannot be told.
 
-    netem corrupts one bit. The CRC is linear, so the difference between the sum and what it should be names that bit,
-    and the frame is known exactly all the same.
+    netem corrupts the last byte in the virtual-time kernel, as often as it likes, and one bit each time in a stock one.
+    The CRC is linear, so the difference between the sum and what it should be names the last byte's change, or one or
+    two wrong bits anywhere, and the frame is known exactly all the same.
     """
     try:
         return decode(wire), False
@@ -225,15 +226,32 @@ def identify(wire: bytes) -> tuple[Frame, bool] | None:
         if error.reason != "corrupt":
             return None
     body, crc = wire[: WIRE_BYTES - 4], int.from_bytes(wire[WIRE_BYTES - 4 : WIRE_BYTES], "big")
-    bit = _syndromes().get(zlib.crc32(body) ^ crc)
-    if bit is None:
-        return None
     repaired = bytearray(wire[:WIRE_BYTES])
-    repaired[bit // 8] ^= 1 << bit % 8
+    difference = zlib.crc32(body) ^ crc
+    if difference <= 0xFF:
+        repaired[-1] ^= difference
+    else:
+        wrong = _wrong_bits(difference)
+        if wrong is None:
+            return None
+        for bit in wrong:
+            repaired[bit // 8] ^= 1 << bit % 8
     try:
         return decode(bytes(repaired)), True
     except FrameError:
         return None
+
+
+def _wrong_bits(difference: int) -> tuple[int, ...] | None:
+    """The one or two bits (8 * byte + place in it) whose flipping makes this difference, if there are such."""
+    table = _syndromes()
+    if difference in table:
+        return (table[difference],)
+    for syndrome, bit in table.items():
+        other = table.get(syndrome ^ difference)
+        if other is not None:
+            return bit, other
+    return None
 
 
 @cache

@@ -22,6 +22,11 @@ class ClockPolicy:
     lead_ns: int
     grid_ns: int
 
+    @property
+    def virtual(self) -> bool:
+        """Whether computing takes no time, so that an instant can be over."""
+        return self.agent == "stamp"
+
     def zero_ns(self, now_ns: int) -> int:
         """The run's zero in ns since the epoch, when everything is ready at ``now_ns``."""
         earliest_ns = now_ns + self.lead_ns

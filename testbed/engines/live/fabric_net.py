@@ -22,6 +22,7 @@ from testbed.engines.live.owner import Exit, MakeOwner, Owner
 from testbed.engines.live.wires import End, Nic, Wiring
 from topologies.fabric import Fabric
 from topologies.impairment import Impairment
+from topologies.tables import LEAST_DELAY_NS
 
 WAYS = ("ab", "ba")
 MUTE_DIRECTIONS = {"both": ("tx", "rx"), "tx": ("tx",), "rx": ("rx",)}
@@ -149,6 +150,18 @@ class FabricNet:
         nic = self.sender(link, way)
         nic.impair(impairment)
         nic.rtnl.flush()
+
+    def delay_clean_directions(self) -> None:
+        """Gives every direction without an impairment a netem of LEAST_DELAY_NS, the least that any other one has.
+
+        For virtual time, where a frame would cross such a link within the instant at which it was sent, and then what
+        happens would depend on the order in which the kernel runs the processes that wake at one instant.
+        """
+        bare = [nic for nic in self._nics.values() if not nic.has_netem]
+        for nic in bare:
+            nic.impair(Impairment(delay_ns=LEAST_DELAY_NS))
+        for rtnl in {id(nic.rtnl): nic.rtnl for nic in bare}.values():
+            rtnl.flush()
 
     def sender(self, link: int, way: str) -> Nic:
         """The NIC whose netem impairs one direction of a link."""

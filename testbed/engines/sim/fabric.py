@@ -15,6 +15,9 @@ from testbed.engines.sim.netem import Direction, Passage
 from topologies.fabric import Fabric, LinkEnd
 from topologies.impairment import Impairment
 
+RANK_SHIFT = 36
+"""Serial numbers of a run stay below 2^36; above them stands a wire's rank."""
+
 
 class Interface:
     """A NIC of a host or an interface of a switch, and what faults have done to it."""
@@ -36,19 +39,27 @@ class Wire:
     """One direction of a link.
 
     blocked: why nothing may be sent now (``cut``, ``mute``), or empty. deaf: what arrives is dropped (a muted NIC).
-    direct: may be sent with ``enqueue`` (neither blocked nor duplicating nor corrupting).
+    direct: may be sent with ``enqueue`` (neither blocked nor duplicating nor corrupting). rank: added to the serial of
+    what is on it, so that frames that are due at one instant arrive in the order of the fabric's links (a to b first),
+    as the kernel runs the queues of its interfaces; frames of one wire keep the order in which they were queued.
     """
 
-    __slots__ = ("base", "blocked", "deaf", "direct", "enqueue", "enqueue_all", "qdisc", "sink", "source")
+    __slots__ = ("base", "blocked", "deaf", "direct", "enqueue", "enqueue_all", "qdisc", "rank", "sink", "source")
 
     enqueue: Callable[[int], int]
     enqueue_all: Callable[[int, bool], list[Passage]]
 
-    def __init__(self, source: Interface, sink: Interface, impairment: Impairment) -> None:
+    def __init__(self, source: Interface, sink: Interface, impairment: Impairment, place: int) -> None:
         self.source, self.sink, self.base = source, sink, impairment
+        self.rank = place << RANK_SHIFT
         self.qdisc = Direction(impairment)
         self.blocked = ""
         self.deaf = False
+
+    def block(self, why: str) -> None:
+        """Nothing may be sent from now on; until the next ``update``."""
+        self.blocked = self.blocked or why
+        self.direct = False
 
     def impair(self, impairment: Impairment) -> None:
         """Another impairment from now on; what is on the way keeps its times."""
@@ -91,8 +102,8 @@ class Network:
         self.wires: dict[tuple[int, str], Wire] = {}
         for index, link in enumerate(fabric.links):
             a, b = self._interface(link.a), self._interface(link.b)
-            a.out = self.wires[index, "ab"] = Wire(a, b, link.ab)
-            b.out = self.wires[index, "ba"] = Wire(b, a, link.ba)
+            a.out = self.wires[index, "ab"] = Wire(a, b, link.ab, 2 * index)
+            b.out = self.wires[index, "ba"] = Wire(b, a, link.ba, 2 * index + 1)
             a.update()
 
     def _interface(self, end: LinkEnd) -> Interface:

@@ -3,9 +3,10 @@
 The order of draws per frame: duplicate, loss, corrupt, [the copy enters at the top: loss, corrupt, delay], delay. A
 copy is never duplicated again and takes no duplicate draw. A draw is taken only when its probability is not 0.
 
-What differs from the kernel, by design: a *correlated* draw starts from CORRELATION_START here and from entropy there;
-which bit of a frame is corrupted is entropy there, while here a corrupted frame always reaches the node at the end of
-its path (there, 12 of its 60 bytes are addresses, so that a switch or a NIC may drop it).
+The kernel of ``vkernel`` does the same to the nanosecond: a patch has it delay every frame by LEAST_DELAY_NS at least,
+start correlated draws from CORRELATION_START, and corrupt the last byte of a frame. A stock netem (``live``) lets what
+was drawn below zero pass at once, and takes the start and the corrupted bit from the host's entropy: there, 12 of a
+frame's 60 bytes are addresses, so that a switch or a NIC may drop it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 from testbed.engines.sim.random32 import blocks, draws
 from topologies.impairment import Impairment
 from topologies.netem import NetemParams, changed_params
-from topologies.tables import SLOT_BYTES_IN_SOFTWARE, tabledist
+from topologies.tables import LEAST_DELAY_NS, SLOT_BYTES_IN_SOFTWARE, tabledist
 
 LOST = -(1 << 62)
 """Instead of a departure time: netem's loss took the frame."""
@@ -54,7 +55,7 @@ Draw = Callable[[], int]
 class Direction:
     """One link direction's netem qdisc.
 
-    ``enqueue(now_ns)`` takes a frame in and returns when it leaves (never before now), LOST or FULL; for directions
+    ``enqueue(now_ns)`` takes a frame in and returns when it leaves (always after now), LOST or FULL; for directions
     that neither duplicate nor corrupt (``single``). ``enqueue_all(now_ns, cloned)`` serves every direction and gives a
     Passage for each frame that comes of the one, in the order in which they leave; a lost frame gives one (LOST, ..),
     and so does a lost copy. Times may not go back from call to call. Frames of several calls that leave at the same
@@ -103,8 +104,10 @@ def _delayed(limit: int, room: Callable[[int], bool], delay: Draw, pending: list
         if len(pending) >= limit and not room(now):
             return FULL
         leaves = now + delay()
+        if leaves <= now:
+            leaves = now + LEAST_DELAY_NS
         heappush(pending, leaves)
-        return leaves if leaves > now else now
+        return leaves
 
     return enqueue
 
@@ -117,8 +120,7 @@ def _single(lose: Chance | None, room: Callable[[int], bool], place: Callable[[i
             return LOST
         if not room(now):
             return FULL
-        leaves = place(now, LOST)
-        return leaves if leaves > now else now
+        return place(now, LOST)
 
     return enqueue
 
@@ -150,8 +152,8 @@ def _multiple(
     def enqueue(now: int, cloned: bool) -> list[Passage]:
         passages = queue(now, cloned)
         if len(passages) == 2:
-            passages.sort(key=itemgetter(0))  # tfifo: a delay below zero puts the original before its copy
-        return [(leaves if leaves > now or leaves <= FULL else now, flags) for leaves, flags in passages]
+            passages.sort(key=itemgetter(0))  # tfifo
+        return passages
 
     return enqueue
 
@@ -173,7 +175,7 @@ def _room(params: NetemParams, pending: list[int]) -> Callable[[int], bool]:
 def _place(params: NetemParams, delay: Draw, pending: list[int], latest: list[int]) -> Callable[[int, int], int]:
     """Draw the delay, count the rate from the last frame in the queue, and queue the frame by its time (tfifo).
 
-    That time may lie before now. copy: the time of a copy that was queued just now, and so has not left, else LOST.
+    copy: the time of a copy that was queued just now, and so has not left, else LOST.
     """
     rate = params.rate_bytes_per_s
     packet_ns = (SLOT_BYTES_IN_SOFTWARE + params.packet_overhead) * NS_PER_S // rate if rate else 0
@@ -185,6 +187,9 @@ def _place(params: NetemParams, delay: Draw, pending: list[int], latest: list[in
             if last > now or last == copy:  # still queued
                 leaves = max(leaves, last)
             leaves += packet_ns
+        if leaves <= now:
+            leaves = now + LEAST_DELAY_NS
+        if rate:
             latest[0] = leaves
         heappush(pending, leaves)
         return leaves

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nodes.core import Decide, Effect, Effects, Life, Machine, Port, Propose, Resolve, RoundStart
 from nodes.core.config import NodeConfig
 from nodes.core.driver import Driver
-from nodes.core.record import Died, Dropped, Received, Sent, Started, TimerFired, recorded
+from nodes.core.record import Died, Dropped, Received, Refused, Sent, Started, TimerFired, recorded
 from nodes.frames import Frame
 from testbed.engines.sim.netem import CORRUPT
 
@@ -54,7 +54,6 @@ class Node:
         self._backlog: list[tuple[int, int, int, Any, Any, int]] = []
         self._held: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._replaying = False
-        self._moments = run.plan.moments(config.name)
 
     # -- lives -------------------------------------------------------------------------------------------------------
 
@@ -68,8 +67,7 @@ class Node:
         else:
             self.machine = self._build(config)
         self.alive = True
-        waiting = [moment for moment in self._moments if moment.index not in self.run.struck]
-        self._driver = Driver(self.machine, self, config, waiting, lives)
+        self._driver = Driver(self.machine, self, config, self.run.schedule.moments(self.name), lives)
         self.hear, self.perform = self._driver.hear, self._driver.perform
         self.run.record((now_ns, self.number, Started, Started(kept, now_ns)))
         self._do(self.machine.on_start(now_ns), now_ns)
@@ -129,8 +127,9 @@ class Node:
         """A frame is handled; its stamp is when it came in."""
         key, _, _, message = frame
         if flags & CORRUPT or port < 0:
-            why = "corrupt" if flags & CORRUPT else "foreign"
-            dropped = Dropped(why, key, message.round, message.step, stamp_ns)
+            dropped = Dropped("foreign", key, message.round, message.step, stamp_ns)
+            if flags & CORRUPT:  # who reads it can't tell what it was
+                dropped = Dropped("corrupt", None, -1, -1, stamp_ns)
             self.run.record((now_ns, self.number, Dropped, dropped))
             return
         if self.run.full:
@@ -162,7 +161,11 @@ class Node:
             key, dst, _, message = frame
             self.run.record((now_ns, self.number, Sent, (key, dst, message.round, message.step)))
         self.run.sent += 1
-        self.run.transmit(self.legs[port], frame, 0, now_ns)
+        refused = self.run.transmit(self.legs[port], frame, 0, now_ns)
+        if refused:
+            key, dst, _, message = frame
+            told = Refused(refused, key, dst, message.round, message.step)
+            self.run.record((now_ns, self.number, Refused, told))
 
     def set_timer(self, name: str, at_ns: int) -> None:
         """Arm or move a timer; one that is due already fires now, after the frames of this instant."""

@@ -1,7 +1,8 @@
 """One simulated run: the event loop, what frames meet on their way, and the faults.
 
 An event is a tuple ``(time << 2 | class, serial, target, item, extra)`` on one heap: at equal times faults come before
-frames before timers, and within a class what was queued first comes first. Everything is integer nanoseconds.
+frames before timers. Within a class what was queued first comes first, but that frames come wire by wire (Wire.rank).
+Everything is integer nanoseconds.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from nodes.core.record import Received, Struck
 from nodes.frames import Frame
 from testbed.engines.base import Progress
 from testbed.engines.sim.fabric import Leg, Network, Wire, ways
-from testbed.engines.sim.netem import CARRIED, CLONED, COPY, CORRUPT, LOST
+from testbed.engines.sim.netem import CARRIED, CLONED, COPY, CORRUPT, FULL, LOST
 from testbed.engines.sim.node import FAULT, FRAME, MARK, Build, Node
+from testbed.faults.schedule import Phase, Schedule
 from testbed.history import NOBODY, WHATS, History, Hops, Recorder, Row, node_names
 from testbed.plan import Fault, Plan, derive_seed
 
 EVENTS = ("all", "outcomes", "none")
 _MARKS = 50
 _STOP = -1
+_VERY_LAST = 1 << 62  # instead of a serial number
 
 HopRow = tuple[int, str, Wire, Frame, int]
 
@@ -37,7 +40,6 @@ class Run:
         self.full = events == "all"
         self.heap: list[tuple[int, int, Any, Any, Any]] = []
         self.tick: Callable[[], int] = count().__next__
-        self.struck: set[int] = set()
         self.sent = 0
         self.traffic = dict.fromkeys(("copies", "lost", "limit", "cut", "mute", "unknown", "delivered"), 0)
         self.limit_drops: dict[str, int] = {}
@@ -49,21 +51,15 @@ class Run:
         self._capture = hops
         self.record: Callable[[Row], None] = _forget if events == "none" else self._recorder.rows.append
         self.network = Network(plan.fabric)
+        self.schedule = Schedule(plan.faults, self._expect)
         self.nodes = {name: Node(self, plan.node_config(name), build) for name in plan.names}
         for name, legs in ways(self.network, self.nodes).items():
             self.nodes[name].legs = legs
-        self._followers: dict[int, list[int]] = {}
-        for index, fault in enumerate(plan.faults):
-            if fault.follows >= 0:
-                self._followers.setdefault(fault.follows, []).append(index)
 
     # -- the run -----------------------------------------------------------------------------------------------------
 
     def run(self, progress: Progress | None = None) -> History:
         """Start the nodes, let happen what happens until the plan's end (that instant included)."""
-        for index, fault in enumerate(self.plan.faults):
-            if fault.at_ns >= 0 and fault.moment is None and fault.follows < 0:
-                self._schedule(index, fault.at_ns)
         collects = gc.isenabled()
         gc.disable()  # nothing in here makes cycles, and a growing history makes each collection dearer
         try:
@@ -83,7 +79,7 @@ class Run:
         end_ns = self.plan.duration_ns
         for part in range(1, _MARKS) if often else ():
             heappush(self.heap, (end_ns * part // _MARKS << 2 | MARK, self.tick(), None, None, part))
-        heappush(self.heap, (end_ns << 2 | MARK, self.tick(), None, None, _STOP))
+        heappush(self.heap, (end_ns << 2 | MARK, _VERY_LAST, None, None, _STOP))
 
     def _loop(self) -> int:  # noqa: PLR0912, PLR0915  (one loop, written out: it is what a run's time goes into)
         """Handle events up to the next mark; its number."""
@@ -109,8 +105,9 @@ class Run:
                 if onward is not None:
                     if onward.wire.direct:
                         leaves = onward.wire.enqueue(now)
-                        if leaves >= now:
-                            replace_top(heap, (leaves << 2 | FRAME, tick(), onward, item, extra & CARRIED))
+                        if leaves > now:
+                            order = onward.wire.rank + tick()
+                            replace_top(heap, (leaves << 2 | FRAME, order, onward, item, extra & CARRIED))
                         else:
                             pop(heap)
                             self._dropped(leaves, onward.wire, item, extra & CARRIED, now)
@@ -143,9 +140,11 @@ class Run:
                 continue
             pop(heap)
             if class_ == MARK:
-                break
-            if class_ == FAULT:
-                self._carry_out(item, now)
+                if item is None:
+                    break
+                item(now)
+            elif class_ == FAULT:
+                self._strike_due(now)
             elif target.timers.get(item) == serial:  # else: moved, cancelled, or of an earlier life
                 if target.paused:
                     target.wait_timer(extra, serial, item)
@@ -158,25 +157,32 @@ class Run:
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
-    def transmit(self, leg: Leg, frame: Frame, flags: int, now_ns: int) -> None:
-        """A frame is whole at the interface that begins ``leg``: queue it there, or drop it."""
+    def transmit(self, leg: Leg, frame: Frame, flags: int, now_ns: int) -> str:
+        """A frame is whole at the interface that begins ``leg``: queue it there, or drop it.
+
+        Returns the error that whoever sends there is told (``ENETDOWN``), or nothing.
+        """
         wire = leg.wire
         if wire.direct:
             leaves = wire.enqueue(now_ns)
-            if leaves >= now_ns:
-                heappush(self.heap, (leaves << 2 | FRAME, self.tick(), leg, frame, flags))
+            if leaves > now_ns:
+                heappush(self.heap, (leaves << 2 | FRAME, wire.rank + self.tick(), leg, frame, flags))
             else:
                 self._dropped(leaves, wire, frame, flags, now_ns)
+                return "ENOBUFS" if leaves == FULL else ""
         elif wire.blocked:
             self._drop(wire.blocked, wire, frame, flags, now_ns)
+            return "ENETDOWN" if wire.source.down else ""
         else:
             passages = wire.enqueue_all(now_ns, bool(flags & CLONED))
             self.traffic["copies"] += len(passages) - 1
             for leaves, marks in passages:
-                if leaves >= now_ns:
-                    heappush(self.heap, (leaves << 2 | FRAME, self.tick(), leg, frame, flags | marks))
+                if leaves > now_ns:
+                    heappush(self.heap, (leaves << 2 | FRAME, wire.rank + self.tick(), leg, frame, flags | marks))
                 else:
                     self._dropped(leaves, wire, frame, flags | marks, now_ns)
+            return "ENOBUFS" if len(passages) == 1 and passages[0][0] == FULL else ""
+        return ""
 
     def _dropped(self, why: int, wire: Wire, frame: Frame, flags: int, now_ns: int) -> None:
         if why == LOST:
@@ -195,29 +201,35 @@ class Run:
 
     def strike(self, index: int, now_ns: int) -> None:
         """The protocol moment of fault ``index`` has come."""
-        self.struck.add(index)
-        after_ns = self.plan.faults[index].after_ns
-        if after_ns > 0:
-            self._schedule(index, now_ns + after_ns)
+        for own in self.schedule.at_moment(index, now_ns):
+            self._carry_out(own, now_ns, amid=True)
+
+    def _expect(self, at_ns: int, phase: Phase) -> None:
+        """A fault has been put on the schedule."""
+        if phase is Phase.LAST:
+            self._when_over(at_ns, self._strike_due)
         else:
-            self._carry_out(index, now_ns)
+            heappush(self.heap, (at_ns << 2 | FAULT, self.tick(), None, None, None))
 
-    def _schedule(self, index: int, at_ns: int) -> None:
-        heappush(self.heap, (at_ns << 2 | FAULT, self.tick(), None, index, None))
+    def _when_over(self, now_ns: int, deed: Callable[[int], None]) -> None:
+        """Do ``deed`` when all else of this instant has been done."""
+        heappush(self.heap, (now_ns << 2 | MARK, self.tick(), None, deed, None))
 
-    def _carry_out(self, index: int, now_ns: int) -> None:
+    def _strike_due(self, now_ns: int) -> None:
+        self._carry_out(self.schedule.take(), now_ns)
+
+    def _carry_out(self, index: int, now_ns: int, amid: bool = False) -> None:
+        """Fault ``index`` strikes. amid: in the middle of an instant, at the moment of the node that it strikes."""
         fault = self.plan.faults[index]
         self.record((now_ns, self._numbers[fault.target], Struck, Struck(index, fault.verb)))
-        for follower in self._followers.get(index, ()):
-            self._schedule(follower, now_ns + self.plan.faults[follower].after_ns)
         if fault.verb in ("impair", "unimpair"):
             self._impair(fault, index)
         elif fault.verb.startswith("nic_"):
-            self._strike_nic(fault, now_ns)
+            self._strike_nic(fault, now_ns, amid)
         else:
-            self._strike_node(fault, now_ns)
+            self._strike_node(fault, now_ns, amid)
 
-    def _strike_node(self, fault: Fault, now_ns: int) -> None:
+    def _strike_node(self, fault: Fault, now_ns: int, amid: bool) -> None:
         node = self.nodes.get(fault.target)
         if node is None:
             return  # a host without a machine
@@ -227,10 +239,21 @@ class Run:
             node.pause()
         elif fault.verb == "node_resume":
             node.resume(now_ns)
+        elif amid:  # what else comes in at this instant dies with the socket of the old life
+            node.kill(now_ns)
+            self._when_over(now_ns, lambda now_ns: node.restart(now_ns, fault.keep_state))
         else:
             node.restart(now_ns, fault.keep_state)
 
-    def _strike_nic(self, fault: Fault, now_ns: int) -> None:
+    def _strike_nic(self, fault: Fault, now_ns: int, amid: bool) -> None:
+        if amid and fault.verb not in ("nic_up", "nic_unmute"):
+            # the node itself sends no more; what else comes in at this instant has come in, in whatever order we look
+            for interface in self.network.nics(fault.target, fault.nic):
+                interface.down |= fault.verb == "nic_down"
+                if fault.direction != "rx":
+                    interface.out.block("cut" if fault.verb == "nic_down" else "mute")
+            self._when_over(now_ns, lambda now_ns: self._strike_nic(fault, now_ns, amid=False))
+            return
         for interface in self.network.nics(fault.target, fault.nic):
             if fault.verb in ("nic_down", "nic_up"):
                 interface.down = fault.verb == "nic_down"

@@ -33,6 +33,22 @@ def test_one_wrong_bit_anywhere_is_found_and_the_frame_is_known_all_the_same(fra
         assert found == (frame, True)
 
 
+@given(frames, st.integers(1, 255))
+def test_a_last_byte_that_was_counted_up_on_several_links_is_known_as_well(frame: Frame, links: int) -> None:
+    """What netem's corruption is in the virtual-time kernel (patches/0010)."""
+    wire = bytearray(encode(frame, *MACS))
+    wire[-1] = (wire[-1] + links) % 256
+    assert identify(bytes(wire)) == (frame, True)
+
+
+@given(frames, st.sets(st.integers(8 * 14, 8 * (WIRE_BYTES - 4) - 1), min_size=2, max_size=2))
+def test_two_wrong_bits_are_found_as_when_two_links_of_a_way_corrupt(frame: Frame, bits: set[int]) -> None:
+    wire = bytearray(encode(frame, *MACS))
+    for bit in bits:
+        wire[bit // 8] ^= 1 << bit % 8
+    assert identify(bytes(wire)) == (frame, True)
+
+
 @given(st.binary(max_size=80))
 def test_other_bytes_are_nothing_and_raise_nothing(wire: bytes) -> None:
     assert identify(wire) is None

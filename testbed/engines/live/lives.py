@@ -1,0 +1,227 @@
+"""The processes of a run's nodes: each node's lives one after the other, what they record and what they say.
+
+A node's journal and the state it keeps lie in memory of ours that outlives its processes. A process says that it is
+ready and waits until it is let go; what it says later (nodes.agent.control) is handed on.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nodes.agent
+from nodes.agent.control import hear, tell
+from nodes.agent.journal import read_journal
+from nodes.agent.nvram import NVRAM_BYTES
+from nodes.core.driver import Moment
+from testbed.engines.live.clock import ClockPolicy
+from testbed.engines.live.owner import OwnerError
+from testbed.plan import Plan
+
+if TYPE_CHECKING:
+    from testbed.engines.live.fabric_net import FabricNet
+
+AGENT = f"{nodes.agent.__name__}:run"  # imported here, so that agents are forked with it in memory
+_SHARE_OF_MEMORY = 0.4  # of what is available, for all journals together
+_MOST_JOURNAL_BYTES = 1 << 30
+_PRIORITY = 1  # in real time (SCHED_FIFO): agents before everything that is not of the run's own time
+
+
+class RunAborted(Exception):  # noqa: N818 (an outcome of the run)
+    """The run can't go on; the text says why."""
+
+
+@dataclass(slots=True)
+class Life:
+    """One process of a node. begins_ns: when it is to begin if it is ready by then, on the run's clock."""
+
+    node: str
+    pid: int
+    epoch: int
+    channel: socket.socket
+    begins_ns: int
+
+
+class Lives:
+    """All lives of one run. ``moments`` tells which protocol moments a new life has to look out for."""
+
+    def __init__(
+        self, plan: Plan, policy: ClockPolicy, workdir: Path, moments: Callable[[str], Iterable[Moment]]
+    ) -> None:
+        self.zero_ns = 0
+        self._plan = plan
+        self._policy = policy
+        self._workdir = workdir
+        self._moments = moments
+        self._fabric_net: FabricNet
+        self._epochs = dict.fromkeys(plan.names, 1)
+        self._present: dict[str, Life] = {}
+        self._by_fd: dict[int, Life] = {}
+        self._epoll = select.epoll()
+        self._timer_fd = -1
+        self._journal_bytes = _journal_bytes(len(plan.nodes))
+        self._journals = {name: _memory(f"journal-{name}", self._journal_bytes) for name in plan.names}
+        self._nvrams = {name: _memory(f"nvram-{name}", NVRAM_BYTES) for name in plan.names if plan.nvram}
+
+    # -- their beginning and end -------------------------------------------------------------------------------------
+
+    def begin(self, fabric_net: FabricNet, timer_fd: int) -> None:
+        """Starts the first life of every node. ``timer_fd`` wakes ``messages`` up as well."""
+        self._fabric_net, self._timer_fd = fabric_net, timer_fd
+        self._epoll.register(timer_fd, select.EPOLLIN)
+        for name in self._plan.names:
+            self._epoll.register(fabric_net.exit_fd(name), select.EPOLLIN)
+        for name in self._plan.names:
+            self._spawn(name, kept=False, begins_ns=-1)
+
+    def present(self) -> list[Life]:
+        """Those that are alive."""
+        return list(self._present.values())
+
+    def of(self, node: str) -> Life | None:
+        """The present life of a node."""
+        return self._present.get(node)
+
+    def is_present(self, life: Life) -> bool:
+        """Whether it has not been ended."""
+        return self._present.get(life.node) is life
+
+    def let_go(self, life: Life) -> None:
+        """It may start its machine."""
+        tell(life.channel, "go", self.zero_ns, life.begins_ns)
+
+    def restart(self, node: str, kept: bool, begins_ns: int) -> None:
+        """The next life of a node that has none."""
+        self._epochs[node] += 1
+        self._spawn(node, kept, begins_ns)
+
+    def signal(self, node: str, number: signal.Signals) -> None:
+        """Stops or continues a node's process, if it has one."""
+        life = self._present.get(node)
+        if life is not None:
+            os.kill(life.pid, number)
+
+    def end(self, node: str) -> bool:
+        """Ends a node's life; False when it had none."""
+        life = self._present.pop(node, None)
+        if life is None:
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(life.pid, signal.SIGKILL)
+        with suppress(OwnerError):  # gone, and the process with it
+            self._fabric_net.wait(life.pid)
+        self._forget(life)
+        return True
+
+    def end_all(self) -> None:
+        """Ends every life."""
+        for name in list(self._present):
+            self.end(name)
+
+    def _spawn(self, name: str, kept: bool, begins_ns: int) -> None:
+        epoch = self._epochs[name]
+        payload = {
+            "config": asdict(self._plan.node_config(name, epoch)),
+            "moments": [asdict(moment) for moment in self._moments(name)],
+            "journal_bytes": self._journal_bytes,
+            "clock": self._policy.agent,
+            "nvram": self._plan.nvram,
+            "kept": kept,
+            "crash_file": str(self._crash_file(name, epoch)),
+        }
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        fds = [self._journals[name], theirs.fileno()]
+        if self._plan.nvram:
+            fds.append(self._nvrams[name])
+        pid = self._fabric_net.spawn(name, AGENT, payload, fds)
+        theirs.close()
+        if self._policy.virtual:
+            os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+        life = Life(name, pid, epoch, ours, begins_ns)
+        self._present[name] = life
+        self._by_fd[ours.fileno()] = life
+        self._epoll.register(ours.fileno(), select.EPOLLIN)
+
+    def _forget(self, life: Life) -> None:
+        if self._by_fd.pop(life.channel.fileno(), None) is not None:
+            self._epoll.unregister(life.channel.fileno())
+            life.channel.close()
+
+    # -- what they say -----------------------------------------------------------------------------------------------
+
+    def messages(self, timeout_s: float | None) -> list[tuple[Life, list[str]]]:
+        """Waits for the timer, a message, or an exit; returns the messages of lives that go on.
+
+        Raises RunAborted when a life has ended or can't go on, and no fault of the plan asked for it.
+        """
+        messages = []
+        exits = False
+        for fd, _ in sorted(self._epoll.poll(timeout_s)):
+            life = self._by_fd.get(fd)
+            if life is None:
+                exits = exits or fd != self._timer_fd
+                continue
+            words = hear(life.channel)
+            if words == [""]:
+                self._forget(life)
+                continue
+            self._raise_failure(life, words)
+            messages.append((life, words))
+        if exits and not messages:  # what an agent said before it ended comes first
+            self._raise_exits()
+        return messages
+
+    def _raise_failure(self, life: Life, words: list[str]) -> None:
+        if words[0] == "crash":
+            where = self._crash_file(life.node, life.epoch)
+            raise RunAborted(f"the agent of {life.node} failed: {' '.join(words[1:])} (traceback in {where.name})")
+        if words[0] == "full":
+            raise RunAborted(
+                f"{life.node} recorded more than fits into memory ({' '.join(words[1:])}); run fewer rounds at a time"
+            )
+
+    def _raise_exits(self) -> None:
+        try:
+            exits = self._fabric_net.exited()
+        except OwnerError as error:
+            raise RunAborted(str(error)) from None
+        for host, pid, status in exits:
+            life = self._present.get(host)
+            if life is not None and life.pid == pid:
+                self._forget(self._present.pop(host))
+                how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+                raise RunAborted(f"the agent of {host} ended {how}, and no fault of the plan asked for it")
+
+    # -- what they leave ---------------------------------------------------------------------------------------------
+
+    def write_journals(self) -> None:
+        """Leaves each node's journal in the folder of the run."""
+        for name, fd in self._journals.items():
+            (self._workdir / f"journal-{name}.txt").write_bytes(read_journal(fd, self._journal_bytes))
+
+    def _crash_file(self, name: str, epoch: int) -> Path:
+        return self._workdir / f"crash-{name}-{epoch}.txt"
+
+
+def _journal_bytes(nodes_: int) -> int:
+    """Room for one node's journal. Pages that are never written take no memory, so it may well be generous."""
+    available = 1 << 30
+    for fact in Path("/proc/meminfo").read_text().splitlines():
+        if fact.startswith("MemAvailable:"):
+            available = int(fact.split()[1]) * 1024
+    share = int(available * _SHARE_OF_MEMORY) // max(1, nodes_)
+    return min(share, _MOST_JOURNAL_BYTES) // 4096 * 4096
+
+
+def _memory(name: str, size: int) -> int:
+    """Anonymous shared memory of ``size`` zero bytes, as a descriptor."""
+    fd = os.memfd_create(name)
+    os.truncate(fd, size)
+    return fd

@@ -1,0 +1,130 @@
+"""Scenarios drawn at random: a fabric, impairments of every kind, an engine and faults of every verb, from one number.
+
+They are for holding engines against each other (``testbed compare --random``), not for studying anything.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from nodes.registry import engine_specs
+from testbed.faults import VERBS
+from testbed.plan import derive_seed
+
+if TYPE_CHECKING:
+    from nodes.consensus.spec import EngineSpec
+
+_ROUNDS = 24
+_PERIOD_US = 300
+_TIMES = ("20us", "100us", "777us", "2ms")  # how long a fault lasts
+_DISTRIBUTIONS = ("uniform", "normal", "pareto", "paretonormal")
+
+
+def drawn_scenario(number: int) -> dict[str, Any]:
+    """The document of the random scenario with this number (for testbed.scenario.from_data)."""
+    random = Random(derive_seed("drawn scenario", number))
+    topology, hosts = _topology(random)
+    spec = random.choice(engine_specs())
+    links = {"default": _link(random)}
+    if topology["kind"] == "leaf_spine":
+        links["leaf*<->spine*"] = _link(random)
+    return {
+        "name": f"random-{number}",
+        "topology": topology,
+        "links": links,
+        "protocol": _protocol(random, hosts, spec),
+        "faults": [_fault(random, hosts, spec.made_of_swaps) for _ in range(random.randint(0, 4))],
+        "seed": number,
+    }
+
+
+def _topology(random: Random) -> tuple[dict[str, Any], int]:
+    """A fabric and how many hosts it has."""
+    kind = random.choice(("pair", "star", "leaf_spine", "leaf_spine", "fat_tree"))
+    if kind == "pair":
+        return {"kind": kind}, 2
+    if kind == "star":
+        hosts = random.randint(3, 8)
+        return {"kind": kind, "hosts": hosts}, hosts
+    if kind == "fat_tree":
+        return {"kind": kind, "k": 4}, 16
+    leaves, each = random.randint(2, 3), random.randint(2, 4)
+    return {"kind": kind, "spines": 2, "leaves": leaves, "hosts_per_leaf": each}, leaves * each
+
+
+def _link(random: Random) -> dict[str, Any]:
+    """What a direction is under. A quarter has no jitter, so that many frames are due at one instant."""
+    link: dict[str, Any] = {"delay": random.choice(("0us", "1ns", "100ns", "2us", "5us", "10us", "20us"))}
+    if random.random() < 0.75:
+        link["jitter"] = random.choice(("10ns", "90ns", "1us", "3us"))
+        link["distribution"] = random.choice(_DISTRIBUTIONS)
+        if random.random() < 0.25:
+            link["correlation"] = "25%"
+    loss = random.random()
+    if loss < 0.2:
+        link["loss"] = "1%"
+        if random.random() < 0.3:
+            link["loss_correlation"] = "20%"
+    elif loss < 0.3:
+        link["burst_loss"] = {"p": "1%", "r": "30%"}
+    for name, share in (("duplicate", 0.2), ("corrupt", 0.2)):
+        if random.random() < share:
+            link[name] = "1%"
+    if random.random() < 0.2:
+        link["rate"] = "1gbit"
+    if random.random() < 0.2:
+        link["order"] = "fifo"
+    if random.random() < 0.1:
+        link["limit"] = random.choice((2, 8))
+    return link
+
+
+def _protocol(random: Random, hosts: int, spec: EngineSpec) -> dict[str, Any]:
+    protocol: dict[str, Any] = {
+        "consensus": spec.name,
+        "window": random.choice(("150us", f"{_PERIOD_US}us")),
+        "period": f"{_PERIOD_US}us",
+        "rounds": _ROUNDS,
+        "retry": "70us",
+        "f": min(1, spec.most_f(hosts)),
+    }
+    if spec.made_of_swaps:
+        protocol["horizon"] = random.choice(("abort", "hold", "reconcile"))
+        protocol["depth"] = random.randint(2, 5)
+        protocol["handshake"] = random.choice(("alternating", "alternating", "simultaneous"))
+    return protocol
+
+
+def _fault(random: Random, hosts: int, swaps: bool) -> dict[str, Any]:
+    """Any verb, at an instant that may be one at which frames arrive or timers fire, or at a protocol moment."""
+    verb = VERBS[random.choice(sorted(VERBS))]
+    order: dict[str, Any] = {"do": verb.name}
+    if verb.strikes == "links":
+        order |= {"delay": "30us", "jitter": random.choice(("0us", "1us"))}
+    if random.random() < 0.3:
+        order["when"] = _moment(random, hosts, swaps)
+    else:
+        number = random.randrange(1, _ROUNDS)
+        order["at"] = random.choice((f"round {number}", f"round {number} + 20us", f"{random.randint(1, 7000)}us"))
+    if verb.strikes != "links":
+        names = [f"host{number}" for number in random.sample(range(1, hosts + 1), random.choice((1, 1, 2)))]
+        order["on"] = names
+    if verb.name == "nic_half":
+        order["direction"] = random.choice(("rx", "tx"))
+    if verb.name == "node_restart":
+        order["keep_state"] = random.random() < 0.5
+    if (verb.undo or verb.name == "node_restart") and random.random() < 0.8:
+        order["for"] = random.choice(_TIMES)
+    return order
+
+
+def _moment(random: Random, hosts: int, swaps: bool) -> dict[str, Any]:
+    moment: dict[str, Any] = {"node": f"host{random.randint(1, hosts)}", "round": random.randrange(2, _ROUNDS)}
+    if not swaps or random.random() < 0.5:
+        moment["after_sends"] = random.randint(1, 2)
+    else:
+        moment["enters"] = "REFLECTING"
+    if random.random() < 0.3:
+        moment["after"] = random.choice(("1ns", "5us"))
+    return moment

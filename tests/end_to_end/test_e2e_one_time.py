@@ -1,0 +1,113 @@
+"""One time for both engines: sim and vkernel are one run, row by row and to the nanosecond."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nodes.core.record import Died, Received, Sent, Struck
+from testbed.engines.sim import SimEngine
+from testbed.engines.vkernel.engine import VKernelEngine
+from testbed.history import History
+from testbed.plan import Plan
+from testbed.scenario import compile_plan, from_data
+from testbed.scenario.drawn import drawn_scenario
+from testbed.verdicts.comparison import compare
+
+ENGINES = {"sim": SimEngine, "vkernel": VKernelEngine}
+LINK = {"delay": "10us", "jitter": "1us"}
+REFLECTING = {"node": "host2", "enters": "REFLECTING", "round": 3}
+
+
+def both(plan: Plan) -> tuple[History, History]:
+    return SimEngine().run(plan), VKernelEngine().run(plan)
+
+
+def assert_one_run(one: History, other: History) -> None:
+    assert one.complete
+    assert other.complete, other.why
+    found = compare(one, other)
+    assert found.parts_at == ()
+    assert found.equal
+    assert found.frames_same == found.frames > 0
+    assert found.only_reference == found.only_other == found.resolutions_differ == 0
+
+
+# -- a moment strikes all its targets, in whatever order they stand ----------------------------------------------------
+
+
+@pytest.fixture(params=["sim", pytest.param("vkernel", marks=[pytest.mark.slow, pytest.mark.kernel])])
+def engine(request: pytest.FixtureRequest) -> Any:
+    if request.param == "vkernel":
+        request.getfixturevalue("kernel")
+    return ENGINES[request.param]()
+
+
+def test_the_node_of_a_moment_does_nothing_more_wherever_it_stands_among_the_targets(
+    engine: Any, plan_of: Callable[..., Plan]
+) -> None:
+    """host2 is struck as it is about to enter REFLECTING: the send that follows in its machine's answer never is."""
+    order = {"when": REFLECTING, "do": "node_kill", "on": ["host3", "host2"]}
+    history = engine.run(plan_of({"kind": "star", "hosts": 3}, LINK, {"rounds": 6}, faults=[order]))
+    struck_ns = next(event.t_ns for event in history.events.of_kind(Struck))
+    then = [type(what) for t_ns, node, what in history.events if node == "host2" and t_ns >= struck_ns]
+    assert sorted(kind.__name__ for kind in then) == ["Died", "Received", "Struck", "Transition"]
+    assert {event.node for event in history.events.of_kind(Died)} == {"host2", "host3"}
+
+
+TRIANGLE = """
+from mininet.topo import Topo
+
+class Triangle(Topo):
+    def build(self):
+        hosts = [self.addHost(f"host{number}") for number in (1, 2, 3)]
+        for one, other in ((0, 1), (1, 2), (0, 2)):
+            self.addLink(hosts[one], hosts[other])
+"""
+
+
+def test_both_nics_of_a_node_are_mute_from_its_moment_on(engine: Any, tmp_path: Path) -> None:
+    """host1 has a NIC for each of its two peers and opens both swaps in one go; the moment lies between the two."""
+    (tmp_path / "triangle.py").write_text(TRIANGLE)
+    document = {
+        "name": "two-nics",
+        "topology": {"custom": {"file": "triangle.py", "class": "Triangle"}},
+        "links": {"default": LINK},
+        "protocol": {"consensus": "none", "depth": 4, "window": "300us", "rounds": 6},
+        "faults": [{"when": {"node": "host1", "after_sends": 1, "round": 3}, "do": "nic_mute"}],
+        "seed": 1,
+    }
+    history = engine.run(compile_plan(from_data(document, base_dir=tmp_path)))
+    struck_ns = [event.t_ns for event in history.events.of_kind(Struck)]
+    assert len(struck_ns) == 2
+    assert struck_ns[0] == struck_ns[1]
+    got_through = {event.what.key for event in history.events.of_kind(Received)}
+    sent = [what.key for _, node, what in history.events.of_kind(Sent) if (node, what.round) == ("host1", 3)]
+    assert [key in got_through for key in sent] == [True, False]
+
+
+# -- nothing is lost on the way in -------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.kernel
+def test_however_many_frames_come_in_at_one_instant_all_are_handled(kernel, plan_of: Callable[..., Plan]) -> None:
+    """40 hosts send to 39 others each at once: more frames than the kernel's queue of incoming ones usually holds."""
+    plan = plan_of({"kind": "star", "hosts": 40}, {"delay": "10us"}, {"window": "1ms", "rounds": 1})
+    one, other = both(plan)
+    assert other.events.count(Received) == 4 * 40 * 39 / 2
+    assert_one_run(one, other)
+
+
+# -- the same run ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.kernel
+@pytest.mark.parametrize("number", range(8))
+def test_random_plans_are_the_same_run_in_both(kernel, number: int) -> None:
+    """Any fabric, any impairment, any engine, any faults; `testbed compare --random` runs more of them."""
+    assert_one_run(*both(compile_plan(from_data(drawn_scenario(number)))))
