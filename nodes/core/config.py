@@ -31,7 +31,8 @@ class ProtocolConfig:
     consensus: an engine's name (nodes.registry). handshake: alternating | simultaneous.
     depth: messages per swap (k). horizon: abort | hold | reconcile. window_ns: W. period_ns: from one round's start
     to the next (>= W), and from one instance's to the next for engines that are not made of swaps. rounds: how many are
-    run. instances: how many of consensus there are; for swaps those that the rounds hold whole.
+    run. instances: how many of consensus there are; for swaps those that the rounds hold whole. settle_ns: from the
+    beginning of the last instance (of swaps: of the last round) until whatever is to come of it should have come.
     f: crashes that the engine must bear. retry_ns: the retransmission interval.
     instance_rounds: rounds that one consensus instance may take. inputs: distinct | random. parameters: the engine's
     own settings, whose type its spec names.
@@ -45,6 +46,7 @@ class ProtocolConfig:
     period_ns: int = 300_000
     rounds: int = 1
     instances: int = 1
+    settle_ns: int = 0
     f: int = 0
     retry_ns: int = 100_000
     instance_rounds: int = 1

@@ -227,7 +227,8 @@ def _show_breaks(screen: Any, bisynchrony: Any) -> None:
 def _show_consensus(screen: Any, consensus: Any) -> None:
     disagree = len(consensus.disagreements)
     colour = "red" if disagree else "green"
+    cut = f"{len(consensus.cut_off)} cut off by the run's end, " if consensus.cut_off else ""
     screen.print(
-        f"consensus  {consensus.decided} of {consensus.instances} instances decided everywhere, "
+        f"consensus  {consensus.decided} of {consensus.instances} instances decided everywhere, {cut}"
         f"[{colour}]{disagree} disagree[/], {len(consensus.invalid)} invalid"
     )

@@ -52,7 +52,7 @@ def run_page(plan: Plan, history: History, verdicts: Verdicts, commands: Sequenc
         .render(
             plan=plan,
             protocol=plan.protocol,
-            swaps=engine_spec(plan.protocol.consensus).made_of_swaps,
+            engine=engine_spec(plan.protocol.consensus),
             history=history,
             verdicts=verdicts,
             kinds=Counter(kind for _, kind in {(item.round, item.kind) for item in breaks}),

@@ -122,6 +122,8 @@ class _Resolver:
         self.problems.stop()
         longest, shortest = self._path_delays(impairments)
         self._warn_about_time(shortest)
+        needed_ns = self.engine.settle_ns(self.protocol, len(self.participants), longest)
+        own = self.scenario.settle
         return Resolved(
             fabric=self.fabric if self.pairs is None else self._forwarding_for(self.pairs),
             routes=self.routes,
@@ -129,8 +131,8 @@ class _Resolver:
             participants=self.participants,
             peers=None if self.pairs is None else neighbours(self.members, self.pairs),
             orders=orders,
-            protocol=self.protocol,
-            settle_ns=self._settle_ns(longest),
+            protocol=replace(self.protocol, settle_ns=needed_ns),
+            settle_ns=max(0, needed_ns - self.protocol.period_ns) if own is None else own,
             warnings=tuple(dict.fromkeys(self.problems.warnings)),
         )
 
@@ -448,12 +450,6 @@ class _Resolver:
             max(sum(worst[crossing] for crossing in path) for path in paths),
             min(sum(best[crossing] for crossing in path) for path in paths),
         )
-
-    def _settle_ns(self, longest_ns: int) -> int:
-        if self.scenario.settle is not None:
-            return self.scenario.settle
-        needed_ns = self.engine.settle_ns(self.protocol, len(self.participants), longest_ns)
-        return max(0, needed_ns - self.protocol.period_ns)
 
     def _warn_about_time(self, shortest_ns: int) -> None:
         protocol, instance_rounds = self.scenario.protocol, self.protocol.instance_rounds

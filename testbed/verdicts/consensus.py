@@ -2,13 +2,15 @@
 
 Agreement is uniform: a node that died later is held to what it decided. Termination asks only those that lived through
 the instance. Instance i of a swap engine occupies the rounds [i * instance_rounds, (i + 1) * instance_rounds); a
-message engine's instance i runs from i * period_ns to the run's end, beside those that follow.
+message engine's instance i begins at i * period_ns and has settle_ns, beside those that follow. Where the run ends
+decides nothing but whether this can be said: an instance whose time the end cuts off is neither decided nor undecided.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from enum import Enum
 from typing import NamedTuple
 
 from nodes.core import Decide, Propose
@@ -44,13 +46,14 @@ def judge_consensus(plan: Plan, history: History, timeline: Timeline) -> Consens
     if not proposals:
         return None
     judge = _Termination(plan, history, timeline)
-    verdict = {instance: judge.decided(instance, decisions.get(instance, [])) for instance in proposals}
+    ends = {instance: judge.end(instance, decisions.get(instance, [])) for instance in sorted(proposals)}
     return Consensus(
         instances=len(proposals),
         disagreements=tuple(_disagreements(decisions)),
         invalid=tuple(_invalid(proposals, decisions)),
-        decided=sum(1 for decided in verdict.values() if decided),
-        undecided=tuple(sorted(instance for instance, decided in verdict.items() if decided is False)),
+        decided=sum(1 for end in ends.values() if end is _End.DECIDED),
+        undecided=tuple(instance for instance, end in ends.items() if end is _End.UNDECIDED),
+        cut_off=tuple(instance for instance, end in ends.items() if end is _End.CUT_OFF),
         rounds_to_decide=_rounds_to_decide(plan, decisions),
     )
 
@@ -81,27 +84,35 @@ def _rounds_to_decide(plan: Plan, decisions: dict[int, list[_Made]]) -> dict[int
     return dict(sorted(counts.items()))
 
 
+class _End(Enum):
+    """UNSEEN: nobody lived through it, and nobody decided. CUT_OFF: the run ended before it should have."""
+
+    DECIDED = "decided"
+    UNDECIDED = "undecided"
+    CUT_OFF = "cut off"
+    UNSEEN = "unseen"
+
+
 class _Termination:
     def __init__(self, plan: Plan, history: History, timeline: Timeline) -> None:
         self.plan, self.timeline = plan, timeline
         self.tolerance_ns = timer_tolerance_ns(history.meta)
         self.members = [plan.fabric.hosts[number] for number in plan.members]
 
-    def decided(self, instance: int, decisions: list[_Made]) -> bool | None:
-        """Whether all that lived through the instance decided in it; None when that can't be said: the run ended
-        before it did, or nobody lived through it and nobody decided."""
+    def end(self, instance: int, decisions: list[_Made]) -> _End:
+        """What became of the instance: whether all that lived through it decided in it."""
         begin_ns, end_ns = self._span(instance)
         cut_off = end_ns + self.tolerance_ns > self.timeline.end_ns
         deciders = {event.node for event in decisions if event.t_ns <= end_ns + self.tolerance_ns}
         lived = {node for node in self.members if self.timeline.alive_through(node, begin_ns, end_ns)}
         if lived <= deciders:
-            return True if deciders else None
-        return None if cut_off else False
+            return _End.DECIDED if deciders else _End.UNSEEN
+        return _End.CUT_OFF if cut_off else _End.UNDECIDED
 
     def _span(self, instance: int) -> tuple[int, int]:
         """When the instance begins, and by when its decisions must have fallen."""
         protocol = self.plan.protocol
         if not engine_spec(protocol.consensus).made_of_swaps:
-            return instance * protocol.period_ns, self.timeline.end_ns - self.tolerance_ns
+            return instance * protocol.period_ns, instance * protocol.period_ns + protocol.settle_ns
         begin_ns = instance * protocol.instance_rounds * protocol.period_ns
         return begin_ns, begin_ns + (protocol.instance_rounds - 1) * protocol.period_ns + protocol.window_ns

@@ -57,8 +57,9 @@ class Consensus:
     """Agreement, validity, termination over all instances of a run.
 
     disagreements: see Disagreement. invalid: (instance, node, value) decided but proposed by nobody. decided: instances
-    in which every node that lived through the instance decided within it. undecided: the others. rounds_to_decide:
-    rounds needed (1-based within the instance) -> how many decisions.
+    in which every node that lived through the instance decided in its time. undecided: in which one did not. cut_off:
+    whose time the run's end cut off before all had decided. rounds_to_decide: rounds needed (1-based within the
+    instance) -> how many decisions.
     """
 
     instances: int
@@ -66,6 +67,7 @@ class Consensus:
     invalid: tuple[tuple[int, str, int], ...]
     decided: int
     undecided: tuple[int, ...]
+    cut_off: tuple[int, ...]
     rounds_to_decide: dict[int, int]
 
 
@@ -161,6 +163,7 @@ def _consensus(data: dict[str, Any]) -> Consensus:
             ),
             "invalid": tuple((instance, node, value) for instance, node, value in data["invalid"]),
             "undecided": tuple(data["undecided"]),
+            "cut_off": tuple(data["cut_off"]),
             "rounds_to_decide": {int(rounds): count for rounds, count in data["rounds_to_decide"].items()},
         }
     )

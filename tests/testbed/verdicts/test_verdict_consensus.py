@@ -4,6 +4,7 @@ from verdict_story import US, WINDOW, Story, plan_on, star
 
 from nodes.core import Decide, Propose
 from nodes.core.record import Died, Started
+from testbed.plan import Plan
 from testbed.verdicts import judge
 from testbed.verdicts.model import Consensus
 
@@ -29,7 +30,7 @@ def told(
 
 def test_all_decide_one_proposed_value() -> None:
     verdict = told([(node, 10, 1) for node in HOSTS])
-    assert verdict == Consensus(1, (), (), 1, (), {2: 3})
+    assert verdict == Consensus(1, (), (), 1, (), (), {2: 3})
 
 
 def test_two_values_are_a_disagreement_and_name_who_decided_what() -> None:
@@ -71,7 +72,7 @@ def test_an_instance_cut_off_by_the_runs_end_is_neither_decided_nor_undecided() 
     verdict = told([("host1", 10, 9)], instance=4)  # rounds 8 and 9; the run ends with round 9 complete
     assert verdict.undecided == (4,)
     verdict = told([], instance=5)
-    assert (verdict.instances, verdict.decided, verdict.undecided) == (1, 0, ())
+    assert (verdict.instances, verdict.decided, verdict.undecided, verdict.cut_off) == (1, 0, (), (5,))
 
 
 def test_an_instance_that_nobody_lived_through_and_nobody_decided_is_neither() -> None:
@@ -100,6 +101,27 @@ def test_without_proposals_there_is_no_verdict() -> None:
     assert judge(PLAN, Story(PLAN).history()).consensus is None
 
 
-def test_a_message_engines_instance_may_take_until_the_runs_end() -> None:
-    plan = plan_on(star(3), consensus="paxos", rounds=0, instances=2)
-    assert told([(node, 10, 8) for node in HOSTS], plan=plan).decided == 1
+# -- engines whose instances are not made of rounds: they begin at 0 and at 200 us, the run ends at 2 ms --
+
+
+def of_messages(settle_ns: int) -> Plan:
+    return plan_on(star(3), consensus="paxos", rounds=0, instances=2, settle_ns=settle_ns)
+
+
+def test_an_instance_of_messages_has_its_time_to_settle() -> None:
+    late = [(node, 10, 8) for node in HOSTS]  # at 1.7 ms
+    assert told(late, plan=of_messages(1_700 * US)).decided == 1
+    verdict = told(late, plan=of_messages(1_699 * US))
+    assert (verdict.decided, verdict.undecided, verdict.cut_off) == (0, (0,), ())
+
+
+def test_an_instance_that_the_end_leaves_no_time_is_cut_off_and_not_undecided() -> None:
+    """It was counted as undecided, so that the longer a run was, the better its last instances did."""
+    verdict = told([("host1", 10, 1)], plan=of_messages(1_900 * US))
+    assert (verdict.undecided, verdict.cut_off) == ((0,), ())
+    verdict = told([("host1", 10, 1)], plan=of_messages(1_900 * US), instance=1)
+    assert (verdict.instances, verdict.decided, verdict.undecided, verdict.cut_off) == (1, 0, (), (1,))
+
+
+def test_an_instance_in_which_all_decide_in_time_is_decided_wherever_the_run_ends() -> None:
+    assert told([(node, 10, 1) for node in HOSTS], plan=of_messages(5_000 * US), instance=1).decided == 1
