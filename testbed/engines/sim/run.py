@@ -20,16 +20,15 @@ from testbed.engines.base import Progress
 from testbed.engines.sim.fabric import Leg, Network, Wire, ways
 from testbed.engines.sim.netem import CARRIED, CLONED, COPY, CORRUPT, FULL, LOST
 from testbed.engines.sim.node import FAULT, FRAME, MARK, Build, Node
+from testbed.engines.sim.recorder import CROSSED, DEAF, HopRecorder
 from testbed.faults.schedule import Phase, Schedule
-from testbed.history import NOBODY, WHATS, History, Hops, Recorder, Row, node_names
+from testbed.history import NOBODY, History, Recorder, Row, node_names
 from testbed.plan import Fault, Plan, derive_seed
 
 EVENTS = ("all", "outcomes", "none")
 _MARKS = 50
 _STOP = -1
 _VERY_LAST = 1 << 62  # instead of a serial number
-
-HopRow = tuple[int, str, Wire, Frame, int]
 
 
 class Run:
@@ -47,10 +46,10 @@ class Run:
         self._handled = 0
         self._recorder = Recorder(node_names(plan.fabric))
         self._numbers = {name: number for number, name in enumerate(self._recorder.names)} | {"": NOBODY}
-        self._hops: list[HopRow] = []
         self._capture = hops
         self.record: Callable[[Row], None] = _forget if events == "none" else self._recorder.rows.append
         self.network = Network(plan.fabric)
+        self._hops = HopRecorder(self.network)
         self.schedule = Schedule(plan.faults, self._expect)
         self.nodes = {name: Node(self, plan.node_config(name), build) for name in plan.names}
         for name, legs in ways(self.network, self.nodes).items():
@@ -68,6 +67,7 @@ class Run:
             self._mark(progress is not None)
             while (part := self._loop()) != _STOP:
                 self._recorder.pack()
+                self._hops.pack()
                 if progress is not None:
                     progress("simulating", part / _MARKS)
             return self._history()
@@ -84,7 +84,7 @@ class Run:
     def _loop(self) -> int:  # noqa: PLR0912, PLR0915  (one loop, written out: it is what a run's time goes into)
         """Handle events up to the next mark; its number."""
         heap, pop, replace_top, tick = self.heap, heappop, heapreplace, self.tick
-        capture = self._hops.append if self._capture else None
+        capture = self._hops.rows.append if self._capture else None
         traffic, full, record = self.traffic, self.full, self.record
         crossings = handled = delivered = 0
         while True:
@@ -96,7 +96,7 @@ class Run:
                 wire = target.wire
                 crossings += 1
                 if capture is not None:
-                    capture((now, "cross" if not wire.deaf else "deaf", wire, item, extra))
+                    capture((now, DEAF if wire.deaf else CROSSED, wire, item, extra))
                 if wire.deaf:
                     pop(heap)
                     traffic["mute"] += 1
@@ -195,7 +195,7 @@ class Run:
     def _drop(self, what: str, wire: Wire, frame: Frame, flags: int, now_ns: int) -> None:
         self.traffic[what] += 1
         if self._capture and not flags & COPY:  # a copy that did not get out never was
-            self._hops.append((now_ns, what, wire, frame, flags))
+            self._hops.rows.append((now_ns, what, wire, frame, flags))
 
     # -- faults ------------------------------------------------------------------------------------------------------
 
@@ -290,7 +290,7 @@ class Run:
         return History(
             engine="sim",
             events=self._recorder.events(),
-            hops=_hops(self.network, self._hops),
+            hops=self._hops.hops(),
             meta={
                 "timer_tolerance_ns": 0,
                 "limit_drops": self.limit_drops,
@@ -303,39 +303,3 @@ class Run:
 
 def _forget(row: Row) -> None:
     """Record nothing."""
-
-
-_CODES = {what: code for code, what in enumerate(WHATS)}
-_CROSSED = ("cross", "deaf")
-
-
-def _hops(network: Network, rows: list[HopRow]) -> Hops:
-    """The hops of each row: a frame that crosses a wire leaves one interface and arrives at the next."""
-    place = {interface: number for number, interface in enumerate(network.interfaces.values())}
-    t_ns: list[int] = []
-    places: list[int] = []
-    whats: list[int] = []
-    frames: list[tuple[int, int, int, int, int, int]] = []
-    corrupt: list[bool] = []
-    for at_ns, what, wire, (key, dst, _, message), flags in rows:
-        source, sink = wire.source, wire.sink
-        content = (*key, dst, message.round, message.step)
-        crossed = what in _CROSSED
-        if what != "unknown":
-            t_ns.append(at_ns)
-            places.append(place[source])
-            whats.append(_CODES[("dup" if flags & COPY else "out") if crossed else what])
-            frames.append(content)
-            corrupt.append(bool(flags & CORRUPT))
-        if crossed or what == "unknown":
-            t_ns.append(at_ns)
-            places.append(place[sink])
-            whats.append(_CODES["in" if what == "cross" else "mute" if what == "deaf" else "unknown"])
-            frames.append(content)
-            corrupt.append(bool(flags & CORRUPT))
-    names = [(interface.node, interface.nic) for interface in network.interfaces.values()]
-    columns = dict(zip(_OF_FRAME, zip(*frames, strict=True), strict=True)) if frames else {}
-    return Hops(names, t_ns=t_ns, place=places, what=whats, corrupt=corrupt, **columns)
-
-
-_OF_FRAME = ("key_src", "key_epoch", "key_seq", "dst", "round", "step")

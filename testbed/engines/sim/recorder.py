@@ -1,0 +1,70 @@
+"""Takes down where frames are, as cheaply as the event loop needs it, and makes columns of it now and then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nodes.frames import Frame
+from testbed.engines.sim.fabric import RANK_SHIFT, Network, Wire
+from testbed.engines.sim.netem import COPY, CORRUPT
+from testbed.history import WHATS, Hops
+
+CROSSED, DEAF = "cross", "deaf"
+"""What a row can say besides what a Hop can: the frame left one end of its wire and came in at the other, or was
+dropped there."""
+
+HopRow = tuple[int, str, Wire, Frame, int]
+"""When, what, on which wire, which frame, with which flags (testbed.engines.sim.netem)."""
+
+_SAID = (*WHATS, CROSSED, DEAF)
+_CODES = {what: code for code, what in enumerate(_SAID)}
+_OF_FRAME = ("key_src", "key_epoch", "key_seq", "dst", "round", "step")
+_LEAST_ROWS = 1 << 16
+
+
+class HopRecorder:
+    """The hops of one run. The loop appends to ``rows`` directly."""
+
+    def __init__(self, network: Network) -> None:
+        self.rows: list[HopRow] = []
+        self._places = list(network.interfaces)
+        place = {interface: number for number, interface in enumerate(network.interfaces.values())}
+        wires = list(network.wires.values())
+        self._source = np.array([place[wire.source] for wire in wires], dtype=np.int32)
+        self._sink = np.array([place[wire.sink] for wire in wires], dtype=np.int32)
+        self._pieces: list[dict[str, Any]] = []
+
+    def pack(self, least: int = _LEAST_ROWS) -> None:
+        """Into columns, when there are at least so many rows that are not yet."""
+        if len(self.rows) < least:
+            return
+        t_ns, said, wires, frames, flags = zip(*self.rows, strict=True)
+        self.rows.clear()
+        what = np.array([_CODES[word] for word in said], dtype=np.int8)
+        wire = np.array([one.rank for one in wires], dtype=np.int64) >> RANK_SHIFT
+        flag = np.array(flags, dtype=np.int8)
+        crossed, deaf, unknown = (what == _CODES[word] for word in (CROSSED, DEAF, "unknown"))
+        row = np.repeat(np.arange(len(what)), 1 + (crossed | deaf))  # those are seen at both ends of the wire
+        at_end = (np.diff(row, prepend=-1) == 0) | unknown[row]
+        left = np.where(crossed | deaf, np.where(flag & COPY, _CODES["dup"], _CODES["out"]), what)
+        came = np.select([deaf, unknown], [_CODES["mute"], _CODES["unknown"]], _CODES["in"])
+        keys, dst, _, messages = zip(*frames, strict=True)
+        _, round_, step, _, _ = zip(*messages, strict=True)
+        content = zip(_OF_FRAME, (*zip(*keys, strict=True), dst, round_, step), strict=True)
+        self._pieces.append(
+            {
+                "t_ns": np.array(t_ns, dtype=np.int64)[row],
+                "place": np.where(at_end, self._sink[wire[row]], self._source[wire[row]]),
+                "what": np.where(at_end, came[row], left[row]),
+                "corrupt": (flag & CORRUPT).astype(bool)[row],
+                **{name: np.array(values, dtype=np.int64)[row] for name, values in content},
+            }
+        )
+
+    def hops(self) -> Hops:
+        """All that was recorded."""
+        self.pack(1)
+        names = self._pieces[0] if self._pieces else ()
+        return Hops(self._places, **{name: np.concatenate([piece[name] for piece in self._pieces]) for name in names})
