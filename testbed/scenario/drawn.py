@@ -15,7 +15,7 @@ from testbed.plan import derive_seed
 if TYPE_CHECKING:
     from nodes.consensus.spec import EngineSpec
 
-_ROUNDS = 24
+_ROUNDS, _ROUNDS_OF_MANY, _MANY = 20, 6, 9  # of small fabrics; of those with so many hosts and more
 _PERIOD_US = 300
 _TIMES = ("20us", "100us", "777us", "2ms")  # how long a fault lasts
 _DISTRIBUTIONS = ("uniform", "normal", "pareto", "paretonormal")
@@ -26,15 +26,18 @@ def drawn_scenario(number: int) -> dict[str, Any]:
     random = Random(derive_seed("drawn scenario", number))
     topology, hosts = _topology(random)
     spec = random.choice(engine_specs())
+    rounds = _ROUNDS if hosts < _MANY else _ROUNDS_OF_MANY
     links = {"default": _link(random)}
     if topology["kind"] == "leaf_spine":
         links["leaf*<->spine*"] = _link(random)
+    if spec.made_of_swaps and random.random() < 0.1:  # other engines send again and again what finds no room
+        links["default"]["limit"] = random.choice((2, 8))
     return {
         "name": f"random-{number}",
         "topology": topology,
         "links": links,
-        "protocol": _protocol(random, hosts, spec),
-        "faults": [_fault(random, hosts, spec.made_of_swaps) for _ in range(random.randint(0, 4))],
+        "protocol": _protocol(random, hosts, rounds, spec),
+        "faults": [_fault(random, hosts, rounds, spec.made_of_swaps) for _ in range(random.randint(0, 4))],
         "seed": number,
     }
 
@@ -75,17 +78,15 @@ def _link(random: Random) -> dict[str, Any]:
         link["rate"] = "1gbit"
     if random.random() < 0.2:
         link["order"] = "fifo"
-    if random.random() < 0.1:
-        link["limit"] = random.choice((2, 8))
     return link
 
 
-def _protocol(random: Random, hosts: int, spec: EngineSpec) -> dict[str, Any]:
+def _protocol(random: Random, hosts: int, rounds: int, spec: EngineSpec) -> dict[str, Any]:
     protocol: dict[str, Any] = {
         "consensus": spec.name,
         "window": random.choice(("150us", f"{_PERIOD_US}us")),
         "period": f"{_PERIOD_US}us",
-        "rounds": _ROUNDS,
+        "rounds" if spec.made_of_swaps else "instances": rounds,
         "retry": "70us",
         "f": min(1, spec.most_f(hosts)),
     }
@@ -96,17 +97,19 @@ def _protocol(random: Random, hosts: int, spec: EngineSpec) -> dict[str, Any]:
     return protocol
 
 
-def _fault(random: Random, hosts: int, swaps: bool) -> dict[str, Any]:
+def _fault(random: Random, hosts: int, rounds: int, swaps: bool) -> dict[str, Any]:
     """Any verb, at an instant that may be one at which frames arrive or timers fire, or at a protocol moment."""
     verb = VERBS[random.choice(sorted(VERBS))]
     order: dict[str, Any] = {"do": verb.name}
     if verb.strikes == "links":
         order |= {"delay": "30us", "jitter": random.choice(("0us", "1us"))}
     if random.random() < 0.3:
-        order["when"] = _moment(random, hosts, swaps)
+        order["when"] = _moment(random, hosts, rounds, swaps)
     else:
-        number = random.randrange(1, _ROUNDS)
-        order["at"] = random.choice((f"round {number}", f"round {number} + 20us", f"{random.randint(1, 7000)}us"))
+        number = random.randrange(1, rounds)
+        order["at"] = random.choice(
+            (f"round {number}", f"round {number} + 20us", f"{random.randint(1, rounds * _PERIOD_US)}us")
+        )
     if verb.strikes != "links":
         names = [f"host{number}" for number in random.sample(range(1, hosts + 1), random.choice((1, 1, 2)))]
         order["on"] = names
@@ -119,8 +122,8 @@ def _fault(random: Random, hosts: int, swaps: bool) -> dict[str, Any]:
     return order
 
 
-def _moment(random: Random, hosts: int, swaps: bool) -> dict[str, Any]:
-    moment: dict[str, Any] = {"node": f"host{random.randint(1, hosts)}", "round": random.randrange(2, _ROUNDS)}
+def _moment(random: Random, hosts: int, rounds: int, swaps: bool) -> dict[str, Any]:
+    moment: dict[str, Any] = {"node": f"host{random.randint(1, hosts)}", "round": random.randrange(1, rounds)}
     if not swaps or random.random() < 0.5:
         moment["after_sends"] = random.randint(1, 2)
     else:

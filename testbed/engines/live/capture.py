@@ -155,6 +155,7 @@ class Capture:
         while not any(fd == channel.fileno() for fd, _ in poll.poll()):
             for tap in taps:
                 tap.drain()
+        channel.recv(4096)  # read, or our end would reset the connection before our answer is heard
         poll.unregister(channel.fileno())
         for tap in taps:
             tap.drain()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import struct
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.frames import WIRE_BYTES, Frame, FrameKey, Kind, Message, encode
-from testbed.engines.live.capture import identify, read_sightings
+from testbed.engines.live.capture import Capture, identify, read_sightings
 
 MACS = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 u16, u32, u8 = st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1), st.integers(0, 255)
@@ -52,6 +54,21 @@ def test_two_wrong_bits_are_found_as_when_two_links_of_a_way_corrupt(frame: Fram
 @given(st.binary(max_size=80))
 def test_other_bytes_are_nothing_and_raise_nothing(wire: bytes) -> None:
     assert identify(wire) is None
+
+
+def test_what_a_capture_counted_is_heard_also_by_who_listens_after_it_has_ended(tmp_path: Path) -> None:
+    """An end that leaves a message unread resets the connection, and that is told before what it had said."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        Capture((), tmp_path)._run(theirs)
+        os._exit(0)
+    theirs.close()
+    assert ours.recv(100) == b"ready"
+    ours.send(b"stop")
+    assert os.waitpid(pid, 0)[1] == 0
+    assert ours.recv(100) == b"done 0"
 
 
 def test_a_block_that_was_cut_off_ends_the_file(tmp_path: Path) -> None:
