@@ -111,14 +111,32 @@ def correlation_remark(impairment: Impairment) -> str:
     if not impairment.correlation or not impairment.jitter_ns:
         return ""
     rho = impairment.correlation
-    table = table_of(impairment)
-    modulus = 2 * impairment.jitter_ns if table is None else len(table)
-    if modulus * 64 < (1 - rho) * 2**32:
+    if correlation_scrambled(impairment):
         return (
-            f"netem takes the correlated draw modulo {modulus}, which scrambles it: delays stay independent and "
-            f"as wide as without correlation"
+            f"netem takes the correlated draw modulo {_cells(impairment)}, which scrambles it: delays stay independent "
+            f"and as wide as without correlation"
         )
     return f"netem's correlation narrows the jitter to about {((1 - rho) / (1 + rho)) ** 0.5:.0%} of what is asked"
+
+
+def correlation_scrambled(impairment: Impairment) -> bool:
+    """Whether the modulo hides the correlation: given all draws before it, a delay then has the uncorrelated law up to
+    a total variation of ``correlation_trace``."""
+    return correlation_trace(impairment) < 1 / 64
+
+
+def correlation_trace(impairment: Impairment) -> float:
+    """How much of the correlation is left in the delay (total variation, at most 1): a new draw spreads the modulus
+    over (1 - rho) 2^32 values, and only what is left of the last incomplete turn can favour any."""
+    if not impairment.correlation or not impairment.jitter_ns:
+        return 0.0
+    fresh = (1 - impairment.correlation) * 2**32
+    return min(1.0, _cells(impairment) / fresh) if fresh > 0 else 1.0
+
+
+def _cells(impairment: Impairment) -> int:
+    table = table_of(impairment)
+    return 2 * impairment.jitter_ns if table is None else len(table)
 
 
 def tc_command(impairment: Impairment, dev: str) -> str:

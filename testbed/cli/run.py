@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from testbed.history import History
     from testbed.plan import Plan
     from testbed.scenario import Scenario
-    from testbed.verdicts.model import Verdicts
+    from testbed.verdicts.model import Trust, Verdicts
 
 _SHOWN_BREAKS = 8
 
@@ -178,10 +178,13 @@ def show(verdicts: Verdicts, expected: dict[str, Any], warnings: Sequence[str] =
     """A short summary for people."""
     from rich.markup import escape
 
+    from testbed.verdicts.model import power_words
+
     screen = console()
-    if not verdicts.fidelity.trusted or not verdicts.complete:
-        screen.print("[bold red]This measurement cannot be trusted:[/]")
-        for reason in verdicts.fidelity.reasons or ("the run was cut short",):
+    fidelity = verdicts.fidelity
+    if fidelity.reasons:
+        screen.print("[bold red]This measurement is not trusted:[/]")
+        for reason in fidelity.reasons:
             screen.print(f"  {escape(reason)}")
     bisynchrony = verdicts.bisynchrony
     broken = len(bisynchrony.broken_rounds)
@@ -193,8 +196,11 @@ def show(verdicts: Verdicts, expected: dict[str, Any], warnings: Sequence[str] =
         _show_breaks(screen, bisynchrony)
     if verdicts.consensus is not None:
         _show_consensus(screen, verdicts.consensus)
-    trusted = "[green]trusted[/]" if verdicts.fidelity.trusted else "[red]not trusted[/]"
-    screen.print(f"fidelity   {trusted}, latest timer {verdicts.fidelity.timer_lag_max_ns} ns late")
+    screen.print(f"fidelity   {coloured(fidelity.answer)}, latest timer {fidelity.timer_lag_max_ns} ns late")
+    for what in fidelity.unchecked:
+        screen.print(f"[yellow]unchecked[/]  {escape(what)}")
+    if fidelity.power is not None:
+        screen.print(f"power      {escape(power_words(fidelity.power))}")
     for warning in warnings:
         screen.print(f"[yellow]warning[/]    {escape(warning)}")
     for note in verdicts.notes:
@@ -203,6 +209,12 @@ def show(verdicts: Verdicts, expected: dict[str, Any], warnings: Sequence[str] =
         screen.print(f"expected   {as_rows(expected['stated'])}: [green]held[/]")
     for sentence in expected["unmet"]:
         screen.print(f"[bold red]failed[/]     {escape(sentence)}")
+
+
+def coloured(answer: Trust) -> str:
+    """One of the three answers, for a terminal."""
+    colour = {"trusted": "green", "not_checked": "yellow", "not_trusted": "red"}[answer.value]
+    return f"[{colour}]{answer.words}[/]"
 
 
 def _show_breaks(screen: Any, bisynchrony: Any) -> None:

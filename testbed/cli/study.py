@@ -101,7 +101,7 @@ def show(results: dict[str, Any], directory: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from testbed.report.pages import bracket, distrusted
+    from testbed.report.pages import bracket, distrusted, not_checked
 
     screen = console()
     screen.print(f"[bold]{results['name']}[/]")
@@ -131,6 +131,8 @@ def show(results: dict[str, Any], directory: Path) -> None:
     screen.print(table)
     for reason in distrusted(results):
         screen.print(f"[red]not trusted:[/] {escape(reason)}", soft_wrap=True)
+    for what in not_checked(results):
+        screen.print(f"[yellow]not checked:[/] {escape(what)}", soft_wrap=True)
     for text in results["missing"]:
         screen.print(f"[yellow]vkernel did not run:[/] {escape(text)}", soft_wrap=True)
     for item in results["expectations"]:

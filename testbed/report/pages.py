@@ -14,7 +14,7 @@ from testbed.history import History
 from testbed.plan import Plan
 from testbed.report.spacetime import instance_diagram, nanoseconds, swap_diagram
 from testbed.study.document import human
-from testbed.verdicts.model import Verdicts
+from testbed.verdicts.model import Verdicts, power_words
 
 _SHOWN_BREAKS = 50
 _DIAGRAMS = 3
@@ -30,7 +30,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        ns=nanoseconds, human=human, probability=probability, count=lambda value: f"{value:,}".replace(",", "\u202f")
+        ns=nanoseconds,
+        power=power_words,
+        human=human,
+        probability=probability,
+        count=lambda value: f"{value:,}".replace(",", "\u202f"),
     )
     return environment
 
@@ -93,6 +97,7 @@ def study_page(
             consensus=plots.svg_of(plots.consensus_plot(results)) if plots.has_consensus(results) else "",
             shares=shares,
             distrusted=distrusted(results),
+            unchecked=not_checked(results),
             commands=commands,
             pictures=pictures,
             label=plots.parameter_label(results["parameters"]),
@@ -112,15 +117,25 @@ def study_page(
 
 
 def distrusted(results: Mapping[str, Any]) -> list[str]:
-    """Why parts of the study cannot be trusted; empty when all can."""
+    """Why parts of the study are not trusted; empty when none is."""
     reasons: dict[str, None] = {}
     for variant in results["variants"]:
         for engine in ("sim", "vkernel"):
             for row in variant.get(engine, ()):
-                if not row["trusted"]:
+                if row["reasons"]:
                     where = f"{variant['name']}, {engine}, {human(row['x'], results['kind'])}"
                     reasons.update({f"{where}: {reason}": None for reason in row["reasons"]})
     return list(reasons)
+
+
+def not_checked(results: Mapping[str, Any]) -> list[str]:
+    """What was not checked in the study, and why, each once with the engine's name."""
+    found: dict[str, None] = {}
+    for variant in results["variants"]:
+        for engine in ("sim", "vkernel"):
+            for row in variant.get(engine, ()):
+                found.update({f"{engine}: {what}": None for what in row["unchecked"]})
+    return list(found)
 
 
 def bracket(found: Mapping[str, Any] | None, kind: str) -> str:

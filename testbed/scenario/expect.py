@@ -13,7 +13,7 @@ def unmet(expect: Expectation, verdicts: Mapping[str, Any]) -> list[str]:
     checks = [
         *_bisynchrony(expect, verdicts["bisynchrony"]),
         *_consensus(expect, verdicts["consensus"]),
-        _compare("fidelity", expect.fidelity, "trusted" if verdicts["fidelity"]["trusted"] else "untrusted"),
+        _compare("fidelity", expect.fidelity, verdicts["fidelity"]["answer"]),
     ]
     return [problem for problem in checks if problem]
 

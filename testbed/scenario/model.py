@@ -355,7 +355,7 @@ class Expectation(Part):
     agreement: Literal["holds", "violated"] | None = None
     validity: Literal["holds", "violated"] | None = None
     termination: Literal["all", "some", "none"] | None = None
-    fidelity: Literal["trusted", "untrusted"] | None = None
+    fidelity: Literal["trusted", "not_checked", "not_trusted"] | None = None
 
 
 class Written(Part):

@@ -21,7 +21,7 @@ from testbed.verdicts.bisynchrony import judge_rounds
 from testbed.verdicts.causes import explain
 from testbed.verdicts.comparison import compare
 from testbed.verdicts.consensus import judge_consensus
-from testbed.verdicts.model import Consensus
+from testbed.verdicts.model import Consensus, answer
 from testbed.verdicts.paths import Paths
 from testbed.verdicts.timeline import Timeline
 
@@ -75,6 +75,10 @@ def confirmed(task: Task, plan: Plan, history: History, began: float) -> Trial:
     return tally.trial(task, "vkernel", began)
 
 
+NOT_COMPARED = "delays and losses of single runs: of a study's runs on sim only the outcomes are recorded"
+"""What is not checked of every trial on ``sim``."""
+
+
 class _Tally:
     """Adds up the verdicts on a trial's runs."""
 
@@ -87,11 +91,13 @@ class _Tally:
         self.consensus: Counter[str] = Counter()
         self.disagreeing: list[tuple[int, int]] = []
         self.reasons: dict[str, None] = {}
+        self.unchecked: dict[str, None] = {}
         self.fixed_ns = self.apart_ns = 0.0
 
     def add_simulated(self, plan: Plan, history: History, causes: bool) -> None:
-        """As judge, but without the fidelity of delays, which are what was asked by construction in ``sim``; testing
-        them run by run would also call one in a thousand of a study's many good runs bad. Full queues still count."""
+        """As judge, but without the fidelity of delays and losses: outcomes alone are recorded, and to test a study's
+        many runs one by one would also accuse one in a thousand of the good ones. Full queues still count."""
+        self.unchecked[NOT_COMPARED] = None
         paths, timeline = Paths(plan), Timeline(plan, history)
         judged = judge_rounds(plan, history, paths, timeline)
         self._add_rounds(judged.judged, judged.broken_rounds, judged.swaps)
@@ -114,6 +120,7 @@ class _Tally:
         self.causes.update(_each_round((item.round, item.cause) for item in bisynchrony.breaks))
         self._add_consensus(plan, verdicts.consensus)
         self.reasons.update(dict.fromkeys(verdicts.fidelity.reasons))
+        self.unchecked.update(dict.fromkeys(verdicts.fidelity.unchecked))
         beside = compare(SimEngine().run(plan), history)
         self.fixed_ns = max(self.fixed_ns, beside.fixed_cost_ns)
         self.apart_ns = max(self.apart_ns, beside.worst_quantile_ns)
@@ -149,8 +156,9 @@ class _Tally:
             disagreements=self.consensus["disagreements"],
             invalid=self.consensus["invalid"],
             disagreeing=tuple(self.disagreeing[:_KEPT_DISAGREEMENTS]),
-            trusted=not self.reasons,
+            trust=str(answer(self.reasons, self.unchecked)),
             reasons=tuple(self.reasons),
+            unchecked=tuple(self.unchecked),
             fixed_cost_ns=self.fixed_ns,
             quantiles_apart_ns=self.apart_ns,
             seconds=round(time.monotonic() - began, 4),

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from testbed.errors import UserError
+from testbed.verdicts.model import answer
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Trial:
     x: the swept value in base units. seeds: the seeds of its runs, in order. rounds: rounds judged. broken: rounds in
     which bisynchrony broke. broken_by_run: the broken rounds of each run. kinds: rounds in which some swap broke that
     way; causes likewise. swaps: outcomes of swaps. instances, decided, disagreements, invalid: of consensus.
-    disagreeing: (seed, instance). trusted: the fidelity verdict of all runs; reasons: why not. seconds: real time.
+    disagreeing: (seed, instance). trust: the fidelity verdict of all runs (testbed.verdicts.model.Trust), with its
+    reasons and what was not checked. seconds: real time.
     """
 
     key: str
@@ -46,8 +48,9 @@ class Trial:
     disagreements: int = 0
     invalid: int = 0
     disagreeing: tuple[tuple[int, int], ...] = ()
-    trusted: bool = True
+    trust: str = "trusted"
     reasons: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
     fixed_cost_ns: float = 0.0
     quantiles_apart_ns: float = 0.0
     seconds: float = 0.0
@@ -62,6 +65,7 @@ class Trial:
                 "broken_by_run": tuple(tuple(run) for run in data["broken_by_run"]),
                 "disagreeing": tuple((seed, instance) for seed, instance in data["disagreeing"]),
                 "reasons": tuple(data["reasons"]),
+                "unchecked": tuple(data["unchecked"]),
             }
         )
 
@@ -72,23 +76,24 @@ def summed(trials: Iterable[Trial]) -> dict[str, Any]:
         ("runs", "rounds", "broken", "instances", "decided", "disagreements", "invalid"), 0
     )
     tables: dict[str, Counter[str]] = {name: Counter() for name in ("kinds", "causes", "swaps")}
-    trusted, reasons, seconds, fixed, apart = True, dict[str, None](), 0.0, 0.0, 0.0
+    reasons, unchecked, seconds, fixed, apart = dict[str, None](), dict[str, None](), 0.0, 0.0, 0.0
     for trial in trials:
         total["runs"] += len(trial.seeds)
         for name in ("rounds", "broken", "instances", "decided", "disagreements", "invalid"):
             total[name] += getattr(trial, name)
         for name, table in tables.items():
             table.update(getattr(trial, name))
-        trusted = trusted and trial.trusted
         reasons.update(dict.fromkeys(trial.reasons))
+        unchecked.update(dict.fromkeys(trial.unchecked))
         seconds += trial.seconds
         fixed = max(fixed, trial.fixed_cost_ns)
         apart = max(apart, trial.quantiles_apart_ns)
     return {
         **total,
         **{name: dict(sorted(table.items())) for name, table in tables.items()},
-        "trusted": trusted,
+        "trust": str(answer(reasons, unchecked)),
         "reasons": list(reasons),
+        "unchecked": list(unchecked),
         "fixed_cost_ns": fixed,
         "quantiles_apart_ns": apart,
         "seconds": round(seconds, 3),

@@ -27,8 +27,6 @@ def judge(plan: Plan, history: History) -> Verdicts:
     if rounds.excluded_splits:
         notes.append(f"{rounds.excluded_splits} of the excluded swaps ended split: an end died in their round")
     fidelity = judge_fidelity(plan, history, paths, timeline)
-    if not fidelity.directions:
-        notes.append("nothing was captured, so delays were not compared with what was asked")
     return Verdicts(
         name=plan.name,
         engine=history.engine,

@@ -11,13 +11,14 @@ another value of its peer's register than the peer or its other neighbours tell 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from nodes.core import Resolve, RoundStart, SwapId
 from testbed.history import History, Ints, Mask, Table
 from testbed.plan import Plan
+from testbed.verdicts.facts import timer_tolerance_ns
 from testbed.verdicts.paths import Pair, Paths
 from testbed.verdicts.timeline import Timeline
 
@@ -198,11 +199,6 @@ def _places(known: Ints, wanted: Ints) -> tuple[Ints, Mask]:
     """Where in ``known``, which is sorted, each of ``wanted`` stands, and whether it is there at all."""
     place = np.minimum(np.searchsorted(known, wanted), max(0, len(known) - 1))
     return place, known[place] == wanted if len(known) else np.zeros(len(wanted), dtype=bool)
-
-
-def timer_tolerance_ns(meta: dict[str, Any]) -> int:
-    """How late a timer may be in this run's engine and still count as on time."""
-    return int(meta.get("timer_tolerance_ns", 0))
 
 
 def _judged_rounds(plan: Plan, history: History, timeline: Timeline, tolerance_ns: int) -> Ints:

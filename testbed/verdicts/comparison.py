@@ -13,6 +13,7 @@ from nodes.core import Resolve, SwapId
 from nodes.core.record import Received, Sent
 from nodes.frames import FrameKey
 from testbed.history import Event, History
+from testbed.quantiles import quantile
 
 _SHOWN = 6
 PROBABILITIES = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
@@ -62,9 +63,9 @@ def compare(reference: History, other: History) -> Comparison:
     if not matched:
         raise ValueError(f"{reference.engine} and {other.engine} have no delivered frame in common")
     differences = sorted(theirs[key] - ours[key] for key in matched)
-    fixed = float(_quantile(differences, 0.5))
+    fixed = float(quantile(differences, 0.5))
     one, two = sorted(ours.values()), sorted(theirs.values())
-    quantiles = tuple((p, float(_quantile(one, p)), float(_quantile(two, p))) for p in PROBABILITIES)
+    quantiles = tuple((p, float(quantile(one, p)), float(quantile(two, p))) for p in PROBABILITIES)
     ends, other_ends = _last_resolutions(reference), _last_resolutions(other)
     everywhere = ends.keys() | other_ends.keys()
     rows, lacking = _rows_apart(reference, other)
@@ -80,7 +81,7 @@ def compare(reference: History, other: History) -> Comparison:
         fixed_cost_ns=fixed,
         worst_quantile_ns=max(abs(b - a - fixed) for _, a, b in quantiles),
         quantiles=quantiles,
-        excess=tuple((p, float(_quantile(differences, p))) for p in (0.0, *PROBABILITIES, 1.0)),
+        excess=tuple((p, float(quantile(differences, p))) for p in (0.0, *PROBABILITIES, 1.0)),
         resolutions=len(everywhere),
         resolutions_differ=sum(ends.get(end) != other_ends.get(end) for end in everywhere),
         rows=rows,
@@ -122,7 +123,3 @@ def _rows_apart(reference: History, other: History) -> tuple[int, list[tuple[str
 def _last_resolutions(history: History) -> dict[tuple[str, SwapId], str]:
     rows = history.events.of_kind(Resolve)
     return {(node, what.swap): what.outcome for _, node, what in rows if isinstance(what, Resolve)}
-
-
-def _quantile(ordered: list[int], p: float) -> int:
-    return ordered[min(len(ordered) - 1, int(p * len(ordered)))]

@@ -17,7 +17,7 @@ from nodes.core import Decide, Propose
 from nodes.registry import engine_spec
 from testbed.history import History
 from testbed.plan import Plan
-from testbed.verdicts.bisynchrony import timer_tolerance_ns
+from testbed.verdicts.facts import timer_tolerance_ns
 from testbed.verdicts.model import Consensus, Disagreement
 from testbed.verdicts.timeline import Timeline
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from nodes.frames import FrameKey
@@ -73,10 +75,11 @@ class Consensus:
 
 @dataclass(frozen=True, slots=True)
 class DirectionFidelity:
-    """One link direction, realised against asked (ns). n frames; quantiles at the probabilities in ``at``.
+    """One link direction, realised against asked (ns). n: delays compared; quantiles at the probabilities in ``at``.
 
-    direction: ``host1>leaf1``; where nothing was captured on the way, ``host1>..>host3`` for all of it. loss: of frames
-    that entered it, corrupted ones among them when the direction corrupts. remark: what was not checked here, and why.
+    direction: ``host1>leaf1``; where nothing was captured on the way, ``host1>..>host3`` for all of it; after a fault
+    that changed its impairments, those are named as well. loss: of frames that entered it. remark: what was not checked
+    here, and why. shows_*: the least deviations that would have shown here (see Power).
     """
 
     direction: str
@@ -89,18 +92,77 @@ class DirectionFidelity:
     loss_realised: float
     ok: bool
     remark: str = ""
+    shows_shift_ns: float | None = None
+    shows_late: float = 1.0
+    shows_lost: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """The least deviations that the run would have shown, all but once in a thousand times.
+
+    On the direction on which they show least (``direction``, with so many ``frames``): shift_ns longer delays of all
+    its frames (None: no shift shows there), the share ``late`` of frames that come later than can be, the share
+    ``lost`` of frames beyond those asked for. everywhere_ns: longer delays of all frames of the run.
+    """
+
+    direction: str
+    frames: int
+    shift_ns: float | None
+    late: float
+    lost: float
+    everywhere_ns: float | None
+
+
+def power_words(power: Power) -> str:
+    """One line for people."""
+    shift = f"{power.shift_ns:,.0f} ns longer delays" if power.shift_ns is not None else "no longer delays"
+    everywhere = f"; on every frame, {power.everywhere_ns:,.0f} ns longer" if power.everywhere_ns is not None else ""
+    return (
+        f"would have shown {shift}, {power.late:.2g} of frames too late or {power.lost:.2g} more lost "
+        f"on {power.direction} ({power.frames:,} frames), where it shows least{everywhere}"
+    )
+
+
+class Trust(StrEnum):
+    """The three answers. What was not checked does not read ``trusted``."""
+
+    TRUSTED = "trusted"
+    NOT_CHECKED = "not_checked"
+    NOT_TRUSTED = "not_trusted"
+
+    @property
+    def words(self) -> str:
+        """As people read it."""
+        return self.value.replace("_", " ")
+
+
+def answer(reasons: Collection[str], unchecked: Collection[str]) -> Trust:
+    """The answer that these make."""
+    return Trust.NOT_TRUSTED if reasons else Trust.NOT_CHECKED if unchecked else Trust.TRUSTED
 
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """Whether the measurement itself can be trusted. reasons: why not, one sentence each; empty when trusted."""
+    """Whether the measurement itself can be trusted.
 
-    trusted: bool
+    reasons: why not, one sentence each; none unless ``not_trusted``. unchecked: what was not checked and why, one
+    sentence each; none when ``trusted``. power: None when no frame was compared.
+    """
+
+    answer: Trust
     reasons: tuple[str, ...]
+    unchecked: tuple[str, ...]
     fixed_cost_ns: float
     timer_lag_max_ns: int
     limit_drops: int
+    power: Power | None = None
     directions: tuple[DirectionFidelity, ...] = ()
+
+    @property
+    def trusted(self) -> bool:
+        """True when all was checked and nothing was off."""
+        return self.answer is Trust.TRUSTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +199,10 @@ class Verdicts:
                 "fidelity": Fidelity(
                     **{
                         **fidelity,
+                        "answer": Trust(fidelity["answer"]),
                         "reasons": tuple(fidelity["reasons"]),
+                        "unchecked": tuple(fidelity["unchecked"]),
+                        "power": Power(**fidelity["power"]) if fidelity["power"] else None,
                         "directions": tuple(
                             DirectionFidelity(**{name: _tuples(value) for name, value in entry.items()})
                             for entry in fidelity["directions"]

@@ -43,10 +43,13 @@ class Paths:
         self.plan = plan
         self.hosts = plan.fabric.hosts
         self.number = {name: index for index, name in enumerate(self.hosts)}
-        self.by_nic: dict[tuple[str, str], Direction] = {}
+        self.directions: list[Direction] = []  # two a link, one after the other: the other way of d is d ^ 1
         for index, link in enumerate(plan.fabric.links):
-            self.by_nic[link.a.node, link.a.nic] = Direction(index, "ab", link.a, link.b, link.ab)
-            self.by_nic[link.b.node, link.b.nic] = Direction(index, "ba", link.b, link.a, link.ba)
+            self.directions.append(Direction(index, "ab", link.a, link.b, link.ab))
+            self.directions.append(Direction(index, "ba", link.b, link.a, link.ba))
+        self.nics = [(direction.tx.node, direction.tx.nic) for direction in self.directions]
+        self.by_nic = dict(zip(self.nics, self.directions, strict=True))
+        self.in_rounds = engine_spec(plan.protocol.consensus).made_of_swaps
         self._paths: dict[tuple[int, int], tuple[Direction, ...]] = {}
 
     def path(self, src: int, dst: int) -> tuple[Direction, ...]:
@@ -86,7 +89,7 @@ class Paths:
 
     def pairs(self) -> list[Pair]:
         """All pairs of members that swap, in order. Empty when the protocol is not made of swaps."""
-        if not engine_spec(self.plan.protocol.consensus).made_of_swaps:
+        if not self.in_rounds:
             return []
         members = set(self.plan.members)
         return sorted(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nodes.core.record import KINDS, Died, Started, Struck
 from testbed.history import NOBODY, Event, History, Ints, Mask
 from testbed.plan import Fault, Plan
+from testbed.verdicts.paths import Direction
+from topologies.impairment import Impairment
+from topologies.netem import UNIFORM_TABLE, changed_params, netem_params
 
 FOREVER_NS = 1 << 62
 _NIC_OFF = ("nic_down", "nic_mute", "nic_half")
@@ -42,6 +47,8 @@ class Timeline:
         self.pauses: dict[str, list[Span]] = {}
         self.nic_faults: dict[tuple[str, str], list[Span]] = {}
         self.changes: dict[tuple[int, str], list[Span]] = {}
+        self.struck: dict[int, list[int]] = {}  # a fault's index in the plan -> when it struck
+        self._impaired: dict[tuple[int, str], list[tuple[int, Impairment | None]]] = {}
         self._births: dict[str, list[int]] = {}
         for event in history.events.of_kind(Started, Died, Struck):
             if isinstance(event.what, Started):
@@ -83,6 +90,19 @@ class Timeline:
         """A change of this direction's impairment in the given time."""
         return _first(self.changes.get((link, way), ()), from_ns, to_ns)
 
+    def in_force(self, direction: Direction) -> tuple[NDArray[np.int64], list[Impairment]]:
+        """The instants at which faults changed this direction, and what was in force: before the first, from the
+        first on, and so on. As the kernel does it: see topologies.netem.changed_params for what tables leave behind."""
+        changes = self._impaired.get((direction.link, direction.way), [])
+        found = [direction.impairment]
+        for _, changed in changes:
+            had_table = any(netem_params(asked).table is not None for asked in found)
+            asked = changed or direction.impairment
+            if changed_params(asked, had_table).table is UNIFORM_TABLE:
+                asked = replace(asked, distribution="table", table=UNIFORM_TABLE)
+            found.append(asked)
+        return np.array([t_ns for t_ns, _ in changes], dtype=np.int64), found
+
     # -- making it ---------------------------------------------------------------------------------------------------
 
     def _start(self, event: Event, started: Started) -> None:
@@ -110,6 +130,7 @@ class Timeline:
     def _fault(self, event: Event, struck: Struck) -> None:
         faults, verb = self.plan.faults, struck.verb
         fault = faults[struck.fault] if 0 <= struck.fault < len(faults) else None
+        self.struck.setdefault(struck.fault, []).append(event.t_ns)
         if verb == "node_pause":
             self.pauses.setdefault(event.node, []).append(Span(event.t_ns, FOREVER_NS, "paused"))
         elif verb == "node_resume":
@@ -120,6 +141,8 @@ class Timeline:
             for link in fault.links:
                 spans = self.changes.setdefault(link, [])
                 self._close(spans, event.t_ns)
+                changed = fault.impairment if verb == "impair" else None
+                self._impaired.setdefault(link, []).append((event.t_ns, changed))
                 if verb == "impair":
                     spans.append(Span(event.t_ns, FOREVER_NS, "impair"))
 

@@ -26,11 +26,16 @@ from testbed.errors import UserError
 from testbed.history import NOBODY, Events, History, Hop, Hops, Ints, TableBuilder, node_names
 from testbed.pcapng import Packets, interface_name, write_packets
 from testbed.plan import Plan
+from testbed.quantiles import quantile
 
 TIMER_TOLERANCE_NS = {"live": 1_000_000, "vkernel": 1_000}
 """How late a timer may fire and still count as on time. Wall clock: what the wake-up of an idle process takes on an
 otherwise idle machine stays below 1 ms; beyond it, something else held the node up. Virtual time: handling an interrupt
 takes some ten nanoseconds, and only code that reads the clock over and over takes more."""
+
+STAMP_TOLERANCE_NS = {"live": 1_000, "vkernel": 100}
+"""How far two stamps of one run may be off from each other. Virtual time: a nanosecond for each reading of the clock,
+and for each link that is crossed."""
 
 PRINTED = ("output.txt", "console.log")
 """What a supervisor prints goes there: on this host, and in a guest."""
@@ -63,6 +68,7 @@ def collect(directory: Path, plan: Plan, engine_name: str) -> History:
     tolerance_ns = TIMER_TOLERANCE_NS[engine_name]
     meta |= {
         "timer_tolerance_ns": tolerance_ns,
+        "stamp_tolerance_ns": STAMP_TOLERANCE_NS[engine_name],
         "timer_lag_ns": _lag_quantiles(events),
         "frames": events.count(Received),
         "ring_drops": int(events.table(Overrun)["frames"].sum()),
@@ -172,7 +178,7 @@ def _lag_quantiles(events: Events) -> dict[str, int]:
         since = since_ns[np.searchsorted(orders, timers.order[mine]) - 1]
         counted[mine] = timers["due_ns"][mine] >= since
     lags = np.sort((timers.t_ns - timers["due_ns"])[counted]).tolist()
-    return {f"{q:g}": lags[min(len(lags) - 1, int(q * len(lags)))] for q in LAG_QUANTILES if lags}
+    return {f"{q:g}": quantile(lags, q) for q in LAG_QUANTILES if lags}
 
 
 # -- hops ------------------------------------------------------------------------------------------------------------

@@ -27,17 +27,17 @@ def test_clopper_pearson_covers_exactly_computed(n: int, p: float) -> None:
 
 
 def test_the_dkw_band() -> None:
-    assert dkw_band(1_000, 0.999) == pytest.approx(math.sqrt(math.log(2_000) / 2_000))
-    assert dkw_band(0) == 1
+    assert dkw_band(1_000, 0.0005) == pytest.approx(math.sqrt(math.log(2_000) / 2_000))
+    assert dkw_band(0, 0.001) == 1
 
 
 def test_the_binomial_range_is_as_narrow_as_it_may_be() -> None:
     for n, p in ((1_000, 0.1), (50, 0.5), (10_000, 0.0003)):
-        least, greatest = binomial_range(n, p, 0.999)
+        least, greatest = binomial_range(n, p, 0.001)
         assert stats.binom.cdf(least - 1, n, p) <= 0.0005 < stats.binom.cdf(least, n, p)
         assert stats.binom.sf(greatest, n, p) <= 0.0005 < stats.binom.sf(greatest - 1, n, p)
-    assert binomial_range(10, 0.0) == (0, 0)
-    assert binomial_range(10, 1.0) == (10, 10)
+    assert binomial_range(10, 0.0, 0.001) == (0, 0)
+    assert binomial_range(10, 1.0, 0.001) == (10, 10)
 
 
 @pytest.mark.parametrize(("successes", "trials", "confidence"), [(5, 4, 0.9), (-1, 4, 0.9), (1, 4, 1.0)])

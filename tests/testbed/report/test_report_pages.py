@@ -19,6 +19,7 @@ from testbed.scenario import compile_plan, parse
 from testbed.study.document import load_study
 from testbed.study.runner import run_study
 from testbed.verdicts import judge
+from testbed.verdicts.model import Trust
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 STUDY = """
@@ -125,7 +126,7 @@ def test_vkernel_points_stand_beside_sim_with_the_same_seed(results: dict[str, A
 
 def test_what_cannot_be_trusted_stands_on_top(results: dict[str, Any]) -> None:
     spoilt = with_vkernel(results)
-    spoilt["variants"][0]["vkernel"][0].update(trusted=False, reasons=["delays are 12 us too long"])
+    spoilt["variants"][0]["vkernel"][0].update(trust="not_trusted", reasons=["delays are 12 us too long"])
     text = study_page(spoilt)
     assert text.index('id="distrusted"') < text.index('id="plot"')
     assert "delays are 12 us too long" in text
@@ -216,7 +217,7 @@ def test_a_run_that_cannot_be_trusted_says_so_first() -> None:
     plan = compile_plan(parse(RUN))
     history = SimEngine().run(plan)
     verdicts = judge(plan, history)
-    fidelity = replace(verdicts.fidelity, trusted=False, reasons=("timers were 3 ms late",))
+    fidelity = replace(verdicts.fidelity, answer=Trust.NOT_TRUSTED, reasons=("timers were 3 ms late",))
     text = run_page(plan, history, replace(verdicts, fidelity=fidelity))
     assert text.index('id="distrusted"') < text.index('class="facts"')
     assert "timers were 3 ms late" in text
@@ -239,10 +240,10 @@ def test_a_direction_without_delays_to_compare_has_its_row_all_the_same(links: s
 
 
 def test_what_of_a_direction_was_not_checked_stands_below_the_table() -> None:
-    assert (
-        "host1>host2, host2>host1: FIFO order: only checked"
-        in page_of("delay: 10us, jitter: 5us, order: fifo", topology="kind: pair").text
-    )
+    page = page_of("delay: 10us, loss: 1%, loss_correlation: 20%", topology="kind: pair")
+    assert "host1>host2, host2>host1: correlated loss: its law is not worked out" in page.text
+    assert "Not checked." in page.text
+    assert "unchecked" in page.ids
 
 
 def test_an_engine_that_is_not_made_of_swaps_is_not_said_to_have_held_no_rounds() -> None:

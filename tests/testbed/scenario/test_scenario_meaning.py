@@ -409,7 +409,7 @@ def verdicts(**changes):
             "swaps": {"split": 1, "blocked": 0},
         },
         "consensus": {"disagreements": [], "invalid": [], "undecided": [4], "decided": 3},
-        "fidelity": {"trusted": True},
+        "fidelity": {"answer": "trusted"},
     }
     return {**found, **changes}
 

@@ -8,7 +8,7 @@ from builders import everyone
 
 from nodes.core import Outcome, Resolve, RoundStart, swap_id
 from nodes.core.config import ProtocolConfig
-from nodes.core.record import Received, Sent, Started, Struck, What
+from nodes.core.record import Received, Sent, Started, Struck, TimerFired, What
 from nodes.frames import FrameKey
 from testbed.history import Event, Events, History, Hop, Hops, node_names
 from testbed.plan import Fault, Plan
@@ -75,6 +75,7 @@ class Story:
     def send(self, src: str, dst: str, step: int, t_ns: int, round_: int = 0) -> FrameKey:
         seq = self.seq[src] = self.seq.get(src, 0) + 1
         key = FrameKey(self.number(src), 1, seq)
+        self.event(t_ns, src, TimerFired("story", t_ns))  # what made it send
         self.event(t_ns, src, Sent(key, self.number(dst), round_, step))
         return key
 

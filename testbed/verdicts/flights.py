@@ -1,0 +1,353 @@
+"""What each link direction did to each frame: the samples of the fidelity verdict, gathered in columns.
+
+A *way* is what is seen as one: a link direction where hops were captured, else the whole path between two hosts. A
+*crossing* is one frame on one way. A *stretch* is a way under one set of impairments: a burst of jitter makes two
+stretches of a direction, each judged against what was asked for in it.
+
+What is left out is decided by what was known when the frame entered (a NIC that is cut off before it can arrive, a run
+that ends before): to choose by what became of frames would bend the very samples that are tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from testbed.verdicts.columns import CODE, Bools, Columns, Ints, Sightings
+from testbed.verdicts.delays import law_of
+from testbed.verdicts.paths import Direction, NoPathError, Paths
+from testbed.verdicts.timeline import Timeline
+from topologies.impairment import Impairment
+
+NEVER = -(1 << 62)
+Way = tuple[Direction, ...]
+
+
+class Crossings(NamedTuple):
+    """One row per frame and way, by way and within it in the order of entry. NEVER: it did not.
+
+    left_ns, second_ns: when it arrived at the other end, and a second copy of it. before_ns, second_before_ns: when
+    the frame left that left the same direction before it. drop: CODE of what took it, -1 when nothing is said.
+    seen_later: it did not arrive here, but was seen further on.
+    """
+
+    way: Ints
+    entered_ns: Ints
+    left_ns: Ints
+    second_ns: Ints
+    before_ns: Ints
+    second_before_ns: Ints
+    copies: Ints
+    drop: Ints
+    corrupt: Bools
+    seen_later: Bools
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A way under one set of impairments (one per direction of it) and its crossings that are to be judged.
+
+    entered: how many frames are judged. delays_ns: of those that arrived, with their copies, in order of entry.
+    waited_ns: from each one's entry to when the frame before it left (NEVER: there was none). lost: per frame, in order
+    of entry, whether it vanished; of the rest, doubled: how many came out twice, corrupt: how many were hurt here.
+    adjacent: per entered frame, whether the one before it entered the way right before it.
+    setbacks_ns: by how much frames left before one that had entered before them. passed: how many frames arrived,
+    judged or not. changed: whether a fault had given it these impairments.
+    """
+
+    way: Way
+    impairments: tuple[Impairment, ...]
+    entered: int
+    delays_ns: Ints
+    waited_ns: Ints
+    lost: Bools
+    arrived: int
+    doubled: int
+    corrupt: int
+    adjacent: Bools
+    setbacks_ns: Ints
+    passed: int
+    changed: bool
+
+
+class Flights:
+    """Follows every frame along its way. captured: whether there are hops. missed: frames that were seen further on,
+    but not where they must have passed."""
+
+    def __init__(self, columns: Columns, paths: Paths, timeline: Timeline) -> None:
+        self.columns, self.paths, self.timeline = columns, paths, timeline
+        self.captured = bool(len(columns.sightings.t_ns))
+        self.ways: list[Way] = []
+        self.missed = 0
+        self._numbers: dict[Way, int] = {}
+        self.crossings = self._follow()
+
+    # -- following ---------------------------------------------------------------------------------------------------
+
+    def _follow(self) -> Crossings:
+        columns = self.columns
+        sends = columns.sends
+        gone = np.isin(sends.frame, columns.refused.frame)
+        rows = np.flatnonzero((sends.peer >= 0) & ~gone)
+        routes, route_of = self._routes(sends.node[rows], sends.peer[rows])
+        if not self.captured:
+            return _sorted([self._whole_ways(rows, routes[route_of, 0])] if len(rows) else [])
+        seen = _Seen(columns.sightings, len(self.paths.directions))
+        parts: list[tuple[Ints, Crossings]] = []
+        entered_ns, order, frame = sends.t_ns[rows], rows, sends.frame[rows]
+        for place in range(routes.shape[1]):
+            way = routes[route_of, place]
+            on = way >= 0
+            entered_ns, order, frame, route_of, way = (part[on] for part in (entered_ns, order, frame, route_of, way))
+            if not len(way):
+                break
+            crossed, arrival = self._cross(seen, way, entered_ns, frame)
+            later = np.zeros(len(way), dtype=bool)
+            for beyond in range(place + 1, routes.shape[1]):
+                onward = routes[route_of, beyond]
+                later |= (onward >= 0) & (seen.came.find(frame, onward ^ 1) >= 0)
+            crossed = crossed._replace(seen_later=later & (arrival < 0))
+            self.missed += int(crossed.seen_later.sum())
+            parts.append((order, crossed))
+            on = (arrival >= 0) & (crossed.copies == 1) & ~crossed.corrupt
+            entered_ns, order, frame, route_of = crossed.left_ns[on], arrival[on], frame[on], route_of[on]
+        return _sorted(parts)
+
+    def _routes(self, src: Ints, dst: Ints) -> tuple[Ints, Ints]:
+        """Which ways make up each path (a row per pair of hosts, -1 behind its end), and each frame's row."""
+        hosts = len(self.paths.hosts)
+        pairs, route_of = np.unique(src * hosts + dst, return_inverse=True)
+        found = []
+        for pair in pairs.tolist():
+            try:
+                path = self.paths.path(*divmod(pair, hosts))
+            except NoPathError:
+                path = ()
+            ways = [(direction,) for direction in path] if self.captured else [path] if path else []
+            found.append([self._number(way) for way in ways])
+        routes = np.full((len(found), max(map(len, found), default=0) or 1), -1, dtype=np.int64)
+        for row, numbers in enumerate(found):
+            routes[row, : len(numbers)] = numbers
+        return routes, route_of
+
+    def _number(self, way: Way) -> int:
+        if self.captured:  # a way is a direction, and has its number
+            if not self.ways:
+                self.ways = [(direction,) for direction in self.paths.directions]
+            return 2 * way[0].link + (way[0].way == "ba")
+        if way not in self._numbers:
+            self._numbers[way] = len(self.ways)
+            self.ways.append(way)
+        return self._numbers[way]
+
+    def _cross(self, seen: _Seen, way: Ints, entered_ns: Ints, frame: Ints) -> tuple[Crossings, Ints]:
+        """One direction's deeds, and the row at which each frame arrived (-1: it did not)."""
+        came, left = seen.came.find(frame, way ^ 1), seen.left.find(frame, way)
+        here, there = seen.dropped.find(frame, way), seen.dropped.find(frame, way ^ 1)
+        first, second = seen.came.row(came), seen.came.row(came, 1)
+        drop = seen.dropped.row(np.where(here >= 0, here, there))
+        crossed = Crossings(
+            way=way,
+            entered_ns=entered_ns,
+            left_ns=seen.t_ns[first],
+            second_ns=seen.t_ns[second],
+            before_ns=seen.before_ns[seen.left.row(left)],
+            second_before_ns=seen.before_ns[seen.left.row(left, 1)],
+            copies=seen.came.count(came),
+            drop=seen.what[drop],
+            corrupt=seen.corrupt[first] | seen.corrupt[second],
+            seen_later=np.zeros(len(way), dtype=bool),
+        )
+        return crossed, first
+
+    def _whole_ways(self, rows: Ints, way: Ints) -> tuple[Ints, Crossings]:
+        """Without hops: a frame is sent, and handled at the other end or not."""
+        sends, arrivals = self.columns.sends, self.columns.arrivals
+        on = way >= 0
+        rows, way = rows[on], way[on]
+        frame, nothing = sends.frame[rows], _nevers(way)
+        first, copies = np.full(self.columns.frames, -1), np.bincount(arrivals.frame, minlength=self.columns.frames)
+        first[arrivals.frame[::-1]] = np.arange(len(arrivals.frame))[::-1]
+        last = np.full(self.columns.frames, -1)
+        last[arrivals.frame] = np.arange(len(arrivals.frame))
+        at, again = first[frame], last[frame]
+        known = at >= 0
+        stamps = np.append(arrivals.stamp_ns, NEVER)
+        readable = np.append(arrivals.readable, True)
+        return rows, Crossings(
+            way=way,
+            entered_ns=sends.t_ns[rows],
+            left_ns=np.where(known, stamps[at], NEVER),
+            second_ns=np.where(known & (copies[frame] > 1), stamps[again], NEVER),
+            before_ns=nothing,
+            second_before_ns=nothing,
+            copies=copies[frame],
+            drop=np.full(len(way), -1),
+            corrupt=known & ~readable[at],
+            seen_later=np.zeros(len(way), dtype=bool),
+        )
+
+    # -- what is judged ----------------------------------------------------------------------------------------------
+
+    def stretches(self, edge_ns: int) -> Iterator[Stretch]:
+        """Way by way, in order. edge_ns: how far an instant at which a fault struck may be off."""
+        crossings = self.crossings
+        ends = np.flatnonzero(np.diff(crossings.way, append=-1)) + 1 if len(crossings.way) else np.zeros(0, dtype=int)
+        begin = 0
+        for end in ends.tolist():
+            part = _rows(crossings, np.arange(begin, end))
+            yield from self._stretches(self.ways[int(part.way[0])], part, edge_ns)
+            begin = end
+
+    def longest_ns(self, way: Way) -> int:
+        """The longest that a frame can take that waits for none, under all that was ever asked for."""
+        asked = (self.timeline.in_force(direction)[1] for direction in way)
+        return sum(max(law_of(impairment).greatest_ns for impairment in asked_of) for asked_of in asked)
+
+    def _stretches(self, way: Way, part: Crossings, edge_ns: int) -> Iterator[Stretch]:
+        regimes = [self.timeline.in_force(direction) for direction in way]
+        longest_ns = self.longest_ns(way)
+        if any(queued(asked) for _, asked_of in regimes for asked in asked_of):
+            here = part.left_ns > NEVER
+            longest_ns = max(longest_ns, int(np.max(part.left_ns[here] - part.entered_ns[here], initial=0)))
+        judged = part.entered_ns + longest_ns + edge_ns < self.timeline.end_ns
+        judged &= ~self._touched(way, part.entered_ns, longest_ns, edge_ns)
+        number = np.zeros(len(part.way), dtype=np.int64)
+        for times, asked_of in regimes:
+            until_ns = 0 if len(way) == 1 else longest_ns  # where it is by then is known in a direction only
+            for time in times.tolist():
+                judged &= ~((part.entered_ns - edge_ns <= time) & (time <= part.entered_ns + until_ns + edge_ns))
+            number = number * len(asked_of) + np.searchsorted(times, part.entered_ns, side="right")
+        for combination in np.unique(number).tolist():
+            asked: list[Impairment] = []
+            rest = combination
+            for _, asked_of in reversed(regimes):
+                rest, place = divmod(rest, len(asked_of))
+                asked.insert(0, asked_of[place])
+            yield _stretch(way, tuple(asked), part, number == combination, judged, combination > 0)
+
+    def _touched(self, way: Way, entered_ns: Ints, longest_ns: int, edge_ns: int) -> Bools:
+        """Whether a NIC's or, without hops, a receiver's fault may have had to do with what became of a frame."""
+        timeline = self.timeline
+        since, until = entered_ns - edge_ns, entered_ns + longest_ns + edge_ns
+        touched = np.zeros(len(entered_ns), dtype=bool)
+        for direction in way:
+            for end, other in ((direction.tx, "nic_half rx"), (direction.rx, "nic_half tx")):
+                for span in timeline.nic_faults.get((end.node, end.nic), ()):
+                    if span.what != other:
+                        touched |= (span.since_ns <= until) & (since < span.until_ns)
+        receiver = way[-1].rx.node
+        if self.captured or receiver not in self.paths.number:
+            return touched
+        for span in timeline.pauses.get(receiver, ()):
+            touched |= (span.since_ns <= until) & (since < span.until_ns)
+        alive = np.zeros(len(entered_ns), dtype=bool)
+        for span in timeline.lives.get(receiver, ()):
+            alive |= (span.since_ns < since) & (until < span.until_ns)
+        return touched | ~alive
+
+
+def queued(asked: Impairment) -> bool:
+    """Whether frames wait for those before them."""
+    return bool(asked.rate_bps) or (asked.order == "fifo" and bool(asked.jitter_ns))
+
+
+def _stretch(
+    way: Way, asked: tuple[Impairment, ...], part: Crossings, here: Bools, judged: Bools, changed: bool
+) -> Stretch:
+    passed = int(np.sum(part.left_ns[here] > NEVER))
+    on = here & judged & ~part.seen_later & ((part.drop < 0) | (part.drop == CODE["lost"]) | (part.left_ns > NEVER))
+    entered, left, second = part.entered_ns[on], part.left_ns[on], part.second_ns[on]
+    came, twice = left > NEVER, second > NEVER
+    delays = np.concatenate((left[came] - entered[came], second[twice] - entered[twice]))
+    before = np.concatenate((part.before_ns[on][came], part.second_before_ns[on][twice]))
+    waited = np.where(before > NEVER, before - np.concatenate((entered[came], entered[twice])), NEVER)
+    return Stretch(
+        way=way,
+        impairments=asked,
+        entered=len(entered),
+        delays_ns=delays,
+        waited_ns=waited,
+        lost=~came,
+        arrived=int(came.sum()),
+        doubled=int(twice.sum()),
+        corrupt=int(np.sum(part.corrupt[on] & came)),
+        adjacent=np.diff(np.flatnonzero(on), prepend=-2) == 1,
+        setbacks_ns=np.maximum.accumulate(left[came]) - left[came],
+        passed=passed,
+        changed=changed,
+    )
+
+
+class _Seen:
+    """Sightings, looked up by frame and interface. Row -1, behind the last, stands for: not seen.
+
+    before_ns: for each departure, when the frame left that left there before it.
+    """
+
+    def __init__(self, sightings: Sightings, nics: int) -> None:
+        code, what = sightings.frame * nics + sightings.nic, sightings.what
+        leaves = (what == CODE["out"]) | (what == CODE["dup"])
+        self.came = _Group(code, what == CODE["in"], nics)
+        self.left = _Group(code, leaves, nics)
+        self.dropped = _Group(code, ~leaves & (what != CODE["in"]), nics)
+        self.t_ns = np.append(sightings.t_ns, NEVER)
+        self.what = np.append(what, -1)
+        self.corrupt = np.append(sightings.corrupt, False)
+        rows = np.flatnonzero(leaves)
+        rows = rows[np.lexsort((rows, sightings.t_ns[rows], sightings.nic[rows]))]
+        self.before_ns = np.full(len(self.t_ns), NEVER)
+        same = sightings.nic[rows[1:]] == sightings.nic[rows[:-1]]
+        self.before_ns[rows[1:][same]] = sightings.t_ns[rows[:-1][same]]
+
+
+class _Group:
+    """The rows under ``mask``, by code (frame and interface), within one in the order of the record."""
+
+    def __init__(self, code: Ints, mask: Bools, nics: int) -> None:
+        rows = np.flatnonzero(mask)
+        self._rows = rows[np.argsort(code[rows], kind="stable")]
+        self._codes, self._starts, self._counts = np.unique(code[self._rows], return_index=True, return_counts=True)
+        self._nics = nics
+
+    def find(self, frame: Ints, nic: Ints) -> Ints:
+        """The place of each frame at each interface among the codes, -1 where it is not."""
+        if not len(self._codes):
+            return np.full(len(frame), -1)
+        code = frame * self._nics + nic
+        place = np.minimum(np.searchsorted(self._codes, code), len(self._codes) - 1)
+        return np.where(self._codes[place] == code, place, -1)
+
+    def count(self, place: Ints) -> Ints:
+        """How many rows each place has."""
+        return np.append(self._counts, 0)[place]
+
+    def row(self, place: Ints, number: int = 0) -> Ints:
+        """The first (number 0), second, ... row of each place, -1 where there is none."""
+        there = self.count(place) > number
+        return np.where(
+            there, np.append(self._rows, -1)[np.where(there, np.append(self._starts, 0)[place] + number, -1)], -1
+        )
+
+
+def _nevers(like: Ints) -> Ints:
+    return np.full(len(like), NEVER)
+
+
+def _sorted(parts: list[tuple[Ints, Crossings]]) -> Crossings:
+    """By way, then by entry; at one instant in the order of the record."""
+    if not parts:
+        none = np.zeros(0, dtype=np.int64)
+        return Crossings(none, none, none, none, none, none, none, none, none.astype(bool), none.astype(bool))
+    order = np.concatenate([order for order, _ in parts])
+    columns = zip(*(part for _, part in parts), strict=True)
+    whole = Crossings(*(np.concatenate(column) for column in columns))
+    rows = np.lexsort((order, whole.entered_ns, whole.way))
+    return _rows(whole, rows)
+
+
+def _rows(crossings: Crossings, rows: Ints) -> Crossings:
+    return Crossings(*(column[rows] for column in crossings))  # type: ignore[arg-type]

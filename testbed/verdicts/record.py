@@ -1,0 +1,407 @@
+"""Whether the record of a run is whole and agrees with itself, with the plan and with what the engine counted.
+
+Nothing here is a matter of chance: each sentence names something that cannot be in an honest run. Only on a wall clock
+a small share of timers and frames may be late (Facts.late_allowed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from testbed.history import History
+from testbed.plan import Plan
+from testbed.verdicts.columns import CODE, Bools, Ints
+from testbed.verdicts.facts import VIRTUAL, Facts
+from testbed.verdicts.flights import NEVER, Flights
+from testbed.verdicts.paths import Direction, Paths
+from testbed.verdicts.timeline import FOREVER_NS, Span, Timeline
+
+_TX_DEAD = ("nic_down", "nic_mute", "nic_half tx")
+_RX_DEAD = ("nic_down", "nic_mute", "nic_half rx")
+
+
+class Record:
+    """The checks; each gives sentences, none when all is well."""
+
+    def __init__(
+        self, plan: Plan, history: History, paths: Paths, timeline: Timeline, flights: Flights, facts: Facts
+    ) -> None:
+        self.plan, self.history, self.paths, self.timeline = plan, history, paths, timeline
+        self.flights, self.facts = flights, facts
+        self.columns = flights.columns
+        self.timer_lag_max_ns = 0
+        self.limit_drops = 0
+        self._hosts = np.array([direction.tx.node in paths.number for direction in paths.directions], dtype=bool)
+        self._node_of_nic = np.array([paths.number.get(d.tx.node, -1) for d in paths.directions], dtype=np.int64)
+
+    def reasons(self) -> list[str]:
+        """All of them."""
+        found = [f"the run is not complete: {self.history.why or 'cut short'}"] if not self.history.complete else []
+        return [
+            *found,
+            *self._order(),
+            *self._starts(),
+            *self._rounds(),
+            *self._faults(),
+            *self._timers(),
+            *self._handling(),
+            *self._stirred(),
+            *self._frames(),
+            *self._unhandled(),
+            *self._drops(),
+            *self._passed_dead(),
+            *self._refused(),
+            *self._counters(),
+        ]
+
+    # -- nodes -------------------------------------------------------------------------------------------------------
+
+    def _order(self) -> list[str]:
+        found = []
+        for what, times in (("events", self.columns.deeds.t_ns), ("hops", self.columns.sightings.t_ns)):
+            back = int(np.sum(np.diff(times) < 0))
+            if back:
+                found.append(f"{back} {what} stand behind later ones in the record")
+        return found
+
+    def _starts(self) -> list[str]:
+        """A node that was not up when round 0 began took no part in it, through no fault of the protocol's."""
+        found = []
+        for name in self.plan.names:
+            lives = self.timeline.lives.get(name)
+            if not lives:
+                found.append(f"{name} never came up")
+            elif lives[0].since_ns > 0:
+                found.append(f"{name} came up {lives[0].since_ns} ns after round 0 began")
+        return found
+
+    def _rounds(self) -> list[str]:
+        """A node that was up begins every round, and in time."""
+        begun, found, protocol = self.columns.begun, [], self.plan.protocol
+        what, planned = ("rounds", protocol.rounds) if self.paths.in_rounds else ("instances", protocol.instances)
+        starts = np.arange(planned, dtype=np.int64) * protocol.period_ns
+        missing: list[str] = []
+        off = total = 0
+        for node in self.plan.members:
+            name = self.paths.hosts[node]
+            awake = self._awake(name, starts)
+            due = self._lives_through(name, starts, awake)
+            here = (begun.node == node) & (begun.round >= 0) & (begun.round < planned)
+            first = np.full(planned, FOREVER_NS)
+            np.minimum.at(first, begun.round[here], begun.t_ns[here])
+            absent = np.flatnonzero(due & (first == FOREVER_NS))
+            if len(absent):
+                missing.append(f"{name} {len(absent)}, the first {what[:-1]} {absent[0]}")
+            told = np.full(planned, FOREVER_NS)
+            np.minimum.at(told, begun.round[here & begun.told], begun.t_ns[here & begun.told])
+            on_time = due & (awake == starts) & (told < FOREVER_NS)
+            total += int(on_time.sum())
+            off += int(
+                np.sum(on_time & ((told < starts - self.facts.stamp_ns) | (told > starts + self.facts.timer_ns)))
+            )
+        if missing:
+            found.append(f"{what} never began at nodes that were up: {_some(missing)}")
+        if off > self.facts.late_allowed * total:
+            found.append(f"{off} of {total} {what} began early, or late by more than {self.facts.timer_ns} ns")
+        return found
+
+    def _awake(self, node: str, at_ns: Ints) -> Ints:
+        """The first instants from ``at_ns`` on at which the node is not paused; FOREVER_NS when there is none."""
+        awake = at_ns.copy()
+        for span in self.timeline.pauses.get(node, ()):  # in order
+            awake = np.where((span.since_ns <= awake) & (awake < span.until_ns), span.until_ns, awake)
+        return awake
+
+    def _lives_through(self, node: str, since_ns: Ints, until_ns: Ints) -> Bools:
+        """Whether one life reaches from before the one instant over the other, which lies before the run's end."""
+        alive = np.zeros(len(since_ns), dtype=bool)
+        slack_ns = self.facts.timer_ns
+        for span in self.timeline.lives.get(node, ()):
+            alive |= (span.since_ns < since_ns) & (until_ns + slack_ns < span.until_ns)
+        return alive & (until_ns + slack_ns < self.timeline.end_ns)
+
+    def _faults(self) -> list[str]:
+        """Each fault whose instant is known strikes then, and none twice."""
+        struck, found = self.timeline.struck, []
+        for index, fault in enumerate(self.plan.faults):
+            times = struck.get(index, [])
+            if len(times) > 1:
+                found.append(f"fault {index} ({fault.verb}) struck {len(times)} times")
+            due_ns = fault.at_ns if fault.moment is None and fault.follows < 0 else None
+            if fault.follows >= 0:
+                leader = struck.get(fault.follows, [])
+                due_ns = leader[0] + fault.after_ns if leader else None
+            if due_ns is None or due_ns < 0 or due_ns + self.facts.timer_ns >= self.timeline.end_ns:
+                continue
+            if not times:
+                found.append(f"fault {index} ({fault.verb}) never struck, though it was due at {due_ns} ns")
+            elif abs(times[0] - due_ns) > self.facts.timer_ns:
+                found.append(f"fault {index} ({fault.verb}) struck {times[0] - due_ns} ns late")
+        if unplanned := [index for index in struck if not 0 <= index < len(self.plan.faults)]:
+            found.append(f"{len(unplanned)} faults struck that are not in the plan")
+        return found
+
+    def _timers(self) -> list[str]:
+        """Timers of nodes that were up and not paused when they were due. A node that restarts with its state kept
+        finds timers that ran out while it was down."""
+        timers, facts = self.columns.timers, self.facts
+        lags = timers.t_ns - timers.due_ns
+        early = int(np.sum((lags < -facts.stamp_ns) & (timers.due_ns >= 0)))
+        found = [f"{early} timers fired before they were due"] if early else []
+        late = 0
+        for row in np.flatnonzero((lags > 0) & (timers.due_ns >= 0)).tolist():
+            if lags[row] > max(self.timer_lag_max_ns, 0) or lags[row] > facts.timer_ns:
+                if self._held(int(timers.node[row]), int(timers.due_ns[row]), int(timers.t_ns[row])):
+                    continue
+                self.timer_lag_max_ns = max(self.timer_lag_max_ns, int(lags[row]))
+                late += int(lags[row] > facts.timer_ns)
+        if late > facts.late_allowed * len(lags):
+            found.append(
+                f"{late} of {len(lags)} timers were late by more than {facts.timer_ns} ns "
+                f"(up to {self.timer_lag_max_ns} ns); {_allowed(facts)}"
+            )
+        return found
+
+    def _handling(self) -> list[str]:
+        """How long frames waited for a node that was up and not paused."""
+        arrivals, facts = self.columns.arrivals, self.facts
+        waits = arrivals.t_ns - arrivals.stamp_ns
+        early = int(np.sum(waits < -facts.stamp_ns))
+        found = [f"{early} frames were handled before they came in"] if early else []
+        late = sum(
+            not self._held(int(arrivals.node[row]), int(arrivals.stamp_ns[row]), int(arrivals.t_ns[row]))
+            for row in np.flatnonzero(waits > facts.timer_ns).tolist()
+        )
+        if late > facts.late_allowed * len(waits):
+            found.append(
+                f"{late} of {len(waits)} frames waited more than {facts.timer_ns} ns for their node; {_allowed(facts)}"
+            )
+        return found
+
+    def _held(self, node: int, since_ns: int, until_ns: int) -> bool:
+        """Whether a pause or a death explains why a node did nothing in this time."""
+        name = self.paths.hosts[node]
+        return bool(self.timeline.paused(name, since_ns, until_ns)) or not self.timeline.alive_through(
+            name, since_ns, until_ns
+        )
+
+    def _stirred(self) -> list[str]:
+        """In virtual time computing takes none: what a node does, it does at an instant at which something came to
+        it."""
+        if self.history.engine not in VIRTUAL or not len(self.columns.sends.frame):
+            return []  # of a wall clock, or a record of outcomes alone
+        deeds = self.columns.deeds
+        rows = np.flatnonzero(deeds.node >= 0)
+        rows = rows[np.argsort(deeds.node[rows], kind="stable")]
+        t_ns, node, stirs = deeds.t_ns[rows], deeds.node[rows], deeds.stirs[rows]
+        latest = np.maximum.accumulate(np.where(stirs, np.arange(len(rows)), -1))
+        own = (latest >= 0) & (node[latest] == node)
+        idle = int(np.sum(~own | (t_ns - t_ns[latest] > self.facts.timer_ns)))
+        return [f"nodes acted {idle} times though nothing had come to them"] if idle else []
+
+    # -- frames ------------------------------------------------------------------------------------------------------
+
+    def _frames(self) -> list[str]:
+        sends, found = self.columns.sends, []
+        again = len(sends.frame) - len(np.unique(sends.frame))
+        if again:
+            found.append(f"{again} frames were sent twice under one number")
+        if len(sends.frame):
+            known = np.zeros(self.columns.frames, dtype=bool)
+            known[sends.frame] = True
+            ghosts = self.columns.frames - int(known.sum())
+            if ghosts:
+                found.append(f"{ghosts} frames were seen that nobody sent")
+        if self.flights.missed:
+            found.append(f"the capture missed {self.flights.missed} frames that were seen further on")
+        if self.facts.drops_told and self.flights.captured:
+            found += self._vanished()
+        return found
+
+    def _vanished(self) -> list[str]:
+        """Where every drop leaves a hop, a frame that just is not there any more is a hole in the record."""
+        crossings = self.flights.crossings
+        gone = np.flatnonzero((crossings.left_ns == NEVER) & (crossings.drop < 0) & ~crossings.seen_later)
+        longest = self._longest_ns()
+        away = crossings.entered_ns[gone] + longest[crossings.way[gone]] < self.timeline.end_ns
+        holes = int(away.sum())
+        return [f"{holes} frames vanished on the way without a word"] if holes else []
+
+    def _longest_ns(self) -> Ints:
+        """Per way, the longest time that a frame can take or was seen to take there."""
+        crossings = self.flights.crossings
+        longest = np.array([self.flights.longest_ns(way) for way in self.flights.ways], dtype=np.int64)
+        here = crossings.left_ns > NEVER
+        np.maximum.at(longest, crossings.way[here], (crossings.left_ns - crossings.entered_ns)[here])
+        return longest
+
+    def _unhandled(self) -> list[str]:
+        """What comes in at the NIC of a node that is up is handled once, at the stamp at which it came in."""
+        if not self.flights.captured:
+            return []
+        seen, arrivals = self.columns.sightings, self.columns.arrivals
+        rows = np.flatnonzero((seen.what == CODE["in"]) & self._hosts[seen.nic])
+        hosts = len(self.paths.hosts)
+        code = seen.frame[rows] * hosts + self._node_of_nic[seen.nic[rows]]
+        handled = arrivals.frame * hosts + arrivals.node
+        codes, came_at, came = np.unique(code, return_index=True, return_counts=True)
+        dealt, dealt_at, times = np.unique(handled, return_index=True, return_counts=True)
+        place = np.asarray(np.searchsorted(codes, dealt))
+        known = np.append(codes, -1)[place] == dealt
+        count = np.zeros(len(codes), dtype=np.int64)
+        count[place[known]] = times[known]
+        found = []
+        phantom = int(times[~known].sum() + np.maximum(count - came, 0).sum())
+        if phantom:
+            found.append(f"{phantom} frames were handled that never came in")
+        once = known & (times == 1)
+        once[known] &= came[place[known]] == 1
+        apart = np.abs(arrivals.stamp_ns[dealt_at[once]] - seen.t_ns[rows[came_at[place[once]]]])
+        off = int(np.sum(apart > self.facts.allowed_ns))
+        if off:
+            found.append(f"{off} frames were handled under another stamp than they came in at")
+        short = rows[np.isin(code, codes[count < came])]
+        lost: dict[str, int] = {}
+        for nic in np.unique(seen.nic[short]).tolist():
+            here = short[seen.nic[short] == nic]
+            name = self.paths.directions[nic].tx.node
+            t_ns = seen.t_ns[here]
+            due = self._lives_through(name, t_ns, self._awake(name, t_ns)) & ~self._dead_at(nic, t_ns, _RX_DEAD)
+            if not self.facts.drops_told:
+                due &= ~seen.corrupt[here]  # a frame hurt in its key is handled under none
+            if due.any():
+                lost[name] = lost.get(name, 0) + int(due.sum())
+        if lost:
+            told = _some(f"{name} {count}" for name, count in lost.items())
+            found.append(f"frames came in at nodes that were up and were neither handled nor dropped: {told}")
+        return found
+
+    def _dead_at(self, nic: int, t_ns: Ints, kinds: tuple[str, ...], edge_ns: int = 0) -> Bools:
+        """Whether a fault of these kinds held a NIC then; edge_ns: shortly before and after as well."""
+        dead = np.zeros(len(t_ns), dtype=bool)
+        for span in self._spans(nic, kinds):
+            dead |= (span.since_ns - edge_ns <= t_ns) & (t_ns <= span.until_ns + edge_ns)
+        return dead
+
+    def _spans(self, nic: int, kinds: tuple[str, ...]) -> list[Span]:
+        spans = self.timeline.nic_faults.get(self.paths.nics[nic], ())
+        return [span for span in spans if span.what in kinds]
+
+    def _drops(self) -> list[str]:
+        """Frames that were dropped as if by a fault, while none was in force."""
+        seen, edge_ns, found = self.columns.sightings, self.facts.timer_ns, []
+        for what, kinds in (("cut", ("nic_down",)), ("mute", ("nic_mute", "nic_half tx", "nic_half rx"))):
+            rows = np.flatnonzero(seen.what == CODE[what])
+            groundless = 0
+            for nic in np.unique(seen.nic[rows]).tolist():
+                t_ns = seen.t_ns[rows[seen.nic[rows] == nic]]
+                held = self._dead_at(nic, t_ns, kinds, edge_ns)
+                if what == "cut":
+                    held |= self._dead_at(nic ^ 1, t_ns, kinds, edge_ns)
+                groundless += int(np.sum(~held))
+            if groundless:
+                found.append(f"{groundless} frames were dropped as {what} though no fault was in force")
+        unknown = int(np.sum(seen.what == CODE["unknown"]))
+        if unknown:
+            found.append(f"{unknown} frames were dropped because nobody forwards or takes their address")
+        return found
+
+    def _passed_dead(self) -> list[str]:
+        """Frames that got through a NIC that a fault held."""
+        crossings, edge_ns = self.flights.crossings, self.facts.timer_ns
+        if not self.timeline.nic_faults or not self.flights.captured:
+            return []
+        through = 0
+        for way in np.unique(crossings.way).tolist():
+            spans = [
+                *((span, crossings.entered_ns) for span in self._spans(way, _TX_DEAD)),
+                *((span, crossings.entered_ns) for span in self._spans(way ^ 1, ("nic_down",))),
+                *((span, crossings.left_ns) for span in self._spans(way, ("nic_down",))),
+                *((span, crossings.left_ns) for span in self._spans(way ^ 1, ("nic_down",))),
+            ]
+            passed = (crossings.way == way) & (crossings.left_ns > NEVER)
+            inside = np.zeros(len(passed), dtype=bool)
+            for span, times in spans:
+                inside |= passed & (span.since_ns + edge_ns < times) & (times < span.until_ns - edge_ns)
+            through += int(inside.sum())
+        through += self._heard_deaf(edge_ns)
+        return [f"{through} frames got through NICs that a fault held"] if through else []
+
+    def _heard_deaf(self, edge_ns: int) -> int:
+        """Frames that nodes with a single NIC handled although it was deaf when they came in."""
+        arrivals, heard = self.columns.arrivals, 0
+        for (node, _), direction in self.paths.by_nic.items():
+            if node not in self.paths.number or sum(self._node_of_nic == self.paths.number[node]) > 1:
+                continue
+            rows = arrivals.node == self.paths.number[node]
+            for span in self._spans(_index(direction), ("nic_mute", "nic_half rx")):
+                inside = (span.since_ns + edge_ns < arrivals.stamp_ns) & (arrivals.stamp_ns < span.until_ns - edge_ns)
+                heard += int(np.sum(rows & inside))
+        return heard
+
+    def _refused(self) -> list[str]:
+        """Sends that the operating system refused although no fault held a NIC of the sender's."""
+        refused, failed = self.columns.refused, 0
+        for row in range(len(refused.t_ns)):
+            node = self.paths.hosts[int(refused.node[row])]
+            t_ns = int(refused.t_ns[row])
+            nics = [nic for owner, nic in self.paths.nics if owner == node]
+            failed += not any(self.timeline.cut_off(node, nic, t_ns, t_ns) for nic in nics)
+        return [f"{failed} sends failed although no fault was in force"] if failed else []
+
+    # -- what the engine counted -------------------------------------------------------------------------------------
+
+    def _counters(self) -> list[str]:
+        meta, found = self.history.meta, []
+        seen = self.columns.sightings.what
+        self.limit_drops = max(_total(meta.get("limit_drops", 0)), int(np.sum(seen == CODE["limit"])))
+        if self.limit_drops:
+            found.append(f"full queues (netem's limit) dropped {self.limit_drops} frames")
+        for key, words in (("capture_drops", "the capture missed"), ("ring_drops", "full rings of sockets dropped")):
+            if count := _total(meta.get(key, 0)):
+                found.append(f"{words} {count} frames")
+        step_ns = abs(int(meta.get("clock_step_ns", 0)))
+        if step_ns > self.facts.allowed_ns:
+            found.append(f"the host's clock was stepped by {step_ns} ns during the run")
+        traffic = meta.get("traffic")
+        return found + (self._traffic(traffic) if traffic else [])
+
+    def _traffic(self, traffic: dict[str, int]) -> list[str]:
+        """Every frame that was sent, or copied on the way, ends somewhere; and the record tells of as many."""
+        seen, found = self.columns.sightings, []
+        ends = ("lost", "limit", "cut", "mute", "unknown", "delivered", "in_flight")
+        put, gone = traffic["sent"] + traffic["copies"], sum(traffic[name] for name in ends)
+        if put != gone:
+            found.append(f"of {put} frames and copies the engine counts {gone} where they ended")
+        told = {"sent": len(self.columns.sends.t_ns)}
+        if self.flights.captured:
+            if not traffic["unknown"]:  # what nobody takes comes in as well
+                told["delivered"] = int(np.sum((seen.what == CODE["in"]) & self._hosts[seen.nic]))
+            if not traffic["copies"]:  # a copy that does not get out leaves no hop
+                told |= {what: int(np.sum(seen.what == CODE[what])) for what in ("lost", "limit", "cut", "mute")}
+        if not told["sent"]:
+            return found  # only outcomes were recorded
+        off = [f"{what} {traffic[what]}, not {count}" for what, count in told.items() if count != traffic[what]]
+        return [*found, f"the engine counts other frames than the record tells of: {', '.join(off)}"] if off else found
+
+
+def _index(direction: Direction) -> int:
+    return 2 * direction.link + (direction.way == "ba")
+
+
+def _allowed(facts: Facts) -> str:
+    return f"{facts.late_allowed:.1%} may be" if facts.late_allowed else "none may be"
+
+
+def _some(words: Iterable[str], most: int = 4) -> str:
+    """The first few."""
+    listed = list(words)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return "; ".join(listed[:most]) + more
+
+
+def _total(count: Any) -> int:
+    return sum(int(value) for value in count.values()) if isinstance(count, dict) else int(count)
