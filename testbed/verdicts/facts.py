@@ -24,7 +24,7 @@ STAMPS_NS = {"sim": 0, "vkernel": 0, "live": 1_000}
 
 VIRTUAL = ("sim", "vkernel")
 _UNSEEN = 14 / 60
-"""The share of bits of a frame that make it another network's when they flip: addresses and type."""
+"""On a stock kernel: the share of bits of a slot that make it another network's when they flip (addresses, type)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def facts_of(plan: Plan, history: History, paths: Paths, columns: Columns) -> Fa
         allowed_ns=stamp_ns + cost_ns,
         links=links,
         late_allowed=0.0 if virtual else LATE_ALLOWED,
-        unseen=0.0 if engine == "sim" else float(meta.get("corruption_unseen", _UNSEEN)),
+        unseen=0.0 if virtual else _UNSEEN,
         drops_told=engine == "sim",
     )
 

@@ -33,9 +33,8 @@ TIMER_TOLERANCE_NS = {"live": 1_000_000, "vkernel": 1_000}
 otherwise idle machine stays below 1 ms; beyond it, something else held the node up. Virtual time: handling an interrupt
 takes some ten nanoseconds, and only code that reads the clock over and over takes more."""
 
-STAMP_TOLERANCE_NS = {"live": 1_000, "vkernel": 100}
-"""How far two stamps of one run may be off from each other. Virtual time: a nanosecond for each reading of the clock,
-and for each link that is crossed."""
+STAMP_TOLERANCE_NS = {"live": 1_000, "vkernel": 0}
+"""How far two stamps of one run may be off from each other. In virtual time nothing that is done costs any."""
 
 PRINTED = ("output.txt", "console.log")
 """What a supervisor prints goes there: on this host, and in a guest."""
