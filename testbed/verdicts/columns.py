@@ -79,7 +79,8 @@ _STIRS = (Started, Died, Received, Dropped, Overrun, TimerFired, Struck)
 
 
 class Columns:
-    """refused: frames that the system refused to send, as Sends. frames: how many different frames there are."""
+    """refused: frames that the system refused to send, as Sends. unreadable: how many frames came in at each node that
+    could not be read. frames: how many different frames there are."""
 
     def __init__(self, history: History, paths: Paths) -> None:
         events, hops = history.events, history.hops
@@ -90,6 +91,8 @@ class Columns:
         self.sends = Sends(sent.t_ns, _wide(sent.node), sent["dst"], ids[0])
         self.refused = Sends(refused.t_ns, _wide(refused.node), refused["dst"], ids[1])
         self.arrivals = _arrivals(received, dropped, ids[2], ids[3])
+        unreadable = _wide(dropped.node)[ids[3] < 0]
+        self.unreadable = np.bincount(unreadable[unreadable >= 0], minlength=len(paths.hosts))
         self.sightings = _sightings(hops, paths, ids[4])
         timers = events.table(TimerFired)
         self.timers = Timers(timers.t_ns, timers["due_ns"], _wide(timers.node))

@@ -243,7 +243,8 @@ class Record:
         if not self.flights.captured:
             return []
         seen, arrivals = self.columns.sightings, self.columns.arrivals
-        rows = np.flatnonzero((seen.what == CODE["in"]) & self._hosts[seen.nic])
+        came_in = (seen.what == CODE["in"]) & self._hosts[seen.nic]
+        rows = np.flatnonzero(came_in & ~seen.corrupt)  # what is hurt is handled under no number
         hosts = len(self.paths.hosts)
         code = seen.frame[rows] * hosts + self._node_of_nic[seen.nic[rows]]
         handled = arrivals.frame * hosts + arrivals.node
@@ -263,21 +264,27 @@ class Record:
         off = int(np.sum(apart > self.facts.allowed_ns))
         if off:
             found.append(f"{off} frames were handled under another stamp than they came in at")
-        short = rows[np.isin(code, codes[count < came])]
-        lost: dict[str, int] = {}
-        for nic in np.unique(seen.nic[short]).tolist():
-            here = short[seen.nic[short] == nic]
-            name = self.paths.directions[nic].tx.node
-            t_ns = seen.t_ns[here]
-            due = self._lives_through(name, t_ns, self._awake(name, t_ns)) & ~self._dead_at(nic, t_ns, _RX_DEAD)
-            if not self.facts.drops_told:
-                due &= ~seen.corrupt[here]  # a frame hurt in its key is handled under none
-            if due.any():
-                lost[name] = lost.get(name, 0) + int(due.sum())
-        if lost:
-            told = _some(f"{name} {count}" for name, count in lost.items())
+        lost = self._due(rows[np.isin(code, codes[count < came])])
+        if not self.facts.unseen:
+            hurt = np.flatnonzero(came_in & seen.corrupt)
+            unreadable = self.columns.unreadable
+            lost += np.maximum(self._due(hurt) - unreadable, 0)
+            more = np.maximum(unreadable - np.bincount(self._node_of_nic[seen.nic[hurt]], minlength=hosts), 0)
+            if more.any():
+                found.append(f"{more.sum()} frames were dropped as unreadable that never came in hurt")
+        if lost.any():
+            told = _some(f"{self.paths.hosts[node]} {lost[node]}" for node in np.flatnonzero(lost).tolist())
             found.append(f"frames came in at nodes that were up and were neither handled nor dropped: {told}")
         return found
+
+    def _due(self, rows: Ints) -> Ints:
+        """Of the frames that came in in these rows, how many each node was up to handle."""
+        seen, due = self.columns.sightings, np.zeros(len(self.paths.hosts), dtype=np.int64)
+        for nic in np.unique(seen.nic[rows]).tolist():
+            t_ns, name = seen.t_ns[rows[seen.nic[rows] == nic]], self.paths.directions[nic].tx.node
+            up = self._lives_through(name, t_ns, self._awake(name, t_ns)) & ~self._dead_at(nic, t_ns, _RX_DEAD)
+            due[self.paths.number[name]] += int(up.sum())
+        return due
 
     def _dead_at(self, nic: int, t_ns: Ints, kinds: tuple[str, ...], edge_ns: int = 0) -> Bools:
         """Whether a fault of these kinds held a NIC then; edge_ns: shortly before and after as well."""

@@ -237,7 +237,8 @@ def test_a_frame_that_is_hurt(engine: str) -> None:
     key = damage.crossed("leaf1>host2")[5]
     damage.hops = [hop._replace(corrupt=True) if hop.key == key and hop.node == "host2" else hop for hop in damage.hops]
     damage.change(
-        lambda e: is_a(e, Received) and e.what.key == key, lambda e: e._replace(what=Dropped("corrupt", *e.what))
+        lambda e: is_a(e, Received) and e.what.key == key,
+        lambda e: e._replace(what=Dropped("corrupt", None, -1, -1, e.what.at_ns)),
     )
     assert_not_trusted(damage, "hurt")
 
