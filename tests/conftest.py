@@ -18,6 +18,10 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 _required: frozenset[str] = frozenset()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rewrite-traces", action="store_true", help="write the output in tests/traces/*.txt anew")
+
+
 def pytest_configure() -> None:
     global _required
     _required = demanded(os.environ.get("OAE_REQUIRE", ""))

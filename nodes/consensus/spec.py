@@ -12,6 +12,7 @@ from typing import Any
 
 from nodes.core import Machine
 from nodes.core.config import NodeConfig, ProtocolConfig
+from nodes.core.text import Says, body_text
 
 RETRIES = 5
 """Retransmissions that a message is given to come through when the time to settle is reckoned."""
@@ -48,7 +49,8 @@ class EngineSpec:
     promised and checked (testbed.verdicts.consensus); none: nobody decides anything. all_pairs: whether every two
     members must be peers. parameters: a frozen dataclass of its own settings (``protocol.parameters`` of a scenario),
     each with a default; a field's metadata may bound it (ge, gt, le, lt) and say that it is a time (``time: True``).
-    pitfalls: known bugs that can be planted, each of which the conformance tests must find.
+    pitfalls: known bugs that can be planted, each of which the conformance tests must find. says:
+    what the body of a message of its means, in words (for traces).
     """
 
     name: str
@@ -63,6 +65,7 @@ class EngineSpec:
     all_pairs: bool = True
     parameters: type = NoParameters
     pitfalls: tuple[str, ...] = ()
+    says: Says = body_text
 
     @property
     def decides(self) -> bool:

@@ -20,6 +20,12 @@ _REGISTER = struct.Struct("!QQ")
 IN_INSTANCE = 1  # flag: the register is a message of the current consensus instance
 
 
+def says(message: Message) -> str:
+    """The register of a plain swap in words."""
+    node, round_ = _REGISTER.unpack(message.body)
+    return f"node {node}, round {round_}"
+
+
 class RoundMachine:
     """The machine of one node (nodes.core.Machine): a Link per port, and instances of an algorithm one after another.
 

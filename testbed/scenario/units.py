@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from nodes.core.text import time_text
+
 _TIME_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9}
 _RATE_UNITS = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9, "tbit": 10**12}
 _NUMBER = r"(\d{1,18}(?:\.\d{1,18})?)"
@@ -76,14 +78,6 @@ def parse_share(value: object) -> float:
     return float(share)
 
 
-def spell_exact_time(ns: int) -> str:
-    """The inverse of parse_time, without loss: ``12500ns``, ``3ms``."""
-    for unit, size in (("s", 10**9), ("ms", 10**6), ("us", 10**3)):
-        if ns and ns % size == 0:
-            return f"{ns // size}{unit}"
-    return f"{ns}ns"
-
-
 def spell_exact_rate(bps: int) -> str:
     """The inverse of parse_rate, without loss."""
     for unit, size in (("gbit", 10**9), ("mbit", 10**6), ("kbit", 10**3)):
@@ -100,7 +94,7 @@ def _schema(pattern: str, example: str) -> WithJsonSchema:
 Time = Annotated[
     int,
     BeforeValidator(parse_time),
-    PlainSerializer(spell_exact_time, return_type=str, when_used="json"),
+    PlainSerializer(time_text, return_type=str, when_used="json"),
     _schema(r"^\s*\d+(\.\d+)?\s*(ns|us|µs|μs|ms|s)\s*$", "50us"),
 ]
 Rate = Annotated[

@@ -8,51 +8,39 @@ up and every frame arrives.
 from __future__ import annotations
 
 import heapq
-import pickle
 import random
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-from nodes.core import Decide, Effect, Effects, LinkState, Machine, Outcome, Port, Propose, Resolve, SwapId, Transition
-from nodes.core.config import NodeConfig, Peer, ProtocolConfig
-from nodes.core.driver import Driver, Moment
+from network import Build, Node, all_pairs
+
+from nodes.core import Decide, Effect, LinkState, Outcome, Port, Propose, Resolve, SwapId, Transition
+from nodes.core.config import NodeConfig, ProtocolConfig
+from nodes.core.driver import Moment
 from nodes.frames import Frame, FrameError, Kind, decode, encode
 
 W = 1000
 FAULT, FRAME, TIMER = 0, 1, 2  # at one instant in this order
-Build = Callable[[NodeConfig], Machine]
 
 
-class Node:
-    """One node over all its lives (nodes.core.driver.NodeIO). amnesic: a life has begun without the state before it."""
+class StormNode(Node):
+    """A node that may also be paused: what comes to it then waits."""
 
     def __init__(self, storm: Storm, config: NodeConfig) -> None:
-        self.storm, self.config = storm, config
-        self.machine: Any = None
-        self.epoch = self._sent = 0
-        self.amnesic = self.paused = False
-        self._kept = b""
+        super().__init__(storm, config)
+        self.storm = storm
+        self.paused = False
+        self._sent = 0
         self._timers: dict[str, int] = {}
         self._backlog: list[tuple[int, int, int, Frame | str]] = []
-        self._driver: Driver
 
     def start(self, keep_state: bool) -> None:
-        self.kill()
-        self.epoch += 1
         self._sent = 0
-        config, lives = replace(self.config, epoch=self.epoch), []
-        if keep_state and self._kept:
-            self.machine, lives = pickle.loads(self._kept)
-        else:
-            self.amnesic = self.epoch > 1
-            self.machine = self.storm.build(config)
-        self._driver = Driver(self.machine, self, config, self.storm.moments(), lives)
-        self._perform(self.machine.on_start(self.storm.now))
+        super().start(keep_state)
 
     def kill(self) -> None:
-        self.machine, self.paused = None, False
+        super().kill()
+        self.paused = False
         self._timers.clear()
         self._backlog.clear()
 
@@ -67,41 +55,25 @@ class Node:
         if self.paused:
             heapq.heappush(self._backlog, (at, class_, serial, what))
         elif isinstance(what, Frame):
-            port = [peer.node for peer in self.config.peers].index(what.key.src)
-            self._perform(self._driver.hear(port, what, self.storm.now))
+            self.hear(what)
         elif self._timers.get(what) == serial:
             del self._timers[what]
-            self._perform(self.machine.on_timer(what, self.storm.now))
-
-    def _perform(self, effects: Effects) -> None:
-        """The state is kept before anything is done: a crash in the middle loses effects, never state."""
-        self._kept = pickle.dumps((self.machine, self._driver.lives))
-        if not self._driver.perform(effects, self.storm.now):
-            self.kill()
-
-    # -- NodeIO ------------------------------------------------------------------------------------------------------
+            self.fire(what)
 
     def send(self, port: Port, frame: Frame, now_ns: int) -> None:
         self._sent += 1
         assert frame.key == (self.config.node, self.epoch, self._sent), "a name for every transmission of every life"
-        assert frame.dst == self.config.peers[port].node
-        self.storm.transmit(frame)
+        super().send(port, frame, now_ns)
 
-    def set_timer(self, name: str, at_ns: int) -> None:
+    def arm(self, name: str, at_ns: int) -> None:
         serial = self._timers[name] = self.storm.tick()
-        if self._backlog and at_ns <= self.storm.now:  # just resumed: it fires among what waits, by its due time
+        if self._backlog and at_ns <= self.storm.now_ns:  # just resumed: it fires among what waits, by its due time
             heapq.heappush(self._backlog, (at_ns, TIMER, serial, name))
         else:
-            self.storm.push(max(at_ns, self.storm.now), TIMER, serial, self.config.node, name)
+            self.storm.push(max(at_ns, self.storm.now_ns), TIMER, serial, self.config.node, name)
 
-    def cancel_timer(self, name: str) -> None:
+    def disarm(self, name: str) -> None:
         self._timers.pop(name, None)
-
-    def record(self, effect: Effect, now_ns: int) -> None:
-        self.storm.judge(self, effect)
-
-    def strike(self, index: int, now_ns: int) -> bool:
-        return not self.storm.raging
 
 
 class Storm:
@@ -122,18 +94,14 @@ class Storm:
         self.rng, self.build = random.Random(seed), build
         self.loss, self.amnesias, self.strikes = loss, amnesias, strikes
         self.protocol = ProtocolConfig(window_ns=W, seed=seed, **protocol)
-        self.raging, self.now = True, -1
-        self.nodes = [Node(self, self._config(node, n)) for node in range(n)]
+        self.raging, self.now_ns = True, -1
+        self.nodes = [StormNode(self, config) for config in all_pairs(n, self.protocol, "host")]
         self.offered: dict[tuple[int, int, int], bytes] = {}  # round, sender, receiver -> the one value swapped
         self.endings: dict[tuple[int, int, SwapId], Outcome] = {}  # node, first epoch of its state, swap
         self.proposed: dict[int, set[int]] = defaultdict(set)
         self.decided: dict[int, dict[int, int]] = defaultdict(dict)  # instance -> node -> value
         self._heap: list[tuple[int, int, int, int, Frame | str]] = []
         self._serial = 0
-
-    def _config(self, node: int, n: int) -> NodeConfig:
-        peers = tuple(Peer(other, f"host{other}", "eth0", "") for other in range(n) if other != node)
-        return NodeConfig(node, f"host{node}", peers, {}, tuple(range(n)), self.protocol, seed=node)
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -168,14 +136,14 @@ class Storm:
     def _run(self, until: int) -> None:
         while self._heap and self._heap[0][0] <= until:
             at, class_, serial, node, what = heapq.heappop(self._heap)
-            self.now = max(self.now, at)
+            self.now_ns = max(self.now_ns, at)
             if class_ == FAULT:
-                self._strike(self.nodes[node], str(what))
+                self._hit(self.nodes[node], str(what))
             else:
                 self.nodes[node].handle(at, class_, serial, what)
-        self.now = until
+        self.now_ns = until
 
-    def _strike(self, node: Node, verb: str) -> None:
+    def _hit(self, node: StormNode, verb: str) -> None:
         if not self.raging:
             return
         if verb == "kill":
@@ -190,7 +158,21 @@ class Storm:
         else:
             node.start(keep_state=True)
 
-    def moments(self) -> list[Moment]:
+    # -- Net ---------------------------------------------------------------------------------------------------------
+
+    def arm(self, node: StormNode, name: str, at_ns: int) -> None:
+        node.arm(name, at_ns)
+
+    def disarm(self, node: StormNode, name: str) -> None:
+        node.disarm(name)
+
+    def record(self, node: StormNode, effect: Effect) -> None:
+        self.judge(node, effect)
+
+    def strike(self, node: StormNode, index: int) -> bool:
+        return not self.raging
+
+    def moments(self, node: StormNode) -> list[Moment]:
         """When the life that begins now is to end, if it is."""
         rng = self.rng
         if not self.raging or rng.random() >= self.strikes:
@@ -220,11 +202,11 @@ class Storm:
             frame = decode(wire)
         except FrameError:
             return
-        self.push(self.now + delay, FRAME, self.tick(), frame.dst, frame)
+        self.push(self.now_ns + delay, FRAME, self.tick(), frame.dst, frame)
 
     # -- what must hold ----------------------------------------------------------------------------------------------
 
-    def judge(self, node: Node, effect: Effect) -> None:
+    def judge(self, node: StormNode, effect: Effect) -> None:
         """At every effect. Agreement is judged by those who know whether the engine promises it."""
         me = node.config.node
         if isinstance(effect, Transition):
@@ -237,7 +219,7 @@ class Storm:
             assert effect.value in self.proposed[effect.instance]
             assert self.decided[effect.instance].setdefault(me, effect.value) == effect.value
 
-    def _judge_resolve(self, me: int, node: Node, effect: Resolve) -> None:
+    def _judge_resolve(self, me: int, node: StormNode, effect: Resolve) -> None:
         swap, peer = effect.swap, effect.swap.low + effect.swap.high - me
         assert effect.outcome is not (Outcome.IN_DOUBT if self.protocol.horizon == "abort" else Outcome.ABORTED)
         if effect.outcome is Outcome.COMMITTED:
@@ -251,7 +233,7 @@ class Storm:
         return sum(len(set(values.values())) > 1 for values in self.decided.values())
 
     @property
-    def steady(self) -> list[Node]:
+    def steady(self) -> list[StormNode]:
         """The nodes that never lost their state."""
         return [node for node in self.nodes if not node.amnesic]
 

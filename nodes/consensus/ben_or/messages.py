@@ -42,3 +42,13 @@ def read(message: frames.Message) -> Message | None:
         return None
     phase = Phase(message.step)
     return Message(round_, phase, value) if value <= (1 if phase is Phase.REPORT else NO_VALUE) else None
+
+
+def says(message: frames.Message) -> str:
+    """What ``message`` says, in words."""
+    said = read(message)
+    if said is None:
+        return "not of Ben-Or"
+    asks = ", asks for yours" if message.flags & ASK else ""
+    value = "?" if said.value == NO_VALUE else said.value
+    return f"{said.phase.name.lower()} {value} in round {said.round}{asks}"

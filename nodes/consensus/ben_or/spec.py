@@ -7,6 +7,7 @@ from math import ceil, comb, log
 
 from nodes.consensus.ben_or.algorithm import Pitfall
 from nodes.consensus.ben_or.machine import BenOrMachine
+from nodes.consensus.ben_or.messages import says
 from nodes.consensus.spec import RETRIES, EngineSpec, minority
 from nodes.core.config import NodeConfig, ProtocolConfig
 
@@ -49,4 +50,5 @@ SPEC = EngineSpec(
     rule="f < n/2",
     settle_ns=_settle_ns,
     pitfalls=tuple(Pitfall),
+    says=says,
 )

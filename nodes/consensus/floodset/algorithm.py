@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from nodes.frames import BODY_BYTES
+from nodes.frames import BODY_BYTES, Message
 
 _REGISTER = struct.Struct("!II8x")  # early flag, estimate
 assert _REGISTER.size == BODY_BYTES
@@ -23,6 +23,12 @@ class Pitfall(StrEnum):
 def rounds_needed(f: int) -> int:
     """Rounds after which every node has decided whatever ``f`` nodes crash: f + 1 (Fischer, Lynch 1982: no fewer)."""
     return f + 1
+
+
+def says(message: Message) -> str:
+    """A register in words."""
+    early, estimate = _REGISTER.unpack(message.body)
+    return f"estimate {estimate}" + (", final" if early else "")
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
-from nodes.consensus.floodset.algorithm import FloodSet, Pitfall, rounds_needed
+from nodes.consensus.floodset.algorithm import FloodSet, Pitfall, rounds_needed, says
 from nodes.consensus.spec import EngineSpec, swaps_settle_ns
 from nodes.core.config import NodeConfig
 from nodes.oae.rounds import RoundMachine
@@ -36,4 +36,5 @@ SPEC = EngineSpec(
     settle_ns=swaps_settle_ns,
     parameters=Parameters,
     pitfalls=tuple(Pitfall),
+    says=says,
 )

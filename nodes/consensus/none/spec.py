@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from nodes.consensus.spec import EngineSpec, swaps_settle_ns
 from nodes.core.config import NodeConfig
-from nodes.oae.rounds import RoundMachine
+from nodes.oae.rounds import RoundMachine, says
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> RoundMachine:  # noqa: ARG001 - there are none
@@ -23,4 +23,5 @@ SPEC = EngineSpec(
     settle_ns=swaps_settle_ns,
     properties=(),
     all_pairs=False,
+    says=says,
 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
-from nodes.frames import BODY_BYTES
+from nodes.frames import BODY_BYTES, Message
 
 ROUNDS_PER_PHASE = 3
 
@@ -54,6 +54,16 @@ class Register(NamedTuple):
 
 _REGISTER = struct.Struct("!IIII")
 assert _REGISTER.size == BODY_BYTES
+
+
+def says(message: Message) -> str:
+    """A register in words."""
+    tag, phase, vote, value = _REGISTER.unpack(message.body)
+    if tag == Tag.MRU_VOTE:
+        return f"last voted {vote} in phase {phase}, input {value}"
+    if tag in (Tag.CANDIDATE, Tag.VOTE):
+        return f"{Tag(tag).name.lower()} {value} in phase {phase}"
+    return f"proposal {value}" if tag == Tag.PROPOSAL else "nothing"
 
 
 def rounds_needed(f: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import partial
 
-from nodes.consensus.oae.algorithm import Oae, Pitfall, rounds_needed
+from nodes.consensus.oae.algorithm import Oae, Pitfall, rounds_needed, says
 from nodes.consensus.spec import EngineSpec, minority, swaps_settle_ns
 from nodes.core.config import NodeConfig
 from nodes.oae.rounds import RoundMachine
@@ -25,4 +25,5 @@ SPEC = EngineSpec(
     rounds_per_instance=rounds_needed,
     settle_ns=swaps_settle_ns,
     pitfalls=tuple(Pitfall),
+    says=says,
 )

@@ -50,3 +50,16 @@ def read(message: frames.Message) -> Message | None:
     if step is None or not 1 <= ballot <= MAX_BALLOT or voted > MAX_BALLOT:
         return None
     return Message(step, ballot, voted, value)
+
+
+def says(message: frames.Message) -> str:
+    """What ``message`` says, in words."""
+    said = read(message)
+    if said is None:
+        return "not of Paxos"
+    text = f"{said.step.name.lower()}, ballot {said.ballot}"
+    if said.step is Step.PROMISE:
+        return f"{text}, voted " + (f"{said.value} in ballot {said.voted}" if said.voted else "for nothing")
+    if said.step is Step.REJECT:
+        return f"{text}, promised {said.voted}"
+    return f"{text}, value {said.value}" if said.step in (Step.ACCEPT, Step.DECIDE) else text

@@ -1,0 +1,87 @@
+"""An effect as one line of text: what traces are made of, and whatever else tells a person what a machine does.
+
+The form is stable: tests/traces holds it by the thousand. A line names nodes as the configuration does, and tells a
+message's body through ``says``, which an engine may bring (EngineSpec.says).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nodes.core import (
+    CancelTimer,
+    Decide,
+    Effect,
+    Note,
+    Propose,
+    Resolve,
+    RoundStart,
+    Send,
+    SetTimer,
+    SwapId,
+    Transition,
+)
+from nodes.core.config import NodeConfig
+from nodes.frames import Kind, Message
+
+Says = Callable[[Message], str]
+"""What the body of a message means, in words; "" when it means nothing."""
+
+_UNITS = ((1_000_000_000, "s"), (1_000_000, "ms"), (1000, "us"))
+
+
+def body_text(message: Message) -> str:
+    """The bytes, without the zeros at their end: what can be said of any body."""
+    return message.body.rstrip(b"\0").hex()
+
+
+def time_text(ns: int) -> str:
+    """Without loss, in the greatest unit of which it is a whole number: ``12500ns``, ``3ms``, ``0ns``."""
+    for size, unit in _UNITS:
+        if ns and ns % size == 0:
+            return f"{ns // size}{unit}"
+    return f"{ns}ns"
+
+
+def message_text(message: Message, says: Says = body_text) -> str:
+    """As ``SWAP 1 of round 0: <what it says>``; flags only where there are any."""
+    head = f"{message.kind.name} {message.step} of round {message.round}"
+    meaning = "" if message.kind is Kind.RESET else says(message)
+    return head + (f" flags {message.flags}" if message.flags else "") + (f": {meaning}" if meaning else "")
+
+
+def effect_text(effect: Effect, config: NodeConfig, says: Says = body_text) -> str:
+    """One line for what the machine of ``config`` does."""
+    match effect:
+        case Send(port, message):
+            return f"send {config.peers[port].name}: {message_text(message, says)}"
+        case SetTimer(name, at_ns):
+            return f"timer {name} at {time_text(at_ns)}"
+        case CancelTimer(name):
+            return f"cancel timer {name}"
+        case Transition(swap, old, new):
+            return f"{_swap_text(swap, config)}: {old} -> {new}"
+        case Resolve(swap, outcome, value):
+            meaning = says(Message(Kind.SWAP, swap.round, 0, value))
+            return f"{_swap_text(swap, config)}: {outcome}, holds {meaning}"
+        case Propose(instance, value):
+            return f"propose {value} in instance {instance}"
+        case Decide(instance, value, round_):
+            return f"decide {value} in instance {instance}, led to by round {round_}"
+        case RoundStart(round_):
+            return f"round {round_} begins"
+        case Note():
+            return _note_text(effect)
+
+
+def _swap_text(swap: SwapId, config: NodeConfig) -> str:
+    other = swap.high if swap.low == config.node else swap.low
+    name = next(peer.name for peer in config.peers if peer.node == other)
+    return f"swap {swap.round} with {name}"
+
+
+def _note_text(note: Note) -> str:
+    """With the message that it is about, unless that is the one in hand: the driver then has put its frame in."""
+    about = note.about
+    said = f" [{about.kind.name} {about.step} of round {about.round}]" if isinstance(about, Message) else ""
+    return f"note {note.what}" + (f": {note.text}" if note.text else "") + said

@@ -1,0 +1,282 @@
+"""Nodes and a wire in memory for tests: real machines behind real drivers, over all their lives.
+
+``Node`` is what any such network needs of a node; ``Network`` is one on which nothing happens by itself: every frame
+waits on the wire until it is told what becomes of it, and time stands until it is moved.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
+
+from nodes.core import CancelTimer, Effect, Effects, Machine, Port, SetTimer
+from nodes.core.config import START_NS, NodeConfig, Peer, ProtocolConfig
+from nodes.core.driver import Driver, Moment
+from nodes.core.text import Says, body_text, effect_text, message_text, time_text
+from nodes.frames import Frame
+from nodes.registry import build_machine
+
+Build = Callable[[NodeConfig], Machine]
+
+
+class Net(Protocol):
+    """What a node is attached to."""
+
+    now_ns: int
+    build: Build
+
+    def transmit(self, frame: Frame) -> None:
+        """A node sends."""
+
+    def arm(self, node: Any, name: str, at_ns: int) -> None:
+        """A node sets a timer, or moves it."""
+
+    def disarm(self, node: Any, name: str) -> None:
+        """A node cancels a timer."""
+
+    def record(self, node: Any, effect: Effect) -> None:
+        """A node tells something."""
+
+    def strike(self, node: Any, index: int) -> bool:
+        """A moment that a fault waits for has come; False ends the node's life."""
+
+    def moments(self, node: Any) -> Sequence[Moment]:
+        """What a life that begins now is to be struck by."""
+
+
+class Node:
+    """One node over all its lives (nodes.core.driver.NodeIO). amnesic: a life has begun without the state before it."""
+
+    def __init__(self, net: Net, config: NodeConfig) -> None:
+        self.net, self.config = net, config
+        self.machine: Any = None  # None while it is down
+        self.epoch = 0
+        self.amnesic = False
+        self._kept = b""
+        self._driver: Driver
+
+    def start(self, keep_state: bool) -> None:
+        """The next life begins, with the last one's state if it is to be kept and there is one."""
+        self.kill()
+        self.epoch += 1
+        config, lives = replace(self.config, epoch=self.epoch), []
+        if keep_state and self._kept:
+            self.machine, lives = pickle.loads(self._kept)
+        else:
+            self.amnesic = self.epoch > 1
+            self.machine = self.net.build(config)
+        self._driver = Driver(self.machine, self, config, self.net.moments(self), lives)
+        self._do(self.machine.on_start(self.net.now_ns))
+
+    def kill(self) -> None:
+        """The life ends, if there is one."""
+        self.machine = None
+
+    def hear(self, frame: Frame) -> None:
+        """A frame comes in."""
+        port = [peer.node for peer in self.config.peers].index(frame.key.src)
+        self._do(self._driver.hear(port, frame, self.net.now_ns))
+
+    def fire(self, name: str) -> None:
+        """A timer is due."""
+        self._do(self.machine.on_timer(name, self.net.now_ns))
+
+    def _do(self, effects: Effects) -> None:
+        """The state is kept before anything is done: a crash in the middle loses effects, never state."""
+        self._kept = pickle.dumps((self.machine, self._driver.lives))
+        if not self._driver.perform(effects, self.net.now_ns):
+            self.kill()
+
+    # -- NodeIO ------------------------------------------------------------------------------------------------------
+
+    def send(self, port: Port, frame: Frame, now_ns: int) -> None:
+        assert frame.dst == self.config.peers[port].node
+        self.net.transmit(frame)
+
+    def set_timer(self, name: str, at_ns: int) -> None:
+        self.net.arm(self, name, at_ns)
+
+    def cancel_timer(self, name: str) -> None:
+        self.net.disarm(self, name)
+
+    def record(self, effect: Effect, now_ns: int) -> None:
+        self.net.record(self, effect)
+
+    def strike(self, index: int, now_ns: int) -> bool:
+        return self.net.strike(self, index)
+
+
+def all_pairs(n: int, protocol: ProtocolConfig, name: str = "n") -> list[NodeConfig]:
+    """n nodes that are all each other's peers, called n0, n1 .. after their numbers."""
+    return [
+        NodeConfig(
+            node,
+            f"{name}{node}",
+            tuple(Peer(other, f"{name}{other}", "eth0", "") for other in range(n) if other != node),
+            {},
+            tuple(range(n)),
+            protocol,
+            seed=node,
+        )
+        for node in range(n)
+    ]
+
+
+class Way(NamedTuple):
+    """A frame under way since ``sent_ns``."""
+
+    sent_ns: int
+    frame: Frame
+
+
+EVERYTHING = frozenset(
+    ("send", "timer", "cancel", "transition", "resolve", "propose", "decide", "roundstart", "note", "frame")
+)
+"""What a Network can tell, by the kinds of effects in small letters; ``frame``: what became of a frame."""
+
+
+class Network:
+    """Nodes whose frames wait on one wire, and whose clock stands still, until told otherwise.
+
+    ``told`` gathers what happens as lines: a heading for each event and what the node does in it, indented.
+    """
+
+    def __init__(self, configs: Sequence[NodeConfig], says: Says = body_text, build: Build = build_machine) -> None:
+        self.build, self.says = build, says
+        self.now_ns = START_NS
+        self.nodes = {config.name: Node(self, config) for config in configs}
+        self.wire: list[Way] = []
+        self.cuts: set[tuple[str, str]] = set()
+        self.doomed: dict[str, list[Moment]] = {}
+        self.shows: frozenset[str] = EVERYTHING
+        self.told: list[str] = []
+        self.names = {config.node: config.name for config in configs}
+        self._timers: dict[tuple[str, str], int] = {}  # in the order in which they were set
+        self._heading = ""
+
+    # -- what happens to nodes ---------------------------------------------------------------------------------------
+
+    def start(self, name: str, keep_state: bool = False) -> None:
+        """The node's next life begins."""
+        node = self.nodes[name]
+        self._head(f"{name} starts" + (f", life {node.epoch + 1}" if node.epoch else ""))
+        self._forget_timers(name)
+        node.start(keep_state)
+
+    def crash(self, name: str) -> None:
+        """The node dies between two events."""
+        self._head(f"{name} dies")
+        self._forget_timers(name)
+        self.nodes[name].kill()
+
+    def tick(self, until_ns: int) -> None:
+        """Time passes; timers fire, in the order in which they are due."""
+        while (due_ns := self._next_timer()) is not None and due_ns <= until_ns:
+            self._fire_next()
+        self.now_ns = max(self.now_ns, until_ns)
+
+    # -- what happens to frames --------------------------------------------------------------------------------------
+
+    def deliver(self, way: Way) -> None:
+        """It arrives."""
+        self.wire.remove(way)
+        self.hear(way.frame)
+
+    def hear(self, frame: Frame) -> None:
+        """``frame`` comes in at its receiver, wherever it comes from."""
+        name = self.names[frame.dst]
+        what = f"{name} hears {self.names[frame.key.src]}: {message_text(frame.message, self.says)}"
+        if self.nodes[name].machine is None:
+            self._head(f"{what} (is down)")
+        else:
+            self._head(what)
+            self.nodes[name].hear(frame)
+
+    def lose(self, way: Way) -> None:
+        """It never arrives."""
+        self.wire.remove(way)
+        self._head(f"lost: {self.way_text(way)}")
+
+    def copy(self, way: Way) -> None:
+        """It will arrive twice."""
+        self.wire.insert(self.wire.index(way), way)
+        self._head(f"copied: {self.way_text(way)}")
+
+    def play(self, until_ns: int, delay_ns: int, is_lost: Callable[[], bool] = lambda: False) -> None:
+        """Time passes and every frame takes ``delay_ns``; at one instant frames come before timers."""
+        while True:
+            due_ns = self._next_timer()
+            arrival_ns = self.wire[0].sent_ns + delay_ns if self.wire else until_ns + 1
+            if arrival_ns <= min(until_ns, until_ns if due_ns is None else due_ns):
+                self.now_ns = max(self.now_ns, arrival_ns)
+                (self.lose if is_lost() else self.deliver)(self.wire[0])
+            elif due_ns is not None and due_ns <= until_ns:
+                self._fire_next()
+            else:
+                break
+        self.now_ns = until_ns
+
+    def way_text(self, way: Way) -> str:
+        """Whose frame it is and what it says."""
+        key, dst, _, message = way.frame
+        return f"{self.names[key.src]}->{self.names[dst]} {message_text(message, self.says)}"
+
+    # -- Net ---------------------------------------------------------------------------------------------------------
+
+    def transmit(self, frame: Frame) -> None:
+        src, dst = self.names[frame.key.src], self.names[frame.dst]
+        cut = (src, dst) in self.cuts
+        self._tell("send", f"send {dst}: {message_text(frame.message, self.says)}" + (" (cut off)" if cut else ""))
+        if not cut:
+            self.wire.append(Way(self.now_ns, frame))
+
+    def arm(self, node: Node, name: str, at_ns: int) -> None:
+        self._tell("timer", effect_text(SetTimer(name, at_ns), node.config))
+        self._timers.pop((node.config.name, name), None)
+        self._timers[node.config.name, name] = at_ns
+
+    def disarm(self, node: Node, name: str) -> None:
+        self._tell("cancel", effect_text(CancelTimer(name), node.config))
+        self._timers.pop((node.config.name, name), None)
+
+    def record(self, node: Node, effect: Effect) -> None:
+        self._tell(type(effect).__name__.lower(), effect_text(effect, node.config, self.says))
+
+    def strike(self, node: Node, index: int) -> bool:
+        self._tell("frame", "dies here")
+        self._forget_timers(node.config.name)
+        return False
+
+    def moments(self, node: Node) -> Sequence[Moment]:
+        return self.doomed.pop(node.config.name, ())
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _next_timer(self) -> int | None:
+        return min(self._timers.values(), default=None)
+
+    def _fire_next(self) -> None:
+        (node, name), due_ns = min(self._timers.items(), key=lambda timer: timer[1])  # the earlier set comes first
+        self.now_ns = max(self.now_ns, due_ns)
+        del self._timers[node, name]
+        self._head(f"{node} timer {name}")
+        self.nodes[node].fire(name)
+
+    def _forget_timers(self, node: str) -> None:
+        self._timers = {timer: at_ns for timer, at_ns in self._timers.items() if timer[0] != node}
+
+    def _head(self, text: str) -> None:
+        self._heading = f"{time_text(self.now_ns)} {text}"
+        if "frame" in self.shows:
+            self.told.append(self._heading)
+            self._heading = ""
+
+    def _tell(self, kind: str, text: str) -> None:
+        if kind not in self.shows:
+            return
+        if self._heading:
+            self.told.append(self._heading)
+            self._heading = ""
+        self.told.append(f"  {text}")
