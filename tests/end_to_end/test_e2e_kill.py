@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from e2e_helpers import ROOT
+from needs import ROOT
 
 MARK = "OAE_KILL_TEST"
 KILLS = 20
