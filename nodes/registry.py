@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import nodes.consensus
 from nodes.core.config import MEMBER
+from nodes.core.segmented import Segmented
 
 if TYPE_CHECKING:
     from nodes.consensus.spec import EngineSpec
@@ -43,7 +44,12 @@ def engine_specs() -> tuple[EngineSpec, ...]:
 
 
 def build_machine(config: NodeConfig) -> Machine:
-    """A fresh machine for a node's program. Raises ValueError for one that there is not."""
+    """A fresh machine for a node's program, whose messages may have any size.
+
+    Raises ValueError for a program that there is not.
+    """
     if config.program.role != MEMBER:
         raise ValueError(f"{config.name}: there is no program {config.program.name!r} of role {config.program.role!r}")
-    return engine_spec(config.protocol.consensus).build(config, ())
+    spec = engine_spec(config.protocol.consensus)
+    machine = spec.build(config, ())
+    return machine if spec.made_of_swaps else Segmented(machine)

@@ -38,8 +38,8 @@ from nodes.core import (
 from nodes.core.config import START_NS, NodeConfig, node_config_from_json
 from nodes.core.driver import Driver, Moment
 from nodes.core.record import Dropped, Overrun, Received, Refused, Sent, Started, TimerFired, recorded
-from nodes.frames import Frame, FrameError, decode, encode
-from nodes.registry import build_machine
+from nodes.frames import MAX_WIRE_BYTES, WIRE_BYTES, Frame, FrameError, decode, encode
+from nodes.registry import build_machine, engine_spec
 
 CLOCKS = ("stamp", "read")
 _EXIT_CRASHED, _EXIT_FULL = 3, 4
@@ -59,6 +59,7 @@ class Agent:
         nvram: Nvram | None = None,
         clock: str = "read",
         ring_frames: int = DEFAULT_RING_FRAMES,
+        frame_bytes: int = WIRE_BYTES,
         kept: Sequence[Life] | None = None,
     ) -> None:
         if clock not in CLOCKS:
@@ -77,7 +78,7 @@ class Agent:
         self._armed_ns = NEVER
         self._instant_ns = -NEVER  # that of the event being handled; -NEVER for one that waited
         self._timerfd = TimerFd()
-        self._nics: dict[str, Nic[Frame]] = {name: Nic(name, ring_frames) for name in config.nics}
+        self._nics: dict[str, Nic[Frame]] = {name: Nic(name, ring_frames, frame_bytes) for name in config.nics}
         self._by_fd = {nic.fileno(): nic for nic in self._nics.values()}
         # per port: NIC, destination and source address
         self._ports = [(self._nics[peer.nic], _mac(peer.mac), _mac(config.nics[peer.nic])) for peer in config.peers]
@@ -310,6 +311,7 @@ def _agent_from(payload: dict[str, Any], fds: Sequence[int], channel: socket.soc
         nvram=nvram,
         clock=payload["clock"],
         ring_frames=payload.get("ring_frames", DEFAULT_RING_FRAMES),
+        frame_bytes=WIRE_BYTES if engine_spec(config.protocol.consensus).made_of_swaps else MAX_WIRE_BYTES,
         kept=lives,
     )
 

@@ -15,7 +15,7 @@ import struct
 from contextlib import suppress
 from typing import Generic, TypeVar
 
-from nodes.frames import ETHERTYPE, WIRE_BYTES
+from nodes.frames import ETHERTYPE, MAX_WIRE_BYTES, WIRE_BYTES
 
 _SOL_PACKET = 263
 _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _PACKET_IGNORE_OUTGOING = 5, 6, 10, 23
@@ -24,7 +24,7 @@ _SO_TIMESTAMPNS = 35  # makes the kernel stamp frames where they come in, before
 _STATUS_KERNEL, _STATUS_USER, _STATUS_LOSING = 0, 1, 4
 _HEADER = struct.Struct("=IIIHHII")  # status, len, snaplen, mac, net, s, ns
 _STATUS = struct.Struct("=I")
-_SLOT = 256  # header 32, sockaddr_ll 20, alignment, and the first ~170 bytes of a frame
+_OVERHEAD = 80  # header 32, sockaddr_ll 20, alignment
 _BLOCK = 4096
 DEFAULT_RING_FRAMES = 4096
 """Frames that may wait for the agent, e.g. while it is paused; more are counted as drops."""
@@ -58,20 +58,37 @@ class _Batch:
 
     def __init__(self, room: int) -> None:
         self.room = room
-        self.buffer = ctypes.create_string_buffer(room * WIRE_BYTES)
-        base = ctypes.addressof(self.buffer)
-        self.iovecs = (_Iovec * room)(*[_Iovec(base + i * WIRE_BYTES, WIRE_BYTES) for i in range(room)])
+        self.buffer = ctypes.create_string_buffer(room * MAX_WIRE_BYTES)
+        self.base = ctypes.addressof(self.buffer)
+        self.sizes = [WIRE_BYTES] * room
+        self.iovecs = (_Iovec * room)(*[_Iovec(self.base + i * WIRE_BYTES, WIRE_BYTES) for i in range(room)])
         self.messages = (_Mmsghdr * room)()
         for message, iovec in zip(self.messages, self.iovecs, strict=True):
             message.hdr.iov = ctypes.pointer(iovec)
             message.hdr.iovlen = 1
         self.call = ctypes.CDLL(None, use_errno=True).sendmmsg
 
+    def fill(self, wires: list[bytes]) -> None:
+        """The frames, one behind the other. Those of one size are the usual thing, and cost one copy."""
+        joined = b"".join(wires)
+        ctypes.memmove(self.buffer, joined, len(joined))
+        sizes = list(map(len, wires))
+        if sizes == self.sizes[: len(sizes)]:
+            return
+        self.sizes[: len(sizes)] = sizes
+        at = self.base
+        for iovec, size in zip(self.iovecs, self.sizes, strict=True):
+            iovec.base, iovec.len = at, size
+            at += size
+
 
 class Nic(Generic[Tag]):
-    """One NIC of this node, by name. Survives its carrier's going and coming back. Tag: what names a frame to send."""
+    """One NIC of this node, by name. Survives its carrier's going and coming back. Tag: what names a frame to send.
 
-    def __init__(self, name: str, ring_frames: int = DEFAULT_RING_FRAMES) -> None:
+    frame_bytes: the longest frame that is taken in whole; a ring for long ones takes eight times the memory.
+    """
+
+    def __init__(self, name: str, ring_frames: int = DEFAULT_RING_FRAMES, frame_bytes: int = WIRE_BYTES) -> None:
         self.name = name
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self._socket.setblocking(False)
@@ -80,9 +97,10 @@ class Nic(Generic[Tag]):
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
         with suppress(OSError):  # since Linux 4.20; sockets on one EtherType see no outgoing frames anyway
             self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-        per_block = _BLOCK // _SLOT
+        self._slot = 256 if frame_bytes + _OVERHEAD <= 256 else 2048
+        per_block = _BLOCK // self._slot
         blocks = -(-ring_frames // per_block)
-        request = struct.pack("=IIII", _BLOCK, blocks, _SLOT, blocks * per_block)
+        request = struct.pack("=IIII", _BLOCK, blocks, self._slot, blocks * per_block)
         self._socket.setsockopt(_SOL_PACKET, _PACKET_RX_RING, request)
         self._ring = mmap.mmap(self._socket.fileno(), blocks * _BLOCK)
         self._end = blocks * _BLOCK
@@ -112,7 +130,7 @@ class Nic(Generic[Tag]):
         self.lost_some = bool(status & _STATUS_LOSING)
         wire = self._ring[at + mac : at + mac + length]
         _STATUS.pack_into(self._ring, at, _STATUS_KERNEL)
-        self._at = at + _SLOT if at + _SLOT < self._end else 0
+        self._at = at + self._slot if at + self._slot < self._end else 0
         return wire
 
     def clear_error(self) -> None:
@@ -148,7 +166,7 @@ class Nic(Generic[Tag]):
         refused: list[tuple[Tag, str]] = []
         while frames:
             part, frames = frames[: batch.room], frames[batch.room :]
-            ctypes.memmove(batch.buffer, b"".join(wire for wire, _ in part), len(part) * WIRE_BYTES)
+            batch.fill([wire for wire, _ in part])
             done = 0
             while done < len(part):
                 sent = batch.call(self.fileno(), ctypes.byref(batch.messages[done]), len(part) - done, 0)

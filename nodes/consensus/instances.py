@@ -100,7 +100,7 @@ class InstanceMachine(ABC):
         """Whether an earlier life may have acted in ``instance`` in a way that this one does not know of."""
         return instance < self.first_instance
 
-    def decide(self, instance: int, value: int, needed: int) -> Decide:
+    def decide(self, instance: int, value: bytes, needed: int) -> Decide:
         """The decision of ``instance``, to which ``needed`` (1, 2, ..) rounds of the algorithm led.
 
         Decide.round counts on from the instance's first round as the round engines do: instance * instance_rounds.

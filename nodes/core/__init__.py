@@ -98,7 +98,7 @@ class Decide(NamedTuple):
     """This node decides ``value`` in consensus instance ``instance``; ``round`` is the round that led to it."""
 
     instance: int
-    value: int
+    value: bytes
     round: int
 
 
@@ -106,13 +106,14 @@ class Propose(NamedTuple):
     """This node enters ``value`` into ``instance``: what validity is judged against."""
 
     instance: int
-    value: int
+    value: bytes
 
 
 class RoundStart(NamedTuple):
-    """A round begins at this node."""
+    """A round begins at this node; ``offered`` is the register that it offers in the round's swaps."""
 
     round: int
+    offered: bytes = b""
 
 
 class Note(NamedTuple):

@@ -23,7 +23,7 @@ from nodes.core import (
     Transition,
 )
 from nodes.core.config import NodeConfig
-from nodes.frames import Frame, FrameKey
+from nodes.frames import BODY_BYTES, Frame, FrameKey, check_body
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +118,16 @@ class Driver:
         return self.machine.on_message(port, message, life, now_ns)
 
     def perform(self, effects: Effects, now_ns: int) -> bool:
-        """Do the effects in order; faults that wait for one of them strike before a transition, after a send."""
+        """Do the effects in order; faults that wait for one of them strike before a transition, after a send.
+
+        Raises ValueError for a message that no frame can carry.
+        """
         io = self._io
         for effect in effects:
             if isinstance(effect, Send):
                 port, message = effect
+                if len(message.body) != BODY_BYTES:
+                    check_body(message)
                 self._sent += 1
                 key = FrameKey(self._node, self._epoch, self._sent)
                 io.send(port, Frame(key, self._peers[port], self.lives[port].epoch, message), now_ns)

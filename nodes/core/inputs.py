@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from nodes.core import values
 from nodes.core.config import NodeConfig
 
 INPUTS = ("distinct", "random")
@@ -15,8 +16,8 @@ def draw(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def input_value(config: NodeConfig, instance: int) -> int:
-    """The value that this node proposes in ``instance``.
+def input_value(config: NodeConfig, instance: int) -> bytes:
+    """The value that this node proposes in ``instance``: a number (nodes.core.values).
 
     ``distinct``: the node's place among the members plus the instance, modulo n, so that all inputs differ and the
     smallest one wanders over the nodes. ``random``: a fair bit, independent over nodes and instances.
@@ -24,7 +25,7 @@ def input_value(config: NodeConfig, instance: int) -> int:
     """
     inputs = config.protocol.inputs
     if inputs == "distinct":
-        return (config.members.index(config.node) + instance) % config.n
+        return values.of_int((config.members.index(config.node) + instance) % config.n)
     if inputs == "random":
-        return draw(config.protocol.seed, "input", instance, config.node) & 1
+        return values.of_int(draw(config.protocol.seed, "input", instance, config.node) & 1)
     raise ValueError(f"inputs {inputs!r} are unknown; there are {', '.join(INPUTS)}")

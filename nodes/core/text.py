@@ -20,6 +20,7 @@ from nodes.core import (
     SetTimer,
     SwapId,
     Transition,
+    values,
 )
 from nodes.core.config import NodeConfig
 from nodes.frames import Kind, Message
@@ -65,9 +66,9 @@ def effect_text(effect: Effect, config: NodeConfig, says: Says = body_text) -> s
             meaning = says(Message(Kind.SWAP, swap.round, 0, value))
             return f"{_swap_text(swap, config)}: {outcome}, holds {meaning}"
         case Propose(instance, value):
-            return f"propose {value} in instance {instance}"
+            return f"propose {values.text(value)} in instance {instance}"
         case Decide(instance, value, round_):
-            return f"decide {value} in instance {instance}, led to by round {round_}"
+            return f"decide {values.text(value)} in instance {instance}, led to by round {round_}"
         case RoundStart(round_):
             return f"round {round_} begins"
         case Note():

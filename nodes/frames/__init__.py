@@ -1,4 +1,4 @@
-"""The wire format: one 64-byte slot (60 bytes and the FCS that the NIC adds).
+"""The wire format: a swap is one 64-byte slot (60 bytes and the FCS that the NIC adds), other messages as they are.
 
 The format is our own: no OAE specification is public. docs/wire-format.md describes it field by field.
 """
@@ -14,26 +14,39 @@ ETHERTYPE = 0x88B5  # IEEE 802 local experimental EtherType 1
 SLOT_BYTES = 64  # a minimum Ethernet frame, FCS included
 WIRE_BYTES = 60  # what software sees of it: the NIC adds and strips the FCS
 BODY_BYTES = 16  # what a slot carries
-VERSION = 1
+MTU = 1500  # the bytes after Ethernet's own header that every link carries
+VERSION = 2
 
-# dst mac, src mac, EtherType | version+kind, step, flags, reserved | src, dst | epoch, peer epoch | round | seq | body
-_LAYOUT = struct.Struct("!6s6sHBBB3xHHIIII16s")
+# dst mac, src mac, EtherType | version+kind, step, flags, reserved, length | src, dst | epoch, peer epoch | round | seq
+_HEAD = struct.Struct("!6s6sHBBBxHHHIIII")
 _CRC = struct.Struct("!I")
-assert _LAYOUT.size + _CRC.size == WIRE_BYTES
+_ETHERNET_BYTES = 14
+assert _HEAD.size + BODY_BYTES + _CRC.size == WIRE_BYTES
+
+MAX_BODY = _ETHERNET_BYTES + MTU - _HEAD.size - _CRC.size
+"""The longest body of one frame; what is longer is cut and joined (nodes.core.segmented)."""
+
+MAX_WIRE_BYTES = _ETHERNET_BYTES + MTU
+"""The longest frame, as software sees it."""
 
 EMPTY_BODY = bytes(BODY_BYTES)
 
 
 class Kind(IntEnum):
-    """What a slot is for."""
+    """What a message is."""
 
     SWAP = 1  # one message of a handshake
     DATA = 2  # a message of a protocol that is not made of swaps
     RESET = 3  # "I hold no state of that round": the answer of a restarted end
+    PART = 4  # a part of a DATA message that is too long for one frame
+
+
+SLOTS = (Kind.SWAP, Kind.RESET)
+"""What travels in a slot, with a body of exactly BODY_BYTES."""
 
 
 class FrameError(ValueError):
-    """The bytes are not a slot of ours; ``reason`` is one of foreign, short, corrupt, version, kind."""
+    """The bytes are not a slot of ours; ``reason`` is one of foreign, short, corrupt, version, kind, length."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -53,7 +66,7 @@ class Message(NamedTuple):
     """What a machine says: kind and step tell what it is, round which swap or instance it is about.
 
     ``round`` has 32 bits, ``step`` (position in the handshake from 1, or message type) and ``flags`` 8 bits, unsigned.
-    ``body`` is exactly 16 bytes.
+    ``body`` is exactly 16 bytes where ``kind`` is one of SLOTS, else as long as it is.
     """
 
     kind: Kind
@@ -75,34 +88,58 @@ class Frame(NamedTuple):
     peer_epoch: int
     message: Message
 
+    @property
+    def wire_bytes(self) -> int:
+        """How long it is where software sees it: what counts at a rate, and in a capture."""
+        return WIRE_BYTES + max(0, len(self.message.body) - BODY_BYTES)
+
+
+def check_body(message: Message) -> None:
+    """Raises ValueError for a body that no frame can carry: nothing is cut or padded in silence."""
+    size = len(message.body)
+    if message.kind in SLOTS and size != BODY_BYTES:
+        raise ValueError(f"the body of a {message.kind.name} has exactly {BODY_BYTES} bytes, not {size}")
+    if size > MAX_BODY:
+        raise ValueError(f"a body of {size} bytes fits into no frame: {MAX_BODY} at most, or in parts")
+
 
 def encode(frame: Frame, dst_mac: bytes, src_mac: bytes) -> bytes:
-    """The 60 bytes handed to the NIC. The CRC-32 at the end covers all 56 bytes before it, addresses included.
+    """The bytes handed to the NIC, at least 60. The CRC-32 at the end covers all before it, addresses included.
 
-    Raises struct.error for a number that does not fit its field.
+    Raises ValueError for a body that does not fit (check_body), struct.error for a number that does not fit its field.
     """
-    (src, epoch, seq), dst, peer_epoch, (kind, round_, step, body, flags) = frame
+    (src, epoch, seq), dst, peer_epoch, message = frame
+    kind, round_, step, body, flags = message
+    size = len(body)
+    if size != BODY_BYTES:
+        check_body(message)
     lead = VERSION << 4 | kind
-    head = _LAYOUT.pack(dst_mac, src_mac, ETHERTYPE, lead, step, flags, src, dst, epoch, peer_epoch, round_, seq, body)
-    return head + _CRC.pack(zlib.crc32(head))
+    head = _HEAD.pack(dst_mac, src_mac, ETHERTYPE, lead, step, flags, size, src, dst, epoch, peer_epoch, round_, seq)
+    covered = head + body if size >= BODY_BYTES else head + body + bytes(BODY_BYTES - size)
+    return covered + _CRC.pack(zlib.crc32(covered))
 
 
 _KINDS = {int(kind): kind for kind in Kind}
 
 
 def decode(wire: bytes) -> Frame:
-    """The slot in ``wire`` (60 bytes, or more when a NIC padded it). Raises FrameError for anything else."""
+    """The frame in ``wire`` (a slot may have been padded by a NIC). Raises FrameError for anything else."""
     if len(wire) < WIRE_BYTES:
         raise FrameError("short")
-    fields = _LAYOUT.unpack_from(wire)
-    if _CRC.unpack_from(wire, _LAYOUT.size)[0] != zlib.crc32(wire[: _LAYOUT.size]):
-        raise FrameError("corrupt" if fields[2] == ETHERTYPE else "foreign")
-    (_, _, ethertype, lead, step, flags, src, dst, epoch, peer_epoch, round_, seq, body) = fields
+    (_, _, ethertype, lead, step, flags, size, src, dst, epoch, peer_epoch, round_, seq) = _HEAD.unpack_from(wire)
     if ethertype != ETHERTYPE:
         raise FrameError("foreign")
+    end = _HEAD.size + max(size, BODY_BYTES)
+    if size > BODY_BYTES and len(wire) != end + _CRC.size:
+        raise FrameError("corrupt")  # the length, or what it counts, is not what was sent
+    if _CRC.unpack_from(wire, end)[0] != zlib.crc32(wire[:end]):
+        raise FrameError("corrupt")
     if lead >> 4 != VERSION:
         raise FrameError("version")
     kind = _KINDS.get(lead & 0x0F)
     if kind is None:
         raise FrameError("kind")
+    if kind in SLOTS and size != BODY_BYTES:
+        raise FrameError("length")
+    body = wire[_HEAD.size : _HEAD.size + size]
     return Frame(FrameKey(src, epoch, seq), dst, peer_epoch, Message(kind, round_, step, body, flags))

@@ -15,12 +15,12 @@ from scapy.fields import (
     BitEnumField,
     BitField,
     ByteField,
+    FieldLenField,
     IntField,
     ShortField,
-    X3BytesField,
     XByteField,
     XIntField,
-    XStrFixedLenField,
+    XStrLenField,
 )
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, bind_layers
@@ -28,11 +28,12 @@ from scapy.packet import Packet, bind_layers
 from nodes.frames import BODY_BYTES, ETHERTYPE, VERSION, WIRE_BYTES, Kind
 
 _HEADER_BYTES = 14  # Ethernet's own
-_CRC_AT = WIRE_BYTES - _HEADER_BYTES - 4
+_CRC_BYTES = 4
+_LEAST_BYTES = WIRE_BYTES - _HEADER_BYTES - _CRC_BYTES  # what the CRC covers of the shortest, besides Ethernet's header
 
 
 class Slot(Packet):
-    """One slot; field names and order are those of docs/wire-format.md."""
+    """One slot, or a longer message; field names and order are those of docs/wire-format.md."""
 
     name = "OAE slot"
     fields_desc = [  # noqa: RUF012 - Scapy reads a plain class attribute
@@ -40,14 +41,16 @@ class Slot(Packet):
         BitEnumField("kind", Kind.SWAP, 4, {int(kind): kind.name for kind in Kind}),
         ByteField("step", 1),
         XByteField("flags", 0),
-        X3BytesField("reserved", 0),
+        ByteField("reserved", 0),
+        FieldLenField("length", None, length_of="body", fmt="H"),
         ShortField("src", 0),
         ShortField("dst", 0),
         IntField("epoch", 1),
         IntField("peer_epoch", 0),
         IntField("round", 0),
         IntField("seq", 1),
-        XStrFixedLenField("body", bytes(BODY_BYTES), BODY_BYTES),
+        XStrLenField("body", bytes(BODY_BYTES), length_from=lambda slot: slot.length),
+        XStrLenField("fill", b"", length_from=lambda slot: max(0, BODY_BYTES - slot.length)),
         XIntField("crc", None),
     ]
 
@@ -55,7 +58,8 @@ class Slot(Packet):
         """Fills the CRC in over the Ethernet header and the fields before it."""
         if self.crc is None and self.underlayer is not None:
             header = bytes(Ether(dst=self.underlayer.dst, src=self.underlayer.src, type=self.underlayer.type))
-            pkt = pkt[:_CRC_AT] + struct.pack("!I", zlib.crc32(header[:_HEADER_BYTES] + pkt[:_CRC_AT]))
+            covered = pkt[:-_CRC_BYTES].ljust(_LEAST_BYTES, b"\0")
+            pkt = covered + struct.pack("!I", zlib.crc32(header[:_HEADER_BYTES] + covered))
         return pkt + pay
 
     def extract_padding(self, s: bytes) -> tuple[bytes, bytes]:
@@ -71,9 +75,10 @@ class Slot(Packet):
         """Of a slot that was read with its Ethernet header."""
         if not isinstance(self.underlayer, Ether) or not self.original:
             return False
-        covered = self.underlayer.original[:_HEADER_BYTES] + self.original[:_CRC_AT]
-        return bool(self.original[_CRC_AT : _CRC_AT + 4] != struct.pack("!I", zlib.crc32(covered)))
+        end = _LEAST_BYTES + max(0, self.length - BODY_BYTES)
+        covered = self.underlayer.original[:_HEADER_BYTES] + self.original[:end]
+        return bool(self.original[end : end + _CRC_BYTES] != struct.pack("!I", zlib.crc32(covered)))
 
 
-assert len(Slot(crc=0)) == _CRC_AT + 4
+assert len(Slot(crc=0)) == WIRE_BYTES - _HEADER_BYTES
 bind_layers(Ether, Slot, type=ETHERTYPE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from nodes.core import Decide, Effects, Life, Note, Port, Propose, RoundStart, SetTimer
+from nodes.core import Decide, Effects, Life, Note, Port, Propose, RoundStart, SetTimer, values
 from nodes.core.config import NodeConfig
 from nodes.core.inputs import input_value
 from nodes.frames import Kind, Message
@@ -116,9 +116,9 @@ class RoundMachine:
             return []
         effects = self._end_round(now_ns)  # with period = W both timers are due at once: the old round ends first
         self.next_round, self.open_round = round_ + 1, round_
-        effects.append(RoundStart(round_))
-        effects += self._enter_instance(round_)
+        proposed = self._enter_instance(round_)
         self.offered = self._offer(round_)
+        effects += [RoundStart(round_, self.offered), *proposed]
         deadline_ns = self._deadline_ns(round_)
         flags = IN_INSTANCE if self.algorithm is not None else 0
         for link in self.links:
@@ -156,7 +156,7 @@ class RoundMachine:
         if self.make is None or step != 0:
             return []
         value = input_value(self.config, instance)
-        self.algorithm = self.make(self.config.node, self.config.members, self.config.protocol.f, value)
+        self.algorithm = self.make(self.config.node, self.config.members, self.config.protocol.f, values.to_int(value))
         return [Propose(instance, value)]
 
     def _offer(self, round_: int) -> bytes:
@@ -176,5 +176,5 @@ class RoundMachine:
         value = self.algorithm.deliver(step, heard)
         if value is None:
             return []
-        self.decision = Decide(instance, value, round_)
+        self.decision = Decide(instance, values.of_int(value), round_)
         return [self.decision]

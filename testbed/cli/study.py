@@ -82,9 +82,7 @@ def write_report(loaded: Study, results: dict[str, Any], directory: Path) -> Pat
             plan, history = specimen(loaded, variant["name"], found["x"], found["seed"])
             consensus = judge(plan, history).consensus
             for item in consensus.disagreements[:1] if consensus else ():
-                decided = ", ".join(
-                    f"{node} decided {' and '.join(map(str, values))}" for node, values in item.decisions.items()
-                )
+                decided = ", ".join(f"{node} decided {' and '.join(values)}" for node, values in item.decisions.items())
                 caption = f"{variant['name']}, seed {found['seed']}: {decided}."
                 pictures.append((caption, instance_diagram(plan, history, item)))
     commands = [f"testbed study {quote(str(directory / 'study.yaml'))} --out another-directory"]

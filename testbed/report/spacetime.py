@@ -15,6 +15,7 @@ import numpy as np
 
 from nodes.core import Propose, Resolve, SwapId, Transition
 from nodes.core.record import Died, Dropped, Received, Sent, Struck
+from nodes.core.values import text
 from nodes.frames import FrameKey
 from testbed.history import Event, History, Hop
 from testbed.plan import Plan
@@ -385,7 +386,7 @@ def instance_diagram(plan: Plan, history: History, found: Disagreement) -> str:
     for name in names:
         if name not in found.decisions and name not in died:
             canvas.text(place[name], bottom + 20, "undecided", "undecided", colour=GREY)
-    title = f"{protocol.consensus}, instance {found.instance}: decisions {', '.join(map(str, values))}"
+    title = f"{protocol.consensus}, instance {found.instance}: decisions {', '.join(values)}"
     canvas.text(_WIDTH / 2, 16, title, "title", bold=True)
     canvas.text(
         _WIDTH / 2,
@@ -401,7 +402,7 @@ def _draw_proposals(canvas: _Canvas, history: History, instance: int, place: dic
     proposals = history.events.table(Propose)
     for event in proposals.take(proposals["instance"] == instance).rows():
         if event.node in place and isinstance(event.what, Propose):
-            canvas.text(place[event.node], 57, f"proposes {event.what.value}", "propose", colour=GREY)
+            canvas.text(place[event.node], 57, f"proposes {text(event.what.value)}", "propose", colour=GREY)
 
 
 def _draw_faults(

@@ -5,7 +5,7 @@ from the moment of its death, a restarted one until its next round begins. A NIC
 paused node is alive. Swaps with an end that is not live are excluded.
 
 A swap is atomic when both ends end alike and hold what they say they hold: an end that ends both ways, or commits
-another value of its peer's register than the peer or its other neighbours tell of it, makes the swap split.
+another value of its peer's register than the peer offered or its other neighbours tell of it, makes the swap split.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nodes.core import Resolve, RoundStart, SwapId
-from testbed.history import History, Ints, Mask, Table
+from testbed.history import Coded, History, Ints, Mask
 from testbed.plan import Plan
 from testbed.verdicts.facts import timer_tolerance_ns
 from testbed.verdicts.paths import Pair, Paths
@@ -121,7 +121,7 @@ class _Ends:
     first, t_ns: its first resolution; final: the first that is not in doubt, or that later ones contradict it. A later
     life telling an ending again changes nothing. contradicted: what no loss or delay can explain, an end that ended
     both ways, or that committed although different values are told of its peer's register: by the peer itself when it
-    did not commit, else by the neighbour that committed it.
+    offered it, and when it did not commit; by the neighbours that committed it.
     """
 
     def __init__(self, history: History, rounds: Ints, pairs: list[Pair], hosts: int) -> None:
@@ -144,23 +144,18 @@ class _Ends:
         slots, at = np.unique(slot[ended], return_index=True)
         self.final.flat[slots] = outcome[ended[at]]
         self.final.flat[slot[ended[outcome[ended] != self.final.flat[slot[ended]]]]] = _BOTH
-        told_twice = self._told_twice(table, row, known_round, outcome, (len(rounds), hosts))
+        peer = table["swap_low"] + table["swap_high"] - table.node
+        whose = np.where(outcome == _COMMITTED, peer, table.node)
+        begun = history.events.table(RoundStart)
+        begun_row, begun_known = _places(rounds, begun["round"])
+        told_twice = _told_twice(
+            (len(rounds), hosts),
+            (row * hosts + whose, table["value"], known_round),
+            (begun_row * hosts + begun.node, begun["offered"], begun_known),
+        )
         low, high = np.array(pairs).T
         other = np.stack([told_twice[:, high], told_twice[:, low]], axis=2)
         self.contradicted = (self.final == _BOTH) | (self.final == _COMMITTED) & other
-
-    @staticmethod
-    def _told_twice(table: Table, row: Ints, known: Mask, outcome: Ints, shape: tuple[int, int]) -> Mask:
-        """By round and node: whether different values are told of its register."""
-        values = table["value"]
-        chosen = np.flatnonzero(known & ~values.where(b""))
-        peer = table["swap_low"] + table["swap_high"] - table.node
-        whose = np.where(outcome == _COMMITTED, peer, table.node)
-        told = np.unique((row * shape[1] + whose)[chosen] * len(values.values) + values.codes[chosen])
-        registers, times = np.unique(told // max(1, len(values.values)), return_counts=True)
-        twice = np.zeros(shape, dtype=bool)
-        twice.flat[registers[times > 1]] = True
-        return twice
 
     def split(self) -> Mask:
         """Which swaps ended differently at their ends, or both ways at one of them."""
@@ -193,6 +188,21 @@ class _Ends:
             if self.contradicted[row, column, end]:
                 return f"{paths.hosts[node]} committed, but different values are told of {paths.hosts[peer]}'s register"
         return ""
+
+
+def _told_twice(shape: tuple[int, int], *tellings: tuple[Ints, Coded, Mask]) -> Mask:
+    """By round and node: whether different values are told of its register. tellings: columns of the place in
+    ``shape``, the value, and whether to look at the row at all; an empty value tells nothing."""
+    numbers: dict[bytes, int] = {}
+    told: list[Ints] = []
+    for place, values, known in tellings:
+        codes = np.array([numbers.setdefault(value, len(numbers)) for value in values.values], dtype=np.int64)
+        chosen = np.flatnonzero(known & ~values.where(b""))
+        told.append(place[chosen] << 32 | codes[values.codes[chosen]])
+    registers, times = np.unique(np.unique(np.concatenate(told)) >> 32, return_counts=True)
+    twice = np.zeros(shape, dtype=bool)
+    twice.flat[registers[times > 1]] = True
+    return twice
 
 
 def _places(known: Ints, wanted: Ints) -> tuple[Ints, Mask]:

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from nodes.core import Decide, Propose
+from nodes.core.values import text
 from nodes.registry import engine_spec
 from testbed.history import History
 from testbed.plan import Plan
@@ -27,7 +28,7 @@ class _Made(NamedTuple):
 
     t_ns: int
     node: str
-    value: int
+    value: bytes
     round: int
 
 
@@ -35,7 +36,7 @@ def judge_consensus(plan: Plan, history: History, timeline: Timeline) -> Consens
     """None when nobody proposed anything. ``instances`` counts those that began; those that the run's end cut off, or
     that nobody lived through or decided, are judged for agreement and validity, and are neither decided nor undecided.
     """
-    proposals: dict[int, set[int]] = {}
+    proposals: dict[int, set[bytes]] = {}
     decisions: dict[int, list[_Made]] = {}
     for event in history.events.of_kind(Propose, Decide):
         what = event.what
@@ -61,16 +62,16 @@ def judge_consensus(plan: Plan, history: History, timeline: Timeline) -> Consens
 def _disagreements(decisions: dict[int, list[_Made]]) -> Iterable[Disagreement]:
     for instance, made in sorted(decisions.items()):
         if len({event.value for event in made}) > 1:
-            values: dict[str, tuple[int, ...]] = {}
+            values: dict[str, tuple[str, ...]] = {}
             for event in sorted(made, key=lambda event: event.node):
-                values[event.node] = (*values.get(event.node, ()), event.value)
+                values[event.node] = (*values.get(event.node, ()), text(event.value))
             yield Disagreement(instance, values)
 
 
-def _invalid(proposals: dict[int, set[int]], decisions: dict[int, list[_Made]]) -> Iterable[tuple[int, str, int]]:
+def _invalid(proposals: dict[int, set[bytes]], decisions: dict[int, list[_Made]]) -> Iterable[tuple[int, str, str]]:
     for instance, made in sorted(decisions.items()):
         proposed = proposals.get(instance, ())
-        wrong = {(instance, event.node, event.value) for event in made if event.value not in proposed}
+        wrong = {(instance, event.node, text(event.value)) for event in made if event.value not in proposed}
         yield from sorted(wrong)
 
 

@@ -51,7 +51,7 @@ class Disagreement:
     """One consensus instance whose deciders differ (or one node that decided twice): node -> values decided."""
 
     instance: int
-    decisions: dict[str, tuple[int, ...]]
+    decisions: dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Consensus:
 
     instances: int
     disagreements: tuple[Disagreement, ...]
-    invalid: tuple[tuple[int, str, int], ...]
+    invalid: tuple[tuple[int, str, str], ...]
     decided: int
     undecided: tuple[int, ...]
     cut_off: tuple[int, ...]

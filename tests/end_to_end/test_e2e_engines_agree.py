@@ -14,11 +14,13 @@ import pytest
 from e2e_helpers import busy_host
 from needs import ROOT, as_nobody
 
+from nodes.core import Decide
 from nodes.core.record import Refused, Struck
 from testbed.engines.sim import SimEngine
 from testbed.engines.vkernel.engine import VKernelEngine
 from testbed.history import Events, History
 from testbed.plan import Plan
+from testbed.scenario import compile_plan, load
 from testbed.verdicts import judge
 from testbed.verdicts.comparison import compare
 
@@ -54,6 +56,20 @@ def test_a_full_queue_refuses_the_same_frames_and_draws_once_for_each(kernel, pl
     assert refused == sum(hop.what == "limit" and hop.node.startswith("host") for hop in one.hops) > 50
     found = compare(one, other)
     assert found.only_reference == found.only_other == found.resolutions_differ == 0
+
+
+def test_values_of_4_kib_are_decided_alike(kernel) -> None:
+    """Messages in three parts, on links with a rate: what a frame weighs counts in both engines alike."""
+    plan = compile_plan(load(ROOT / "scenarios" / "long-values.yaml"))
+    one, other = SimEngine().run(plan), VKernelEngine().run(plan)
+    decisions = [
+        sorted((event.node, *event.what[:2]) for event in history.events.of_kind(Decide)) for history in (one, other)
+    ]
+    assert decisions[0] == decisions[1]
+    assert len(decisions[0]) >= 2 * 10
+    assert {len(value) for _, _, value in decisions[0]} == {4096}
+    found = compare(one, other)
+    assert found.only_reference == found.only_other == 0
 
 
 def test_broken_rounds_are_the_same_ones(kernel, plan_of: Callable[..., Plan]) -> None:

@@ -8,7 +8,7 @@ from nodes import frames
 from nodes.consensus.ben_or.algorithm import BenOr, Pitfall
 from nodes.consensus.ben_or.messages import ASK, Message, read
 from nodes.consensus.instances import InstanceMachine
-from nodes.core import CancelTimer, Effects, Note, Propose, SetTimer
+from nodes.core import CancelTimer, Effects, Note, Propose, SetTimer, values
 from nodes.core.config import NodeConfig
 from nodes.core.inputs import draw, input_value
 
@@ -30,11 +30,11 @@ class BenOrMachine(InstanceMachine):
 
     def begin(self, instance: int, now_ns: int) -> Effects:
         """Enter the own bit and report it."""
-        value = input_value(self.config, instance) & 1
+        value = values.to_int(input_value(self.config, instance)) & 1
         coin_seed = draw(self.config.seed, self.config.node, instance)
         state = BenOr(self.config.n, self.config.protocol.f, value, coin_seed, self.pitfalls)
         self.instances[instance] = state
-        return [Propose(instance, value), *self._say(instance, state, state.start(), now_ns)]
+        return [Propose(instance, values.of_int(value)), *self._say(instance, state, state.start(), now_ns)]
 
     def resume(self, now_ns: int) -> Effects:
         """What was to be sent when the last life ended may be lost: ask at once."""
@@ -68,7 +68,7 @@ class BenOrMachine(InstanceMachine):
         to_send = state.receive(src, message)
         effects: Effects = []
         if state.decision is not None and not decided_before:
-            effects.append(self.decide(instance, state.decision, state.round))
+            effects.append(self.decide(instance, values.of_int(state.decision), state.round))
             effects.append(CancelTimer(f"retry {instance}"))
         return effects + (self._say(instance, state, to_send, now_ns) if to_send else [])
 

@@ -1,4 +1,4 @@
-"""The messages of Ben-Or and their 16 bytes."""
+"""The messages of Ben-Or and their 8 bytes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from nodes import frames
-from nodes.frames import BODY_BYTES
 
-_LAYOUT = struct.Struct("!II8x")
-assert _LAYOUT.size == BODY_BYTES
+_LAYOUT = struct.Struct("!II")
 
 NO_VALUE = 2  # the "?" of a proposal
 ASK = 1  # message flag: the sender has not heard the receiver in this phase and asks it to say its message again
@@ -31,12 +29,14 @@ class Message(NamedTuple):
     value: int
 
     def body(self) -> bytes:
-        """The 16 bytes that are sent."""
+        """The bytes that are sent."""
         return _LAYOUT.pack(self.round, self.value)
 
 
 def read(message: frames.Message) -> Message | None:
     """What ``message`` says; None when it is none of this engine's."""
+    if len(message.body) != _LAYOUT.size:
+        return None
     round_, value = _LAYOUT.unpack(message.body)
     if message.step not in (Phase.REPORT, Phase.PROPOSAL) or round_ == 0:
         return None

@@ -21,7 +21,7 @@ _MOST_DOUBLINGS = 16
 class Instance:
     """An undecided instance. highest: the highest ballot known of; proposer: this node's ballot, while it has one."""
 
-    value: int
+    value: bytes
     acceptor: Acceptor
     highest: int
     proposer: Proposer | None = None
@@ -33,13 +33,20 @@ class PaxosMachine(InstanceMachine):
     The first member proposes at once. The others take over in the order of their ranks when they hear of no decision:
     the wait grows with the distance in rank from the current ballot's owner and doubles with every attempt, so that
     whatever the delays are, at some time a ballot is left alone for long enough. A proposer repeats its message
-    every retry_ns to those that have not answered.
+    every retry_ns to those that have not answered. Values are padded to ``value_bytes``.
     """
 
-    def __init__(self, config: NodeConfig, pitfalls: Collection[Pitfall] = (), patience: int = PATIENCE) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        pitfalls: Collection[Pitfall] = (),
+        patience: int = PATIENCE,
+        value_bytes: int = 0,
+    ) -> None:
         super().__init__(config)
         self.pitfalls = frozenset(pitfalls)
         self.patience = patience
+        self.value_bytes = value_bytes
         self.ballots = Ballots(config.n)
         self.quorum = config.n // 2 + 1
         self.open: dict[int, Instance] = {}
@@ -49,7 +56,7 @@ class PaxosMachine(InstanceMachine):
 
     def begin(self, instance: int, now_ns: int) -> Effects:
         """Enter the own value; the first member opens ballot 1, the others wait their turn."""
-        value = input_value(self.config, instance)
+        value = input_value(self.config, instance).ljust(self.value_bytes, b"\0")
         self.open[instance] = Instance(value, Acceptor(self.pitfalls), self.ballots.number(0, 0))
         effects: Effects = [Propose(instance, value)]
         if self.rank == 0:

@@ -1,4 +1,4 @@
-"""The messages of Paxos and their 16 bytes."""
+"""The messages of Paxos and their bytes: two numbers, and then the value."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from nodes import frames
-from nodes.frames import BODY_BYTES
+from nodes.core import values
 
-_LAYOUT = struct.Struct("!III4x")
-assert _LAYOUT.size == BODY_BYTES
+_LAYOUT = struct.Struct("!II")
 
 MAX_BALLOT = (1 << 31) - 1
 """A greater number in a frame is no ballot, so that a ballot above all that are heard of always fits its 32 bits."""
@@ -28,16 +27,16 @@ class Step(IntEnum):
 
 
 class Message(NamedTuple):
-    """ballot is 1 .. MAX_BALLOT, voted 0 .. MAX_BALLOT, value an unsigned number of 32 bits."""
+    """ballot is 1 .. MAX_BALLOT, voted 0 .. MAX_BALLOT, value as long as it is."""
 
     step: Step
     ballot: int
     voted: int = 0
-    value: int = 0
+    value: bytes = b""
 
     def body(self) -> bytes:
-        """The 16 bytes that are sent."""
-        return _LAYOUT.pack(self.ballot, self.voted, self.value)
+        """The bytes that are sent."""
+        return _LAYOUT.pack(self.ballot, self.voted) + self.value
 
 
 _STEPS = {int(step): step for step in Step}
@@ -46,10 +45,12 @@ _STEPS = {int(step): step for step in Step}
 def read(message: frames.Message) -> Message | None:
     """What ``message`` says; None when it is none of this engine's."""
     step = _STEPS.get(message.step)
-    ballot, voted, value = _LAYOUT.unpack(message.body)
+    if len(message.body) < _LAYOUT.size:
+        return None
+    ballot, voted = _LAYOUT.unpack_from(message.body)
     if step is None or not 1 <= ballot <= MAX_BALLOT or voted > MAX_BALLOT:
         return None
-    return Message(step, ballot, voted, value)
+    return Message(step, ballot, voted, message.body[_LAYOUT.size :])
 
 
 def says(message: frames.Message) -> str:
@@ -59,7 +60,9 @@ def says(message: frames.Message) -> str:
         return "not of Paxos"
     text = f"{said.step.name.lower()}, ballot {said.ballot}"
     if said.step is Step.PROMISE:
-        return f"{text}, voted " + (f"{said.value} in ballot {said.voted}" if said.voted else "for nothing")
+        return f"{text}, voted " + (
+            f"{values.text(said.value)} in ballot {said.voted}" if said.voted else "for nothing"
+        )
     if said.step is Step.REJECT:
         return f"{text}, promised {said.voted}"
-    return f"{text}, value {said.value}" if said.step in (Step.ACCEPT, Step.DECIDE) else text
+    return f"{text}, value {values.text(said.value)}" if said.step in (Step.ACCEPT, Step.DECIDE) else text

@@ -40,7 +40,7 @@ class Acceptor:
     pitfalls: Collection[Pitfall] = ()
     promised: int = 0
     voted: int = 0
-    value: int = 0
+    value: bytes = b""
 
     def prepare(self, ballot: int) -> bool:
         """Phase 1b: promise to take no part in lower ballots. A repeated prepare gets the same answer again."""
@@ -49,7 +49,7 @@ class Acceptor:
         self.promised = ballot
         return True
 
-    def accept(self, ballot: int, value: int) -> bool:
+    def accept(self, ballot: int, value: bytes) -> bool:
         """Phase 2b: vote, unless a higher ballot has been promised. A vote is a promise too."""
         if ballot < self.promised:
             return False
@@ -66,11 +66,11 @@ class Proposer:
     ballot: int
     quorum: int
     pitfalls: Collection[Pitfall] = ()
-    promises: dict[int, tuple[int, int]] = field(default_factory=dict)
-    value: int | None = None
+    promises: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    value: bytes | None = None
     votes: set[int] = field(default_factory=set)
 
-    def promise(self, acceptor: int, voted: int, value: int, own_value: int) -> bool:
+    def promise(self, acceptor: int, voted: int, value: bytes, own_value: bytes) -> bool:
         """Phase 1b came in. True when it completes the quorum: then ``value`` is what must be proposed."""
         if self.value is not None:
             return False

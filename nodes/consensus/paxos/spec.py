@@ -14,14 +14,16 @@ from nodes.core.config import NodeConfig, ProtocolConfig
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """patience: retransmissions that a proposer is given before the next in line takes over."""
+    """patience: retransmissions that a proposer is given before the next in line takes over. value_bytes: how long the
+    proposed values are; 0 means that they are the bare numbers."""
 
     patience: int = field(default=PATIENCE, metadata={"ge": 1, "le": 1000})
+    value_bytes: int = field(default=0, metadata={"ge": 0, "le": 1 << 20})
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> PaxosMachine:
     own: Parameters = SPEC.parameters_of(config.protocol)
-    return PaxosMachine(config, frozenset(Pitfall(name) for name in pitfalls), own.patience)
+    return PaxosMachine(config, frozenset(Pitfall(name) for name in pitfalls), own.patience, own.value_bytes)
 
 
 def _settle_ns(protocol: ProtocolConfig, n: int, longest_ns: int) -> int:

@@ -25,7 +25,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from nodes.frames import ETHERTYPE, WIRE_BYTES, Frame, FrameError, decode
+from nodes.frames import ETHERTYPE, Frame, FrameError, decode
 from testbed.engines.live import syscalls
 
 _SOL_PACKET = 263
@@ -39,10 +39,10 @@ _STATUS_AT, _STATUS_USER = 8, 1
 _PACKET = struct.Struct("=IIIIIIHH")  # next, s, ns, snaplen, len, status, mac, net
 _ADDRESS_AT = 48  # struct sockaddr_ll behind the header: family, protocol, ifindex, hatype, pkttype
 _ADDRESS = struct.Struct("=HHiHB")
-_FILTER = (  # ldh [12]; jeq #ETHERTYPE; ret 64; ret 0
+_FILTER = (  # ldh [12]; jeq #ETHERTYPE; ret all of it; ret 0
     (0x28, 0, 0, 12),
     (0x15, 0, 1, ETHERTYPE),
-    (0x06, 0, 0, 64),
+    (0x06, 0, 0, 0xFFFF),
     (0x06, 0, 0, 0),
 )
 
@@ -213,7 +213,7 @@ def read_sightings(path: Path) -> Iterator[Sighting]:
         start += length
 
 
-@lru_cache(maxsize=1 << 16)  # a frame is seen at every interface on its way
+@lru_cache(maxsize=1 << 14)  # a frame is seen at every interface on its way
 def identify(wire: bytes) -> tuple[Frame, bool] | None:
     """The frame that ``wire`` carries and whether it is corrupt; None when it cannot be told.
 
@@ -226,13 +226,13 @@ def identify(wire: bytes) -> tuple[Frame, bool] | None:
     except FrameError as error:
         if error.reason != "corrupt":
             return None
-    body, crc = wire[: WIRE_BYTES - 4], int.from_bytes(wire[WIRE_BYTES - 4 : WIRE_BYTES], "big")
-    repaired = bytearray(wire[:WIRE_BYTES])
-    difference = zlib.crc32(body) ^ crc
+    covered, crc = wire[:-4], int.from_bytes(wire[-4:], "big")
+    repaired = bytearray(wire)
+    difference = zlib.crc32(covered) ^ crc
     if difference <= 0xFF:
         repaired[-1] ^= difference
     else:
-        wrong = _wrong_bits(difference)
+        wrong = _wrong_bits(difference, len(covered))
         if wrong is None:
             return None
         for bit in wrong:
@@ -243,9 +243,9 @@ def identify(wire: bytes) -> tuple[Frame, bool] | None:
         return None
 
 
-def _wrong_bits(difference: int) -> tuple[int, ...] | None:
+def _wrong_bits(difference: int, size: int) -> tuple[int, ...] | None:
     """The one or two bits (8 * byte + place in it) whose flipping makes this difference, if there are such."""
-    table = _syndromes()
+    table = _syndromes(size)
     if difference in table:
         return (table[difference],)
     for syndrome, bit in table.items():
@@ -256,9 +256,9 @@ def _wrong_bits(difference: int) -> tuple[int, ...] | None:
 
 
 @cache
-def _syndromes() -> dict[int, int]:
-    """What a single wrong bit does to the CRC's check -> which bit it is (8 * byte + place in it)."""
-    size = WIRE_BYTES - 4
+def _syndromes(size: int) -> dict[int, int]:
+    """What a single wrong bit in ``size`` bytes, or in the CRC behind them, does to its check -> which bit it is (8 *
+    byte + place in it)."""
     right = zlib.crc32(bytes(size))
     table = {1 << 8 * (3 - byte) + place: 8 * (size + byte) + place for byte in range(4) for place in range(8)}
     for bit in range(8 * size):

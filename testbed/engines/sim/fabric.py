@@ -39,7 +39,7 @@ class Wire:
     """One direction of a link.
 
     blocked: why nothing may be sent now (``cut``, ``mute``), or empty. deaf: what arrives is dropped (a muted NIC).
-    direct: may be sent with ``enqueue`` (neither blocked nor duplicating nor corrupting). rank: added to the serial of
+    direct: may be sent with ``enqueue`` (not blocked, and the direction is ``single``). rank: added to the serial of
     what is on it, so that frames that are due at one instant arrive in the order of the fabric's links (a to b first),
     as the kernel runs the queues of its interfaces; frames of one wire keep the order in which they were queued.
     """
@@ -47,7 +47,7 @@ class Wire:
     __slots__ = ("base", "blocked", "deaf", "direct", "enqueue", "enqueue_all", "qdisc", "rank", "sink", "source")
 
     enqueue: Callable[[int], int]
-    enqueue_all: Callable[[int, bool], list[Passage]]
+    enqueue_all: Callable[[int, bool, int], list[Passage]]
 
     def __init__(self, source: Interface, sink: Interface, impairment: Impairment, place: int) -> None:
         self.source, self.sink, self.base = source, sink, impairment

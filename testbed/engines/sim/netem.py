@@ -22,7 +22,7 @@ import numpy as np
 from testbed.engines.sim.random32 import blocks, draws
 from topologies.impairment import Impairment
 from topologies.netem import NetemParams, changed_params
-from topologies.tables import LEAST_DELAY_NS, SLOT_BYTES_IN_SOFTWARE, tabledist
+from topologies.tables import LEAST_DELAY_NS, tabledist
 
 LOST = -(1 << 62)
 """Instead of a departure time: netem's loss took the frame."""
@@ -50,22 +50,24 @@ Passage = tuple[int, int]
 
 Chance = Callable[[], bool]
 Draw = Callable[[], int]
+Place = Callable[[int, int, int], int]
 
 
 class Direction:
     """One link direction's netem qdisc.
 
     ``enqueue(now_ns)`` takes a frame in and returns when it leaves (always after now), LOST or FULL; for directions
-    that neither duplicate nor corrupt (``single``). ``enqueue_all(now_ns, cloned)`` serves every direction and gives a
-    Passage for each frame that comes of the one, in the order in which they leave; a lost frame gives one (LOST, ..),
-    and so does a lost copy. Times may not go back from call to call. Frames of several calls that leave at the same
-    time leave in the order of the calls (tfifo).
+    that neither duplicate nor corrupt nor have a rate, at which the frame's size counts (``single``).
+    ``enqueue_all(now_ns, cloned, wire_bytes)`` serves every direction and gives a Passage for each frame that comes of
+    the one, in the order in which they leave; a lost frame gives one (LOST, ..), and so does a lost copy. Times may not
+    go back from call to call. Frames of several calls that leave at the same time leave in the order of the calls
+    (tfifo).
     """
 
     __slots__ = ("_had_table", "_latest", "_pending", "enqueue", "enqueue_all", "params", "single")
 
     enqueue: Callable[[int], int]
-    enqueue_all: Callable[[int, bool], list[Passage]]
+    enqueue_all: Callable[[int, bool, int], list[Passage]]
 
     def __init__(self, impairment: Impairment) -> None:
         self._pending: list[int] = []  # a heap of departure times; those past are removed when it seems full
@@ -78,13 +80,13 @@ class Direction:
         params = self.params = changed_params(impairment, self._had_table)
         self._had_table = self._had_table or params.table is not None
         self._latest[0] = max(self._pending, default=LOST)
-        self.single = not (params.duplicate or params.corrupt)
+        self.single = not (params.duplicate or params.corrupt or params.rate_bytes_per_s)
         draw = draws(params.seed).__next__
         lose = _loss(params, draw)
-        delay = _delay(params, draw, alone=self.single and lose is None)
+        delay = _delay(params, draw, alone=lose is None and not (params.duplicate or params.corrupt))
         room = _room(params, self._pending)
         place = _place(params, delay, self._pending, self._latest)
-        plain = lose is None and not params.rate_bytes_per_s
+        plain = lose is None
         self.enqueue = _delayed(params.limit, room, delay, self._pending) if plain else _single(lose, room, place)
         self.enqueue_all = _multiple(params, draw, lose, room, place)
 
@@ -112,27 +114,27 @@ def _delayed(limit: int, room: Callable[[int], bool], delay: Draw, pending: list
     return enqueue
 
 
-def _single(lose: Chance | None, room: Callable[[int], bool], place: Callable[[int, int], int]) -> Callable[[int], int]:
-    """netem_enqueue without duplication and corruption."""
+def _single(lose: Chance | None, room: Callable[[int], bool], place: Place) -> Callable[[int], int]:
+    """netem_enqueue without duplication, corruption and rate."""
 
     def enqueue(now: int) -> int:
         if lose is not None and lose():
             return LOST
         if not room(now):
             return FULL
-        return place(now, LOST)
+        return place(now, LOST, 0)
 
     return enqueue
 
 
 def _multiple(
-    params: NetemParams, draw: Draw, lose: Chance | None, room: Callable[[int], bool], place: Callable[[int, int], int]
-) -> Callable[[int, bool], list[Passage]]:
+    params: NetemParams, draw: Draw, lose: Chance | None, room: Callable[[int], bool], place: Place
+) -> Callable[[int, bool, int], list[Passage]]:
     """netem_enqueue, whole."""
     duplicate = _chance(params.duplicate, params.dup_corr, draw)
     corrupt = _chance(params.corrupt, params.corrupt_corr, draw)
 
-    def queue(now: int, cloned: bool, is_copy: bool = False) -> list[Passage]:
+    def queue(now: int, cloned: bool, wire_bytes: int, is_copy: bool = False) -> list[Passage]:
         flags = COPY | CLONED if is_copy else 0
         count = 1
         if duplicate is not None and not cloned and duplicate():
@@ -145,12 +147,12 @@ def _multiple(
             flags |= CORRUPT
         if not room(now):
             return [(FULL, flags)]  # and the copy with it
-        passages = queue(now, cloned=True, is_copy=True) if count == 2 else []
-        passages.append((place(now, passages[0][0] if passages else LOST), flags))
+        passages = queue(now, True, wire_bytes, is_copy=True) if count == 2 else []
+        passages.append((place(now, passages[0][0] if passages else LOST, wire_bytes), flags))
         return passages
 
-    def enqueue(now: int, cloned: bool) -> list[Passage]:
-        passages = queue(now, cloned)
+    def enqueue(now: int, cloned: bool, wire_bytes: int) -> list[Passage]:
+        passages = queue(now, cloned, wire_bytes)
         if len(passages) == 2:
             passages.sort(key=itemgetter(0))  # tfifo
         return passages
@@ -172,21 +174,21 @@ def _room(params: NetemParams, pending: list[int]) -> Callable[[int], bool]:
     return room
 
 
-def _place(params: NetemParams, delay: Draw, pending: list[int], latest: list[int]) -> Callable[[int, int], int]:
+def _place(params: NetemParams, delay: Draw, pending: list[int], latest: list[int]) -> Place:
     """Draw the delay, count the rate from the last frame in the queue, and queue the frame by its time (tfifo).
 
     copy: the time of a copy that was queued just now, and so has not left, else LOST.
     """
     rate = params.rate_bytes_per_s
-    packet_ns = (SLOT_BYTES_IN_SOFTWARE + params.packet_overhead) * NS_PER_S // rate if rate else 0
+    overhead = params.packet_overhead
 
-    def place(now: int, copy: int) -> int:
+    def place(now: int, copy: int, wire_bytes: int) -> int:
         leaves = now + delay()
         if rate:
             last = latest[0]
             if last > now or last == copy:  # still queued
                 leaves = max(leaves, last)
-            leaves += packet_ns
+            leaves += (wire_bytes + overhead) * NS_PER_S // rate
         if leaves <= now:
             leaves = now + LEAST_DELAY_NS
         if rate:

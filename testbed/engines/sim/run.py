@@ -174,7 +174,7 @@ class Run:
             self._drop(wire.blocked, wire, frame, flags, now_ns)
             return "ENETDOWN" if wire.source.down else ""
         else:
-            passages = wire.enqueue_all(now_ns, bool(flags & CLONED))
+            passages = wire.enqueue_all(now_ns, bool(flags & CLONED), frame.wire_bytes)
             self.traffic["copies"] += len(passages) - 1
             for leaves, marks in passages:
                 if leaves > now_ns:

@@ -20,6 +20,7 @@ from nodes import frames
 from nodes.consensus.ben_or import BenOr, BenOrMachine, Pitfall
 from nodes.consensus.ben_or.messages import ASK, NO_VALUE, Message, Phase, read
 from nodes.core import Decide, Note, Propose, Send
+from nodes.core.values import of_int
 from nodes.frames import Kind
 
 DELAY_NS = 10_000
@@ -433,8 +434,8 @@ def test_more_crashes_than_it_can_bear_are_refused() -> None:
 
 def test_inputs_are_bits() -> None:
     machine = BenOrMachine(node_config(2, 4, f=1, inputs="distinct", period_ns=PERIOD_NS, instances=2))
-    assert Propose(0, 0) in machine.on_start(0)
-    assert Propose(1, 1) in machine.on_timer("instance", PERIOD_NS)
+    assert Propose(0, of_int(0)) in machine.on_start(0)
+    assert Propose(1, of_int(1)) in machine.on_timer("instance", PERIOD_NS)
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
@@ -455,7 +456,7 @@ def test_messages_with_any_content_do_no_harm(said: list[tuple[int, int, int, in
     machine = machines(3, instances=2)[0]
     machine.on_start(0)
     for seq, (src, step, round_, value, instance, flags) in enumerate(said):
-        body = round_.to_bytes(4, "big") + value.to_bytes(4, "big") + bytes(8)
+        body = round_.to_bytes(4, "big") + value.to_bytes(4, "big")
         machine.on_message(src - 1, frames.Message(Kind.DATA, instance, step, body, flags), FIRST, 10 * seq)
     for name in ("retry 0", "instance"):
         machine.on_timer(name, PERIOD_NS)

@@ -18,6 +18,7 @@ from nodes.consensus.paxos import PaxosMachine, Pitfall
 from nodes.consensus.paxos.messages import MAX_BALLOT, Message, Step, read
 from nodes.consensus.paxos.roles import Acceptor, Ballots, Proposer
 from nodes.core import CancelTimer, Decide, Effects, Machine, Note, Propose, Send, SetTimer
+from nodes.core.values import of_int
 from nodes.frames import Frame, Kind
 
 DELAY_NS = 10_000
@@ -27,6 +28,14 @@ PERIOD_NS = 1_000_000
 def machines(n: int, pitfalls: tuple[Pitfall, ...] = (), **protocol: Any) -> dict[int, PaxosMachine]:
     settings_ = {"consensus": "paxos", "period_ns": PERIOD_NS, "retry_ns": 100_000, **protocol}
     return {node: PaxosMachine(node_config(node, n, **settings_), pitfalls) for node in range(n)}
+
+
+def decide(instance: int, number: int, round_: int) -> Decide:
+    return Decide(instance, of_int(number), round_)
+
+
+def propose(instance: int, number: int) -> Propose:
+    return Propose(instance, of_int(number))
 
 
 def lockstep(nodes: dict[int, PaxosMachine]) -> Timed:
@@ -45,7 +54,7 @@ def test_the_first_member_decides_after_four_message_delays_and_the_others_after
     net = lockstep(machines(n))
     net.start()
     net.run(PERIOD_NS)
-    assert net.decided() == {node: ((4 if node == 0 else 5) * DELAY_NS, Decide(0, 0, 0)) for node in range(n)}
+    assert net.decided() == {node: ((4 if node == 0 else 5) * DELAY_NS, decide(0, 0, 0)) for node in range(n)}
     # prepare, promise, accept, accepted, decide: each between node 0 and all others, none repeated, nobody takes over
     assert len(net.frames) == 5 * (n - 1)
 
@@ -54,7 +63,7 @@ def test_a_single_node_decides_alone_and_at_once() -> None:
     net = lockstep(machines(1, instances=2))
     net.start()
     net.run(2 * PERIOD_NS)
-    assert [(at, decide) for at, _, decide in net.decisions] == [(0, Decide(0, 0, 0)), (PERIOD_NS, Decide(1, 0, 1))]
+    assert [(at, decide) for at, _, decide in net.decisions] == [(0, decide(0, 0, 0)), (PERIOD_NS, decide(1, 0, 1))]
     assert not net.frames
 
 
@@ -64,10 +73,10 @@ def test_instances_follow_each_other_and_each_takes_the_proposers_input() -> Non
     net.run(5 * PERIOD_NS)
     for instance in range(4):
         decided = net.decided(instance)
-        assert {decide for _, decide in decided.values()} == {Decide(instance, instance % 3, instance)}
+        assert {told for _, told in decided.values()} == {decide(instance, instance % 3, instance)}
         assert min(at for at, _ in decided.values()) == instance * PERIOD_NS + 4 * DELAY_NS
     assert {(node, p.instance, p.value) for node, p in net.proposals} == {
-        (node, instance, (node + instance) % 3) for node in range(3) for instance in range(4)
+        (node, instance, of_int((node + instance) % 3)) for node in range(3) for instance in range(4)
     }
     assert not any(machine.open for machine in net.machines.values())
 
@@ -91,8 +100,9 @@ def test_the_next_in_rank_takes_over_from_a_proposer_that_never_came_up() -> Non
     net.run(PERIOD_NS)
     decided = net.decided()
     # node 1 waits for four retries, and then needs its two round trips
-    assert decided[1] == (400_000 + 4 * DELAY_NS, Decide(0, 1, 1))
-    assert {node: decide.value for node, (_, decide) in decided.items()} == {1: 1, 2: 1, 3: 1, 4: 1}
+    assert decided[1] == (400_000 + 4 * DELAY_NS, decide(0, 1, 1))
+    assert {told.value for _, told in decided.values()} == {of_int(1)}
+    assert set(decided) == {1, 2, 3, 4}
 
 
 @pytest.mark.parametrize("crash_ns", range(0, 45_000, 5_000))
@@ -158,7 +168,7 @@ def test_who_misses_the_decision_asks_for_it() -> None:
     net.start()
     net.run(PERIOD_NS)
     # node 2 is two places behind the owner of the ballot: its turn comes 8 retries after it heard of it
-    assert net.decided()[2] == (800_000 + 2 * DELAY_NS, Decide(0, 0, 0))
+    assert net.decided()[2] == (800_000 + 2 * DELAY_NS, decide(0, 0, 0))
 
 
 # -- restarts ---------------------------------------------------------------------------------------------------------
@@ -191,10 +201,10 @@ def test_a_kept_state_tells_the_decisions_of_its_last_event_again_and_no_older_o
     """The crash may have struck among the effects of that event."""
     machine = machines(3, instances=3)[1]
     machine.on_start(0)
-    decide = message(0, Message(Step.DECIDE, 1, value=7))
-    assert machine.on_message(0, decide, FIRST, 50)[0] == Decide(0, 7, 0)
+    decision = message(0, Message(Step.DECIDE, 1, value=of_int(7)))
+    assert machine.on_message(0, decision, FIRST, 50)[0] == decide(0, 7, 0)
     kept: PaxosMachine = pickle.loads(pickle.dumps(machine))
-    assert kept.on_start(60) == [Decide(0, 7, 0), SetTimer("instance", PERIOD_NS)]
+    assert kept.on_start(60) == [decide(0, 7, 0), SetTimer("instance", PERIOD_NS)]
     machine.on_message(0, message(0, Message(Step.PROMISE, 1)), FIRST, 70)
     assert machine.on_start(80) == [SetTimer("instance", PERIOD_NS)]
 
@@ -208,7 +218,7 @@ def test_a_kept_state_begins_missed_instances_one_by_one() -> None:
     for instance in range(3):
         effects = machine.on_timer("instance", 5 * PERIOD_NS)
         assert [effect for effect in effects if isinstance(effect, Propose)] == [effects[0]]
-        assert effects[0] == Propose(instance, instance)
+        assert effects[0] == propose(instance, instance)
 
 
 def test_a_node_restarted_without_its_state_stays_out_of_what_it_may_have_promised() -> None:
@@ -226,8 +236,8 @@ def test_a_node_restarted_without_its_state_stays_out_of_what_it_may_have_promis
     net.run(10 * PERIOD_NS)
     assert set(net.decided(1)) == {0, 1}  # in the next instance it is a member like any other
     # it may learn of an old instance, though
-    old = message(0, Message(Step.DECIDE, 1, value=9))
-    assert net.machines[1].on_message(0, old, FIRST, 0)[0] == Decide(0, 9, 0)
+    old = message(0, Message(Step.DECIDE, 1, value=of_int(9)))
+    assert net.machines[1].on_message(0, old, FIRST, 0)[0] == decide(0, 9, 0)
 
 
 def test_a_restart_at_the_very_instant_of_an_instance_counts_as_after_its_beginning() -> None:
@@ -288,7 +298,7 @@ def test_frames_ahead_of_the_own_clock_wait_for_it() -> None:
     early = message(1, Message(Step.PREPARE, 1))
     assert not any(isinstance(effect, Send) for effect in machine.on_message(0, early, FIRST, PERIOD_NS - 1))
     effects = machine.on_timer("instance", PERIOD_NS)
-    assert [effect for effect in effects if isinstance(effect, Propose)] == [Propose(1, 2)]
+    assert [effect for effect in effects if isinstance(effect, Propose)] == [propose(1, 2)]
     assert [effect.message.step for effect in effects if isinstance(effect, Send)] == [Step.PROMISE]
 
 
@@ -296,7 +306,7 @@ def test_a_frame_at_the_instant_of_the_beginning_begins_it() -> None:
     machine = machines(3, instances=2)[1]
     machine.on_start(0)
     effects = machine.on_message(0, message(1, Message(Step.PREPARE, 1)), FIRST, PERIOD_NS)
-    assert Propose(1, 2) in effects
+    assert propose(1, 2) in effects
     assert machine.on_timer("instance", PERIOD_NS) == []
 
 
@@ -313,7 +323,7 @@ def test_timers_of_what_is_over_do_nothing() -> None:
 def test_a_machine_keeps_to_the_contract() -> None:
     machine: Machine = machines(2)[1]
     effects = machine.on_start(0)
-    assert effects == [Propose(0, 1), SetTimer("turn 0", 400_000)]
+    assert effects == [propose(0, 1), SetTimer("turn 0", 400_000)]
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
@@ -365,8 +375,9 @@ def test_a_proposer_takes_the_vote_of_the_highest_ballot() -> None:
 
 def test_messages_survive_the_wire() -> None:
     for step in Step:
-        what = Message(step, MAX_BALLOT, 3, 0xFFFFFFFE)
+        what = Message(step, MAX_BALLOT, 3, b"any bytes")
         assert read(message(0, what)) == what
+    assert read(frames.Message(Kind.DATA, 0, Step.PREPARE, b"short")) is None
 
 
 # -- the roles, exhaustively ------------------------------------------------------------------------------------------
@@ -477,7 +488,7 @@ def disagreements(seeds: range, pitfalls: tuple[Pitfall, ...] = (), n: int = 3) 
     for seed in seeds:
         decisions = Chaos(machines(n, pitfalls), random.Random(seed)).run(stages=20)
         values = {decide.value for decide in decisions}
-        assert values <= set(range(n))
+        assert values <= set(map(of_int, range(n)))
         found += len(values) > 1
     return found
 
@@ -518,7 +529,7 @@ def test_the_story_of_a_vote_that_was_no_promise(pitfalls: tuple[Pitfall, ...]) 
     deliver(Step.PROMISE, (1, 4), (3, 4))
     deliver(Step.ACCEPT, (4, 2), (4, 3))
     deliver(Step.ACCEPTED, (2, 4), (3, 4))
-    assert [decide.value for decide in decided] == [4]
+    assert [told.value for told in decided] == [of_int(4)]
     # now the accept of ballot 1 comes to node 2, and then node 1 asks nodes 0 and 2
     deliver(Step.ACCEPT, (0, 2))
     perform(1, nodes[1].on_timer("turn 0", 0))
@@ -526,7 +537,7 @@ def test_the_story_of_a_vote_that_was_no_promise(pitfalls: tuple[Pitfall, ...]) 
     deliver(Step.PROMISE, (0, 1), (2, 1))
     deliver(Step.ACCEPT, (1, 0), (1, 2))
     deliver(Step.ACCEPTED, (0, 1), (2, 1))
-    assert [decide.value for decide in decided] == ([4, 0] if pitfalls else [4, 4])
+    assert [told.value for told in decided] == [of_int(4), of_int(0 if pitfalls else 4)]
 
 
 def test_giving_way_ends_the_own_ballot() -> None:

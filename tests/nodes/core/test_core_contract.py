@@ -26,6 +26,7 @@ from nodes.core import (
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig, node_config_from_json
 from nodes.core.record import KINDS, Died, Dropped, Noted, Sent, What, kind_named, recorded, schema
 from nodes.core.snapshot import snapshot
+from nodes.core.values import of_int, text, to_int
 from nodes.frames import Frame, FrameKey, Kind, Message
 from nodes.registry import build_machine, engine_names, engine_spec
 
@@ -60,7 +61,7 @@ def test_a_swap_has_one_name_whoever_asks() -> None:
             Resolve(SwapId(17, 0, 1), Outcome.COMMITTED, b"\x01\xff"),
             {"swap_round": 17, "swap_low": 0, "swap_high": 1, "outcome": "committed", "value": b"\x01\xff"},
         ),
-        (Decide(4, 7, 12), {"instance": 4, "value": 7, "round": 12}),
+        (Decide(4, of_int(7), 12), {"instance": 4, "value": b"\0\0\0\7", "round": 12}),
         (Died(), {}),
         (
             Sent(FrameKey(2, 3, 99), 1, 17, 4),
@@ -84,7 +85,7 @@ def test_the_columns_of_what_is_recorded(what: What, columns: dict[str, object])
 @pytest.mark.parametrize(
     ("effect", "what"),
     [
-        (RoundStart(3), RoundStart(3)),
+        (RoundStart(3, b"\x01\xff"), RoundStart(3, b"\x01\xff")),
         (Note("late", 3, "by far"), Noted("late", 3, "by far", None, -1)),
         (Note("stale", 17, "", FRAME), Noted("stale", 17, "", FrameKey(2, 3, 99), 4)),
         (Note("stray", 17, "", SAID), Noted("stray", 17, "", None, 4)),  # no frame is in hand any more
@@ -107,6 +108,17 @@ def test_a_field_that_has_no_form_as_columns_is_refused() -> None:
 
     with pytest.raises(TypeError, match=r"Odd\.values"):
         schema(Odd)  # type: ignore[arg-type]
+
+
+def test_a_value_is_written_as_the_number_it_is_or_in_hex_and_a_long_one_by_its_digest() -> None:
+    assert [text(of_int(number)) for number in (0, 7, 0xFFFFFFFF)] == ["0", "7", "4294967295"]
+    assert [text(value) for value in (b"", b"\x07", b"key=1")] == ["0x", "0x07", "0x6b65793d31"]
+    long, other = text(bytes(4096)), text(bytes(4095) + b"\1")
+    assert long.startswith("4096B:")
+    assert long != other
+    assert len(long) < 50
+    with pytest.raises(ValueError, match="4 bytes, not 3"):
+        to_int(b"abc")
 
 
 def test_there_is_no_other_engine() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+import pytest
+
 from nodes.core import (
     CancelTimer,
     Decide,
@@ -22,7 +24,7 @@ from nodes.core import (
 )
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig
 from nodes.core.driver import Driver, Moment
-from nodes.frames import Frame, FrameKey, Kind, Message
+from nodes.frames import MAX_BODY, Frame, FrameKey, Kind, Message
 
 ME, PEER, OTHER = 1, 0, 2
 
@@ -100,8 +102,8 @@ ALL: Effects = [
     CancelTimer("a"),
     enters(LinkState.REFLECTING),
     Note("n"),
-    Propose(0, 1),
-    Decide(0, 1, 0),
+    Propose(0, b"x"),
+    Decide(0, b"x", 0),
     RoundStart(0),
 ]
 
@@ -147,6 +149,21 @@ def test_frames_of_a_life_that_is_over_never_reach_the_machine() -> None:
     again = Driver(Echo(), node, config(epoch=2), lives=driver.lives)
     assert again.hear(0, heard(3), 6) == [Note("stale", 0, "the sender is in epoch 2", heard(3))]
     assert again.lives == [Life(2, 1), Life(0, 0)]
+
+
+@pytest.mark.parametrize("size", [0, 15, 17, 4096])
+def test_a_swap_with_a_body_that_is_no_slots_is_refused_before_it_is_sent(size: int) -> None:
+    """In every engine alike: one that passes messages on whole must not let through what the wire would not carry."""
+    for kind in (Kind.SWAP, Kind.RESET):
+        with pytest.raises(ValueError, match=f"exactly 16 bytes, not {size}"):
+            drive([Send(0, Message(kind, 0, 1, bytes(size)))])
+
+
+def test_other_messages_are_as_long_as_one_frame_carries() -> None:
+    longest = Send(0, Message(Kind.DATA, 0, 1, bytes(MAX_BODY)))
+    assert drive([longest]) == (True, [longest])
+    with pytest.raises(ValueError, match=f"{MAX_BODY + 1} bytes fits into no frame: {MAX_BODY} at most, or in parts"):
+        drive([Send(0, Message(Kind.DATA, 0, 1, bytes(MAX_BODY + 1)))])
 
 
 def test_a_note_about_an_earlier_message_names_no_frame() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ from hypothesis import strategies as st
 from scapy.layers.l2 import Ether
 
 from nodes.consensus.paxos import messages as paxos
+from nodes.core.values import of_int
 from nodes.frames import (
     BODY_BYTES,
     ETHERTYPE,
+    MAX_BODY,
+    SLOTS,
     WIRE_BYTES,
     Frame,
     FrameError,
@@ -26,7 +30,10 @@ from nodes.frames.scapy_layer import Slot
 
 u8, u16, u32 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32))
 macs = st.binary(min_size=6, max_size=6)
-messages = st.builds(Message, st.sampled_from(Kind), u32, u8, st.binary(min_size=BODY_BYTES, max_size=BODY_BYTES), u8)
+slots = st.builds(Message, st.sampled_from(SLOTS), u32, u8, st.binary(min_size=BODY_BYTES, max_size=BODY_BYTES), u8)
+bodies = st.binary(max_size=64) | st.integers(0, MAX_BODY).map(bytes)
+long = st.builds(Message, st.sampled_from((Kind.DATA, Kind.PART)), u32, u8, bodies, u8)
+messages = slots | long
 frames = st.builds(Frame, st.builds(FrameKey, u16, u32, u32), u16, u32, messages)
 DST, SRC = bytes.fromhex("020000000002"), bytes.fromhex("020000000001")
 FRAME = Frame(FrameKey(1, 3, 99), 2, 4, Message(Kind.SWAP, 17, 2, bytes(range(16)), 1))
@@ -35,8 +42,10 @@ FRAME = Frame(FrameKey(1, 3, 99), 2, 4, Message(Kind.SWAP, 17, 2, bytes(range(16
 @given(frames, macs, macs)
 def test_what_is_encoded_is_decoded(frame: Frame, dst: bytes, src: bytes) -> None:
     wire = encode(frame, dst, src)
-    assert len(wire) == WIRE_BYTES
+    assert len(wire) == frame.wire_bytes >= WIRE_BYTES
     assert decode(wire) == frame
+    if frame.message.kind in SLOTS:
+        assert len(wire) == WIRE_BYTES
 
 
 @given(st.binary(max_size=200))
@@ -45,9 +54,10 @@ def test_random_bytes_are_never_a_slot_and_never_crash(wire: bytes) -> None:
         decode(wire)
 
 
-@given(frames, st.integers(0, WIRE_BYTES * 8 - 1))
-def test_any_single_flipped_bit_is_noticed(frame: Frame, bit: int) -> None:
+@given(frames, st.integers(0, (1 << 14) - 1))
+def test_any_single_flipped_bit_is_noticed(frame: Frame, place: int) -> None:
     wire = bytearray(encode(frame, DST, SRC))
+    bit = place % (8 * len(wire))
     wire[bit // 8] ^= 1 << bit % 8
     with pytest.raises(FrameError) as caught:
         decode(bytes(wire))
@@ -58,18 +68,39 @@ def test_padding_after_the_slot_is_ignored() -> None:
     assert decode(encode(FRAME, DST, SRC) + bytes(4)) == FRAME
 
 
-def _with_lead_byte(lead: int) -> bytes:
-    import zlib
+@pytest.mark.parametrize("bit", range(16))
+@pytest.mark.parametrize("size", [16, 17, 200, MAX_BODY])
+def test_a_wrong_length_is_noticed(size: int, bit: int) -> None:
+    wire = bytearray(encode(FRAME._replace(message=Message(Kind.DATA, 1, 1, bytes(size))), DST, SRC))
+    wire[18 + bit // 8] ^= 1 << bit % 8
+    for arrived in (bytes(wire), bytes(wire) + bytes(size == 16)):
+        with pytest.raises(FrameError, match="corrupt"):
+            decode(arrived)
 
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [(Kind.SWAP, 15), (Kind.SWAP, 17), (Kind.RESET, 0), (Kind.DATA, MAX_BODY + 1)]
+)
+def test_a_body_that_does_not_fit_is_refused_and_not_cut_or_padded(kind: Kind, size: int) -> None:
+    with pytest.raises(ValueError, match=f"{size}"):
+        encode(FRAME._replace(message=Message(kind, 17, 2, bytes(size))), DST, SRC)
+
+
+def test_a_slot_that_claims_another_length_is_none() -> None:
+    wire = bytearray(encode(FRAME, DST, SRC)[:-4])
+    wire[19] = 15
+    with pytest.raises(FrameError, match="length"):
+        decode(bytes(wire) + zlib.crc32(wire).to_bytes(4, "big"))
+
+
+def _with_lead_byte(lead: int) -> bytes:
     head = bytearray(encode(FRAME, DST, SRC)[:-4])
     head[14] = lead
     return bytes(head) + zlib.crc32(head).to_bytes(4, "big")
 
 
 def test_other_versions_kinds_and_ethertypes_are_named() -> None:
-    import zlib
-
-    for lead, reason in ((0x21, "version"), (0x1F, "kind")):
+    for lead, reason in ((0x11, "version"), (0x2F, "kind")):
         with pytest.raises(FrameError) as caught:
             decode(_with_lead_byte(lead))
         assert caught.value.reason == reason
@@ -132,14 +163,16 @@ DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "wire-format.md"
 
 def by_the_document(dst_mac: bytes, src_mac: bytes, version: int, **fields: int | bytes) -> bytes:
     """The slot as the table of offsets describes it; shares no code with ``encode``."""
-    wire = bytearray(56)
+    body = bytes(fields["body"])
+    wire = bytearray(40 + max(16, len(body)))
     wire[0:6], wire[6:12], wire[12:14] = dst_mac, src_mac, b"\x88\xb5"
     wire[14] = version << 4 | int(fields["kind"])
     offsets = {"step": (15, 1), "flags": (16, 1), "src": (20, 2), "dst": (22, 2), "epoch": (24, 4)}
     offsets |= {"peer_epoch": (28, 4), "round": (32, 4), "seq": (36, 4)}
     for name, (offset, size) in offsets.items():
         wire[offset : offset + size] = int(fields[name]).to_bytes(size, "big")
-    wire[40:56] = bytes(fields["body"])
+    wire[18:20] = len(body).to_bytes(2, "big")
+    wire[40 : 40 + len(body)] = body
     register = 0xFFFFFFFF
     for byte in wire:
         register ^= byte
@@ -150,13 +183,13 @@ def by_the_document(dst_mac: bytes, src_mac: bytes, version: int, **fields: int 
 
 @given(frames, macs, macs)
 def test_the_document_describes_what_is_encoded(frame: Frame, dst: bytes, src: bytes) -> None:
-    assert by_the_document(dst, src, 1, body=frame.message.body, **numbers(frame)) == encode(frame, dst, src)
+    assert by_the_document(dst, src, 2, body=frame.message.body, **numbers(frame)) == encode(frame, dst, src)
 
 
 def test_the_documents_three_slots() -> None:
     lines = [line.strip() for line in DOCUMENT.read_text().splitlines() if line.startswith("    ")]
     one, two = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
-    accept = paxos.Message(paxos.Step.ACCEPT, 4, value=7)
+    accept = paxos.Message(paxos.Step.ACCEPT, 4, value=of_int(7))
     swap, data = Message(Kind.SWAP, 17, 3, bytes(range(16)), 1), Message(Kind.DATA, 5, accept.step, accept.body())
     told = [
         encode(Frame(FrameKey(0, 1, 99), 1, 2, swap), two, one),

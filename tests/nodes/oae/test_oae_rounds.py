@@ -12,6 +12,7 @@ import pytest
 from nodes.core import Decide, Effect, Life, Note, Outcome, Port, Propose, Resolve, RoundStart, SetTimer
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig
 from nodes.core.driver import Driver
+from nodes.core.values import of_int, to_int
 from nodes.frames import Frame, Kind, Message
 from nodes.oae.rounds import RoundMachine
 
@@ -129,7 +130,7 @@ def test_instances_follow_one_another_and_hear_everyone() -> None:
     net = started().run()
     for node in range(3):
         assert [effect.instance for effect in net.of(node, Propose)] == [0, 1]
-        assert [(effect.instance, effect.value, effect.round) for effect in net.of(node, Decide)] == [
+        assert [(effect.instance, to_int(effect.value), effect.round) for effect in net.of(node, Decide)] == [
             (0, 6, 1),
             (1, 6, 3),
         ]
@@ -138,8 +139,8 @@ def test_instances_follow_one_another_and_hear_everyone() -> None:
 def test_a_round_counts_only_what_committed_by_its_horizon() -> None:
     """Node 0 hears nothing from node 2 in round 0: its last expected message is lost."""
     net = started(drop=lambda frame, now: (frame.key.src, frame.dst, *frame.message[1:3]) == (2, 0, 0, 4)).run()
-    assert [effect.value for effect in net.of(0, Decide)] == [5, 6]
-    assert [effect.value for effect in net.of(2, Decide)] == [6, 6]
+    assert [to_int(effect.value) for effect in net.of(0, Decide)] == [5, 6]
+    assert [to_int(effect.value) for effect in net.of(2, Decide)] == [6, 6]
 
 
 def test_with_period_equal_to_window_the_old_round_ends_before_the_new_one_begins() -> None:
@@ -163,7 +164,7 @@ def test_a_fresh_restart_joins_at_the_next_round_and_stays_out_of_the_running_in
     assert [effect.round for effect in net.of(1, RoundStart)] == [0, 1, 2, 3, 4, 5]
     assert [effect.instance for effect in net.of(1, Decide)] == [1, 2]
     # the others swap with it in round 1, but its register carries nothing of instance 0
-    assert [effect.value for effect in net.of(0, Decide)] == [5, 6, 6]
+    assert [to_int(effect.value) for effect in net.of(0, Decide)] == [5, 6, 6]
 
 
 def test_a_fresh_restart_at_the_instant_a_round_begins_leaves_that_round_to_its_earlier_life() -> None:
@@ -210,7 +211,7 @@ def test_a_restart_with_kept_state_tells_its_last_decision_again(at_ns: int) -> 
     machine = started().run(PERIOD + W).machines[1]
     kept = pickle.loads(pickle.dumps(machine))
     effects = kept.on_start(at_ns)
-    assert Decide(0, 6, 1) in effects
+    assert Decide(0, of_int(6), 1) in effects
     assert [effect.swap.round for effect in effects if isinstance(effect, Resolve)] == [1, 1]
     assert [effect for effect in effects if isinstance(effect, SetTimer)] == [SetTimer("round", 2 * PERIOD)]
 

@@ -10,13 +10,17 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.frames import WIRE_BYTES, Frame, FrameKey, Kind, Message, encode
+from nodes.frames import MAX_BODY, SLOTS, Frame, FrameKey, Kind, Message, encode
 from testbed.engines.live.capture import Capture, identify, read_sightings
 
 MACS = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 u16, u32, u8 = st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1), st.integers(0, 255)
-messages = st.builds(Message, st.sampled_from(Kind), u32, u8, st.binary(min_size=16, max_size=16), u8)
-frames = st.builds(Frame, st.builds(FrameKey, u16, u32, u32), u16, u32, messages)
+slots = st.builds(Message, st.sampled_from(SLOTS), u32, u8, st.binary(min_size=16, max_size=16), u8)
+sizes = st.sampled_from([0, 8, 16, 17, 300, MAX_BODY])  # a table of syndromes is made for each
+long = st.builds(Message, st.sampled_from((Kind.DATA, Kind.PART)), u32, u8, sizes.map(bytes), u8)
+messages = slots | long
+keys = st.builds(FrameKey, u16, u32, u32)
+frames = st.builds(Frame, keys, u16, u32, messages)
 
 
 @given(frames)
@@ -24,9 +28,10 @@ def test_a_whole_frame_is_itself(frame: Frame) -> None:
     assert identify(encode(frame, *MACS)) == (frame, False)
 
 
-@given(frames, st.integers(0, 8 * WIRE_BYTES - 1))
-def test_one_wrong_bit_anywhere_is_found_and_the_frame_is_known_all_the_same(frame: Frame, bit: int) -> None:
+@given(frames, st.integers(0, (1 << 14) - 1))
+def test_one_wrong_bit_anywhere_is_found_and_the_frame_is_known_all_the_same(frame: Frame, place: int) -> None:
     wire = bytearray(encode(frame, *MACS))
+    bit = place % (8 * len(wire))
     wire[bit // 8] ^= 1 << bit % 8
     found = identify(bytes(wire))
     if bit // 8 in (12, 13):
@@ -43,7 +48,7 @@ def test_a_last_byte_that_was_counted_up_on_several_links_is_known_as_well(frame
     assert identify(bytes(wire)) == (frame, True)
 
 
-@given(frames, st.sets(st.integers(8 * 14, 8 * (WIRE_BYTES - 4) - 1), min_size=2, max_size=2))
+@given(st.builds(Frame, keys, u16, u32, slots), st.sets(st.integers(8 * 14, 8 * 56 - 1), min_size=2, max_size=2))
 def test_two_wrong_bits_are_found_as_when_two_links_of_a_way_corrupt(frame: Frame, bits: set[int]) -> None:
     wire = bytearray(encode(frame, *MACS))
     for bit in bits:

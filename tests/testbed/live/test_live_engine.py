@@ -16,7 +16,7 @@ import pytest
 from needs import MOOT, lacking
 from scapy.utils import PcapNgReader
 
-from nodes.core import Resolve, RoundStart
+from nodes.core import Decide, Resolve, RoundStart
 from nodes.core.config import NodeConfig
 from nodes.core.driver import Moment
 from nodes.core.record import (
@@ -32,10 +32,12 @@ from nodes.core.record import (
     TimerFired,
     What,
 )
+from nodes.frames import MAX_WIRE_BYTES
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live import LiveEngine
 from testbed.engines.live.results import RunFailed, collect
 from testbed.engines.live.wires import netem_available
+from testbed.engines.sim import SimEngine
 from testbed.history import Event, History
 from testbed.plan import Fault, Plan
 from topologies.impairment import Impairment
@@ -60,6 +62,31 @@ def of(history: History, node: str, *kinds: type[What]) -> list[Event]:
 
 def outcomes(history: History, round_: int) -> list[str]:
     return [event.what.outcome for event in history.events.of_kind(Resolve) if event.what.swap.round == round_]
+
+
+def test_values_of_4_kib_are_decided_as_under_sim(plan_of: PlanOf, tmp_path: Path) -> None:
+    """Each message goes in three parts over real sockets, through real queues, and is captured whole."""
+    plan = plan_of(
+        "star",
+        {"hosts": 3},
+        rounds=3,
+        instances=3,
+        consensus="paxos",
+        f=1,
+        retry_ns=W // 2,
+        parameters={"value_bytes": 4096},
+    )
+    history, reference = run(plan, tmp_path), SimEngine().run(plan)
+
+    def decided(of: History) -> list[tuple[str, int, bytes]]:
+        return sorted((event.node, *event.what[:2]) for event in of.events.of_kind(Decide))
+
+    assert len(decided(history)) == 9
+    assert decided(history) == decided(reference)
+    assert all(len(value) == 4096 for _, _, value in decided(history))
+    with PcapNgReader(str(tmp_path / "live" / "frames.pcapng")) as packets:
+        sizes = {len(packet) for packet in packets}
+    assert MAX_WIRE_BYTES in sizes
 
 
 @pytest.mark.parametrize(

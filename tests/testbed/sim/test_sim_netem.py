@@ -120,18 +120,18 @@ def test_every_frame_fares_as_in_the_kernels_source(impairment: Impairment, gaps
     direction, plain, now = Direction(impairment), PlainNetem(impairment), -1_000_000
     for gap in gaps:
         now += gap
-        fate = [(direction.enqueue(now), 0)] if direction.single else direction.enqueue_all(now, False)
+        fate = [(direction.enqueue(now), 0)] if direction.single else direction.enqueue_all(now, False, 60)
         assert fate == plain.enqueue(now)
 
 
 @settings(max_examples=50, deadline=None)
 @given(impairments, gaps)
 def test_both_ways_in_make_the_same_draws(impairment: Impairment, gaps: list[int]) -> None:
-    impairment = replace(impairment, duplicate=0.0, corrupt=0.0)
+    impairment = replace(impairment, duplicate=0.0, corrupt=0.0, rate_bps=0)
     one, other, now = Direction(impairment), Direction(impairment), 0
     for gap in gaps:
         now += gap
-        assert [(one.enqueue(now), 0)] == other.enqueue_all(now, False)
+        assert [(one.enqueue(now), 0)] == other.enqueue_all(now, False, 60)
 
 
 def delays(impairment: Impairment, n: int) -> list[int]:
@@ -206,7 +206,9 @@ def test_fifo_keeps_the_order_and_free_does_not() -> None:
 def test_a_rate_spaces_frames_by_their_time_on_the_wire() -> None:
     """84 bytes at 10 Gbit/s take 67.2 ns; netem cuts to whole nanoseconds."""
     direction = Direction(Impairment(rate_bps=10_000_000_000))
-    assert [direction.enqueue(0) for _ in range(4)] == [67, 134, 201, 268]
+    assert [direction.enqueue_all(0, False, 60) for _ in range(4)] == [[(at, 0)] for at in (67, 134, 201, 268)]
+    # 1,538 bytes: the longest frame with its FCS, preamble and gap
+    assert direction.enqueue_all(1_000, False, 1_514) == [(1_000 + 1_230, 0)]
 
 
 def test_a_full_queue_drops_until_something_leaves() -> None:
@@ -221,10 +223,10 @@ def test_a_change_keeps_what_is_queued_and_draws_anew() -> None:
     direction = Direction(Impairment(delay_ns=100 * US))
     assert direction.enqueue(0) == 100 * US
     direction.change(Impairment(rate_bps=10_000_000_000, limit=2))
-    assert direction.enqueue(1) == 100 * US + 67
-    assert direction.enqueue(2) == FULL
+    assert direction.enqueue_all(1, False, 60) == [(100 * US + 67, 0)]
+    assert direction.enqueue_all(2, False, 60) == [(FULL, 0)]
     direction.drop_all()
-    assert direction.enqueue(3) == 3 + 67
+    assert direction.enqueue_all(3, False, 60) == [(3 + 67, 0)]
 
 
 def test_a_copy_is_queued_before_its_original_and_never_copied_again() -> None:
@@ -234,14 +236,14 @@ def test_a_copy_is_queued_before_its_original_and_never_copied_again() -> None:
         now = i * 100 * US
         prng.u32()  # the duplicate draw; none for the copy
         copy, original = (now + prng.u32() % (2 * US) + 4 * US for _ in range(2))
-        assert direction.enqueue_all(now, False) == sorted([(copy, COPY | CLONED), (original, 0)])
+        assert direction.enqueue_all(now, False, 60) == sorted([(copy, COPY | CLONED), (original, 0)])
 
 
 def test_a_copy_made_at_an_earlier_hop_draws_nothing_for_duplication() -> None:
     """skb->tc_depth goes along with the frame: found when sim and vkernel parted after the first copy on two hops."""
     direction = Direction(Impairment(delay_ns=5 * US, jitter_ns=US, duplicate=1.0, seed=2))
     prng = Prng(2)
-    assert direction.enqueue_all(0, True) == [(prng.u32() % (2 * US) + 4 * US, 0)]
+    assert direction.enqueue_all(0, True, 60) == [(prng.u32() % (2 * US) + 4 * US, 0)]
 
 
 def test_of_a_copy_and_its_original_that_both_take_the_least_time_the_copy_leaves_first() -> None:
@@ -251,7 +253,7 @@ def test_of_a_copy_and_its_original_that_both_take_the_least_time_the_copy_leave
     for now in range(0, 2000 * US, 100 * US):
         prng.u32()
         copy, original = (prng.u32() % (2 * US) - US for _ in range(2))
-        passages = direction.enqueue_all(now, False)
+        passages = direction.enqueue_all(now, False, 60)
         if copy <= 0 and original <= 0:
             assert passages == [(now + 1, COPY | CLONED), (now + 1, 0)]
             seen += 1

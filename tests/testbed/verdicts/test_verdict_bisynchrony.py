@@ -3,6 +3,7 @@
 import pytest
 from verdict_story import US, WINDOW, Story, pair, plan_on, star
 
+from nodes.core import RoundStart
 from nodes.core.record import Died, Noted, Started, TimerFired
 from testbed.plan import Fault
 from testbed.verdicts import judge
@@ -138,6 +139,20 @@ class TestValues:
 
     def test_a_value_that_another_neighbour_did_not_get_is_a_split(self) -> None:
         assert self.broken(host2=b"d") == [("host1<->host3", "split"), ("host2<->host3", "split")]
+
+    def pair_that_committed(self, value: bytes) -> list[str]:
+        """The breaks when host1, of two, committed ``value`` where host2 offered b."""
+        story = Story(plan_on(pair()))
+        for node, offered in (("host1", b"a"), ("host2", b"b")):
+            story.event(0, node, RoundStart(0, offered))
+        story.resolve("host1", "host2", "committed", 20 * US, value=value)
+        story.resolve("host2", "host1", "committed", 20 * US, value=b"a")
+        return [found.kind for found in judge(story.plan, story.history()).bisynchrony.breaks]
+
+    def test_a_committed_value_that_was_never_offered_is_a_split_on_a_pair_too(self) -> None:
+        """No third node tells of the register there: only the offer itself does."""
+        assert self.pair_that_committed(b"b") == []
+        assert self.pair_that_committed(b"d") == ["split"]
 
     def test_a_committed_value_that_the_peer_itself_denies_is_a_split(self) -> None:
         story = Story(plan_on(pair(), horizon="reconcile")).round(0)

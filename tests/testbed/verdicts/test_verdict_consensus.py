@@ -4,6 +4,7 @@ from verdict_story import US, WINDOW, Story, plan_on, star
 
 from nodes.core import Decide, Propose
 from nodes.core.record import Died, Started
+from nodes.core.values import of_int
 from testbed.plan import Plan
 from testbed.verdicts import judge
 from testbed.verdicts.model import Consensus
@@ -18,9 +19,9 @@ def told(
     """decisions: (node, value, round)."""
     story = Story(plan)
     for number, node in enumerate(HOSTS):
-        story.event(instance * 4 * WINDOW, node, Propose(instance, 10 + number))
+        story.event(instance * 4 * WINDOW, node, Propose(instance, of_int(10 + number)))
     for node, value, round_ in decisions:
-        story.event(round_ * 2 * WINDOW + WINDOW, node, Decide(instance, value, round_))
+        story.event(round_ * 2 * WINDOW + WINDOW, node, Decide(instance, of_int(value), round_))
     if died:
         story.event(died[1], died[0], Died())
     verdict = judge(plan, story.history()).consensus
@@ -36,7 +37,7 @@ def test_all_decide_one_proposed_value() -> None:
 def test_two_values_are_a_disagreement_and_name_who_decided_what() -> None:
     verdict = told([("host1", 10, 1), ("host2", 11, 1), ("host3", 10, 0)])
     (found,) = verdict.disagreements
-    assert found.decisions == {"host1": (10,), "host2": (11,), "host3": (10,)}
+    assert found.decisions == {"host1": ("10",), "host2": ("11",), "host3": ("10",)}
     assert verdict.rounds_to_decide == {1: 1, 2: 2}
 
 
@@ -48,12 +49,12 @@ def test_agreement_is_uniform_a_dead_node_is_held_to_its_word() -> None:
 
 def test_one_node_that_decides_twice_disagrees_with_itself() -> None:
     verdict = told([("host1", 10, 0), ("host1", 11, 1), ("host2", 10, 1), ("host3", 10, 1)])
-    assert verdict.disagreements[0].decisions["host1"] == (10, 11)
+    assert verdict.disagreements[0].decisions["host1"] == ("10", "11")
 
 
 def test_a_value_that_nobody_proposed_is_invalid() -> None:
     verdict = told([(node, 99, 1) for node in HOSTS])
-    assert verdict.invalid == ((0, "host1", 99), (0, "host2", 99), (0, "host3", 99))
+    assert verdict.invalid == ((0, "host1", "99"), (0, "host2", "99"), (0, "host3", "99"))
     assert verdict.disagreements == ()
 
 
@@ -78,7 +79,7 @@ def test_an_instance_cut_off_by_the_runs_end_is_neither_decided_nor_undecided() 
 def test_an_instance_that_nobody_lived_through_and_nobody_decided_is_neither() -> None:
     story = Story(PLAN)
     for number, node in enumerate(HOSTS):
-        story.event(0, node, Propose(0, number))
+        story.event(0, node, Propose(0, of_int(number)))
         story.event(50 * US, node, Died())
     verdict = judge(PLAN, story.history()).consensus
     assert verdict is not None
@@ -88,8 +89,8 @@ def test_an_instance_that_nobody_lived_through_and_nobody_decided_is_neither() -
 def test_a_node_restarted_as_the_instance_begins_stays_out_of_it_and_is_excused() -> None:
     story = Story(PLAN)
     for node in HOSTS[:2]:
-        story.event(4 * WINDOW, node, Propose(1, 10))
-        story.event(7 * WINDOW, node, Decide(1, 10, 3))
+        story.event(4 * WINDOW, node, Propose(1, of_int(10)))
+        story.event(7 * WINDOW, node, Decide(1, of_int(10), 3))
     story.event(50 * US, "host3", Died())
     story.event(4 * WINDOW, "host3", Started(kept=False, told_ns=4 * WINDOW))
     verdict = judge(PLAN, story.history()).consensus

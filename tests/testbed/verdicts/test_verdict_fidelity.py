@@ -10,6 +10,7 @@ from verdict_story import US, WINDOW, Story, pair, plan_on, star
 
 from nodes.core import Decide, Propose
 from nodes.core.record import TimerFired
+from nodes.core.values import of_int
 from testbed.engines.sim.engine import SimEngine
 from testbed.plan import Fault, derive_seed
 from testbed.verdicts import judge
@@ -268,8 +269,8 @@ def test_verdicts_survive_json() -> None:
     key = story.send("host1", "host2", 1, 0)
     story.recv(key, WINDOW + 1)
     for name, value in (("host1", 1), ("host2", 2)):
-        story.event(0, name, Propose(0, value))
-        story.event(WINDOW, name, Decide(0, value, 0))
+        story.event(0, name, Propose(0, of_int(value)))
+        story.event(WINDOW, name, Decide(0, of_int(value), 0))
     story.resolve("host1", "host2", "aborted", WINDOW)
     verdicts = judge(story.plan, story.history())
     assert verdicts.bisynchrony.breaks
