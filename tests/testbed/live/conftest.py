@@ -19,7 +19,7 @@ WINDOW_NS = 100_000_000
 
 def make_plan(
     kind: str = "pair",
-    parameters: dict[str, int] | None = None,
+    sizes: dict[str, int] | None = None,
     *,
     rounds: int = 5,
     faults: Sequence[Fault] = (),
@@ -29,7 +29,7 @@ def make_plan(
 ) -> Plan:
     """Swaps among all hosts; all times of the plan in units of the window."""
     seed = 7
-    fabric = make_fabric(kind, parameters)
+    fabric = make_fabric(kind, sizes)
     if impairment is not None:
         links = tuple(
             replace(

@@ -147,7 +147,7 @@ def test_a_disagreement_shows_who_heard_whom_and_what_was_decided() -> None:
 def test_a_crashed_node_ends_in_a_cross() -> None:
     text = CUT_OFF.replace("nic_down", "node_kill")
     plan, history, _ = run(text)
-    root = drawn(instance_diagram(plan, history, Disagreement(1, {"host2": (1,), "host3": (0,)})))
+    root = drawn(instance_diagram(plan, history, Disagreement(1, {"host2": ("1",), "host3": ("0",)})))
     assert texts(root, "died") == ["crashed"]
     assert len([element for element in of_kind(root, "died") if element.tag == f"{SVG}path"]) == 1
 

@@ -199,7 +199,7 @@ def test_nothing_and_everything_are_exact() -> None:
 def test_fifo_keeps_the_order_and_free_does_not() -> None:
     for order, kept in (("fifo", True), ("free", False)):
         direction = Direction(Impairment(delay_ns=20 * US, jitter_ns=10 * US, order=order, seed=9))
-        leaves = [direction.enqueue(i * US) for i in range(500)]
+        leaves = [fate for i in range(500) for fate, _ in direction.enqueue_all(i * US, False, 60)]
         assert (leaves == sorted(leaves)) is kept
 
 
