@@ -270,6 +270,10 @@ class Recorder:
         self._packed += len(rows)
         rows.clear()
 
+    def count(self) -> int:
+        """How many have been taken down."""
+        return self._packed + len(self.rows)
+
     def events(self) -> Events:
         """All that was recorded."""
         self.pack(1)

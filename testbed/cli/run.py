@@ -14,6 +14,7 @@ import typer
 
 from testbed.cli.common import SetOption, as_rows, find_document, load_scenario, named_engine
 from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, console, print_json, progress_bar, verb
+from testbed.errors import UserError
 
 if TYPE_CHECKING:
     from testbed.engines.base import Engine
@@ -34,13 +35,16 @@ def run(
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed.")] = None,
     set_: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="The run directory (default: runs/<name>).")] = None,
+    memory: Annotated[
+        str | None, typer.Option(help="What a run on sim may take, such as 4G (default: most of what is free).")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Run a scenario and judge it. Exit code 1 when an expectation stated in the scenario fails."""
     from testbed.scenario import compile_plan
 
     loaded = load_scenario(scenario, set_, seed)
-    chosen = named_engine(engine or loaded.engine)
+    chosen = _bounded(named_engine(engine or loaded.engine), memory)
     plan = compile_plan(loaded)
     chosen.check(plan)
     text = scenario_text(scenario, loaded, overridden=bool(set_) or seed is not None)
@@ -62,6 +66,21 @@ def run(
         console().print(f"[dim]kept in {directory} (report: {directory / 'report.html'})[/]", soft_wrap=True)
     if expected["unmet"]:
         raise typer.Exit(EXPECTATION_FAILED)
+
+
+def _bounded(engine: Engine, memory: str | None) -> Engine:
+    """The engine with what it may take. Raises UserError."""
+    if memory is None:
+        return engine
+    from testbed.engines.sim import SimEngine
+    from testbed.memory import parse_size
+
+    if not isinstance(engine, SimEngine):
+        raise UserError(f"--memory bounds runs on sim only, and this one is on {engine.name}; leave it out")
+    try:
+        return SimEngine(memory_bytes=parse_size(memory))
+    except ValueError as error:
+        raise UserError(f"--memory: {error}") from None
 
 
 def execute(engine: Engine, plan: Plan, directory: Path) -> tuple[History, Verdicts]:

@@ -20,15 +20,22 @@ class SimEngine:
 
     events: ``all``; ``outcomes`` (start, round, resolve, propose, decide, fault, died and drop only: all that verdicts
     on rounds and consensus need, but not what caused a break); or ``none``. hops: None = as the plan's ``capture``
-    says. build: makes a node's machine from its NodeConfig. Equal plans give equal histories.
+    says. build: makes a node's machine from its NodeConfig. memory_bytes: what a run and what is made of it may take;
+    None = most of what is free. Equal plans give equal histories.
     """
 
     name = "sim"
 
-    def __init__(self, events: str = "all", hops: bool | None = None, build: Build = build_machine) -> None:
+    def __init__(
+        self,
+        events: str = "all",
+        hops: bool | None = None,
+        build: Build = build_machine,
+        memory_bytes: int | None = None,
+    ) -> None:
         if events not in EVENTS:
             raise ValueError(f"events {events!r} is none of {', '.join(EVENTS)}")
-        self._events, self._hops, self._build = events, hops, build
+        self._events, self._hops, self._build, self._memory_bytes = events, hops, build, memory_bytes
 
     def check(self, plan: Plan) -> None:
         """Raises ValueError for a plan that no engine could run; every host can run ``sim``."""
@@ -39,10 +46,11 @@ class SimEngine:
             _check_fault(plan, fault, f"fault {index} ({fault.verb})")
 
     def run(self, plan: Plan, directory: Path | None = None, progress: Progress | None = None) -> History:  # noqa: ARG002
-        """Runs ``plan`` to its end. Machines of first lives are started at START_NS."""
+        """Runs ``plan`` to its end. Machines of first lives are started at START_NS. Raises NoRoomError, soon, for a
+        run that would take more memory than it may."""
         self.check(plan)
         hops = plan.capture if self._hops is None else self._hops
-        return Run(plan, self._build, self._events, hops).run(progress)
+        return Run(plan, self._build, self._events, hops, self._memory_bytes).run(progress)
 
 
 def _check_fault(plan: Plan, fault: Fault, what: str) -> None:

@@ -63,6 +63,10 @@ class HopRecorder:
             }
         )
 
+    def count(self) -> int:
+        """How many hops that makes so far; nearly every row makes two."""
+        return sum(len(piece["t_ns"]) for piece in self._pieces) + 2 * len(self.rows)
+
     def hops(self) -> Hops:
         """All that was recorded."""
         self.pack(1)

@@ -21,12 +21,14 @@ from testbed.engines.sim.fabric import Leg, Network, Wire, ways
 from testbed.engines.sim.netem import CARRIED, CLONED, COPY, CORRUPT, FULL, LOST
 from testbed.engines.sim.node import FAULT, FRAME, MARK, Build, Node
 from testbed.engines.sim.recorder import CROSSED, DEAF, HopRecorder
+from testbed.engines.sim.room import Room
 from testbed.faults.schedule import Phase, Schedule
 from testbed.history import NOBODY, History, Recorder, Row, node_names
 from testbed.plan import Fault, Plan, derive_seed
 
 EVENTS = ("all", "outcomes", "none")
 _MARKS = 50
+_EARLY = (2000, 500, 100)  # parts of a run after the first of which its room is looked at already
 _STOP = -1
 _VERY_LAST = 1 << 62  # instead of a serial number
 
@@ -34,8 +36,11 @@ _VERY_LAST = 1 << 62  # instead of a serial number
 class Run:
     """Runs ``plan`` once. build makes the machines; events is one of EVENTS; hops says whether to record them."""
 
-    def __init__(self, plan: Plan, build: Build, events: str = "all", hops: bool = True) -> None:
+    def __init__(
+        self, plan: Plan, build: Build, events: str = "all", hops: bool = True, memory_bytes: int | None = None
+    ) -> None:
         self.plan = plan
+        self._room = Room(memory_bytes)
         self.full = events == "all"
         self.heap: list[tuple[int, int, Any, Any, Any]] = []
         self.tick: Callable[[], int] = count().__next__
@@ -64,25 +69,28 @@ class Run:
         try:
             for node in self.nodes.values():
                 node.start(START_NS)
-            self._mark(progress is not None)
-            while (part := self._loop()) != _STOP:
+            self._mark()
+            while (at_ns := self._loop()) != _STOP:
                 self._recorder.pack()
                 self._hops.pack()
+                share = at_ns / self.plan.duration_ns
+                self._room.check(share, self._recorder.count(), self._hops.count())
                 if progress is not None:
-                    progress("simulating", part / _MARKS)
+                    progress("simulating", share)
             return self._history()
         finally:
             if collects:
                 gc.enable()
 
-    def _mark(self, often: bool) -> None:
+    def _mark(self) -> None:
         end_ns = self.plan.duration_ns
-        for part in range(1, _MARKS) if often else ():
-            heappush(self.heap, (end_ns * part // _MARKS << 2 | MARK, self.tick(), None, None, part))
+        for at_ns in (*(end_ns // part for part in _EARLY), *(end_ns * part // _MARKS for part in range(1, _MARKS))):
+            if at_ns > 0:
+                heappush(self.heap, (at_ns << 2 | MARK, self.tick(), None, None, at_ns))
         heappush(self.heap, (end_ns << 2 | MARK, _VERY_LAST, None, None, _STOP))
 
     def _loop(self) -> int:  # noqa: PLR0912, PLR0915  (one loop, written out: it is what a run's time goes into)
-        """Handle events up to the next mark; its number."""
+        """Handle events up to the next mark; its time, or _STOP."""
         heap, pop, replace_top, tick = self.heap, heappop, heapreplace, self.tick
         capture = self._hops.rows.append if self._capture else None
         traffic, full, record = self.traffic, self.full, self.record
@@ -141,6 +149,7 @@ class Run:
             pop(heap)
             if class_ == MARK:
                 if item is None:
+                    handled -= extra != _STOP  # looking at the room is no event of the run
                     break
                 item(now)
             elif class_ == FAULT:

@@ -171,6 +171,19 @@ def test_a_run_on_vkernel_is_replayed_byte_for_byte_with_what_was_captured(here:
     assert "byte for byte" in call("replay", "real").stdout
 
 
+def test_a_run_takes_no_more_memory_than_it_may(here: Path) -> None:
+    many = ("run", "small.yaml", "--set", "protocol.rounds=5000")
+    done = call(*many, "--memory", "1M")
+    assert done.exit_code == 2
+    assert "it may take 1.0 MB. Run fewer rounds at a time" in done.stderr
+    assert call("run", "small.yaml", "--memory", "1G").exit_code == 0
+    assert "--memory: 'lots' is no amount of memory" in call(*many, "--memory", "lots").stderr
+    assert (
+        "--memory bounds runs on sim only, and this one is on live"
+        in call(*many, "-e", "live", "--memory", "1G").stderr
+    )
+
+
 def test_replay_notices_a_difference(here: Path) -> None:
     data("run", "small.yaml", "--out", "kept")
     plan = here / "kept" / "plan.json"
