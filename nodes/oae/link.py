@@ -1,5 +1,8 @@
 """One end of the bilateral link: atomic swaps of register values with one peer, as a sans-I/O machine.
 
+What an end does in which state is a table (nodes.oae.table), also drawn in docs/link.md; here it is found out what has
+happened, and the table's deeds are done.
+
 States per swap: TENTATIVE (the own value is offered) -> REFLECTING (the peer's value is here and goes back) ->
 COMMITTED (the last message that this end expects has come). See arXiv 2603.03743 for the states and Borrill,
 arXiv 2602.20444, for the claim; the message format is our own (docs/wire-format.md).
@@ -19,15 +22,32 @@ is resolved stays so, and a life that has lost its state asks about nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
-from nodes.core import Effects, Life, LinkState, Note, Outcome, Port, Resolve, Send, SwapId, Transition, swap_id
+from nodes.core import (
+    Effect,
+    Effects,
+    Life,
+    LinkState,
+    Note,
+    Outcome,
+    Port,
+    Resolve,
+    Send,
+    SwapId,
+    Transition,
+    swap_id,
+)
 from nodes.frames import EMPTY_BODY, Kind, Message
+from nodes.oae.table import TABLE, Act, Deed, LinkEvent, Remark
 
 HANDSHAKES = ("alternating", "simultaneous")
-HORIZONS = ("abort", "hold", "reconcile")
+HORIZONS = tuple(TABLE)
 
 _OPEN = (LinkState.TENTATIVE, LinkState.REFLECTING)
+_PROGRESS = (LinkEvent.STEP, LinkEvent.LAST, LinkEvent.FINAL)
 _RESOLVED = (LinkState.COMMITTED, LinkState.ABORTED)
 SETTLED = 2
 """Frame flag: of the rounds before this one, the sender has no swap left that it will ask about (reconcile only)."""
@@ -46,13 +66,34 @@ class End:
     deadline_ns: int
     peer_epoch: int
     flags: int = 0
-    state: LinkState = LinkState.TENTATIVE
+    state: LinkState = LinkState.IDLE
     peer_value: bytes = EMPTY_BODY
     peer_flags: int = 0
     got: int = 0
     sent: int = 0
     doubted: bool = False  # was in doubt at its horizon: what it brings later comes too late for its round
     abandoned: bool = False  # the peer has lost its state: nothing that we could send would resolve this
+
+
+@cache
+def _steps(handshake: str, depth: int, initiates: bool, horizon: str) -> tuple[LinkEvent, ...]:
+    """What step 0, 1, .. is to an end that hears it for the first time."""
+    if handshake == "simultaneous":
+        return (LinkEvent.STRAY, LinkEvent.FINAL, LinkEvent.FINAL)
+    mine = range(0 if initiates else 1, depth + 1, 2)
+    last = mine[-1]
+    new = LinkEvent.LAST if last < depth else LinkEvent.FINAL
+    events = [
+        (new if step == last else LinkEvent.STEP) if step in mine else LinkEvent.STRAY for step in range(depth + 1)
+    ]
+    if horizon != "reconcile":
+        events[0] = LinkEvent.STRAY  # it only asks, and nobody is asked under the other policies
+    return tuple(events)
+
+
+_NO_END = End(SwapId(-1, -1, -1), b"", 0, 0)  # of a swap of which nothing is known; it is never changed
+_NO_MESSAGE = Message(Kind.SWAP, -1, 0)  # of an event that no message brings
+_NO_LIFE = Life(0, 0)
 
 
 @dataclass(slots=True)
@@ -62,7 +103,7 @@ class Link:
     depth: k, ignored by the simultaneous handshake. first_epoch: the earliest life whose state this end still holds (a
     kept state spans several lives). peer_epoch: the peer's life as last heard of. round: the latest one that has begun
     here or was left to an earlier life. settled: the peer asks about nothing of the rounds before it. told: the round
-    whose ending was told last. early: messages of the round to come.
+    whose ending was told last. early: messages of the round to come. steps: what each step is to this end, when new.
     """
 
     me: int
@@ -78,6 +119,7 @@ class Link:
     told: int = -1
     ends: dict[int, End] = field(default_factory=dict)
     early: list[tuple[Message, Life]] = field(default_factory=list)
+    steps: tuple[LinkEvent, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Raises ValueError for an unknown handshake or horizon, or an alternating depth below 2."""
@@ -87,22 +129,12 @@ class Link:
             raise ValueError(f"horizon {self.horizon!r} is none of {', '.join(HORIZONS)}")
         if self.handshake == "alternating" and self.depth < 2:
             raise ValueError(f"an alternating handshake needs a depth of 2 or more, not {self.depth}")
+        self.steps = _steps(self.handshake, self.depth, self.initiates, self.horizon)
 
     @property
     def initiates(self) -> bool:
         """Whether this end sends step 1 unasked."""
         return self.handshake == "simultaneous" or self.me < self.peer
-
-    @property
-    def last_expected(self) -> int:
-        """The step on which this end commits."""
-        if self.handshake == "simultaneous":
-            return 1
-        return self.depth - self.depth % 2 if self.initiates else self.depth - 1 + self.depth % 2
-
-    @property
-    def _steps(self) -> int:
-        return 1 if self.handshake == "simultaneous" else self.depth
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
@@ -111,9 +143,8 @@ class Link:
         self.round = round_
         self._forget()
         end = self.ends[round_] = End(swap_id(round_, self.me, self.peer), value, deadline_ns, self.peer_epoch, flags)
-        effects: Effects = [Transition(end.id, LinkState.IDLE, LinkState.TENTATIVE)]
-        if self.initiates and now_ns <= deadline_ns:
-            effects.append(self._send(end, 1))
+        opens = self.initiates and now_ns <= deadline_ns
+        effects = self._react(end, LinkEvent.OPEN if opens else LinkEvent.AWAIT)
         waiting, self.early = self.early, []
         for message, life in waiting:
             effects += self.on_message(message, life, now_ns)
@@ -121,38 +152,35 @@ class Link:
 
     def on_message(self, message: Message, life: Life, now_ns: int) -> Effects:
         """A SWAP or RESET from the peer."""
+        end = self.ends.get(message.round, _NO_END)
         if life.epoch < self.peer_epoch:
-            return [Note("stale", message.round, "kept since before the peer restarted", message)]
+            return self._react(end, LinkEvent.STALE, message)
         self.peer_epoch = life.epoch
         if not self._answers_me(message, life):
-            return self._no_state(message)
+            return self._react(end, self._unknown(message), message)
         if message.flags & SETTLED:
             self.settled = max(self.settled, message.round)
-        end = self.ends.get(message.round)
-        if end is None:
-            return self._unknown_round(message, life)
-        if message.kind is Kind.RESET:
-            end.abandoned = True
-            return [Note("peer_lost_state", message.round, "", message)]
-        if not self._is_my_step(message.step):
-            return [Note("stray", message.round, f"step {message.step} is not mine to receive", message)]
-        if message.step <= end.got or end.state is LinkState.COMMITTED:
-            return self._duplicate(end, message)
-        return self._progress(end, message, now_ns)
+        if end is _NO_END:
+            return self._react(end, self._without_end(message), message, life)
+        event = self._event(end, message)
+        if now_ns > end.deadline_ns and event in _PROGRESS and end.state in _OPEN:
+            # the horizon's timer is late itself (the node was held up)
+            return [*self._react(end, LinkEvent.HORIZON), *self._react(end, event, message)]
+        return self._react(end, event, message)
 
     def expire(self, now_ns: int) -> Effects:
         """The horizon of the current round has come."""
         end = self.ends.get(self.round)
-        return self._expire(end) if end is not None and now_ns >= end.deadline_ns else []
+        return self._react(end, LinkEvent.HORIZON) if end is not None and now_ns >= end.deadline_ns else []
 
     def retry(self) -> Effects:
         """Reconcile: repeat the last message of each swap in doubt. An initiator that has sent none opens the swap now;
         the other end leaves that to it, unless it has restarted and may know nothing: then step 0 asks."""
-        return [
-            self._send(end, end.sent or int(self.initiates))
-            for end in self.in_doubt()
-            if end.sent or self.initiates or end.peer_epoch != self.peer_epoch
-        ]
+        effects: Effects = []
+        for end in self.in_doubt():
+            if end.sent or self.initiates or end.peer_epoch != self.peer_epoch:
+                effects += self._react(end, LinkEvent.RETRY)
+        return effects
 
     def in_doubt(self) -> list[End]:
         """The swaps that a reconciling end still works on."""
@@ -170,7 +198,7 @@ class Link:
         end = self.ends.get(self.told)
         return [self._resolution(end)] if end is not None else []
 
-    # -- inside ------------------------------------------------------------------------------------------------------
+    # -- what has happened -------------------------------------------------------------------------------------------
 
     def _answers_me(self, message: Message, life: Life) -> bool:
         """Whether this life may act on the message: an opening always (its sender may not know yet that we have
@@ -178,64 +206,46 @@ class Link:
         opening = message.kind is Kind.SWAP and message.step == 1
         return opening or life.answers == 0 or life.answers >= self.first_epoch
 
-    def _is_my_step(self, step: int) -> bool:
-        if self.handshake == "simultaneous":
-            return step in (1, 2)
-        first = 0 if self.horizon == "reconcile" else 1  # step 0 only asks
-        return first <= step <= self.depth and step % 2 == (0 if self.initiates else 1)
+    def _event(self, end: End, message: Message) -> LinkEvent:
+        """Of a swap that has begun here."""
+        if message.kind is Kind.RESET:
+            return LinkEvent.RESET
+        step = message.step
+        event = self.steps[step] if step < len(self.steps) else LinkEvent.STRAY
+        if event is LinkEvent.STRAY:
+            return event
+        if step <= end.got or end.state is LinkState.COMMITTED:
+            # The peer repeats itself: our answer was lost. Answers to answers only climb, and so come to an end.
+            return LinkEvent.AGAIN if step == end.got and self._answer_sent(end) > step else LinkEvent.OLD
+        return event
 
-    def _unknown_round(self, message: Message, life: Life) -> Effects:
+    def _without_end(self, message: Message) -> LinkEvent:
+        """Of a swap of which this end knows nothing, not yet or not any more."""
         if message.round <= self.round:
-            return self._no_state(message)
+            return self._unknown(message)
         if message.round == self.round + 1 and message.kind is Kind.SWAP:
-            self.early.append((message, life))  # the peer's round began a moment before ours
-            return []
-        return [Note("stale", message.round, "of a round that is far from beginning", message)]
+            return LinkEvent.EARLY  # the peer's round began a moment before ours
+        return LinkEvent.FAR
 
-    def _no_state(self, message: Message) -> Effects:
-        """The message is about a swap that this life knows nothing of; a reconciling peer that asks is told so."""
-        if self.horizon != "reconcile" or message.kind is Kind.RESET or message.round < self.settled:
-            return [Note("stale", message.round, "of a swap that this life knows nothing of", message)]
-        return [
-            Note("no_state", message.round, "answered with a reset", message),
-            Send(self.port, Message(Kind.RESET, message.round, message.step)),
-        ]
+    def _unknown(self, message: Message) -> LinkEvent:
+        """Of a swap that this life knows nothing of."""
+        nobody_waits = message.kind is Kind.RESET or message.round < self.settled
+        return LinkEvent.PAST if nobody_waits else LinkEvent.UNKNOWN
 
-    def _duplicate(self, end: End, message: Message) -> Effects:
-        note = Note("duplicate", message.round, f"step {message.step} brings nothing new", message)
-        answer = 2 if self.handshake == "simultaneous" else end.sent
-        # The peer repeats itself: our answer was lost. Answers to answers only climb, and so come to an end.
-        if self.horizon == "reconcile" and message.step == end.got and answer > message.step:
-            return [note, self._send(end, answer)]
-        return [note]
+    def _answer_sent(self, end: End) -> int:
+        """The step that answers a peer which repeats itself: the latest sent, and 2 where nothing but 1 was."""
+        return 2 if self.handshake == "simultaneous" else end.sent
 
-    def _progress(self, end: End, message: Message, now_ns: int) -> Effects:
-        if end.state is LinkState.ABORTED:
-            return [Note("late", message.round, f"step {message.step} after the abort", message)]
+    # -- what is done about it ---------------------------------------------------------------------------------------
+
+    def _react(self, end: End, event: LinkEvent, message: Message = _NO_MESSAGE, life: Life = _NO_LIFE) -> Effects:
+        """The deeds of the table for ``event`` in the end's state."""
         effects: Effects = []
-        if now_ns > end.deadline_ns and end.state in _OPEN:
-            effects += self._expire(end)  # the horizon's timer is late itself (the node was held up)
-            if self.horizon == "abort":
-                return [*effects, Note("late", message.round, f"step {message.step} after the horizon", message)]
-        end.got, end.peer_value, end.peer_flags = message.step, message.body, message.flags
-        if end.state is LinkState.TENTATIVE:
-            effects.append(self._move(end, LinkState.REFLECTING))
-        if message.step < self._steps:
-            effects.append(self._send(end, message.step + 1))
-        if message.step >= self.last_expected:
-            effects += [self._move(end, LinkState.COMMITTED), self._resolution(end)]
+        for deed in _DEEDS[self.horizon][end.state][event]:
+            effect = deed(self, end, message, life)
+            if effect is not None:
+                effects.append(effect)
         return effects
-
-    def _expire(self, end: End) -> Effects:
-        if end.state not in _OPEN:
-            return []
-        end.doubted = self.horizon != "abort"
-        move = self._move(end, LinkState.IN_DOUBT if end.doubted else LinkState.ABORTED)
-        return [move, self._resolution(end)]
-
-    def _move(self, end: End, state: LinkState) -> Transition:
-        old, end.state = end.state, state
-        return Transition(end.id, old, state)
 
     def _resolution(self, end: End) -> Resolve:
         self.told = end.id.round
@@ -259,3 +269,89 @@ class Link:
         gone = [round_ for round_, end in self.ends.items() if round_ < keep_from and end.state in _RESOLVED]
         for round_ in gone:
             del self.ends[round_]
+
+
+# -- the deeds ---------------------------------------------------------------------------------------------------------
+
+_Do = Callable[[Link, End, Message, Life], Effect | None]
+
+
+def _take(_link: Link, end: End, message: Message, _life: Life) -> None:
+    end.got, end.peer_value, end.peer_flags = message.step, message.body, message.flags
+
+
+def _open(link: Link, end: End, _message: Message, _life: Life) -> Send:
+    return link._send(end, 1)
+
+
+def _answer(link: Link, end: End, message: Message, _life: Life) -> Send:
+    return link._send(end, message.step + 1)
+
+
+def _repeat(link: Link, end: End, _message: Message, _life: Life) -> Send:
+    return link._send(end, link._answer_sent(end))
+
+
+def _ask(link: Link, end: End, _message: Message, _life: Life) -> Send:
+    return link._send(end, end.sent or int(link.initiates))
+
+
+def _reset(link: Link, _end: End, message: Message, _life: Life) -> Send:
+    return Send(link.port, Message(Kind.RESET, message.round, message.step))
+
+
+def _tell(link: Link, end: End, _message: Message, _life: Life) -> Resolve:
+    return link._resolution(end)
+
+
+def _keep(link: Link, _end: End, message: Message, life: Life) -> None:
+    link.early.append((message, life))
+
+
+def _abandon(_link: Link, end: End, _message: Message, _life: Life) -> None:
+    end.abandoned = True
+
+
+_ACTS: dict[Act, _Do] = {
+    Act.TAKE: _take,
+    Act.OPEN: _open,
+    Act.ANSWER: _answer,
+    Act.REPEAT: _repeat,
+    Act.ASK: _ask,
+    Act.RESET: _reset,
+    Act.TELL: _tell,
+    Act.KEEP: _keep,
+    Act.ABANDON: _abandon,
+}
+
+
+def _entering(state: LinkState) -> _Do:
+    def enter(_link: Link, end: End, _message: Message, _life: Life) -> Transition:
+        old, end.state = end.state, state
+        if state is LinkState.IN_DOUBT:
+            end.doubted = True
+        return Transition(end.id, old, state)
+
+    return enter
+
+
+def _remarking(remark: Remark) -> _Do:
+    def note(_link: Link, _end: End, message: Message, _life: Life) -> Note:
+        return Note(remark.what, message.round, remark.text.format(step=message.step), message)
+
+    return note
+
+
+def _doing(deed: Deed) -> _Do:
+    if isinstance(deed, Act):
+        return _ACTS[deed]
+    return _entering(deed) if isinstance(deed, LinkState) else _remarking(deed)
+
+
+_DEEDS = {
+    horizon: {
+        state: {event: tuple(map(_doing, deeds)) for event, deeds in rows.items()} for state, rows in states.items()
+    }
+    for horizon, states in TABLE.items()
+}
+"""The table with functions in place of names."""

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from testbed.cli.common import find_document
 from testbed.cli.main import app
+from testbed.report.link_page import link_page
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -55,6 +56,11 @@ def test_options_exist(page: Path) -> None:
 def test_make_targets_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {words[0] for words in commands(page.read_text(), "make")} <= targets
+
+
+def test_the_link_page_is_drawn_from_the_table() -> None:
+    written = (ROOT / "docs" / "link.md").read_text(encoding="utf-8")
+    assert written == link_page(), "write it anew: python -m testbed.report.link_page > docs/link.md"
 
 
 def test_the_commands_are_found() -> None:
