@@ -1,33 +1,29 @@
-"""The agent's loop: waits for frames and timers, hands them to the machine, performs what it answers.
+"""An agent: hands frames and timers to its node's machine and performs what it answers.
+
+nodes.agent.process waits for them, for one agent or several.
 
 Clock policies. ``read``: the clock is read for every event (cheap on real hardware). ``stamp``: a frame is handled at
 its arrival stamp, which in virtual time, where computing takes none, IS the time of handling; it saves a system call
 per frame. Timers always read the clock, so that their lag is on record.
 
 Order. What waits is handled by time: frames by stamp, timers by due time, frames before timers at equal times; a timer
-that is set to a time that is past comes after the frames of the instant at which it is set. So a
-node that was paused and resumed works off what gathered meanwhile in the order in which it became due, with ``now`` =
-the instant of resumption.
+that is set to a time that is past comes after the frames of the instant at which it is set. So a node that was paused
+and resumed works off what gathered meanwhile in the order in which it became due, with ``now`` = the instant of
+resumption.
 """
 
 from __future__ import annotations
 
-import gc
 import os
-import select
-import signal
 import socket
 import time
-import traceback
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from nodes.agent.control import hear, tell
-from nodes.agent.journal import Journal, JournalFullError, line, to_bytes
+from nodes.agent.journal import Journal, line, to_bytes
 from nodes.agent.nic import DEFAULT_RING_FRAMES, Nic
 from nodes.agent.nvram import Nvram
-from nodes.agent.timers import NEVER, TimerFd, Timers, no_timer_slack
+from nodes.agent.timers import NEVER, Timers
 from nodes.core import (
     Effect,
     Effects,
@@ -35,14 +31,12 @@ from nodes.core import (
     Machine,
     Port,
 )
-from nodes.core.config import START_NS, NodeConfig, node_config_from_json
+from nodes.core.config import START_NS, NodeConfig
 from nodes.core.driver import Driver, Moment
 from nodes.core.record import Dropped, Overrun, Received, Refused, Sent, Started, TimerFired, recorded
-from nodes.frames import MAX_WIRE_BYTES, WIRE_BYTES, Frame, FrameError, decode, encode
-from nodes.registry import build_machine, engine_spec
+from nodes.frames import WIRE_BYTES, Frame, FrameError, decode, encode
 
 CLOCKS = ("stamp", "read")
-_EXIT_CRASHED, _EXIT_FULL = 3, 4
 
 
 class Agent:
@@ -75,9 +69,7 @@ class Agent:
         self.timers = Timers()
         self.zero_ns = 0
         self.latest_ns = -NEVER  # the latest time known for sure; no event is handled before it
-        self._armed_ns = NEVER
         self._instant_ns = -NEVER  # that of the event being handled; -NEVER for one that waited
-        self._timerfd = TimerFd()
         self._nics: dict[str, Nic[Frame]] = {name: Nic(name, ring_frames, frame_bytes) for name in config.nics}
         self._by_fd = {nic.fileno(): nic for nic in self._nics.values()}
         # per port: NIC, destination and source address
@@ -87,10 +79,6 @@ class Agent:
         self._own_macs = {name: _mac(mac) for name, mac in config.nics.items()}
         self._unsent: dict[str, Nic[Frame]] = {}  # NICs with frames in their batch
         self._lines: list[str] = []  # rows of the event being handled
-        self._epoll = select.epoll()
-        self._epoll.register(self._timerfd.fd, select.EPOLLIN)
-        for fd in self._by_fd:
-            self._epoll.register(fd, select.EPOLLIN)
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -98,9 +86,14 @@ class Agent:
         """Reads the run's clock."""
         return time.time_ns() - self.zero_ns
 
+    def advance(self, now_ns: int) -> int:
+        """Time never runs backwards within a life."""
+        self.latest_ns = max(self.latest_ns, now_ns)
+        return self.latest_ns
+
     def resumed(self, *_: object) -> None:
         """SIGCONT: whatever waits is handled now, not when it came in."""
-        self.latest_ns = max(self.latest_ns, self.clock_ns())
+        self.advance(self.clock_ns())
 
     # -- NodeIO ------------------------------------------------------------------------------------------------------
 
@@ -129,45 +122,26 @@ class Agent:
         tell(self.channel, "strike", index, now_ns)
         return hear(self.channel)[:1] == ["alive"]
 
-    # -- the loop ----------------------------------------------------------------------------------------------------
+    # -- for its process ---------------------------------------------------------------------------------------------
 
-    def start(self, zero_ns: int, begins_ns: int = -1) -> None:
-        """Starts the machine, at once; in virtual time a first life waits for START_NS before the run's zero (ns since
-        the epoch), and a later one, which is made when the instant before its own is over, for ``begins_ns``. On a wall
-        clock that would have all nodes of a host wake at one instant and hold each other up.
+    def start(self) -> None:
+        """Starts the machine.
 
-        The machine of a first life is told START_NS, the time it was meant to start at, so that it joins round 0; what
-        it does is recorded at the time at which it does it.
+        That of a first life is told START_NS, the time it was meant to start at, so that it joins round 0; what it does
+        is recorded at the time at which it does it.
         """
-        self.zero_ns = zero_ns
-        first_life = self.config.epoch == 1
-        waits_for_ns = START_NS if first_life else begins_ns
-        if not self.reads_clock and waits_for_ns > self.clock_ns():
-            self._wait_until(waits_for_ns)
-        now_ns = self._advance(self.clock_ns())
-        told_ns = START_NS if first_life else now_ns
+        now_ns = self.advance(self.clock_ns())
+        told_ns = START_NS if self.config.epoch == 1 else now_ns
         self._lines.append(line(now_ns, Started(self.kept, told_ns)))
-        signal.signal(signal.SIGCONT, self.resumed)
         self._perform(self.machine.on_start(told_ns), now_ns)
 
-    def run(self) -> None:
-        """Handles events until killed."""
-        while True:
-            self.handle_pending()
-            self.wait()
+    def nic_fds(self) -> Iterable[int]:
+        """What becomes readable when frames have come in."""
+        return self._by_fd
 
-    def wait(self, timeout_s: float | None = None) -> None:
-        """Sleeps until a frame is there or the earliest timer is due."""
-        due_ns = self.timers.due_ns()
-        if due_ns != self._armed_ns:
-            self._arm(due_ns)
-        for fd, what in self._epoll.poll(timeout_s):
-            nic = self._by_fd.get(fd)
-            if nic is None:
-                self._advance(self.clock_ns())
-                self._armed_ns = -NEVER  # has fired: must be armed again
-            elif what & (select.EPOLLERR | select.EPOLLHUP):
-                nic.clear_error()
+    def clear_error(self, fd: int) -> None:
+        """The NIC of this descriptor has lost its carrier."""
+        self._by_fd[fd].clear_error()
 
     def handle_pending(self) -> None:
         """Handles all frames that are in and all timers that are due, merged by stamp and due time."""
@@ -193,7 +167,7 @@ class Agent:
 
     def _on_frame(self, nic: Nic[Frame], stamp_ns: int) -> None:
         wire = nic.take()
-        now_ns = self._advance(self.clock_ns() if self.reads_clock else stamp_ns)
+        now_ns = self.advance(self.clock_ns() if self.reads_clock else stamp_ns)
         if nic.lost_some:
             lost = nic.dropped()
             if lost:
@@ -217,7 +191,7 @@ class Agent:
     def _on_timer(self) -> None:
         turn_ns, due_ns, name = self.timers.pop()
         # waking for this timer has read the clock; only a frame with a later stamp may have come in between
-        now_ns = self.latest_ns if self.latest_ns >= due_ns and not self.reads_clock else self._advance(self.clock_ns())
+        now_ns = self.latest_ns if self.latest_ns >= due_ns and not self.reads_clock else self.advance(self.clock_ns())
         self._lines.append(line(now_ns, TimerFired(name, due_ns)))
         self._perform(self.machine.on_timer(name, now_ns), now_ns, turn_ns)
 
@@ -243,77 +217,6 @@ class Agent:
     def _write(self) -> None:
         self.journal.append(to_bytes("".join(self._lines)))
         self._lines.clear()
-
-    # -- helpers -----------------------------------------------------------------------------------------------------
-
-    def _advance(self, now_ns: int) -> int:
-        """Time never runs backwards within a life."""
-        self.latest_ns = max(self.latest_ns, now_ns)
-        return self.latest_ns
-
-    def _arm(self, due_ns: int) -> None:
-        self._timerfd.arm(due_ns if due_ns >= NEVER else due_ns + self.zero_ns)
-        self._armed_ns = due_ns
-
-    def _wait_until(self, at_ns: int) -> None:
-        self._arm(at_ns)
-        waiter = select.epoll()
-        waiter.register(self._timerfd.fd, select.EPOLLIN)
-        waiter.poll()
-        waiter.close()
-        self._armed_ns = -NEVER
-
-
-def run(payload: dict[str, Any], fds: Sequence[int]) -> int:
-    """One life of a node, until killed. ``fds``: journal memory, control socket, and NVRAM when state is to be kept.
-
-    payload: config (NodeConfig as a dict), moments (Moments as dicts), journal_bytes, clock (stamp or read), nvram
-    (keep the state), kept (begin with the state kept), ring_frames, and crash_file (where a traceback goes).
-    """
-    no_timer_slack()
-    channel = socket.socket(fileno=fds[1])
-    try:
-        agent = _agent_from(payload, fds, channel)
-        tell(channel, "ready")
-        zero = hear(channel)
-        if zero[:1] != ["go"]:
-            return 0
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-        agent.start(int(zero[1]), int(zero[2]))
-        agent.run()
-    except JournalFullError as error:
-        tell(channel, "full", error)
-        return _EXIT_FULL
-    except Exception as error:
-        Path(payload["crash_file"]).write_text(traceback.format_exc(), encoding="utf-8")
-        tell(channel, "crash", f"{type(error).__name__}: {error}")
-        return _EXIT_CRASHED
-    return 0
-
-
-def _agent_from(payload: dict[str, Any], fds: Sequence[int], channel: socket.socket) -> Agent:
-    config = node_config_from_json(payload["config"])
-    nvram = Nvram(fds[2]) if payload.get("nvram") else None
-    lives: Sequence[Life] | None = None
-    machine: Machine
-    if payload.get("kept") and nvram is not None:
-        machine, lives = nvram.load()
-    else:
-        machine = build_machine(config)
-    return Agent(
-        config,
-        machine,
-        moments=[Moment.from_json(moment) for moment in payload["moments"]],
-        journal=Journal(fds[0], payload["journal_bytes"]),
-        channel=channel,
-        nvram=nvram,
-        clock=payload["clock"],
-        ring_frames=payload.get("ring_frames", DEFAULT_RING_FRAMES),
-        frame_bytes=WIRE_BYTES if engine_spec(config.protocol.consensus).made_of_swaps else MAX_WIRE_BYTES,
-        kept=lives,
-    )
 
 
 def _mac(text: str) -> bytes:

@@ -127,6 +127,10 @@ class FabricNet:
         self._pids[pid] = host
         return pid
 
+    def netns(self, host: str) -> str:
+        """Path of the host's network namespace."""
+        return self._host(host).netns
+
     def exit_fd(self, host: str) -> int:
         """A descriptor that polls readable when ``exited`` may have something to report about ``host``."""
         return self._host(host).fileno()

@@ -1,7 +1,10 @@
 """The processes of a run's nodes: each node's lives one after the other, what they record and what they say.
 
-A node's journal and the state it keeps lie in memory of ours that outlives its processes. A process says that it is
+A node's journal and the state it keeps lie in memory of ours that outlives its processes. A life says that it is
 ready and waits until it is let go; what it says later (nodes.agent.control) is handed on.
+
+Each life is a process of its own, which faults kill, stop and continue by signals. A run in virtual time without faults
+of nodes puts many nodes' agents into one process: less work for the guest's kernel, and the same run.
 """
 
 from __future__ import annotations
@@ -10,11 +13,11 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import nodes.agent
 from nodes.agent.control import hear, tell
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 AGENT = f"{nodes.agent.__name__}:run"  # imported here, so that agents are forked with it in memory
 _SHARE_OF_MEMORY = 0.4  # of what is available, for all journals together
 _MOST_JOURNAL_BYTES = 1 << 30
+_NODES_PER_PROCESS = 100  # where they share; at most 253 descriptors can be passed to a process
 _PRIORITY = 1  # in real time (SCHED_FIFO): agents before everything that is not of the run's own time
 
 
@@ -40,7 +44,7 @@ class RunAborted(Exception):  # noqa: N818 (an outcome of the run)
 
 @dataclass(slots=True)
 class Life:
-    """One process of a node. begins_ns: when it is to begin if it is ready by then, on the run's clock."""
+    """One life of a node. begins_ns: when it is to begin if it is ready by then, on the run's clock."""
 
     node: str
     pid: int
@@ -68,7 +72,10 @@ class Lives:
         self._timer_fd = -1
         self._journal_bytes = _journal_bytes(len(plan.nodes))
         self._journals = {name: _memory(f"journal-{name}", self._journal_bytes) for name in plan.names}
-        self._nvrams = {name: _memory(f"nvram-{name}", NVRAM_BYTES) for name in plan.names if plan.nvram}
+        keep = {fault.target for fault in plan.faults if fault.keep_state}
+        self._nvrams = {name: _memory(f"nvram-{name}", NVRAM_BYTES) for name in plan.names if name in keep}
+        apart = not policy.virtual or any(fault.verb.startswith("node_") for fault in plan.faults)
+        self._together = 1 if apart else _NODES_PER_PROCESS
 
     # -- their beginning and end -------------------------------------------------------------------------------------
 
@@ -78,8 +85,13 @@ class Lives:
         self._epoll.register(timer_fd, select.EPOLLIN)
         for name in self._plan.names:
             self._epoll.register(fabric_net.exit_fd(name), select.EPOLLIN)
-        for name in self._plan.names:
-            self._spawn(name, kept=False, begins_ns=-1)
+        names = self._plan.names
+        for start in range(0, len(names), self._together):
+            self._spawn(names[start : start + self._together], kept=False, begins_ns=-1)
+
+    def processes(self) -> int:
+        """How many processes the present lives are."""
+        return len({life.pid for life in self._present.values()})
 
     def present(self) -> list[Life]:
         """Those that are alive."""
@@ -100,7 +112,7 @@ class Lives:
     def restart(self, node: str, kept: bool, begins_ns: int) -> None:
         """The next life of a node that has none."""
         self._epochs[node] += 1
-        self._spawn(node, kept, begins_ns)
+        self._spawn([node], kept, begins_ns)
 
     def signal(self, node: str, number: signal.Signals) -> None:
         """Stops or continues a node's process, if it has one."""
@@ -109,45 +121,61 @@ class Lives:
             os.kill(life.pid, number)
 
     def end(self, node: str) -> bool:
-        """Ends a node's life; False when it had none."""
-        life = self._present.pop(node, None)
-        if life is None:
-            return False
-        with suppress(ProcessLookupError):
-            os.kill(life.pid, signal.SIGKILL)
-        with suppress(OwnerError):  # gone, and the process with it
-            self._fabric_net.wait(life.pid)
-        self._forget(life)
-        return True
+        """Ends a node's life, which shares its process with no other; False when it had none."""
+        life = self._present.get(node)
+        if life is not None:
+            self._end_process(life.pid)
+        return life is not None
 
     def end_all(self) -> None:
         """Ends every life."""
-        for name in list(self._present):
-            self.end(name)
+        for pid in {life.pid: None for life in self._present.values()}:
+            self._end_process(pid)
 
-    def _spawn(self, name: str, kept: bool, begins_ns: int) -> None:
+    def _end_process(self, pid: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        with suppress(OwnerError):  # gone, and the process with it
+            self._fabric_net.wait(pid)
+        for life in [life for life in self._present.values() if life.pid == pid]:
+            self._forget(self._present.pop(life.node))
+
+    def _spawn(self, names: Sequence[str], kept: bool, begins_ns: int) -> None:
+        """One process with a life of each of these nodes; it is the first one's owner that starts it."""
+        payloads, fds, channels = [], [], []
+        for name in names:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            own = [self._journals[name], theirs.fileno()]
+            if name in self._nvrams:
+                own.append(self._nvrams[name])
+            payloads.append(self._payload(name, kept) | {"fds": len(own), "netns": self._netns(name, names)})
+            fds += own
+            channels.append((ours, theirs))
+        pid = self._fabric_net.spawn(names[0], AGENT, {"nodes": payloads}, fds)
+        if self._policy.virtual:
+            os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+        for name, (ours, theirs) in zip(names, channels, strict=True):
+            theirs.close()
+            life = Life(name, pid, self._epochs[name], ours, begins_ns)
+            self._present[name] = life
+            self._by_fd[ours.fileno()] = life
+            self._epoll.register(ours.fileno(), select.EPOLLIN)
+
+    def _payload(self, name: str, kept: bool) -> dict[str, Any]:
         epoch = self._epochs[name]
-        payload = {
+        return {
             "config": asdict(self._plan.node_config(name, epoch)),
             "moments": [asdict(moment) for moment in self._moments(name)],
             "journal_bytes": self._journal_bytes,
             "clock": self._policy.agent,
-            "nvram": self._plan.nvram,
+            "nvram": name in self._nvrams,
             "kept": kept,
             "crash_file": str(self._crash_file(name, epoch)),
         }
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        fds = [self._journals[name], theirs.fileno()]
-        if self._plan.nvram:
-            fds.append(self._nvrams[name])
-        pid = self._fabric_net.spawn(name, AGENT, payload, fds)
-        theirs.close()
-        if self._policy.virtual:
-            os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(_PRIORITY))
-        life = Life(name, pid, epoch, ours, begins_ns)
-        self._present[name] = life
-        self._by_fd[ours.fileno()] = life
-        self._epoll.register(ours.fileno(), select.EPOLLIN)
+
+    def _netns(self, name: str, names: Sequence[str]) -> str:
+        """Where the process finds the node's namespace; empty when it is there from the start."""
+        return "" if len(names) == 1 else self._fabric_net.netns(name)
 
     def _forget(self, life: Life) -> None:
         if self._by_fd.pop(life.channel.fileno(), None) is not None:

@@ -112,6 +112,7 @@ class Supervisor:
         try:
             self._lives.begin(fabric_net, self._timer.fd)
             self._await_ready()
+            self.meta["agent_processes"] = self._lives.processes()
             with suppress(OSError, PermissionError):  # a fault is not late because an agent is busy
                 _set_priority(_ABOVE_AGENTS)
             self.zero_ns = self._lives.zero_ns = self.policy.zero_ns(now_ns())

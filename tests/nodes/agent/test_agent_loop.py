@@ -14,6 +14,7 @@ from typing import Any
 from nodes.agent.journal import Journal, Row, decode_rows, read_journal
 from nodes.agent.loop import Agent
 from nodes.agent.nic import Nic
+from nodes.agent.process import Process
 from nodes.core import Effects, Life, Port, Send, SetTimer, SwapId, Transition
 from nodes.core import LinkState as State
 from nodes.core.config import START_NS, NodeConfig, Peer, ProtocolConfig
@@ -69,6 +70,24 @@ def on_wire(seq: int, message: Message, peer_epoch: int = 0) -> bytes:
     return encode(Frame(FrameKey(1, 1, seq), 0, peer_epoch, message), LEFT, RIGHT)
 
 
+def agent_of(node: int, machine: Script, fd: int = -1, channel: socket.socket | None = None, **rest: Any) -> Agent:
+    """The agent of node 0 on ``left`` or node 1 on ``right``; each is the other's peer."""
+    if fd < 0:
+        fd = os.memfd_create("journal")
+        os.truncate(fd, SIZE)
+    nics, macs = ("left", "right"), ("02:00:00:00:00:01", "02:00:00:00:00:02")
+    config = NodeConfig(
+        node=node,
+        name=f"host{node + 1}",
+        peers=(Peer(1 - node, f"host{2 - node}", nics[node], macs[1 - node]),),
+        nics={nics[node]: macs[node]},
+        members=(0, 1),
+        protocol=ProtocolConfig(),
+    )
+    channel = channel or socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)[1]
+    return Agent(config, machine, journal=Journal(fd, SIZE), channel=channel, **{"moments": (), **rest})
+
+
 class Bench:
     """An agent as node 1 on ``right``, and a raw socket as its peer, node 0, on ``left``."""
 
@@ -79,20 +98,11 @@ class Bench:
         self.fd = os.memfd_create("journal")
         os.truncate(self.fd, SIZE)
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        config = NodeConfig(
-            node=1,
-            name="host2",
-            peers=(Peer(0, "host1", "right", "02:00:00:00:00:01"),),
-            nics={"right": "02:00:00:00:00:02"},
-            members=(0, 1),
-            protocol=ProtocolConfig(),
-        )
-        self.agent = Agent(
-            config, machine, moments=moments, journal=Journal(self.fd, SIZE), channel=theirs, clock=clock
-        )
+        self.agent = agent_of(1, machine, self.fd, theirs, moments=moments, clock=clock)
         self.peer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self.peer.bind(("left", 0x88B5))
-        self.agent.start(time.time_ns() + zero_in_ns)
+        self.process = Process([self.agent])
+        self.process.start(time.time_ns() + zero_in_ns, -1)
 
     def put(self, *frames: Frame) -> None:
         for one in frames:
@@ -100,10 +110,9 @@ class Bench:
 
     def until(self, done: Callable[[], bool]) -> None:
         for _ in range(2000):
-            self.agent.handle_pending()
             if done():
                 return
-            self.agent.wait(0.01)
+            self.process.wait(0.01)
         raise AssertionError(f"did not happen; seen {self.machine.seen}")
 
     def rows(self, *kinds: type[What]) -> list[Row]:
@@ -124,6 +133,24 @@ def test_frames_reach_the_machine_and_its_answers_the_peer(on_nics: Namespace) -
         assert received[:-1] == (FrameKey(0, 1, 1), 0, 1)
         assert 0 <= received.at_ns <= t_ns
         assert [sent.key for sent in bench.of(Sent)] == [(1, 1, 1)]
+
+    on_nics(story)
+
+
+def test_one_process_serves_several_nodes(on_nics: Namespace) -> None:
+    """Node 0 on ``left`` speaks at its timer, node 1 on ``right`` answers, and node 0 hears it."""
+
+    def story() -> None:
+        wake = [SetTimer("speak", 1_000_000)]
+        scripts = [Script({"start": wake, "speak": [Send(0, said(7))]}), Script({("frame", 7): [Send(0, said(8))]})]
+        agents = [agent_of(node, script) for node, script in enumerate(scripts)]
+        process = Process(agents)
+        process.start(time.time_ns(), -1)
+        for _ in range(2000):
+            if ("frame", 8) in scripts[0].seen:
+                break
+            process.wait(0.01)
+        assert [script.seen for script in scripts] == [["start", "speak", ("frame", 8)], ["start", ("frame", 7)]]
 
     on_nics(story)
 
@@ -163,7 +190,7 @@ def test_what_gathered_during_a_pause_is_handled_by_time_at_the_instant_of_resum
             time.sleep(0.01)
             bench.agent.resumed()
             resumed_ns = bench.agent.latest_ns
-            bench.agent.wait(0)
+            bench.process.wait(0)
             bench.until(lambda: ("frame", 4) in bench.machine.seen)  # noqa: B023
             order = ["start", ("frame", 1), "first", ("frame", 2), ("frame", 3), "second", ("frame", 4)]
             assert bench.machine.seen == order
@@ -183,8 +210,7 @@ def test_time_never_runs_backwards(on_nics: Namespace) -> None:
         bench.machine.answers["tick"] = [SetTimer("tock", 2_000_000)]
         for seq in range(50):
             bench.put(frame(seq))
-            bench.agent.wait(0.001)
-            bench.agent.handle_pending()
+            bench.process.wait(0.001)
         times = [row.t_ns for row in bench.rows()]
         assert times == sorted(times)
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from needs import MOOT, lacking
 from scapy.utils import PcapNgReader
 
 from nodes.core import Decide, Resolve, RoundStart
-from nodes.core.config import NodeConfig
 from nodes.core.driver import Moment
 from nodes.core.record import (
     KINDS,
@@ -220,17 +218,23 @@ def test_half_a_nic_receives_and_does_not_send(plan_of: PlanOf, tmp_path: Path) 
     assert not [event for event in of(history, "host1", Received) if event.what.round > 1]
 
 
+MISTAKEN = """
+from dataclasses import replace
+from testbed.plan import Plan
+right = Plan.node_config
+def mistaken(plan, name, epoch=1):
+    config = right(plan, name, epoch)
+    return replace(config, peers=(replace(config.peers[0], nic="nowhere0"),)) if name == "host2" else config
+Plan.node_config = mistaken
+"""
+
+
 def test_an_agent_that_fails_ends_the_run_with_its_reason(
     plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that is told of a NIC that its host does not have."""
-    node_config = Plan.node_config
-
-    def mistaken(plan: Plan, name: str, epoch: int = 1) -> NodeConfig:
-        config = node_config(plan, name, epoch)
-        return replace(config, peers=(replace(config.peers[0], nic="nowhere0"),)) if name == "host2" else config
-
-    monkeypatch.setattr(Plan, "node_config", mistaken)
+    """One that is told of a NIC that its host does not have, by a supervisor whose Python loads this first."""
+    (tmp_path / "sitecustomize.py").write_text(MISTAKEN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     history = LiveEngine().run(plan_of(), tmp_path)
     assert not history.complete
     assert "host2" in history.why
