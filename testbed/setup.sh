@@ -78,8 +78,7 @@ virtual_environment() {
 
 # What pip would take today, without any lock, in an environment that is thrown away.
 write_lock() {
-    local scratch
-    scratch=$(mktemp -d)
+    scratch=$(mktemp -d) # not local: the trap outlives the function
     trap 'rm -rf "$scratch"' EXIT
     "$PYTHON" -m venv "$scratch/venv"
     VENV=$scratch/venv install

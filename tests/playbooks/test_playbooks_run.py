@@ -34,7 +34,12 @@ def test_a_scenario_runs_by_ansible_and_its_run_directory_comes_back(tmp_path: P
             "results": str(tmp_path / "back"),
             "run": str(tmp_path / "run"),
         },
-        envvars={"ANSIBLE_HOME": str(tmp_path / "ansible"), "PATH": path},
+        # Not in the user's home, which may be none: services' users have none.
+        envvars={
+            "ANSIBLE_HOME": str(tmp_path / "ansible"),
+            "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote"),
+            "PATH": path,
+        },
         quiet=True,
     )
     assert done.rc == 0, done.stdout.read()

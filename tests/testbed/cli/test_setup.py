@@ -17,6 +17,7 @@ PYTHON = """\
 # Stands in for python3: notes what is asked of it, and makes an environment that has itself as its python.
 case "$*" in -c*) exit 0;; esac
 echo "$*" >>"$CALLS"
+case "$*" in *"pip freeze"*) printf '%s\n' zlib==2 Abc==1;; esac
 if [ -n "$REFUSED" ]; then case "$*" in *"$REFUSED"*) exit 1;; esac; fi
 case "$*" in "-m venv"*)
     for folder in "$@"; do :; done
@@ -51,11 +52,11 @@ class Clone:
         (self.tools / name).write_text(text)
         (self.tools / name).chmod(0o755)
 
-    def set_up(self, **environment: str) -> subprocess.CompletedProcess[str]:
+    def set_up(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         self.calls.unlink(missing_ok=True)
         path = f"{self.tools}:{os.environ['PATH']}"
         return subprocess.run(
-            ["bash", "testbed/setup.sh"],
+            ["bash", "testbed/setup.sh", *words],
             cwd=self.folder,
             env={"PATH": path, "CALLS": str(self.calls), **environment},
             capture_output=True,
@@ -110,6 +111,18 @@ def test_where_the_locked_versions_can_not_be_had_the_newest_are_taken_and_that_
     assert "the versions in requirements.lock can't be had for" in done.stderr
     last = clone.calls.read_text().splitlines()[-1]
     assert last == "-m pip install -q --disable-pip-version-check -e .[dev,bench]"
+
+
+def test_a_lock_is_written_of_what_would_be_installed_without_one_and_nothing_else_is_left(clone: Clone) -> None:
+    before = sorted(path.name for path in clone.folder.iterdir())
+    done = clone.set_up("lock", TMPDIR=str(clone.missing.parent))
+    assert (done.returncode, done.stderr) == (0, "setup: requirements.lock names 2 packages\n")
+    head, *lines = (clone.folder / "requirements.lock").read_text().splitlines()
+    assert head.startswith("# Exact versions")
+    assert lines == ["Abc==1", "zlib==2"]
+    assert "-c requirements.lock" not in clone.calls.read_text()
+    assert sorted(path.name for path in clone.folder.iterdir()) == before
+    assert sorted(path.name for path in clone.missing.parent.iterdir()) == ["calls", "clone", "missing", "tools"]
 
 
 def test_a_new_lock_is_installed(clone: Clone) -> None:
