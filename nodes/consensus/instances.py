@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from nodes.core import Decide, Effects, Life, Note, Port, Send, SetTimer
+from nodes.core import Decide, Effects, Life, Note, Port, Propose, Send, SetTimer
 from nodes.core.config import NodeConfig
 from nodes.frames import Kind, Message
 
@@ -33,7 +33,9 @@ class InstanceMachine(ABC):
         self.first_instance = 0
         self.next_instance = 0
         self.early: dict[int, list[tuple[int, Message]]] = {}  # instances that have not begun here -> (sender, message)
-        self.decisions: list[Decide] = []  # of the latest event, to be told again after a restart with kept state
+        # Proposed and decided in the latest event, to be told again after a restart with kept state: the crash may have
+        # come when the state was kept and they were not on record yet.
+        self.told: list[Propose | Decide] = []
 
     # -- what an engine adds -----------------------------------------------------------------------------------------
 
@@ -58,9 +60,8 @@ class InstanceMachine(ABC):
 
     def on_start(self, now_ns: int) -> Effects:
         """First life or fresh restart: join from the next instance on. Kept state: go on with everything."""
-        decided, self.decisions = self.decisions, []
         if self.started:
-            return [*decided, *self.resume(now_ns), *self._await_instance()]  # the crash may have swallowed decisions
+            return [*self.told, *self.resume(now_ns), *self._await_instance()]
         self.started = True
         if self.config.epoch > 1:
             # strictly later: the last life may have begun, and ended, an instance at this very instant
@@ -70,12 +71,12 @@ class InstanceMachine(ABC):
 
     def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:  # noqa: ARG002
         """What is not for this machine is noted and dropped."""
-        self.decisions = []
         src, instance = self.config.peers[port].node, message.round
         if message.kind is not Kind.DATA:
             return [Note("stray", instance, "no message of this engine", message)]
         if src not in self.ports or instance >= self.config.protocol.instances:
             return [Note("stray", instance, "not from a member, or no such instance", message)]
+        self.told = []
         effects = self._begin_due(now_ns)  # at one instant frames come before timers
         if instance >= self.next_instance:
             self.early.setdefault(instance, []).append((src, message))
@@ -84,7 +85,7 @@ class InstanceMachine(ABC):
 
     def on_timer(self, name: str, now_ns: int) -> Effects:
         """``instance`` or ``<verb> <instance>``."""
-        self.decisions = []
+        self.told = []
         if name == "instance":
             return self._begin_due(now_ns)
         verb, _, number = name.partition(" ")
@@ -107,7 +108,7 @@ class InstanceMachine(ABC):
         """
         round_ = instance * self.config.protocol.instance_rounds + needed - 1
         decision = Decide(instance, value, round_)
-        self.decisions.append(decision)
+        self.told.append(decision)
         return decision
 
     def _start_ns(self, instance: int) -> int:
@@ -121,6 +122,7 @@ class InstanceMachine(ABC):
             return []
         self.next_instance += 1
         effects = self.begin(instance, now_ns)
+        self.told += [effect for effect in effects if isinstance(effect, Propose)]
         for src, message in self.early.pop(instance, ()):
             effects += self.receive(src, message, now_ns)
         return effects + self._await_instance()

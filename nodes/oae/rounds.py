@@ -55,7 +55,9 @@ class RoundMachine:
         self.next_round: int | None = None
         self.open_round = -1  # the round whose horizon is still to come
         self.retrying = False  # whether the timer ``retry`` is set
-        self.decision: Decide | None = None  # the latest, to be told again after a restart with kept state
+        # The latest ones, to be told again after a restart with kept state: the crash may have swallowed them.
+        self.proposal: Propose | None = None
+        self.decision: Decide | None = None
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -69,8 +71,7 @@ class RoundMachine:
         effects: Effects = []
         for link in self.links:
             effects += link.resume()
-        if self.decision is not None:
-            effects.append(self.decision)  # the crash may have swallowed it, as it may have the endings
+        effects += [told for told in (self.proposal, self.decision) if told is not None]
         self.retrying = False
         if self.open_round >= 0:
             effects.append(SetTimer("horizon", self._deadline_ns(self.open_round)))
@@ -157,7 +158,8 @@ class RoundMachine:
             return []
         value = input_value(self.config, instance)
         self.algorithm = self.make(self.config.node, self.config.members, self.config.protocol.f, values.to_int(value))
-        return [Propose(instance, value)]
+        self.proposal = Propose(instance, value)
+        return [self.proposal]
 
     def _offer(self, round_: int) -> bytes:
         if self.algorithm is None:

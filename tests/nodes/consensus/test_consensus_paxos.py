@@ -209,6 +209,20 @@ def test_a_kept_state_tells_the_decisions_of_its_last_event_again_and_no_older_o
     assert machine.on_start(80) == [SetTimer("instance", PERIOD_NS)]
 
 
+def test_a_kept_state_tells_what_its_last_event_proposed_again_and_no_older_proposals() -> None:
+    """The state was kept, and the crash struck before the proposal was on record: whoever decides its value would seem
+    to have made it up."""
+    machine = machines(3, instances=3)[1]
+    machine.on_start(0)
+    kept: PaxosMachine = pickle.loads(pickle.dumps(machine))
+    assert propose(0, 1) in kept.on_start(60)
+    machine.on_timer("instance", PERIOD_NS)
+    kept = pickle.loads(pickle.dumps(machine))
+    assert [effect for effect in kept.on_start(PERIOD_NS) if isinstance(effect, Propose)] == [propose(1, 2)]
+    machine.on_timer("turn 0", PERIOD_NS + 1)
+    assert not any(isinstance(effect, Propose) for effect in machine.on_start(PERIOD_NS + 2))
+
+
 def test_a_kept_state_begins_missed_instances_one_by_one() -> None:
     """Each proposal is the first effect of its event: no crash after some sends can swallow it."""
     machine = machines(3, instances=3)[0]

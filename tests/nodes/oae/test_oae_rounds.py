@@ -216,6 +216,16 @@ def test_a_restart_with_kept_state_tells_its_last_decision_again(at_ns: int) -> 
     assert [effect for effect in effects if isinstance(effect, SetTimer)] == [SetTimer("round", 2 * PERIOD)]
 
 
+def test_a_restart_with_kept_state_tells_what_it_proposed_in_its_instance_again() -> None:
+    """The crash may have struck when the state was kept and before the proposal was on record."""
+    machine = RoundMachine(config(1), Gossip)
+    machine.on_start(-1)
+    machine.on_timer("round", 0)
+    [again] = [effect for effect in pickle.loads(pickle.dumps(machine)).on_start(5) if isinstance(effect, Propose)]
+    assert again == Propose(0, of_int(1))
+    assert not any(isinstance(effect, Propose) for effect in RoundMachine(config(1), Gossip).on_start(-1))
+
+
 def test_a_frame_handled_after_the_horizon_is_not_heard_in_the_round_even_if_its_swap_commits() -> None:
     """A held-up node with a holding link: its timer for the horizon comes after the frames that waited."""
     machine = RoundMachine(config(1, 2, horizon="hold", depth=2, instance_rounds=1), Gossip)
