@@ -2,9 +2,9 @@
 
 Written here because the libraries at hand write microseconds. Engines that capture real frames write those bytes
 (write_packets). For ``sim`` the frames are encoded anew from the history, with the addresses of the plan: a hop record
-keeps a frame's identity (sender, epoch, number, round, step), not its whole content. The value, ``peer_epoch`` and
-flags are zero, and a frame that was corrupted on its way has its checksum inverted, for which bit was flipped is not
-known.
+keeps a frame's identity (sender, epoch, number, round, step), and the record of its sending its size, not its whole
+content. The body, ``peer_epoch`` and flags are zero, and a frame that was corrupted on its way has its checksum
+inverted, for which bit was flipped is not known.
 Frames dropped at an interface never were on the wire there and are left out.
 """
 
@@ -19,7 +19,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.frames import Frame, Kind, Message, encode
+from nodes.core.record import Sent
+from nodes.frames import BODY_BYTES, WIRE_BYTES, Frame, FrameKey, Kind, Message, encode
 from nodes.registry import engine_spec
 from testbed.history import History, Hops, Ints, Mask, frame_ids
 from testbed.plan import Plan
@@ -127,7 +128,7 @@ def write_capture(path: Path, plan: Plan, history: History) -> None:
     (ids,) = frame_ids(hops)
     wire = 2 * ids + hops.corrupt  # as it was sent, and as it is once it was corrupted
     _, first, wire = np.unique(wire, return_index=True, return_inverse=True)
-    wires = _wires(plan, hops, first)
+    wires = _wires(plan, hops, first, _long_ones(history))
     packets = Packets(interface[hops.place], hops.t_ns, hops.where("out", "dup"), wire, wires)
     write_packets(path, [interface_name(*nic) for nic in nics], packets, offset_s)
 
@@ -145,7 +146,15 @@ def _padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % 4)
 
 
-def _wires(plan: Plan, hops: Hops, rows: Ints) -> list[bytes]:
+def _long_ones(history: History) -> dict[FrameKey, int]:
+    """The sizes of the frames that are longer than a slot."""
+    sent = history.events.table(Sent)
+    rows = np.flatnonzero(sent["size"] > WIRE_BYTES)
+    columns = (sent[name][rows].tolist() for name in ("key_src", "key_epoch", "key_seq", "size"))
+    return {FrameKey(src, epoch, seq): size for src, epoch, seq, size in zip(*columns, strict=True)}
+
+
+def _wires(plan: Plan, hops: Hops, rows: Ints, sizes: dict[FrameKey, int]) -> list[bytes]:
     """From hop records back to the bytes on the wire, as far as the history knows them."""
     swaps = engine_spec(plan.protocol.consensus).made_of_swaps
     kind = Kind.SWAP if swaps else Kind.DATA
@@ -156,7 +165,8 @@ def _wires(plan: Plan, hops: Hops, rows: Ints) -> list[bytes]:
         ends = (key.src, hop.dst)
         if ends not in addresses:
             addresses[ends] = _addresses(plan, *ends)
-        frame = Frame(key, max(0, hop.dst), 0, Message(kind, max(0, hop.round), max(0, hop.step)))
+        body = bytes(sizes.get(key, WIRE_BYTES) - WIRE_BYTES + BODY_BYTES)
+        frame = Frame(key, max(0, hop.dst), 0, Message(kind, max(0, hop.round), max(0, hop.step), body))
         wire = encode(frame, *addresses[ends])
         wires.append(wire[:-4] + bytes(byte ^ 0xFF for byte in wire[-4:]) if hop.corrupt else wire)
     return wires

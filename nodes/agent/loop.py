@@ -100,7 +100,8 @@ class Agent:
     def send(self, port: Port, frame: Frame, now_ns: int) -> None:
         """Records the frame and puts it into the batch of its NIC."""
         nic, dst_mac, src_mac = self._ports[port]
-        self._lines.append(line(now_ns, Sent(frame.key, frame.dst, frame.message.round, frame.message.step)))
+        key, dst, _, message = frame
+        self._lines.append(line(now_ns, Sent(key, dst, message.round, message.step, frame.wire_bytes)))
         nic.queue(encode(frame, dst_mac, src_mac), frame)
         self._unsent[nic.name] = nic
 

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 from nodes.core import Decide, Effect, Note, Propose, Resolve, RoundStart, Transition
-from nodes.frames import Frame, FrameKey
+from nodes.frames import WIRE_BYTES, Frame, FrameKey
 
 
 class Started(NamedTuple):
@@ -30,12 +30,13 @@ class Died(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """A frame was handed to the NIC, for node number ``dst``."""
+    """A frame was handed to the NIC, for node number ``dst``. size: its bytes, where software sees them."""
 
     key: FrameKey
     dst: int
     round: int
     step: int
+    size: int = WIRE_BYTES
 
 
 class Received(NamedTuple):

@@ -159,7 +159,7 @@ class Node:
             return
         if self.run.full:
             key, dst, _, message = frame
-            self.run.record((now_ns, self.number, Sent, (key, dst, message.round, message.step)))
+            self.run.record((now_ns, self.number, Sent, (key, dst, message.round, message.step, frame.wire_bytes)))
         self.run.sent += 1
         refused = self.run.transmit(self.legs[port], frame, 0, now_ns)
         if refused:
