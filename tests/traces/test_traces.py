@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from commands import TraceError, read_trace, run_trace, written
 
+from nodes.registry import engine_names
+
 HERE = Path(__file__).parent
 TRACES = sorted(HERE.rglob("*.txt"))
 
@@ -50,3 +52,8 @@ def test_a_machine_that_does_something_else_is_noticed() -> None:
     assert [line for line in now.splitlines() if line.startswith("#")] == [
         line for line in text.splitlines() if line.startswith("#")
     ]
+
+
+def test_every_engine_has_a_trace() -> None:
+    told = "\n".join(trace.read_text(encoding="utf-8") for trace in TRACES)
+    assert [name for name in engine_names() if f" run {name}: " not in told] == []
