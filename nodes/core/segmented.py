@@ -22,6 +22,14 @@ MOST_JOINING = 64
 """Messages of one peer that may be incomplete at a time; of more, those that began first are given up."""
 
 
+def part_text(message: Message) -> str:
+    """What a PART is a part of, in words."""
+    if len(message.body) < _HEAD.size:
+        return "too short for a part"
+    number, place, count = _HEAD.unpack_from(message.body)
+    return f"part {place + 1} of {count} of message {number}"
+
+
 @dataclass(slots=True)
 class Joining:
     """A message of which some parts are here."""

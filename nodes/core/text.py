@@ -23,6 +23,7 @@ from nodes.core import (
     values,
 )
 from nodes.core.config import NodeConfig
+from nodes.core.segmented import part_text
 from nodes.frames import Kind, Message
 
 Says = Callable[[Message], str]
@@ -47,8 +48,14 @@ def time_text(ns: int) -> str:
 def message_text(message: Message, says: Says = body_text) -> str:
     """As ``SWAP 1 of round 0: <what it says>``; flags only where there are any."""
     head = f"{message.kind.name} {message.step} of round {message.round}"
-    meaning = "" if message.kind is Kind.RESET else says(message)
+    meaning = _meaning(message, says)
     return head + (f" flags {message.flags}" if message.flags else "") + (f": {meaning}" if meaning else "")
+
+
+def _meaning(message: Message, says: Says) -> str:
+    if message.kind is Kind.RESET:
+        return ""
+    return part_text(message) if message.kind is Kind.PART else says(message)
 
 
 def effect_text(effect: Effect, config: NodeConfig, says: Says = body_text) -> str:
@@ -69,8 +76,8 @@ def effect_text(effect: Effect, config: NodeConfig, says: Says = body_text) -> s
             return f"propose {values.text(value)} in instance {instance}"
         case Decide(instance, value, round_):
             return f"decide {values.text(value)} in instance {instance}, led to by round {round_}"
-        case RoundStart(round_):
-            return f"round {round_} begins"
+        case RoundStart(round_, offered):
+            return f"round {round_} begins, offering {says(Message(Kind.SWAP, round_, 0, offered))}"
         case Note():
             return _note_text(effect)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shlex
 from collections.abc import Callable
@@ -119,11 +120,13 @@ class Stage:
     # -- nodes -------------------------------------------------------------------------------------------------------
 
     def _do_nodes(self, words: list[str], options: dict[str, str]) -> list[str]:
-        """nodes N [begun] engine=NAME [any field of ProtocolConfig]: all down so far; ``begun``: round or instance 0
-        has just begun at all of them, which is not told."""
+        """nodes N [begun] engine=NAME [fields of ProtocolConfig or the engine's own]: all down so far; ``begun``:
+        round or instance 0 has just begun at all of them, which is not told."""
         spec = engine_spec(options.pop("engine", "none"))
         kinds = {field.name: str(field.type) for field in fields(ProtocolConfig)}
         settings: dict[str, object] = {"consensus": spec.name, "instance_rounds": 0}
+        own = {field.name for field in fields(spec.parameters)}
+        settings["parameters"] = {key: json.loads(options.pop(key)) for key in own & set(options)}
         for key, value in options.items():
             name = f"{key}_ns" if f"{key}_ns" in kinds else key
             settings[name] = (
