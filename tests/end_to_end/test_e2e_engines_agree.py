@@ -36,15 +36,15 @@ LINKS = [
 
 
 @pytest.mark.parametrize("link", LINKS, ids=["uniform", "normal", "pareto-loss-duplicate"])
-def test_delays_agree_within_a_microsecond_at_every_quantile(kernel, plan_of: Callable[..., Plan], link: dict) -> None:
-    """Aim: 1 us up to p99.9 beyond the fixed cost. It is some nanoseconds a hop: 100 ns would be a bug."""
+def test_the_two_are_one_run_to_the_nanosecond(kernel, plan_of: Callable[..., Plan], link: dict) -> None:
+    """Whatever is drawn: every frame leaves and arrives at the same instants, every node does the same then."""
     plan = plan_of(LEAF_SPINE, link, {**OAE, "rounds": 900})
     found = compare(SimEngine().run(plan), VKernelEngine().run(plan))
     assert found.frames > 9_000
-    assert found.only_reference + found.only_other <= 0.01 * found.frames
-    assert 0 < found.fixed_cost_ns < 100
-    assert found.worst_quantile_ns <= 1000
-    assert found.resolutions_differ <= 0.01 * found.resolutions
+    assert found.equal, found.parts_at
+    assert found.only_reference == found.only_other == 0
+    assert found.frames_same == found.frames
+    assert found.fixed_cost_ns == 0
 
 
 def test_a_full_queue_refuses_the_same_frames_and_draws_once_for_each(kernel, plan_of: Callable[..., Plan]) -> None:
@@ -69,7 +69,7 @@ def test_values_of_4_kib_are_decided_alike(kernel) -> None:
     assert len(decisions[0]) >= 2 * 10
     assert {len(value) for _, _, value in decisions[0]} == {4096}
     found = compare(one, other)
-    assert found.only_reference == found.only_other == 0
+    assert found.equal, found.parts_at
 
 
 def test_broken_rounds_are_the_same_ones(kernel, plan_of: Callable[..., Plan]) -> None:
