@@ -79,8 +79,9 @@ _STIRS = (Started, Died, Received, Dropped, Overrun, TimerFired, Struck)
 
 
 class Columns:
-    """refused: frames that the system refused to send, as Sends. unreadable: how many frames came in at each node that
-    could not be read. frames: how many different frames there are."""
+    """refused: frames that the system refused to send, as Sends; no_room: which of them found the queue full.
+    unreadable: how many frames came in at each node that could not be read. frames: how many different ones there are.
+    """
 
     def __init__(self, history: History, paths: Paths) -> None:
         events, hops = history.events, history.hops
@@ -90,6 +91,7 @@ class Columns:
         self.frames = max((int(part.max(initial=-1)) for part in ids), default=-1) + 1
         self.sends = Sends(sent.t_ns, _wide(sent.node), sent["dst"], ids[0])
         self.refused = Sends(refused.t_ns, _wide(refused.node), refused["dst"], ids[1])
+        self.no_room = refused["why"].where("ENOBUFS")
         self.arrivals = _arrivals(received, dropped, ids[2], ids[3])
         unreadable = _wide(dropped.node)[ids[3] < 0]
         self.unreadable = np.bincount(unreadable[unreadable >= 0], minlength=len(paths.hosts))

@@ -352,7 +352,7 @@ class Record:
     def _refused(self) -> list[str]:
         """Sends that the operating system refused although no fault held a NIC of the sender's."""
         refused, failed = self.columns.refused, 0
-        for row in range(len(refused.t_ns)):
+        for row in np.flatnonzero(~self.columns.no_room).tolist():
             node = self.paths.hosts[int(refused.node[row])]
             t_ns = int(refused.t_ns[row])
             nics = [nic for owner, nic in self.paths.nics if owner == node]
@@ -364,7 +364,8 @@ class Record:
     def _counters(self) -> list[str]:
         meta, found = self.history.meta, []
         seen = self.columns.sightings.what
-        self.limit_drops = max(_total(meta.get("limit_drops", 0)), int(np.sum(seen == CODE["limit"])))
+        turned_away = max(int(np.sum(seen == CODE["limit"])), int(self.columns.no_room.sum()))
+        self.limit_drops = max(_total(meta.get("limit_drops", 0)), turned_away)
         if self.limit_drops:
             found.append(f"full queues (netem's limit) dropped {self.limit_drops} frames")
         for key, words in (("capture_drops", "the capture missed"), ("ring_drops", "full rings of sockets dropped")):

@@ -1,0 +1,26 @@
+"""Good runs are not accused. The promise is one in a thousand at most; benchmarks/bench_trust.py counts them."""
+
+from __future__ import annotations
+
+import pytest
+from damage import Damage
+
+from testbed.engines.sim import SimEngine
+from testbed.scenario import compile_plan, from_data
+from testbed.scenario.drawn import drawn_scenario
+from testbed.verdicts import judge
+
+FEW_HOSTS = [number for number in range(60) if drawn_scenario(number)["topology"].get("kind") in ("pair", "star")]
+
+
+@pytest.mark.parametrize("number", FEW_HOSTS[:24])
+def test_a_good_run_drawn_at_random_is_not_accused(number: int) -> None:
+    """As sim records it, and as a kernel would; a queue that was drawn too short is full, and that is said."""
+    data = drawn_scenario(number)
+    data["links"]["default"].pop("limit", None)
+    plan = compile_plan(from_data(data))
+    history = SimEngine().run(plan)
+    for engine in ("sim", "vkernel"):
+        fidelity = judge(plan, Damage.of(plan, history, engine).history()).fidelity
+        assert fidelity.limit_drops == 0
+        assert fidelity.reasons == ()
