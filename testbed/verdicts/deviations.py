@@ -72,7 +72,7 @@ def deviations(name: str, found: Stretch, facts: Facts, error: float, captured: 
     nothing = np.zeros(0)
     reasons, unchecked, slow, fast = [], [], nothing, nothing
     counts: list[Counts] = []
-    why = unchecked_delays(found.impairments)
+    why = unchecked_delays(found.impairments, facts.slots)
     if why and found.passed:
         unchecked.append(f"delays of {name}: {why}")
     elif len(found.delays_ns):
@@ -278,7 +278,7 @@ class Shows(NamedTuple):
 def shows(found: Stretch, facts: Facts, error: float) -> Shows:
     """See Shows; infinite or 1 where nothing would show."""
     n = len(found.delays_ns)
-    checked = n and not unchecked_delays(found.impairments)
+    checked = n and not unchecked_delays(found.impairments, facts.slots)
     shift = (
         _shift_ns(tuple(i.with_seed(0) for i in found.impairments), _rounded(n), facts, error) if checked else np.inf
     )

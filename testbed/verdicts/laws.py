@@ -91,8 +91,10 @@ def twice(impairment: Impairment) -> float:
     return impairment.duplicate * (1 - impairment.loss) ** 2
 
 
-def unchecked_delays(asked: Asked) -> str:
-    """Why the delays of this way cannot be held against a law, or empty."""
+def unchecked_delays(asked: Asked, slots: bool) -> str:
+    """Why the delays of this way cannot be held against a law, or empty. slots: whether all frames are as long as one."""
+    if not slots and any(impairment.rate_bps for impairment in asked):
+        return "a rate makes frames of several sizes take several times, and the record does not say their sizes"
     if any(impairment.correlation and not correlation_scrambled(impairment) for impairment in asked):
         return "netem's correlated draws reach the delay, and their law is not worked out"
     if len(asked) > 1 and any(queued(impairment) for impairment in asked):

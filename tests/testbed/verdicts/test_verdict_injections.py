@@ -489,7 +489,7 @@ def consensus(engine: str) -> Damage:
     ("hurt", "seen"),
     [
         (
-            lambda d: d.change(lambda e: is_a(e, Decide), lambda e: with_(e, value=e.what.value + 1), 1),
+            lambda d: d.change(lambda e: is_a(e, Decide), lambda e: with_(e, value=b"another"), 1),
             lambda v: v.consensus.disagreements,
         ),
         (
@@ -497,11 +497,11 @@ def consensus(engine: str) -> Damage:
             lambda v: v.consensus.undecided == (3,),
         ),
         (
-            lambda d: d.events.extend([with_(e, value=e.what.value + 1) for e in d.events if is_a(e, Decide)][:1]),
+            lambda d: d.events.extend([with_(e, value=b"another") for e in d.events if is_a(e, Decide)][:1]),
             lambda v: v.consensus.disagreements,
         ),
         (
-            lambda d: d.change(lambda e: is_a(e, Propose), lambda e: with_(e, value=999), 300),
+            lambda d: d.change(lambda e: is_a(e, Propose), lambda e: with_(e, value=b"another"), 300),
             lambda v: v.consensus.invalid,
         ),
         (
@@ -546,6 +546,19 @@ def test_values_and_decisions(hurt: Hurt, seen: Callable[[Verdicts], object], en
     assert not before.consensus.disagreements
     hurt(damage)
     assert seen(judged(damage))
+
+
+@BOTH
+@pytest.mark.parametrize("whose", ["committed", "offered"])
+def test_a_wrong_value_is_seen_on_a_pair_too(whose: str, engine: str) -> None:
+    """No third node tells of the register, but what was offered is in the record."""
+    damage = record(PLAIN, engine, hosts=2)
+    assert judged(damage).bisynchrony.holds
+    if whose == "committed":
+        damage.change(lambda e: is_a(e, Resolve), lambda e: with_(e, value=b"x" * 16), 1)
+    else:
+        damage.change(lambda e: is_a(e, RoundStart), lambda e: with_(e, offered=b"x" * 16), 1)
+    assert judged(damage).bisynchrony.swaps["split"] == 1
 
 
 # -- what is not checked says so --------------------------------------------------------------------------------------
