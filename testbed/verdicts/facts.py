@@ -33,8 +33,8 @@ class Facts:
     asked a frame may take on one direction. links: directions in the longest chain of messages. late_allowed: the share
     of timers that may be late all the same. unseen: of frames that were hurt, how many may look lost.
 
-    drops_told: whether each frame that is dropped on the way leaves a hop that says so. slots: whether all frames are as
-    long as a slot; the record does not say how long others are.
+    drops_told: whether each frame that is dropped on the way leaves a hop that says so. slots: whether all frames are
+    as long as a slot; the record does not say how long others are.
     """
 
     stamp_ns: int
