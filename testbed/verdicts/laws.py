@@ -92,7 +92,7 @@ def twice(impairment: Impairment) -> float:
 
 
 def unchecked_delays(asked: Asked, slots: bool) -> str:
-    """Why the delays of this way cannot be held against a law, or empty. slots: whether all frames are as long as one."""
+    """Why the delays of this way cannot be held against a law, or empty. slots: whether all frames are slots."""
     if not slots and any(impairment.rate_bps for impairment in asked):
         return "a rate makes frames of several sizes take several times, and the record does not say their sizes"
     if any(impairment.correlation and not correlation_scrambled(impairment) for impairment in asked):
