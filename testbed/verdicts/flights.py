@@ -251,8 +251,8 @@ class Flights:
 
 
 def queued(asked: Impairment) -> bool:
-    """Whether frames wait for those before them."""
-    return bool(asked.rate_bps) or (asked.order == "fifo" and bool(asked.jitter_ns))
+    """Whether frames wait for those before them: without jitter too, for those that a burst still holds."""
+    return bool(asked.rate_bps) or asked.order == "fifo"
 
 
 def _stretch(
