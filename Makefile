@@ -37,6 +37,9 @@ setup: ## install what is missing: system packages (as root), the virtual enviro
 lock: ## write requirements.lock anew: the newest versions that pyproject.toml allows
 	@bash testbed/setup.sh lock
 
+compiled: setup ## compile sim's loop and the driver (optional; used for as long as the sources stay the same)
+	@$(BIN)/python -m testbed.compiled
+
 kernel: setup ## build the virtual-time kernel, once, into the user's cache
 	@$(TESTBED) kernel build >&2
 
@@ -57,7 +60,7 @@ study: kernel-if-possible ## run a study and write its report: STUDY
 test: kernel-if-possible ## run all tests: PYTEST="options"
 	@$(BIN)/python -m pytest $(PYTEST)
 
-bench: kernel-if-possible ## measure against peers, in the same run
+bench: kernel-if-possible compiled ## measure against peers, in the same run
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
 lint: setup ## ruff, mypy, import directions

@@ -9,6 +9,9 @@ Both sides record nothing. Every repetition must deliver the same number of fram
 benchmark fails. Repetitions alternate between the sides; the figure is the median of the ratios of neighbours. Time is
 this process's CPU time (both sides are one thread that never waits), so that other work on the host disturbs little.
 
+Where there is a compiled build (``make compiled``), it is used by both sides: SimPy's model runs the same machines, and
+takes the same delays from the same directions.
+
     python benchmarks/bench_sim.py [--repetitions 5] [--rounds 60]
 """
 
@@ -25,6 +28,7 @@ from typing import Any
 
 import simpy
 
+import testbed.cli  # noqa: F401  (lets the compiled build be found, as the command line does)
 from nodes.core import Effect, Effects, Life, Machine, Port, Send, SetTimer
 from nodes.core.config import START_NS, NodeConfig, ProtocolConfig
 from nodes.core.driver import Driver

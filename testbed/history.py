@@ -106,8 +106,10 @@ class Coded:
 def coded(values: Iterable[Any], known: dict[Any, int] | None = None) -> Coded:
     """The column that holds ``values``. known: value -> code, shared by the pieces of one column that grows."""
     table: dict[Any, int] = {} if known is None else known
-    codes = [table.setdefault(value, len(table)) for value in values]
-    return Coded(np.array(codes, dtype=np.int32), list(table))
+    rows = list(values)
+    for value in dict.fromkeys(rows):
+        table.setdefault(value, len(table))
+    return Coded(np.fromiter(map(table.__getitem__, rows), dtype=np.int32, count=len(rows)), list(table))
 
 
 ColumnData = Ints | Mask | Coded

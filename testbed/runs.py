@@ -206,8 +206,19 @@ def _events_file(kind: type[What]) -> str:
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
+    numbers = [column.name for column in table.schema if pa.types.is_integer(column.type)]
+
     def make(fresh: Path) -> None:
-        pq.write_table(table, fresh, compression="zstd", version="2.6", write_statistics=True, store_schema=False)
+        pq.write_table(
+            table,
+            fresh,
+            compression="zstd",
+            version="2.6",
+            write_statistics=True,
+            store_schema=False,
+            use_dictionary=[column.name for column in table.schema if pa.types.is_dictionary(column.type)],
+            column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),  # times and counters: neighbours are close
+        )
 
     _write(path, make)
 

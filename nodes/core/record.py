@@ -178,9 +178,11 @@ class Schema(NamedTuple):
         for part, values in zip(self.parts, zip(*whats, strict=True), strict=True):
             if part.nested is None:
                 columns.append(values)
-                continue
-            missing = (_NO_TUPLE,) * len(part.columns)
-            columns += zip(*(missing if value is None else value for value in values), strict=True)
+            elif None in values:
+                missing = (_NO_TUPLE,) * len(part.columns)
+                columns += zip(*(missing if value is None else value for value in values), strict=True)
+            else:
+                columns += zip(*values, strict=True)
         return columns
 
     def whats(self, columns: Sequence[Sequence[Any]], rows: int) -> Iterator[Any]:

@@ -92,7 +92,7 @@ class Run:
     def _loop(self) -> int:  # noqa: PLR0912, PLR0915  (one loop, written out: it is what a run's time goes into)
         """Handle events up to the next mark; its time, or _STOP."""
         heap, pop, replace_top, tick = self.heap, heappop, heapreplace, self.tick
-        capture = self._hops.rows.append if self._capture else None
+        capture = self._hops.rows if self._capture else None
         traffic, full, record = self.traffic, self.full, self.record
         crossings = handled = delivered = 0
         while True:
@@ -101,47 +101,48 @@ class Run:
             now = key >> 2
             handled += 1
             if class_ == FRAME:
-                wire = target.wire
+                leg: Leg = target
+                wire = leg.wire
                 crossings += 1
                 if capture is not None:
-                    capture((now, DEAF if wire.deaf else CROSSED, wire, item, extra))
+                    capture.append((now, DEAF if wire.deaf else CROSSED, wire, item, extra))
                 if wire.deaf:
                     pop(heap)
                     traffic["mute"] += 1
                     continue
-                onward = target.next
+                onward = leg.next
                 if onward is not None:
-                    if onward.wire.direct:
-                        leaves = onward.wire.enqueue(now)
+                    out = onward.wire
+                    if out.direct:
+                        leaves = out.enqueue(now)
                         if leaves > now:
-                            order = onward.wire.rank + tick()
-                            replace_top(heap, (leaves << 2 | FRAME, order, onward, item, extra & CARRIED))
+                            replace_top(heap, (leaves << 2 | FRAME, out.rank + tick(), onward, item, extra & CARRIED))
                         else:
                             pop(heap)
-                            self._dropped(leaves, onward.wire, item, extra & CARRIED, now)
+                            self._dropped(leaves, out, item, extra & CARRIED, now)
                     else:
                         pop(heap)
                         self.transmit(onward, item, extra & CARRIED, now)
                     continue
                 pop(heap)
-                if target.unknown:
+                if leg.unknown:
                     traffic["unknown"] += 1
                     if capture is not None:
-                        capture((now, "unknown", wire, item, extra))
+                        capture.append((now, "unknown", wire, item, extra))
                     continue
                 delivered += 1
-                node = target.receiver
+                node: Node | None = leg.receiver
                 if node is None or not node.alive:
                     continue
                 if node.paused:
-                    node.wait_frame(now, serial, target.port, item, extra)
-                elif extra & CORRUPT or target.port < 0 or node.keeps:
-                    node.receive(target.port, item, extra, now, now)
+                    node.wait_frame(now, serial, leg.port, item, extra)
+                elif extra & CORRUPT or leg.port < 0 or node.keeps:
+                    node.receive(leg.port, item, extra, now, now)
                 else:  # Node.receive, written out
                     if full:
-                        message = item.message
-                        record((now, node.number, Received, (item.key, message.round, message.step, now)))
-                    effects = node.hear(target.port, item, now)
+                        frame_key, _, _, message = item
+                        record((now, node.number, Received, (frame_key, message.round, message.step, now)))
+                    effects = node.hear(leg.port, item, now)
                     if effects:
                         node.now = now
                         node.perform(effects, now)
@@ -154,11 +155,14 @@ class Run:
                 item(now)
             elif class_ == FAULT:
                 self._strike_due(now)
-            elif target.timers.get(item) == serial:  # else: moved, cancelled, or of an earlier life
-                if target.paused:
-                    target.wait_timer(extra, serial, item)
+            else:
+                owner: Node = target
+                if owner.timers.get(item) != serial:
+                    continue  # moved, cancelled, or of an earlier life
+                if owner.paused:
+                    owner.wait_timer(extra, serial, item)
                 else:
-                    target.fire(item, extra, now)
+                    owner.fire(item, extra, now)
         self._crossings += crossings
         self._handled += handled
         traffic["delivered"] += delivered

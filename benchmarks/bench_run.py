@@ -1,0 +1,104 @@
+"""``testbed run`` as a user waits for it, against the first version that did all of it: two trees, one run.
+
+The peer is this project's own commit FIRST, checked out beside this tree for as long as the benchmark takes. Both run
+the same scenario on ``sim`` with the same interpreter and packages and leave a whole run directory; what they judge
+must be the same, or the benchmark fails. Repetitions alternate; the figure is the median of the ratios of neighbours.
+Time is the CPU time of the whole command, from the interpreter's start to its end, so that other work on the host
+disturbs little. A compiled build (``make compiled``) is used where there is one.
+
+    python benchmarks/bench_run.py [--repetitions 5] [--scenario nic-crash-mid-swap]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+FIRST = "3df17dc047e0f2b51599431effc0b49f158a4807"
+ROOT = Path(__file__).resolve().parent.parent
+COMMAND = "from testbed.cli.main import main; main()"
+
+
+def run(tree: Path, scenario: str, directory: Path) -> tuple[float, dict[str, Any]]:
+    """CPU seconds of one ``testbed run``, and what it says of rounds and consensus."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(
+        [sys.executable, "-c", COMMAND, "run", scenario, "--engine", "sim", "--out", str(directory)],
+        env={**os.environ, "PYTHONPATH": str(tree)},
+        cwd=directory.parent,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    verdicts = json.loads((directory / "verdicts.json").read_text(encoding="utf-8"))
+    rounds = verdicts["bisynchrony"]
+    judged = {name: rounds[name] for name in ("rounds", "broken_rounds", "swaps")}
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, judged
+
+
+def compare(first: Path, scenario: str, repetitions: int) -> dict[str, Any]:
+    """Alternate between the trees, compare neighbours."""
+    ours: list[float] = []
+    theirs: list[float] = []
+    for number in range(repetitions):
+        with tempfile.TemporaryDirectory(prefix="oae-testbed-bench-") as scratch:
+            then_s, then = run(first, scenario, Path(scratch) / f"then-{number}")
+            now_s, now = run(ROOT, scenario, Path(scratch) / f"now-{number}")
+        assert then == now, f"{scenario}: judged {now}, and by the first version {then}"
+        theirs.append(then_s)
+        ours.append(now_s)
+    ratios = [then_s / now_s for then_s, now_s in zip(theirs, ours, strict=True)]
+    return {
+        "benchmark": "testbed-run",
+        "scenario": scenario,
+        "repetitions": repetitions,
+        "first_version_cpu_s": _spread(theirs),
+        "now_cpu_s": _spread(ours),
+        "ratio": _spread(ratios),
+    }
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {
+        "median": round(statistics.median(values), 2),
+        "min": round(min(values), 2),
+        "max": round(max(values), 2),
+    }
+
+
+def main() -> None:
+    """Print one JSON line and one line for people."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--scenario", default="nic-crash-mid-swap")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="oae-testbed-bench-") as scratch:
+        first = Path(scratch) / "first"
+        git = ["git", "-C", str(ROOT), "worktree"]
+        made = subprocess.run([*git, "add", "--detach", str(first), FIRST], capture_output=True, text=True, check=False)
+        if made.returncode:
+            print(f"testbed run: no peer, for this clone does not hold commit {FIRST[:7]}: {made.stderr.strip()}")
+            return
+        try:
+            result = compare(first, chosen.scenario, chosen.repetitions)
+        finally:
+            subprocess.run([*git, "remove", "--force", str(first)], check=True)
+    ratio = result["ratio"]
+    print(json.dumps(result))
+    print(
+        f"testbed run {chosen.scenario}: {result['now_cpu_s']['median']:.1f} s of CPU time, the first version "
+        f"{result['first_version_cpu_s']['median']:.1f} s: {ratio['median']:.1f} times as fast "
+        f"({ratio['min']:.1f} to {ratio['max']:.1f} in {result['repetitions']} pairs)"
+    )
+
+
+if __name__ == "__main__":
+    main()
