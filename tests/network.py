@@ -54,6 +54,7 @@ class Node:
         self.machine: Any = None  # None while it is down
         self.epoch = 0
         self.amnesic = False
+        self.keeps = True  # False saves much time where nobody is restarted
         self._kept = b""
         self._driver: Driver
 
@@ -85,7 +86,8 @@ class Node:
 
     def _do(self, effects: Effects) -> None:
         """The state is kept before anything is done: a crash in the middle loses effects, never state."""
-        self._kept = pickle.dumps((self.machine, self._driver.lives))
+        if self.keeps:
+            self._kept = pickle.dumps((self.machine, self._driver.lives))
         if not self._driver.perform(effects, self.net.now_ns):
             self.kill()
 

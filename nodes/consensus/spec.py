@@ -46,9 +46,11 @@ class EngineSpec:
     crashes that it bears among n nodes, and ``rule``, the same in words. rounds_per_instance: rounds that one instance
     takes with f. settle_ns: from the beginning of the last instance (of swaps: of the last round) until whatever is to
     come of it has come, of the protocol, the number of members and the longest one-way delay. properties: what is
-    promised and checked (testbed.verdicts.consensus); none: nobody decides anything. all_pairs: whether every two
-    members must be peers. parameters: a frozen dataclass of its own settings (``protocol.parameters`` of a scenario),
-    each with a default; a field's metadata may bound it (ge, gt, le, lt) and say that it is a time (``time: True``).
+    promised and checked (testbed.verdicts.consensus); none: nobody decides anything. indulgent: whether agreement
+    holds whatever is late, lost or restarted with its state; else only while no window is missed. all_pairs: whether
+    every two members must be peers. parameters: a frozen dataclass of its own settings (``protocol.parameters`` of a
+    scenario), each with a default; a field's metadata may bound it (ge, gt, le, lt) and say that it is a time
+    (``time: True``).
     pitfalls: known bugs that can be planted, each of which the conformance tests must find. says:
     what the body of a message of its means, in words (for traces).
     """
@@ -62,6 +64,7 @@ class EngineSpec:
     settle_ns: SettleTime
     rounds_per_instance: Callable[[int], int] = one_period
     properties: tuple[str, ...] = ("agreement", "validity", "termination")
+    indulgent: bool = True
     all_pairs: bool = True
     parameters: type = NoParameters
     pitfalls: tuple[str, ...] = ()

@@ -34,6 +34,7 @@ SPEC = EngineSpec(
     rule="f < n",
     rounds_per_instance=rounds_needed,
     settle_ns=swaps_settle_ns,
+    indulgent=False,
     parameters=Parameters,
     pitfalls=tuple(Pitfall),
     says=says,

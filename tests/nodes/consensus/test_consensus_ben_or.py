@@ -12,7 +12,8 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import pytest
-from consensus_harness import FIRST, Chaos, Timed, node_config, port_to
+from builders import node_config
+from consensus_harness import FIRST, Chaos, Timed, port_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from consensus_harness import node_config
+from builders import node_config
 
 from nodes.core.inputs import draw, input_value
 from nodes.core.values import to_int

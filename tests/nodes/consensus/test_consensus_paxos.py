@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from consensus_harness import FIRST, Chaos, Timed, node_config, port_to
+from builders import node_config
+from consensus_harness import FIRST, Chaos, Timed, port_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -484,6 +485,11 @@ def test_no_two_values_can_be_chosen(ballots: int, states: int) -> None:
 
 def test_nor_by_four_acceptors() -> None:
     assert Explorer(acceptors=4, ballots=3).search() == (11_527, None)
+
+
+def finds(pitfall: str) -> bool:
+    """Whether the search shows the known bug (for the conformance suite)."""
+    return Explorer(acceptors=3, ballots=3, pitfalls=(Pitfall(pitfall),)).search()[1] is not None
 
 
 @pytest.mark.parametrize("pitfall", Pitfall)

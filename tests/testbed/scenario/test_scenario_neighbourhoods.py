@@ -121,3 +121,10 @@ def test_what_all_share_stands_once_in_a_plan() -> None:
     text = json.dumps(data["nodes"]) + json.dumps(data["protocol"])
     assert "02:00" not in text
     assert "host" not in text
+
+
+def test_a_thousand_hosts_are_a_plan_of_two_megabytes() -> None:
+    fabric = "name: wide\ntopology: {kind: leaf_spine, spines: 8, leaves: 40, hosts_per_leaf: 25}\n"
+    text = compile_plan(parse(fabric + "protocol: {neighbourhood: groups}")).to_json()
+    assert len(json.loads(text)["nodes"]) == 1000
+    assert len(text) < 2_000_000

@@ -10,33 +10,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from nodes.core import CancelTimer, Decide, Effect, Effects, Life, Note, Port, Propose, Send, SetTimer
-from nodes.core.config import NodeConfig, Peer, ProtocolConfig
 from nodes.core.driver import Driver
 from nodes.frames import Frame, Message
 from nodes.oae.algorithm import RoundAlgorithm
 
 HeardOf = Callable[[int, int], "set[int] | frozenset[int]"]
 """(round, receiver) -> the senders that it hears."""
-
-
-def node_config(
-    node: int, n: int, *, epoch: int = 1, node_seed: int = 0, start_ns: int = 0, **protocol: Any
-) -> NodeConfig:
-    """Node ``node`` of n nodes, each with a port to every other."""
-    peers = tuple(
-        Peer(other, f"host{other}", "eth0", f"02:00:00:00:00:{other:02x}") for other in range(n) if other != node
-    )
-    return NodeConfig(
-        node,
-        f"host{node}",
-        peers,
-        {"eth0": f"02:00:00:00:00:{node:02x}"},
-        tuple(range(n)),
-        ProtocolConfig(**protocol),
-        seed=node_seed,
-        epoch=epoch,
-        start_ns=start_ns,
-    )
 
 
 # -- rounds -----------------------------------------------------------------------------------------------------------

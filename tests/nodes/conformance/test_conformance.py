@@ -1,0 +1,229 @@
+"""What every engine owes: all that the registry finds are tested, so that a new folder is tested by itself."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import random
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from builders import node_config
+from storm import W
+from worlds import CALM_NS, counts, hunts, storm, wrong_in_storm, wrong_in_time
+
+from nodes.consensus.spec import EngineSpec
+from nodes.core import Decide, Effect, Effects, Life, Machine, Outcome, Propose, Resolve, SetTimer, swap_id
+from nodes.core.config import NodeConfig
+from nodes.core.snapshot import snapshot
+from nodes.frames import Kind, Message
+from nodes.registry import build_machine, engine_spec, engine_specs
+from testbed.scenario import compile_plan, from_data
+
+ROOM = Path(__file__).resolve().parents[1]
+SPECS = engine_specs()
+every_engine = pytest.mark.parametrize("spec", SPECS, ids=[spec.name for spec in SPECS])
+deciding = pytest.mark.parametrize(
+    "spec", [spec for spec in SPECS if spec.decides], ids=[spec.name for spec in SPECS if spec.decides]
+)
+PITFALLS = [(spec, pitfall) for spec in SPECS for pitfall in spec.pitfalls]
+
+
+# -- the contract ------------------------------------------------------------------------------------------------------
+
+
+class Recorded:
+    """A machine under observation: what it was told, and what it answered. The log is kept apart from its state."""
+
+    def __init__(self, config: NodeConfig, logs: list[list[tuple[str, tuple[Any, ...], Effects]]]) -> None:
+        self.config = config
+        self.machine: Any = build_machine(config)
+        self.place = len(logs)
+        logs.append([])
+        LOGS[id(logs)] = logs
+        self.logs = id(logs)
+
+    @property
+    def links(self) -> Any:
+        return self.machine.links
+
+    def _told(self, method: str, *args: Any) -> Effects:
+        effects: Effects = getattr(self.machine, method)(*args)
+        LOGS[self.logs][self.place].append((method, args, list(effects)))
+        return effects
+
+    def on_start(self, *args: Any) -> Effects:
+        return self._told("on_start", *args)
+
+    def on_message(self, *args: Any) -> Effects:
+        return self._told("on_message", *args)
+
+    def on_timer(self, *args: Any) -> Effects:
+        return self._told("on_timer", *args)
+
+
+LOGS: dict[int, list[list[tuple[str, tuple[Any, ...], Effects]]]] = {}
+
+
+@every_engine
+def test_equal_states_answer_equal_events_with_equal_effects_and_nothing_else(spec: EngineSpec) -> None:
+    """What a machine answered in storms, another that is told the same answers again, and ends in the same state."""
+    answered = 0
+    for seed in range(3):
+        logs: list[list[tuple[str, tuple[Any, ...], Effects]]] = []
+        born: list[Recorded] = []
+
+        def build(config: NodeConfig, logs: Any = logs, born: Any = born) -> Machine:
+            born.append(Recorded(config, logs))
+            return born[-1]
+
+        raged = storm(spec, build, seed)
+        last = {node.machine.place: node.machine for node in raged.nodes}
+        for place, log in enumerate(logs):
+            again: Any = build_machine(born[place].config)
+            for method, args, effects in log:
+                assert getattr(again, method)(*args) == effects
+                assert all(isinstance(effect, get_args(Effect)) for effect in effects)
+                answered += len(effects)
+            if place in last:
+                assert snapshot(again) == snapshot(last[place].machine)
+                assert hash(snapshot(again)) == hash(snapshot(last[place].machine))
+    assert answered > 100
+
+
+def config_of(spec: EngineSpec, n: int = 3) -> NodeConfig:
+    """Node 0 of three."""
+    return node_config(0, n, window_ns=W, period_ns=W, retry_ns=100, **counts(spec, 2, min(spec.most_f(n), n - 1)))
+
+
+def begin(spec: EngineSpec) -> Machine:
+    """A machine in its first round or instance."""
+    machine = build_machine(config_of(spec))
+    first = machine.on_start(-1)
+    for effect in first:
+        if isinstance(effect, SetTimer):
+            machine.on_timer(effect.name, max(0, effect.at_ns))
+    return machine
+
+
+@every_engine
+def test_messages_of_any_content_do_no_harm(spec: EngineSpec) -> None:
+    """Whatever the peers say, the answers are effects of the contract; what is no message of the engine is none."""
+    own, foreign = (Kind.SWAP, Kind.DATA) if spec.made_of_swaps else (Kind.DATA, Kind.SWAP)
+    rng = random.Random(spec.name)
+    machine, stranger = begin(spec), begin(spec)
+    for count in range(3000):
+        content = (rng.choice((0, 0, 1, 2, 99)), rng.randrange(7), rng.randbytes(16), rng.randrange(256))
+        life = Life(1 + count // 1000, rng.randint(0, 2))  # the driver lets no earlier life through
+        effects = machine.on_message(rng.randrange(2), Message(own, *content), life, count)
+        assert all(isinstance(effect, get_args(Effect)) for effect in effects)
+        strange = stranger.on_message(rng.randrange(2), Message(foreign, *content), life, count)
+        assert not any(isinstance(effect, Decide | Resolve) for effect in strange)
+    snapshot(machine)
+
+
+@every_engine
+def test_a_timer_that_comes_late_or_again_does_no_harm(spec: EngineSpec) -> None:
+    machine = build_machine(config_of(spec))
+    named = {effect.name for effect in machine.on_start(-1) if isinstance(effect, SetTimer)}
+    proposals = 0
+    for at_ns in (0, 0, 3 * W // 2, 3 * W // 2, 40 * W):
+        for name in sorted(named):
+            effects = machine.on_timer(name, at_ns)
+            named |= {effect.name for effect in effects if isinstance(effect, SetTimer)}
+            proposals += sum(isinstance(effect, Propose) and effect.instance == 0 for effect in effects)
+    assert proposals == spec.decides, "an instance begins once"
+
+
+# -- storms ------------------------------------------------------------------------------------------------------------
+
+
+@every_engine
+@pytest.mark.parametrize(
+    "world",
+    [
+        {"loss": 0.0, "amnesias": 0, "strikes": 0.0},
+        {"loss": 0.3, "amnesias": 0, "strikes": 0.0},
+        {"loss": 0.05, "amnesias": 0, "strikes": 0.5},
+        {"loss": 0.05, "amnesias": 1, "strikes": 0.5},
+    ],
+    ids=["doubled, late and damaged", "lost", "restarted with its state", "restarted without"],
+)
+def test_nothing_that_is_said_is_ever_taken_back(spec: EngineSpec, world: dict[str, Any]) -> None:
+    """The storm's own assertions hold at every effect: what is resolved stays so, what is decided was proposed."""
+    for seed in range(3):
+        assert storm(spec, build_machine, seed, **world).now_ns == CALM_NS
+
+
+@deciding
+def test_an_indulgent_engine_agrees_in_every_storm_and_one_of_messages_decides_when_it_is_over(
+    spec: EngineSpec,
+) -> None:
+    wrong = (wrong_in_storm(spec, build_machine, seed) for seed in range(10 if spec.indulgent else 300))
+    assert any(wrong) == (not spec.indulgent), "what an engine does not promise, storms do break"
+
+
+@pytest.mark.parametrize("spec", [spec for spec in SPECS if not spec.decides], ids=lambda spec: spec.name)
+def test_a_reconciling_fabric_that_has_healed_has_committed_every_swap(spec: EngineSpec) -> None:
+    """Between two ends that have kept their state; and nobody asks any more."""
+    for seed in range(15):
+        calmed = storm(spec, build_machine, seed, horizon="reconcile")
+        nodes = [node.config.node for node in calmed.steady]
+        for round_ in range(calmed.protocol.rounds):
+            for me in nodes:
+                for peer in set(nodes) - {me}:
+                    assert calmed.endings[me, 1, swap_id(round_, me, peer)] is Outcome.COMMITTED
+        assert not any(link.in_doubt() for node in calmed.nodes for link in node.machine.links)
+
+
+# -- what it bears -----------------------------------------------------------------------------------------------------
+
+
+@deciding
+def test_with_as_many_crashes_as_it_bears_all_others_decide_alike_and_in_the_time_to_settle(spec: EngineSpec) -> None:
+    for seed in range(60):
+        assert wrong_in_time(spec, build_machine, seed) == ""
+
+
+# -- what it says of itself --------------------------------------------------------------------------------------------
+
+
+@every_engine
+def test_its_parameters_come_back_from_a_scenario_and_from_json(spec: EngineSpec) -> None:
+    own = asdict(spec.parameters())
+    assert json.loads(json.dumps(own)) == own
+    data = {"name": "x", "topology": {"kind": "star", "hosts": 3}, "protocol": {"consensus": spec.name}}
+    plan = compile_plan(from_data(data))
+    assert plan.protocol.parameters == own
+    assert spec.parameters_of(plan.protocol) == spec.parameters()
+    assert build_machine(plan.node_config("host1"))
+
+
+def own_search(spec: EngineSpec) -> Callable[[str], bool]:
+    """``finds(pitfall)`` of the engine's own tests: an exhaustive search, for what chance hardly ever shows."""
+    file = ROOM / "consensus" / f"test_consensus_{spec.name}.py"
+    found = importlib.util.spec_from_file_location(f"own_{spec.name}", file)
+    if not file.exists() or found is None or found.loader is None:
+        return lambda _: False
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return getattr(module, "finds", lambda _: False)
+
+
+@pytest.mark.parametrize(("spec", "pitfall"), PITFALLS, ids=[f"{spec.name}-{pitfall}" for spec, pitfall in PITFALLS])
+def test_a_pitfall_that_is_planted_is_found(spec: EngineSpec, pitfall: str) -> None:
+    """By a check that the engine as it is passes: the tests of this suite are known to see."""
+
+    def planted(config: NodeConfig) -> Machine:
+        return engine_spec(config.protocol.consensus).build(config, (pitfall,))
+
+    tried = ((check, seed) for check, seeds in hunts(spec) for seed in range(seeds))
+    found = next(((check, seed) for check, seed in tried if check(spec, planted, seed)), None)
+    if found is None:
+        assert own_search(spec)(pitfall), f"{pitfall} of {spec.name} shows in no check"
+        return
+    check, seed = found
+    assert check(spec, build_machine, seed) == "", f"{check.__name__} fails in seed {seed} without the pitfall too"
