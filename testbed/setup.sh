@@ -9,7 +9,7 @@ VENV=${VENV:-.venv}
 STAMP=$VENV/.set-up-for
 # What the engines need beyond Python: ip and tc; the tools that build the virtual-time kernel; its sources.
 NEEDED="iproute2 iputils-ping util-linux gcc make patch flex bison bc libelf-dev libssl-dev xz-utils"
-SOURCES="linux-source-6.12 linux-source-6.1"
+SOURCES="linux-source-6.12"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 

@@ -69,18 +69,22 @@ def compare(
     names = _shipped() if all_ else scenarios or []
     plans = _random_plans(random, seed or 0) if random else _plans(names, set_, seed)
     found = []
+    if markdown and json:
+        raise UserError("--markdown and --json: one of the two")
+    if markdown:
+        _print_markdown(_HEADINGS, ("---", *("---:" for _ in _HEADINGS[1:])))
     for plan in plans:
         found.append((plan, _compared(plan, reference, other)))
-        if random and not json and not markdown:
+        if markdown:
+            _print_markdown(_row(*found[-1]))
+        elif random and not json:
             _show_row(*found[-1])
     if json:
         told = [{"plan": plan.name, "seed": plan.seed, **asdict(one)} for plan, one in found]
         print_json(told[0] if len(told) == 1 and not random else told)
-    elif markdown:
-        _print_markdown([_row(*one) for one in found])
-    elif len(found) == 1 and not random:
+    elif not markdown and not random and len(found) == 1:
         _show(*found[0])
-    elif not random:
+    elif not markdown and not random:
         _show_table([_row(*one) for one in found])
     if random and not all(one.equal for _, one in found):
         raise typer.Exit(EXPECTATION_FAILED)
@@ -153,10 +157,9 @@ def _show_table(rows: list[tuple[str, ...]]) -> None:
     console().print(table)
 
 
-def _print_markdown(rows: list[tuple[str, ...]]) -> None:
-    alignment = ("---", *("---:" for _ in _HEADINGS[1:]))
-    for row in (_HEADINGS, alignment, *rows):
-        print(f"| {' | '.join(row)} |")
+def _print_markdown(*rows: tuple[str, ...]) -> None:
+    for row in rows:
+        print(f"| {' | '.join(row)} |", flush=True)
 
 
 def _show(plan: Plan, found: Comparison) -> None:

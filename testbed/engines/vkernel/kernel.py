@@ -36,13 +36,13 @@ FRAGMENT = HERE / "config.fragment"
 PATCHES = HERE / "patches"
 
 SOURCE_FOLDER = Path("/usr/src")
-SOURCE_NAMES = ("linux-source-6.12", "linux-source-6.1")
-"""Source packages that are known to build, best first: only from 6.7 on does netem take a seed of its own."""
+SOURCE_NAMES = ("linux-source-6.12",)
+"""Source packages that our patches fit, best first."""
 
 OBJECTS = 920
 """About how many files a build compiles; only the progress display uses it."""
 
-ADVICE_SOURCE = "apt-get install linux-source-6.12 (6.1 works too), or name a tarball in OAE_KERNEL_SOURCE"
+ADVICE_SOURCE = "apt-get install linux-source-6.12, or name a tarball of 6.12 in OAE_KERNEL_SOURCE"
 
 TOOLS: Mapping[str, str] = {
     "gcc": "gcc",
