@@ -49,7 +49,7 @@ def study(
                 Milestones(phase, quiet=not bar.disable)("begins", 0.0)
             bar.update(tasks[phase], completed=done, total=total or 1, state=f"{done} of {total}")
 
-        results = run_study(loaded, directory, jobs, report, vkernel)
+        results = run_study(loaded, directory, jobs, report, vkernel).to_dict()
     write_report(loaded, results, directory)
     if json:
         print_json({"directory": str(directory), **results})
@@ -99,14 +99,14 @@ def show(results: dict[str, Any], directory: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from testbed.report.pages import bracket, distrusted, not_checked
+    from testbed.report.pages import bracket, distrusted, estimate, not_checked
 
     screen = console()
     screen.print(f"[bold]{results['name']}[/]")
     table = Table(box=None, pad_edge=False, header_style="dim")
     broken_round = results["measure"] == "broken_round"
     for heading in (
-        ("variant", "rounds", "break point (sim)", "vkernel alone")
+        ("variant", "rounds", "break point (sim)", "bracket", "vkernel alone")
         if broken_round
         else ("variant", "runs", "instances that disagree", "decided")
     ):
@@ -117,8 +117,9 @@ def show(results: dict[str, Any], directory: Path) -> None:
             for name in ("runs", "rounds", "disagreements", "instances", "decided")
         }
         if broken_round:
-            real = bracket(variant["vkernel_break_point"], results["kind"]) if variant["vkernel"] else "not run"
-            table.add_row(variant["name"], str(total["rounds"]), bracket(variant["break_point"], results["kind"]), real)
+            kind, found, real = results["kind"], variant["break_point"], variant["vkernel_break_point"]
+            alone = bracket(real, kind) if variant["vkernel"] else "not run"
+            table.add_row(variant["name"], str(total["rounds"]), estimate(found, kind), bracket(found, kind), alone)
         else:
             table.add_row(
                 variant["name"],

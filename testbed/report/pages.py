@@ -104,6 +104,10 @@ def study_page(
             brackets={
                 variant["name"]: bracket(variant.get("break_point"), results["kind"]) for variant in results["variants"]
             },
+            estimates={
+                variant["name"]: estimate(variant.get("break_point"), results["kind"])
+                for variant in results["variants"]
+            },
             vkernel_brackets={
                 variant["name"]: bracket(variant.get("vkernel_break_point"), results["kind"])
                 for variant in results["variants"]
@@ -139,16 +143,23 @@ def not_checked(results: Mapping[str, Any]) -> list[str]:
 
 
 def bracket(found: Mapping[str, Any] | None, kind: str) -> str:
-    """A break point in words."""
+    """Between what a break point certainly lies, in words; not where it is."""
     if not found:
         return "not asked for"
+    p = f"{100 * found['probability']:.4g} %"
     if found["status"] == "bracketed":
-        low, high = human(found["lo"], kind), human(found["hi"], kind)
-        return f"{human(found['estimate'], kind, 3)}, between {low} and {high}"
-    if found["status"] == "always":
-        return f"at or below {human(found['hi'], kind)}, the least value tried"
-    if found["status"] == "never":
-        return f"above {human(found['lo'], kind)}, the greatest value tried"
-    low_text = f"above {human(found['lo'], kind)}" if found["lo"] is not None else ""
-    high_text = f"below {human(found['hi'], kind)}" if found["hi"] is not None else ""
-    return " and ".join(text for text in (low_text, high_text) if text) or "not found within the budget"
+        way = "" if found["rising"] else ", falling"
+        return f"between {human(found['lo'], kind)} and {human(found['hi'], kind)}{way}"
+    if found["status"] in ("always", "never"):
+        return f"{'above' if found['status'] == 'always' else 'below'} {p} at every value of the sweep"
+    return "no two values were certain to lie on different sides"
+
+
+def estimate(found: Mapping[str, Any] | None, kind: str) -> str:
+    """Where a break point is estimated to be, with its interval, in words."""
+    if not found or found["estimate"] is None:
+        return "–"
+    text = human(found["estimate"], kind, 4)
+    return (
+        text if found["low"] is None else f"{text} ({human(found['low'], kind, 4)} – {human(found['high'], kind, 4)})"
+    )

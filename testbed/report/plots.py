@@ -212,6 +212,17 @@ def _draw_variant(
         label = f"{name}: break point {human(found['estimate'], results['kind'], 3)}"
         axes.axvspan(found["lo"], found["hi"], color=colour, alpha=0.16, linewidth=0, zorder=0, label=label)
         axes.axhline(found["probability"], color="#444B55", linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+        _draw_estimate(axes, found, index, colour)
+
+
+def _draw_estimate(axes: Axes, found: Mapping[str, Any], index: int, colour: str) -> None:
+    """The estimate and its interval, at the foot of the plot; variants one above the other."""
+    if found["low"] is None:
+        return
+    foot = axes.get_xaxis_transform()
+    height = 0.03 + 0.035 * index
+    axes.plot([found["low"], found["high"]], [height, height], transform=foot, color=colour, linewidth=2.5, zorder=6)
+    axes.plot([found["estimate"]], [height], transform=foot, color=colour, marker="|", markersize=9, mew=2, zorder=6)
 
 
 def _draw_points(

@@ -4,8 +4,8 @@ name: jitter-leaf-spine
 scenario: ../scenarios/leaf-spine.yaml        # or the scenario itself, in place
 sweep: {parameter: links.default.jitter, from: 1us, to: 100us, steps: 12, scale: linear}
 measure: broken_round
-break_point: {probability: 0.01, confidence: 0.99}
-sim: {batch: 500, rounds: 20000}
+break_point: {probability: 0.01, confidence: 0.99, rounds: 60000}
+sim: {batch: 500}
 vkernel: {points: 6, rounds: 1000, around: break_point}
 variants:
   - {name: oae, set: {protocol.consensus: oae}}
@@ -129,16 +129,18 @@ def _steps(low: float, high: float, steps: int, scale: str) -> list[float]:
 
 
 class BreakPointSpec(_Part):
-    """The break point asked for: the least x with P(broken round) > probability, bracketed at this confidence."""
+    """The break point asked for: where P(broken round) crosses ``probability`` first, up or down, bracketed at this
+    confidence. rounds: what the search may cost on ``sim``, all points together. resolution: it ends before that when
+    the bracket is narrower than this fraction of its upper end."""
 
     probability: Annotated[float, Field(gt=0, lt=1)] = 0.01
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.99
     resolution: Annotated[float, Field(gt=0, le=1)] = 0.02
-    max_points: Annotated[int, Field(ge=2, le=_MAX_STEPS)] = 40
+    rounds: Annotated[int, Field(ge=1)] = 60_000
 
 
 class SimSpec(_Part):
-    """What ``sim`` may spend: rounds at one point at the most, and rounds in one run (a batch)."""
+    """What ``sim`` runs: rounds at each point (of a study without a break point), and rounds in one run (a batch)."""
 
     rounds: Annotated[int, Field(ge=1)] = 20_000
     batch: Annotated[int, Field(ge=1)] = 500
@@ -203,13 +205,26 @@ class StudyDocument(_Part):
         names = [variant.name for variant in self.variants]
         if len(set(names)) < len(names):
             raise ValueError("two variants have the same name")
-        if self.sim.batch > self.sim.rounds:
+        if self.break_point is not None:
+            self._sound_search(self.break_point)
+        elif self.sim.batch > self.sim.rounds:
             raise ValueError("sim.batch must not exceed sim.rounds")
         if self.measure == "disagreement" and (self.break_point or self.vkernel):
             raise ValueError("break_point and vkernel go with measure: broken_round only")
         if self.crashes and self.measure != "disagreement":
             raise ValueError("crashes go with measure: disagreement only")
         return self
+
+    def _sound_search(self, wanted: BreakPointSpec) -> None:
+        if "rounds" in self.sim.model_fields_set:
+            raise ValueError(
+                "a search has no sim.rounds at each point; say in break_point.rounds what all of it may cost"
+            )
+        least = 2 * self.sim.batch * len(self.sweep.grid)
+        if wanted.rounds < least:
+            raise ValueError(
+                f"break_point.rounds must be at least {least}: two batches at each of {len(self.sweep.grid)} values"
+            )
 
 
 @dataclass(frozen=True)

@@ -1,35 +1,49 @@
-"""The adaptive search for a break point: the least x at which the probability of breaking exceeds a named p.
+"""The search for a break point: where P(broken round) crosses a named p, with an answer that chance cannot blame.
 
-A pure function of what has been counted so far says what to sample next, so that an interrupted study goes on where it
-stopped, and points and batches can be sampled in any order, on any number of cores.
+What is claimed. The **bracket** has two ends, and of each it is certain on which side of p its probability lies: so a
+crossing lies between them, whatever the curve does elsewhere or in between. The **estimate** and its interval come
+from a fit to all counts (testbed.study.crossing) and rest on the curve being smooth there.
 
-Confidence. A point is *below* (*above*) once its exact Clopper-Pearson interval lies below (above) p. Looking again
-after every batch and at many points would spoil the level of a single interval, so the error 1 - confidence is divided
-evenly over all looks at all points (Bonferroni): with probability >= confidence every point is classified rightly, and
-then the bracket holds a crossing.
+How. One batch at each point of the grid tells roughly where the least crossing lies, and which way the curve goes.
+From then on the fit says where to *aim*: at the nearest point on each side that the rounds left can be expected to
+decide. Bets on these points (testbed.study.evidence) may be looked at after every batch, at no cost. A point that
+turns out too near to p to be decided is given up for one farther off, and a point decided cheaply is followed by a
+nearer one, until the rounds are spent, nothing nearer can be paid, or the bracket is as narrow as was asked.
 
-Shape. The probability need not be monotone in x: splits vanish again at extreme jitter, where every swap aborts at both
-ends. The search looks for the least crossing that its grid can see; a rise and fall between two neighbouring points
-of the coarse grid stays unseen, so the grid is part of the answer.
+Confidence. The error is spent on what is tried, not on what might be: a quarter on the points of the grid, the rest on
+aims, half on either side. An aim gets the more of what is left the more of the rounds it takes; of the rounds it counts
+only those that came after it was chosen. The sum over all claims is at most 1 - confidence, so all hold together.
+
+A search is deterministic: fed the same counts it asks for the same rounds, so an interrupted study goes on exactly
+where it stopped by going through it again with the trials that are there.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
+from testbed.study.crossing import Crossing, fit_crossing
+from testbed.study.evidence import Count, Side, divergence, log_evidence
 from testbed.study.statistics import clopper_pearson
 
-
-class Count(NamedTuple):
-    """Broken among sampled at one point."""
-
-    broken: int
-    rounds: int
+_GRID_SHARE = 0.25  # of the error, for all points of the grid together
+_AIM_SHARES = (0.05, 0.6)  # of what is left for a side, for one aim
+_LEANS = 4.0  # log-likelihood by which a point leans to a side: good enough to choose where to look, not to claim
+_MIXING = 2.0  # log-evidence that a bet loses because it does not know the probability it bets on
+_APART = 1.5  # standard errors of the estimate that an aim keeps off it, and those that costs are reckoned nearer
+_CAUTION = 0.5
+_PLANNED = 0.6  # share of the rounds left that new aims may be expected to take
+_GIVEN_UP = 1.1  # aims are dropped when they are expected to take this many times what is left;
+_GIVEN_UP_BARE = 0.8  # sooner while their side has no certain point at all
+_WORTH = 0.75  # a nearer aim must come this much nearer
+_RESERVE = 0.15  # of all rounds, kept for a wide bracket while there is none
+_PART = 3  # of an aim's expected rounds, one in so many is sampled before the next look
+_DIGITS = 7
+_NOTHING = Count(0, 0)
 
 
 class Request(NamedTuple):
@@ -39,165 +53,338 @@ class Request(NamedTuple):
     rounds: int
 
 
-class Side(StrEnum):
-    """What is known of a point: its probability lies below or above p, neither within the budget, or not yet."""
-
-    BELOW = "below"
-    ABOVE = "above"
-    UNDECIDED = "undecided"
-    SAMPLING = "sampling"
-
-
 @dataclass(frozen=True, slots=True)
 class SearchSpec:
     """What to look for and what it may cost.
 
-    probability: p. confidence: of the whole bracket. grid: the coarse points, ascending. batch: rounds of the first
-    look at a point; each further look doubles it. max_rounds: the budget of one point. resolution: bisection stops
-    when the bracket is narrower than this fraction of its upper end. max_points: of grid and bisection together.
-    integral: x takes whole numbers only (nanoseconds, depths).
+    probability: p. confidence: of the whole bracket. grid: the coarse points, ascending. batch: rounds of the least
+    request. rounds: what all of it may cost. resolution: it ends when the bracket is narrower than this fraction of its
+    upper end. integral: x takes whole numbers only (nanoseconds, depths).
     """
 
     probability: float
     confidence: float
     grid: tuple[float, ...]
     batch: int = 500
-    max_rounds: int = 20_000
+    rounds: int = 60_000
     resolution: float = 0.02
-    max_points: int = 40
     integral: bool = True
-
-    @property
-    def looks(self) -> int:
-        """How often one point is looked at, at the most."""
-        return 1 + max(0, math.ceil(math.log2(self.max_rounds / self.batch)))
-
-    @property
-    def look_confidence(self) -> float:
-        """The level of a single look's interval, see the module's text."""
-        return 1 - (1 - self.confidence) / (self.looks * max(self.max_points, len(self.grid)))
-
-    def next_look(self, rounds: int) -> int:
-        """The number of rounds at which a point with ``rounds`` is looked at next."""
-        size = self.batch
-        while size <= rounds:
-            size *= 2
-        return min(size, self.max_rounds)
 
 
 @dataclass(frozen=True, slots=True)
 class BreakPoint:
-    """The answer. status: bracketed (lo below p, hi above), always (the first grid point is above already), never (no
-    point is above), open (budget or points ran out before the least crossing was certain).
+    """The answer. status: bracketed, always (above p at every point of the grid), never (below p at every one), open
+    (the rounds did not do). rising: whether the curve goes up through p (None: neither was seen).
 
-    lo, hi: the bracket, holding the break point at ``confidence``; None where open. estimate: where the interpolated
-    probability crosses p, None when it does not.
+    lo, hi: the bracket, holding a crossing at ``confidence``; None where there is none. estimate, low, high: the fitted
+    crossing with its interval at ``confidence``; None where nothing could be fitted. rounds: what it took. looks: how
+    often evidence was looked at; aims: at how many points beside the grid's a claim was tried.
     """
 
     status: str
     probability: float
     confidence: float
-    lo: float | None
-    hi: float | None
-    estimate: float | None
+    rising: bool | None = None
+    lo: float | None = None
+    hi: float | None = None
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    rounds: int = 0
+    looks: int = 0
+    aims: int = 0
 
 
-def classify(spec: SearchSpec, count: Count) -> Side:
-    """Which side of p the point with this count lies on."""
-    return _classify(count.broken, count.rounds, spec.probability, spec.look_confidence, spec.batch, spec.max_rounds)
+class _Aim(NamedTuple):
+    """A claim being tried: that the probability at x is on this side of p. before: the rounds that do not count."""
+
+    x: float
+    side: Side
+    error: float
+    before: Count
 
 
-@lru_cache(maxsize=100_000)
-def _classify(broken: int, rounds: int, p: float, confidence: float, batch: int, max_rounds: int) -> Side:
-    if rounds < batch:
-        return Side.SAMPLING
-    low, high = clopper_pearson(broken, rounds, confidence)
-    if high < p:
-        return Side.BELOW
-    if low > p:
-        return Side.ABOVE
-    return Side.UNDECIDED if rounds >= max_rounds else Side.SAMPLING
+class Search:
+    """``while requests := search.step(counts): ...`` brings the counts up to what is asked; then ``answer(counts)``."""
+
+    def __init__(self, spec: SearchSpec) -> None:
+        self.spec = spec
+        error = 1 - spec.confidence
+        self._grid_error = error * _GRID_SHARE / len(spec.grid)
+        self._left = dict.fromkeys(Side, error * (1 - _GRID_SHARE) / 2)
+        self._aims: dict[Side, _Aim] = {}
+        self._certain: dict[float, Side] = {}
+        self._counts: Mapping[float, Count] = {}
+        self._rising: bool | None = None
+        self._looks = self._tried = 0
+
+    # -- from outside ------------------------------------------------------------------------------------------------
+
+    def step(self, counts: Mapping[float, Count]) -> list[Request]:
+        """What to sample next, given all that has been counted; empty when the search is over."""
+        self._counts = counts
+        wanted = {x: self.spec.batch for x in self.spec.grid if not self._count(x).rounds}
+        if not wanted:
+            self._look()
+            wanted = self._wanted(self.spec.rounds - self._spent())
+        return [Request(x, self._count(x).rounds + rounds) for x, rounds in wanted.items()]
+
+    def answer(self, counts: Mapping[float, Count]) -> BreakPoint:
+        """The break point as far as the search has found it."""
+        self._counts = counts
+        found = _answer(self.spec, counts, self._certain)
+        return replace(found, rounds=self._spent(), looks=self._looks, aims=self._tried)
+
+    def certainty(self, x: float) -> Side | None:
+        """On which side of p the probability at x is certain to lie; None while that is open."""
+        return self._certain.get(x)
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Claim what the evidence allows."""
+        self._looks += 1
+        for x in self.spec.grid:
+            for side in Side:
+                if self._evidence(side, x) >= -math.log(self._grid_error):
+                    self._certain.setdefault(x, side)
+        for side, aim in list(self._aims.items()):
+            if self._evidence(side, aim.x, aim.before) >= -math.log(aim.error):
+                self._certain.setdefault(aim.x, side)
+                del self._aims[side]
+
+    def _evidence(self, side: Side, x: float, before: Count = _NOTHING) -> float:
+        broken, rounds = self._count(x)
+        return log_evidence(side, Count(broken - before.broken, rounds - before.rounds), self.spec.probability)
+
+    def _count(self, x: float) -> Count:
+        return self._counts.get(x, _NOTHING)
+
+    def _spent(self) -> int:
+        return sum(count.rounds for count in self._counts.values())
+
+    # -- choosing where to sample ------------------------------------------------------------------------------------
+
+    def _wanted(self, room: int) -> dict[float, int]:
+        if room < self.spec.batch:
+            return {}
+        bracket = least_change(self._certain)
+        if bracket is not None and self._narrow(*bracket):
+            return {}
+        sides = _leanings(self._counts, self.spec.probability) | self._certain
+        region = least_change(sides)
+        if region is None:
+            return self._everywhere(room)
+        rising = sides[region[0]] is Side.BELOW
+        if rising is not self._rising:
+            self._rising = rising
+            self._aims.clear()
+        crossing = fit_crossing(_around(region, self._counts, sides), self.spec.probability, rising)
+        lo, hi = region
+        if crossing is not None and not 2 * lo - hi < crossing.x < 2 * hi - lo:
+            crossing = None
+        saving = bracket is None and room < _RESERVE * self.spec.rounds
+        if not self._narrow(lo, hi) and not saving and (middle := self._halved(lo, hi, crossing)) is not None:
+            return {middle: self.spec.batch}
+        if crossing is None or self._narrow(lo, hi):
+            self._aim_at_ends(region)
+        else:
+            self._aim(crossing, room)
+        wanted = self._pursue(crossing, room)
+        return self._secure(region, sides, room) if bracket is None and (saving or not wanted) else wanted
+
+    def _narrow(self, lo: float, hi: float) -> bool:
+        return hi - lo <= self.spec.resolution * abs(hi) or (self.spec.integral and hi - lo <= 1)
+
+    def _everywhere(self, room: int) -> dict[float, int]:
+        """No change of side in sight: make sure of every point of the grid, but at none for ever."""
+        most = max(self.spec.batch, self.spec.rounds // 4)
+        wanted: dict[float, int] = {}
+        for x in sorted(self.spec.grid, key=lambda x: (self._count(x).rounds, x)):
+            rounds = min(self._count(x).rounds, most - self._count(x).rounds)
+            if x not in self._certain and self.spec.batch <= rounds <= room:
+                wanted[x] = rounds
+                room -= rounds
+        return wanted
+
+    def _halved(self, lo: float, hi: float, crossing: Crossing | None) -> float | None:
+        """The middle, when the curve changes side between lo and hi and nothing, or no fit, tells where."""
+        middle = self._snapped((lo + hi) / 2)
+        if not lo < middle < hi or self._count(middle).rounds:
+            return None
+        seen = any(lo < x < hi for x, count in self._counts.items() if count.rounds)
+        return middle if not seen or crossing is None or crossing.error > (hi - lo) / 3 else None
+
+    def _secure(self, region: tuple[float, float], sides: Mapping[float, Side], room: int) -> dict[float, int]:
+        """Rather a wide bracket than none: make sure of the points of the grid that are easiest to be sure of."""
+        p = self.spec.probability
+        near = _around(region, self._counts, sides)
+        wanted: dict[float, int] = {}
+        for side in Side:
+            leaning = [x for x in self.spec.grid if x in near and sides.get(x) is side]
+            if leaning and not any(x in self._certain for x in leaning):
+                x = max(leaning, key=lambda x: (divergence(self._count(x).broken / self._count(x).rounds, p), -x))
+                if room >= self.spec.batch:
+                    wanted[x] = self.spec.batch
+                    room -= self.spec.batch
+        return wanted
+
+    def _aim_at_ends(self, region: tuple[float, float]) -> None:
+        """No fit, or none is needed any more: claim the two points between which the change is seen."""
+        for side in Side:
+            x = region[0] if self._way(side) < 0 else region[1]
+            aim = self._aims.get(side)
+            if x not in self._certain and (aim is None or aim.x != x):
+                self._take_aim(side, x, _AIM_SHARES[1])
+
+    def _take_aim(self, side: Side, x: float, share: float) -> None:
+        error = self._left[side] * share
+        self._left[side] -= error
+        self._aims[side] = _Aim(x, side, error, self._count(x))
+        self._tried += 1
+
+    def _aim(self, crossing: Crossing, room: int) -> None:
+        """Give up aims that cannot be paid, and choose new ones where there are none."""
+        costs = {side: self._cost(crossing, aim) for side, aim in self._aims.items()}
+        bare = any(self._end(side) is None for side in self._aims)
+        while costs and sum(costs.values()) > (_GIVEN_UP_BARE if bare else _GIVEN_UP) * room:
+            dearest = max(costs, key=lambda side: (costs[side], side))
+            del self._aims[dearest], costs[dearest]
+        free = [side for side in Side if side not in self._aims]
+        spare = room - sum(costs.values())
+        for side in free:
+            self._aim_at(side, crossing, _PLANNED * spare / len(free), spare)
+
+    def _aim_at(self, side: Side, crossing: Crossing, planned: float, spare: float) -> None:
+        """The nearest point that can be decided with the planned rounds, if it is worth them."""
+        if planned < self.spec.batch:
+            return
+        aim = self._nearest(side, crossing, planned)
+        cost, end = self._cost(crossing, aim), self._end(side)
+        if cost > 2 * planned or cost > spare or aim.x in self._certain:
+            return
+        if end is not None and abs(aim.x - crossing.x) > _WORTH * abs(end - crossing.x):
+            return
+        least, most = _AIM_SHARES
+        self._take_aim(side, aim.x, min(most, max(least, most * cost / planned)))
+
+    def _nearest(self, side: Side, crossing: Crossing, planned: float) -> _Aim:
+        grid = self.spec.grid
+        least = max(_APART * crossing.error, 0.45 * self.spec.resolution * abs(crossing.x))
+        near, far = math.log(max(least, 1e-12 * abs(grid[-1]))), math.log(2 * (grid[-1] - grid[0]))
+        error = self._left[side] * _AIM_SHARES[1]
+
+        def at(distance: float) -> _Aim:
+            return _Aim(self._placed(side, crossing.x, distance), side, error, _NOTHING)
+
+        if near >= far or self._cost(crossing, at(math.exp(near))) <= planned:
+            return at(math.exp(near))
+        for _ in range(40):
+            middle = (near + far) / 2
+            near, far = (near, middle) if self._cost(crossing, at(math.exp(middle))) <= planned else (middle, far)
+        return at(math.exp(far))
+
+    def _cost(self, crossing: Crossing | None, aim: _Aim) -> float:
+        """About how many rounds it still takes to decide this aim, were the crossing somewhat nearer to it."""
+        p = self.spec.probability
+        if crossing is None:
+            broken, rounds = self._count(aim.x)
+            q = (broken + 0.5) / (rounds + 1)
+        else:
+            q = crossing.probability(aim.x - self._way(aim.side) * _CAUTION * crossing.error)
+        if (q < p) is not (aim.side is Side.BELOW):
+            return math.inf
+        begun = self._aims.get(aim.side) is aim
+        needed = -math.log(aim.error) + (-self._evidence(aim.side, aim.x, aim.before) if begun else _MIXING)
+        gain = divergence(q, p)
+        return max(needed, 0.5) / gain if gain > 0 else math.inf
+
+    def _pursue(self, crossing: Crossing | None, room: int) -> dict[float, int]:
+        """A part of the rounds that the aims are expected to take, in whole batches."""
+        batch = self.spec.batch
+        wanted: dict[float, int] = {}
+        for aim in self._aims.values():
+            batches = max(1, int(min(self._cost(crossing, aim), room) / _PART / batch))
+            rounds = min(batches, max(1, room // batch // len(self._aims))) * batch
+            if rounds <= room:
+                wanted[aim.x] = wanted.get(aim.x, 0) + rounds
+                room -= rounds
+        return wanted
+
+    def _end(self, side: Side) -> float | None:
+        """The bracket's end on this side, if there is a bracket."""
+        bracket = least_change(self._certain)
+        return next((x for x in bracket if self._certain[x] is side), None) if bracket else None
+
+    def _way(self, side: Side) -> int:
+        """Where this side lies from the crossing: to the left or to the right."""
+        return -1 if (side is Side.BELOW) is self._rising else 1
+
+    def _placed(self, side: Side, x: float, distance: float) -> float:
+        """A point at this distance or the next one beyond that the parameter can take, inside the sweep."""
+        way = self._way(side)
+        place = x + way * distance
+        if self.spec.integral:
+            place = float(math.floor(place) if way < 0 else math.ceil(place))
+        return self._inside(place)
+
+    def _snapped(self, x: float) -> float:
+        return self._inside(float(round(x)) if self.spec.integral else x)
+
+    def _inside(self, x: float) -> float:
+        """Inside the sweep, and short enough to be read."""
+        grid = self.spec.grid
+        short = x if self.spec.integral else float(f"{x:.{_DIGITS}g}")
+        return min(max(short, grid[0]), grid[-1])
 
 
-def next_requests(spec: SearchSpec, counts: Mapping[float, Count]) -> list[Request]:
-    """What to sample next, given what has been counted; empty when the search is over.
-
-    First one look at the whole grid, then certainty from the left up to the first point above p, then bisection.
-    """
-    unseen = [Request(x, spec.batch) for x in spec.grid if counts.get(x, Count(0, 0)).rounds < spec.batch]
-    if unseen:
-        return unseen
-    points = sorted(counts)
-    sides = [classify(spec, counts[x]) for x in points]
-    first_above = sides.index(Side.ABOVE) if Side.ABOVE in sides else len(points)
-    unsure = [
-        Request(x, spec.next_look(counts[x].rounds))
-        for x, side in zip(points[:first_above], sides, strict=False)
-        if side is Side.SAMPLING
-    ]
-    if unsure or first_above in (0, len(points)):
-        return unsure
-    room = spec.max_points - len(points)
-    return [Request(x, spec.batch) for x in _midpoints(spec, points, sides, first_above)[: max(0, room)]]
+def fixed_answer(spec: SearchSpec, counts: Mapping[float, Count]) -> BreakPoint:
+    """The break point from counts whose places and rounds were chosen beforehand, each looked at once."""
+    certain: dict[float, Side] = {}
+    for x, count in counts.items():
+        interval = clopper_pearson(*count, 1 - (1 - spec.confidence) / len(counts))
+        if not interval.holds(spec.probability):
+            certain[x] = Side.BELOW if interval.high < spec.probability else Side.ABOVE
+    rounds = sum(count.rounds for count in counts.values())
+    return replace(_answer(spec, counts, certain), rounds=rounds, looks=len(counts))
 
 
-def _midpoints(spec: SearchSpec, points: list[float], sides: list[Side], above: int) -> list[float]:
-    """Where to bisect: between the last point that is surely below, with all before it, and the first one above,
-    leaving out what stays undecided."""
-    below = _last_below(sides)
-    if below is None:
-        return []
-    gaps = [(points[below], points[below + 1]), (points[above - 1], points[above])]
-    limit = spec.resolution * points[above]
-    found = []
-    for lo, hi in dict.fromkeys(gaps):
-        middle = (lo + hi) / 2
-        if spec.integral:
-            middle = float(round(middle))
-        if hi - lo > limit and lo < middle < hi:
-            found.append(middle)
-    return found
+def least_change(sides: Mapping[float, Side]) -> tuple[float, float] | None:
+    """The first two neighbours that lie on different sides, or None."""
+    return next((pair for pair in pairwise(sorted(sides)) if sides[pair[0]] is not sides[pair[1]]), None)
 
 
-def _last_below(sides: list[Side]) -> int | None:
-    """The last of the leading points below p: behind one that stays undecided, the least crossing may be passed."""
-    leading = next((index for index, side in enumerate(sides) if side is not Side.BELOW), len(sides))
-    return leading - 1 if leading else None
+def _leanings(counts: Mapping[float, Count], p: float) -> dict[float, Side]:
+    """The side of every point whose counts lean to one."""
+    sides: dict[float, Side] = {}
+    for x, (broken, rounds) in counts.items():
+        if rounds and rounds * divergence(broken / rounds, p) >= _LEANS:
+            sides[x] = Side.ABOVE if broken / rounds > p else Side.BELOW
+    return sides
 
 
-def break_point(spec: SearchSpec, counts: Mapping[float, Count]) -> BreakPoint:
-    """The break point as far as the counts tell it."""
-    points = [x for x in sorted(counts) if counts[x].rounds]
-    sides = [classify(spec, counts[x]) for x in points]
-    answer = (spec.probability, spec.confidence)
-    below = _last_below(sides)
-    lo = points[below] if below is not None else None
-    if Side.ABOVE not in sides:
-        certain = bool(points) and lo == points[-1]
-        return BreakPoint("never" if certain else "open", *answer, lo, None, None)
-    above = sides.index(Side.ABOVE)
-    if below is None:
-        return BreakPoint("open" if above else "always", *answer, None, points[above], None)
-    estimate = _interpolate(spec.probability, points[below : above + 1], counts)
-    return BreakPoint("bracketed", *answer, points[below], points[above], estimate)
+def _around(
+    region: tuple[float, float], counts: Mapping[float, Count], sides: Mapping[float, Side]
+) -> dict[float, Count]:
+    """The counts without those behind the next change of side: they tell of another crossing."""
+    behind = [x for x in sorted(sides) if x > region[1] and sides[x] is not sides[region[1]]]
+    return {x: count for x, count in counts.items() if not behind or x < behind[0]}
 
 
-def _interpolate(p: float, points: list[float], counts: Mapping[float, Count]) -> float:
-    """Where a straight line through the points' log-odds, weighted by what each weighs there, crosses p.
-
-    Half a round is added to either outcome, so that a point without breaks has log-odds too.
-    """
-    weights, odds = [], []
-    for x in points:
-        broken, rounds = counts[x]
-        odds.append(math.log((broken + 0.5) / (rounds - broken + 0.5)))
-        weights.append(1 / (1 / (broken + 0.5) + 1 / (rounds - broken + 0.5)))
-    total = sum(weights)
-    mean_x = sum(w * x for w, x in zip(weights, points, strict=True)) / total
-    mean_odds = sum(w * o for w, o in zip(weights, odds, strict=True)) / total
-    spread = sum(w * (x - mean_x) ** 2 for w, x in zip(weights, points, strict=True))
-    slope = sum(w * (x - mean_x) * (o - mean_odds) for w, x, o in zip(weights, points, odds, strict=True)) / spread
-    if slope <= 0:
-        return (points[0] + points[-1]) / 2
-    crossing = mean_x + (math.log(p / (1 - p)) - mean_odds) / slope
-    return min(max(crossing, points[0]), points[-1])
+def _answer(spec: SearchSpec, counts: Mapping[float, Count], certain: Mapping[float, Side]) -> BreakPoint:
+    p, confidence, grid = spec.probability, spec.confidence, spec.grid
+    bracket = least_change(certain)
+    if bracket is None and all(x in certain for x in grid):
+        return BreakPoint("never" if certain[grid[0]] is Side.BELOW else "always", p, confidence)
+    sides = _leanings(counts, p) | dict(certain)
+    region = bracket or least_change(sides)
+    if region is None:
+        return BreakPoint("open", p, confidence)
+    rising = sides[region[0]] is Side.BELOW
+    lo, hi = bracket or (None, None)
+    found = BreakPoint("bracketed" if bracket else "open", p, confidence, rising, lo, hi)
+    crossing = fit_crossing(_around(region, counts, sides), p, rising)
+    if crossing is None or not grid[0] <= crossing.x <= grid[-1]:
+        return replace(found, estimate=sum(bracket) / 2 if bracket else None)
+    low, high = crossing.interval(confidence, grid[0], grid[-1])
+    return replace(found, estimate=crossing.x, low=low, high=high)

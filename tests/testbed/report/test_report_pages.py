@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ import yaml
 
 from testbed.engines.sim import SimEngine
 from testbed.report import plots
-from testbed.report.pages import bracket, distrusted, probability, run_page, study_page
+from testbed.report.pages import bracket, distrusted, estimate, probability, run_page, study_page
 from testbed.scenario import compile_plan, parse
 from testbed.study.document import load_study
 from testbed.study.runner import run_study
+from testbed.study.search import BreakPoint
 from testbed.verdicts import judge
 from testbed.verdicts.model import Trust
 
@@ -31,8 +32,8 @@ scenario:
   links: {default: {delay: 50us, jitter: 5us}}
   protocol: {consensus: floodset, f: 1, depth: 2, window: 110us}
 sweep: {parameter: links.default.jitter, from: 4us, to: 24us, steps: 6}
-break_point: {probability: 0.05, confidence: 0.95, resolution: 0.2}
-sim: {batch: 100, rounds: 400}
+break_point: {probability: 0.05, confidence: 0.95, resolution: 0.2, rounds: 5000}
+sim: {batch: 100}
 variants:
   - {name: depth 2}
   - {name: depth 4, set: {protocol.depth: 4, protocol.window: 220us}}
@@ -78,7 +79,7 @@ class Page(HTMLParser):
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("study")
     (folder / "study.yaml").write_text(STUDY)
-    return run_study(load_study(folder / "study.yaml"), folder / "out", jobs=0)
+    return run_study(load_study(folder / "study.yaml"), folder / "out", jobs=0).to_dict()
 
 
 def with_vkernel(results: dict[str, Any]) -> dict[str, Any]:
@@ -181,7 +182,7 @@ def test_a_sweep_over_whole_numbers_is_drawn_too(tmp_path: Path) -> None:
     document.update(name="depths", sweep={"parameter": "protocol.depth", "values": [2, 3]}, variants=[{"name": "one"}])
     del document["break_point"]
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
-    found = run_study(load_study(tmp_path / "study.yaml"), tmp_path / "out", jobs=0)
+    found = run_study(load_study(tmp_path / "study.yaml"), tmp_path / "out", jobs=0).to_dict()
     page = Page(study_page(found))
     assert "breakpoints" not in page.ids
     assert "close" not in page.ids
@@ -255,18 +256,20 @@ def test_an_engine_that_is_not_made_of_swaps_is_not_said_to_have_held_no_rounds(
 
 
 @pytest.mark.parametrize(
-    ("found", "words"),
+    ("changes", "words", "about"),
     [
-        (None, "not asked for"),
-        ({"status": "bracketed", "lo": 1000.0, "hi": 2000.0, "estimate": 1500.0}, "1.5 µs, between 1 µs and 2 µs"),
-        ({"status": "always", "lo": None, "hi": 1000.0, "estimate": None}, "at or below 1 µs, the least value tried"),
-        ({"status": "never", "lo": 9000.0, "hi": None, "estimate": None}, "above 9 µs, the greatest value tried"),
-        ({"status": "open", "lo": 1000.0, "hi": None, "estimate": None}, "above 1 µs"),
-        ({"status": "open", "lo": None, "hi": None, "estimate": None}, "not found within the budget"),
+        ({}, "between 1 µs and 2 µs", "1.5 µs (1.4 µs – 1.7 µs)"),
+        ({"rising": False}, "between 1 µs and 2 µs, falling", "1.5 µs (1.4 µs – 1.7 µs)"),
+        ({"low": None, "high": None}, "between 1 µs and 2 µs", "1.5 µs"),
+        ({"status": "always", "estimate": None}, "above 1 % at every value of the sweep", "–"),
+        ({"status": "never", "estimate": None}, "below 1 % at every value of the sweep", "–"),
+        ({"status": "open"}, "no two values were certain to lie on different sides", "1.5 µs (1.4 µs – 1.7 µs)"),
     ],
 )
-def test_break_points_in_words(found: dict[str, Any] | None, words: str) -> None:
+def test_a_break_point_in_words(changes: dict[str, Any], words: str, about: str) -> None:
+    found = asdict(BreakPoint("bracketed", 0.01, 0.99, True, 1_000, 2_000, 1_500, 1_400, 1_700)) | changes
     assert bracket(found, "time") == words
+    assert estimate(found, "time") == about
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.0, "0"), (0.25, "0.25"), (0.0123456, "0.0123"), (1e-6, "1.00e-06")])

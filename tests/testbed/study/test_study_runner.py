@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +18,13 @@ import yaml
 
 from nodes.core.record import Died
 from testbed.engines.base import EngineUnavailable
+from testbed.engines.sim import SimEngine
 from testbed.scenario import ScenarioError
-from testbed.study import runner
+from testbed.study import confirm, runner
 from testbed.study.document import Study, load_study
-from testbed.study.runner import run_study, specimen
-from testbed.study.search import BreakPoint, Count, SearchSpec, Side, classify
-from testbed.study.statistics import clopper_pearson
+from testbed.study.evidence import Count, confidence_sequence
+from testbed.study.runner import specimen
+from testbed.study.search import BreakPoint
 from testbed.study.trials import StudyBusyError, Trial, TrialStore, read_trials
 from testbed.verdicts import judge
 
@@ -38,8 +37,8 @@ PAIR = {
         "protocol": {"consensus": "none", "depth": 2, "window": "110us"},
     },
     "sweep": {"parameter": "links.default.jitter", "from": "4us", "to": "20us", "steps": 5},
-    "break_point": {"probability": 0.05, "confidence": 0.95, "resolution": 0.2},
-    "sim": {"batch": 100, "rounds": 800},
+    "break_point": {"probability": 0.05, "confidence": 0.95, "resolution": 0.2, "rounds": 8000},
+    "sim": {"batch": 100},
     "expect_closed_form": True,
     "seed": 1,
 }
@@ -67,6 +66,11 @@ def study(tmp_path: Path, document: dict[str, Any]) -> Study:
     path = tmp_path / "written.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return load_study(path)
+
+
+def run_study(*given: Any, **options: Any) -> dict[str, Any]:
+    """The results as results.json has them."""
+    return runner.run_study(*given, **options).to_dict()
 
 
 def timeless(results: dict[str, Any]) -> dict[str, Any]:
@@ -123,9 +127,7 @@ def test_variants_that_come_to_the_same_share_their_trials_and_keep_their_names(
 def test_a_search_goes_on_where_runs_judge_fewer_rounds_than_they_have(tmp_path: Path) -> None:
     """Everybody dies in round 9 of 50: each run tells of nine rounds, and the looks want 50, 100, 200."""
     dying = {**PAIR["scenario"], "faults": [{"at": "1ms", "do": "node_kill", "on": "*"}]}
-    results = run_study(
-        study(tmp_path, {**PAIR, "scenario": dying, "sim": {"batch": 50, "rounds": 200}}), tmp_path / "out", jobs=0
-    )
+    results = run_study(study(tmp_path, {**PAIR, "scenario": dying, "sim": {"batch": 50}}), tmp_path / "out", jobs=0)
     (variant,) = results["variants"]
     assert all(row["rounds"] >= 50 for row in variant["sim"])
     assert results["notes"][0].startswith("as given: the rounds of a run depend on each other (the plan has faults)")
@@ -152,52 +154,42 @@ def test_vkernel_confirms_inside_the_sweep_and_where_the_parameter_can_be(tmp_pa
     loss = {"parameter": "links.default.loss", "values": [0.0, 0.05, 0.1]}
     document = {**PAIR, "sweep": loss, "vkernel": {"points": 3, "rounds": 10, "span": 3}}
     for estimate, xs in ((0.05, [0.05 / 3, 0.05, 0.1]), (0.02, [0.02 / 3, 0.02, 0.06])):
-        found = BreakPoint("bracketed", 0.05, 0.95, 0.0, 0.1, estimate)
+        found = BreakPoint("bracketed", 0.05, 0.95, True, 0.0, 0.1, estimate)
         loaded = study(tmp_path, document)
-        assert runner.confirm_at(loaded.document, found) == pytest.approx(xs)
+        assert confirm.confirm_at(loaded.document, found) == pytest.approx(xs)
     depth = {**PAIR, "sweep": {"parameter": "protocol.depth", "values": [2, 4]}, "vkernel": {"points": 3, "span": 2}}
-    found = BreakPoint("bracketed", 0.05, 0.95, 2.0, 4.0, 2.4)
-    assert runner.confirm_at(study(tmp_path, depth).document, found) == [2.0, 4.0]
+    found = BreakPoint("bracketed", 0.05, 0.95, True, 2.0, 4.0, 2.4)
+    assert confirm.confirm_at(study(tmp_path, depth).document, found) == [2.0, 4.0]
 
 
 def test_intervals_hold_although_the_search_chose_when_to_stop(tmp_path: Path) -> None:
-    """Exact, by going through all ways that a point's count can take: the plain interval covers too seldom."""
-    spec = SearchSpec(0.05, 0.95, (1.0, 2.0), batch=100, max_rounds=800, resolution=0.2)
-    plain, divided = (
-        min(_coverage(spec, p, confidence) for p in (0.02, 0.04, 0.055, 0.065, 0.078, 0.09, 0.12))
-        for confidence in (0.95, 1 - 0.05 / spec.looks)
-    )
-    assert plain < 0.94
-    assert divided > 0.95
-    small = {**PAIR, "sim": {"batch": 100, "rounds": 800}}
-    (variant,) = run_study(study(tmp_path, small), tmp_path / "out", jobs=0)["variants"]
+    (variant,) = run_study(study(tmp_path, PAIR), tmp_path / "out", jobs=0)["variants"]
     for row in variant["sim"]:
-        assert row["looks"] == spec.looks
-        assert (row["low"], row["high"]) == clopper_pearson(row["broken"], row["rounds"], 1 - 0.05 / spec.looks)
+        assert row["looked"]
+        assert (row["low"], row["high"]) == confidence_sequence(Count(row["broken"], row["rounds"]), 0.95, 0.05)
 
 
-def _coverage(spec: SearchSpec, p: float, confidence: float) -> float:
-    """P(the interval of the count at which the search stops holds p)."""
-    going_on, at, covered = {0: 1.0}, 0, 0.0
-    while going_on:
-        rounds = spec.next_look(at)
-        more = [math.comb(rounds - at, k) * p**k * (1 - p) ** (rounds - at - k) for k in range(rounds - at + 1)]
-        counts: Counter[int] = Counter()
-        for broken, weight in going_on.items():
-            for k in range(min(len(more), int((rounds - at) * p * 4) + 30)):
-                counts[broken + k] += weight * more[k]
-        going_on = {}
-        for broken, weight in counts.items():
-            if classify(spec, Count(broken, rounds)) is Side.SAMPLING:
-                going_on[broken] = weight
-            elif clopper_pearson(broken, rounds, confidence).holds(p):
-                covered += weight
-        at = rounds
-    return covered
+def test_a_window_swept_upwards_finds_the_fall_of_the_curve(tmp_path: Path) -> None:
+    """Two uniform delays of 50 us +- 20 us past W: P(split) = (140 us - W)^2 / (2 (40 us)^2), 0.05 at W = 127.35 us.
+    It goes down as the window grows, which no one says: the search sees it."""
+    window = {"parameter": "protocol.window", "from": "104us", "to": "144us", "steps": 6}
+    scenario = {**PAIR["scenario"], "links": {"default": {"delay": "50us", "jitter": "20us"}}}
+    results = run_study(study(tmp_path, {**PAIR, "scenario": scenario, "sweep": window}), tmp_path / "out", jobs=0)
+    found = results["variants"][0]["break_point"]
+    assert (found["status"], found["rising"]) == ("bracketed", False)
+    assert found["lo"] <= 127_350 <= found["hi"]
+    assert results["expectations"][0]["held"]
+
+
+def test_no_two_points_of_a_search_share_their_draws(tmp_path: Path) -> None:
+    """A search aims where its counts point: the same draws again would confirm what chance had shown there."""
+    run_study(study(tmp_path, PAIR), tmp_path / "out", jobs=0)
+    seeds = [seed for trial in read_trials(tmp_path / "out") for seed in trial.seeds]
+    assert len(seeds) == len(set(seeds)) > 10
 
 
 def test_the_same_study_gives_the_same_results_on_workers_and_without(tmp_path: Path) -> None:
-    small = {**PAIR, "break_point": None, "sim": {"batch": 50, "rounds": 100}}
+    small = {**PAIR, "sim": {"batch": 50, "rounds": 100}}
     small.pop("break_point")
     alone = run_study(study(tmp_path, small), tmp_path / "alone", jobs=0)
     shared = run_study(study(tmp_path, small), tmp_path / "shared", jobs=2)
@@ -222,6 +214,7 @@ def test_its_own_directory_is_enough_to_run_it_again(tmp_path: Path) -> None:
 
 def test_another_seed_gives_other_trials(tmp_path: Path) -> None:
     small = {**PAIR, "sim": {"batch": 50, "rounds": 50}}
+    small.pop("break_point")
     run_study(study(tmp_path, small), tmp_path / "out", jobs=0)
     before = {trial.key for trial in read_trials(tmp_path / "out")}
     run_study(study(tmp_path, {**small, "seed": 2}), tmp_path / "out", jobs=0)
@@ -232,7 +225,16 @@ def test_another_seed_gives_other_trials(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_sigkill_in_the_middle_loses_no_finished_trial_and_leaves_no_process(tmp_path: Path) -> None:
     path = tmp_path / "written.yaml"
-    path.write_text(yaml.safe_dump({**PAIR, "sim": {"batch": 400, "rounds": 12_800}}, sort_keys=False))
+    path.write_text(
+        yaml.safe_dump(
+            {
+                **PAIR,
+                "sim": {"batch": 400},
+                "break_point": {**PAIR["break_point"], "resolution": 0.03, "rounds": 40_000},
+            },
+            sort_keys=False,
+        )
+    )
     whole = run_study(load_study(path), tmp_path / "whole", jobs=2)
     command = [sys.executable, "-m", "testbed.cli.main", "study", str(path), "--out", str(tmp_path / "cut")]
     trials = tmp_path / "cut" / "trials.jsonl"
@@ -284,7 +286,16 @@ def _assert_gone(children: list[tuple[int, str]]) -> None:
 
 def test_an_interrupt_ends_the_study_cleanly(tmp_path: Path) -> None:
     path = tmp_path / "written.yaml"
-    path.write_text(yaml.safe_dump({**PAIR, "sim": {"batch": 400, "rounds": 400_000}}, sort_keys=False))
+    path.write_text(
+        yaml.safe_dump(
+            {
+                **PAIR,
+                "sim": {"batch": 400},
+                "break_point": {**PAIR["break_point"], "resolution": 0.0001, "rounds": 900_000},
+            },
+            sort_keys=False,
+        )
+    )
     command = [sys.executable, "-m", "testbed.cli.main", "study", str(path), "--out", str(tmp_path / "cut")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     trials = tmp_path / "cut" / "trials.jsonl"
@@ -346,8 +357,7 @@ def test_without_the_virtual_time_kernel_sim_goes_on_and_the_user_is_told(
         def check(self, plan: object) -> None:
             raise EngineUnavailable("engine vkernel", "no kernel source package is installed", "apt-get install it")
 
-    real = runner.engine_by_name
-    monkeypatch.setattr(runner, "engine_by_name", lambda name: NoKernel() if name == "vkernel" else real(name))
+    monkeypatch.setattr(confirm, "engine_by_name", lambda _name: NoKernel())
     document = {**PAIR, "vkernel": {"points": 2, "rounds": 10}, "expect_engines_agree": True}
     results = run_study(study(tmp_path, document), tmp_path / "out", jobs=0)
     assert results["missing"] == ["engine vkernel: no kernel source package is installed. apt-get install it"]
@@ -361,9 +371,8 @@ def test_what_was_confirmed_is_told_in_units_and_beside_the_closed_form(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """sim stands in for the real kernel: only the telling is looked at."""
-    real = runner.engine_by_name
-    monkeypatch.setattr(runner, "engine_by_name", lambda _name: real("sim"))
-    document = {**PAIR, "vkernel": {"points": 2, "rounds": 10}, "expect_engines_agree": True}
+    monkeypatch.setattr(confirm, "engine_by_name", lambda _name: SimEngine())
+    document = {**PAIR, "vkernel": {"points": 2, "rounds": 400, "span": 1.4}, "expect_engines_agree": True}
     results = run_study(study(tmp_path, document), tmp_path / "out", jobs=0)
     [variant] = results["variants"]
     assert {row["x"] for row in variant["vkernel"]} <= {point["x"] for point in variant["closed_form"]}

@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
-from testbed.study.search import BreakPoint, Count, SearchSpec, Side, break_point, classify, next_requests
+from testbed.study.crossing import fit_crossing
+from testbed.study.evidence import Count, Side
+from testbed.study.rehearsal import CURVES, Curve, binomial, default_study, rehearse, score
+from testbed.study.search import BreakPoint, Search, SearchSpec, fixed_answer, least_change
 
-WRONG = {True: Side.BELOW, False: Side.ABOVE}
 GRID = tuple(float(x) for x in range(0, 20_001, 2_000))
 
 
-def searched(spec: SearchSpec, curve: Callable[[float], float], seed: int) -> tuple[BreakPoint, dict[float, Count]]:
-    """Runs a search to its end on coin tosses with the curve's probability."""
-    draw = random.Random(seed)
-    counts: dict[float, Count] = {}
-    for _ in range(10_000):
-        wanted = next_requests(spec, counts)
+def go_on(
+    search: Search, counts: dict[float, Count], curve: Callable[[float], float], seed: int, steps: int = 500
+) -> bool:
+    """Do what the search asks for, so many steps long; whether it has ended. The same rounds break the same way."""
+    for _ in range(steps):
+        wanted = search.step(dict(counts))
         if not wanted:
-            return break_point(spec, counts), counts
+            return True
         for x, rounds in wanted:
             have = counts.get(x, Count(0, 0))
             assert rounds > have.rounds, "a request must ask for something new"
-            broken = sum(draw.random() < curve(x) for _ in range(rounds - have.rounds))
-            counts[x] = Count(have.broken + broken, rounds)
-    raise AssertionError("the search does not end")
+            draw = random.Random(f"{seed} {x} {have.rounds}")
+            counts[x] = Count(have.broken + binomial(draw, rounds - have.rounds, curve(x)), rounds)
+    return False
+
+
+def searched(spec: SearchSpec, curve: Callable[[float], float], seed: int) -> tuple[BreakPoint, dict[float, Count]]:
+    """A search to its end."""
+    counts: dict[float, Count] = {}
+    search = Search(spec)
+    assert go_on(search, counts, curve, seed), "the search does not end"
+    return search.answer(counts), counts
 
 
 def two_hops_past_the_window(jitter_ns: float) -> float:
@@ -39,157 +47,211 @@ def two_hops_past_the_window(jitter_ns: float) -> float:
     return 0.0 if beyond <= 0 else beyond**2 / (8 * jitter_ns**2)
 
 
-def test_finds_the_break_point_of_a_known_curve() -> None:
-    # (2J - 10000)^2 = 0.01 * 8 J^2  =>  J = 10000 / (2 - sqrt(0.08))
-    truth = 10_000 / (2 - 0.08**0.5)
-    spec = SearchSpec(0.01, 0.99, GRID, batch=500, max_rounds=16_000, resolution=0.02)
-    found, counts = searched(spec, two_hops_past_the_window, seed=1)
+def assert_brackets(found: BreakPoint, truth: float) -> None:
     assert found.status == "bracketed"
     assert found.lo is not None
     assert found.hi is not None
-    assert found.estimate is not None
     assert found.lo <= truth <= found.hi
-    assert abs(found.estimate - truth) / truth < 0.05
-    assert all(count.rounds <= spec.max_rounds for count in counts.values())
-    assert len(counts) <= spec.max_points
 
 
-@pytest.mark.slow
-def test_the_stated_confidence_holds() -> None:
-    """At 90 % confidence, more than 10 % wrong brackets in 200 searches (above 33) would come once in 1,000 tries."""
-    truth = 10_000 / (2 - 0.4**0.5)  # of p = 0.05
-    spec = SearchSpec(0.05, 0.90, GRID, batch=100, max_rounds=800, resolution=0.1, max_points=16)
-    wrong = 0
-    for seed in range(200):
-        found, _ = searched(spec, two_hops_past_the_window, seed)
-        if (found.lo is not None and found.lo > truth) or (found.hi is not None and found.hi < truth):
-            wrong += 1
-    assert wrong <= 33
+# -- what it promises ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("truth", [0.0499, 0.0501, 0.04, 0.06])
-def test_a_points_error_over_all_its_looks_is_what_is_stated_exactly_computed(truth: float) -> None:
-    """The whole walk over all looks by convolution: P(classified wrongly at any of them), against the point's share."""
-    spec = SearchSpec(0.05, 0.90, GRID, batch=100, max_rounds=800, max_points=16)
-    going_on, at, wrong = {0: 1.0}, 0, 0.0
-    while going_on:
-        rounds = spec.next_look(at)
-        steps = stats.binom.pmf(range(rounds - at + 1), rounds - at, truth)
-        counts: Counter[int] = Counter()
-        for broken, weight in going_on.items():
-            for k, p in enumerate(steps):
-                if weight * p > 1e-13:
-                    counts[broken + k] += weight * p
-        sides = {broken: classify(spec, Count(broken, rounds)) for broken in counts}
-        wrong += sum(counts[broken] for broken, side in sides.items() if side is WRONG[truth > spec.probability])
-        going_on = {broken: counts[broken] for broken, side in sides.items() if side is Side.SAMPLING}
-        at = rounds
-    assert 0 <= wrong <= (1 - spec.confidence) / spec.max_points / 2  # a side has half of it
-    assert wrong > 1e-4 or abs(truth - 0.05) > 0.001  # and it is not absurdly careful
+@pytest.mark.parametrize("name", ["default study", "steep", "shallow", "p = 0.1", "falling"])
+def test_brackets_hold_and_are_not_wasteful(name: str) -> None:
+    """40 searches of a curve, fixed seeds; benchmarks/bench_break_points.py does thousands.
+
+    At 99 % more than 3 wrong of 40 would come once in 1,200 such tests; the mean width over the ideal is about 3.5 with
+    a standard deviation of 1.2, so that a mean of 40 above 4.25 would come once in 20,000.
+    """
+    done = [rehearse(CURVES[name], seed) for seed in range(40)]
+    found = score(CURVES[name], done)
+    assert found.bracketed >= 39
+    assert sum(not item.bracket_holds for item in done) <= 3
+    assert sum(not item.interval_holds for item in done) <= 3
+    assert found.bracket_ratio < 4.25
+    assert found.interval_ratio < 2
+    assert all(item.found.rounds <= 60_000 for item in done)
+    assert all(item.found.rising is (name != "falling") for item in done)
 
 
-def test_finds_the_least_crossing_of_a_curve_that_falls_again() -> None:
-    """Splits vanish at extreme jitter, where everything aborts at both ends: the first rise is the break point."""
+@pytest.mark.parametrize("name", ["bumps", "waves"])
+def test_a_bracket_rests_on_no_shape(name: str) -> None:
+    """Hills before the break point, waves across it, a fall behind it: one crossing is in the bracket all the same."""
+    done = [rehearse(CURVES[name], seed, rounds=30_000) for seed in range(40)]
+    assert sum(item.found.lo is not None for item in done) >= 37
+    assert sum(not item.bracket_holds for item in done) <= 3
 
-    def hump(x: float) -> float:
-        return 0.2 if 7_000 <= x <= 11_000 else 0.0001
 
-    found, _ = searched(SearchSpec(0.02, 0.99, GRID, 200, 6_400, 0.02), hump, seed=3)
-    assert found.status == "bracketed"
-    assert found.lo is not None
+def test_the_estimate_rests_on_the_shape_and_is_led_astray_by_waves() -> None:
+    """Known and said in the documents: waves of a third of p bend the curve more than the fit allows."""
+    done = [rehearse(CURVES["waves"], seed) for seed in range(40)]
+    assert sum(not item.interval_holds for item in done) > 3
+
+
+def test_a_sweep_downwards_finds_the_same() -> None:
+    """A greater window breaks less: the curve falls through p, and the search finds that out by itself."""
+    up, down = CURVES["default study"], CURVES["falling"]
+    assert up.crossings[0] == pytest.approx(16_000 - down.crossings[0], abs=2)
+    for seed in (1, 2, 3):
+        found = rehearse(down, seed).found
+        assert found.rising is False
+        assert_brackets(found, down.crossings[0])
+        assert found.low is not None
+        assert found.high is not None
+        assert found.low < found.high
+
+
+# -- how it ends -----------------------------------------------------------------------------------------------------
+
+
+def test_it_ends_when_the_bracket_is_as_narrow_as_was_asked() -> None:
+    truth = 10_000 / (2 - 0.08**0.5)  # (2J - 10000)^2 = 0.01 * 8 J^2
+    spec = SearchSpec(0.01, 0.99, GRID, batch=500, rounds=60_000, resolution=0.2)
+    found, counts = searched(spec, two_hops_past_the_window, seed=1)
+    assert_brackets(found, truth)
     assert found.hi is not None
-    assert found.lo < 7_000 <= found.hi
-    assert found.hi - found.lo <= 0.02 * found.hi + 1
+    assert found.lo is not None
+    assert found.hi - found.lo <= 0.2 * found.hi
+    assert found.rounds == sum(count.rounds for count in counts.values()) < 30_000
+    assert found.estimate == pytest.approx(truth, rel=0.05)
 
 
-def test_says_never_when_nothing_breaks() -> None:
-    found, _ = searched(SearchSpec(0.05, 0.99, GRID, 500, 2_000), lambda x: 0.0, seed=1)
-    assert (found.status, found.lo, found.hi, found.estimate) == ("never", GRID[-1], None, None)
+def test_says_never_when_nothing_breaks_and_always_when_all_does() -> None:
+    spec = SearchSpec(0.05, 0.99, GRID, 200, 20_000)
+    never, counts = searched(spec, lambda x: 0.0, seed=1)
+    assert (never.status, never.lo, never.hi, never.estimate) == ("never", None, None, None)
+    assert set(counts) == set(GRID)
+    always, counts = searched(spec, lambda x: 0.5, seed=1)
+    assert always.status == "always"
+    assert set(counts) == set(GRID)
 
 
-def test_says_always_when_the_least_value_breaks_already() -> None:
-    found, counts = searched(SearchSpec(0.05, 0.99, GRID, 500, 2_000), lambda x: 0.5, seed=1)
-    assert (found.status, found.lo, found.hi) == ("always", None, GRID[0])
-    assert len(counts) == len(GRID)
-
-
-def test_says_open_when_the_budget_is_too_small() -> None:
-    found, _ = searched(SearchSpec(0.05, 0.999, GRID, 50, 50), lambda x: 0.05, seed=1)
+def test_says_open_when_the_rounds_do_not_do() -> None:
+    found, counts = searched(SearchSpec(0.05, 0.999, GRID, 50, 1_100), lambda x: 0.05, seed=1)
     assert found.status == "open"
+    assert sum(count.rounds for count in counts.values()) <= 1_100
 
 
-def test_a_point_right_on_p_does_not_hang_the_search() -> None:
-    """The probability sits on p over a plateau: those points stay undecided, the bracket closes around the plateau."""
+def test_a_plateau_at_p_is_not_sampled_for_ever() -> None:
+    """Points right on p cannot be told from it: the bracket closes around the plateau, and rounds are left over."""
 
     def plateau(x: float) -> float:
         return 0.0 if x < 6_000 else 0.05 if x <= 10_000 else 0.5
 
-    found, counts = searched(SearchSpec(0.05, 0.99, GRID, 100, 400, 0.05), plateau, seed=5)
-    assert found.lo is not None
-    assert found.hi is not None
-    assert found.lo < 6_000
-    assert found.hi > 10_000
-    assert any(classify(SearchSpec(0.05, 0.99, GRID, 100, 400), count) is Side.UNDECIDED for count in counts.values())
+    for seed in (5, 6, 7):
+        found, _ = searched(SearchSpec(0.05, 0.99, GRID, 100, 20_000), plateau, seed)
+        assert found.status == "bracketed"
+        assert found.lo is not None
+        assert found.hi is not None
+        assert found.lo < 6_000
+        assert found.hi > 10_000
+
+
+def test_the_least_of_two_crossings_is_pursued() -> None:
+    """Splits vanish at extreme jitter, where everything aborts at both ends: the first rise is the break point."""
+
+    def hump(x: float) -> float:
+        return 0.2 if 7_000 <= x <= 13_000 else 0.0001
+
+    found, _ = searched(SearchSpec(0.02, 0.99, GRID, 200, 40_000), hump, seed=3)
+    assert_brackets(found, 7_000)
+    assert found.rising is True
 
 
 @given(
     edge=st.integers(min_value=100, max_value=19_900),
     low=st.floats(min_value=0, max_value=0.005),
     high=st.floats(min_value=0.2, max_value=1.0),
+    falling=st.booleans(),
     seed=st.integers(min_value=0, max_value=2**32),
 )
-@settings(max_examples=60, deadline=None, derandomize=True)
-def test_brackets_any_step(edge: int, low: float, high: float, seed: int) -> None:
-    """A step from far below p to far above is bracketed to the asked resolution (or to 1 ns)."""
-    spec = SearchSpec(0.05, 0.999, GRID, batch=200, max_rounds=1_600, resolution=0.05, max_points=60)
-    found, counts = searched(spec, lambda x: high if x >= edge else low, seed)
-    assert found.status == "bracketed"
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_brackets_any_step(edge: int, low: float, high: float, falling: bool, seed: int) -> None:
+    """A step from far below p to far above, either way, is bracketed to the asked resolution (or to 1 ns)."""
+    spec = SearchSpec(0.05, 0.999, GRID, batch=200, rounds=30_000, resolution=0.05)
+    found, counts = searched(spec, lambda x: high if (x >= edge) is not falling else low, seed)
     assert found.lo is not None
     assert found.hi is not None
-    assert found.estimate is not None
     assert found.lo < edge <= found.hi
+    assert found.rising is not falling
     assert found.hi - found.lo <= max(1.0, spec.resolution * found.hi)
-    assert found.lo <= found.estimate <= found.hi
     assert all(x == int(x) for x in counts)
 
 
-@given(seed=st.integers(min_value=0, max_value=2**32), cut=st.integers(min_value=1, max_value=12))
-@settings(max_examples=30, deadline=None, derandomize=True)
-def test_an_interrupted_search_ends_like_an_uninterrupted_one(seed: int, cut: int) -> None:
-    """The search is a function of the counts alone: stopping anywhere and going on changes nothing."""
-    spec = SearchSpec(0.05, 0.99, GRID, 100, 800, 0.05)
-
-    def toss(x: float, index: int) -> bool:  # what the index-th round at x does, whenever it is run
-        return random.Random(f"{seed} {x} {index}").random() < two_hops_past_the_window(x)
-
-    def run(counts: dict[float, Count], steps: int) -> dict[float, Count]:
-        for _ in range(steps):
-            for x, rounds in next_requests(spec, counts):
-                have = counts.get(x, Count(0, 0))
-                broken = sum(toss(x, index) for index in range(have.rounds, rounds))
-                counts[x] = Count(have.broken + broken, rounds)
-        return counts
-
-    assert run(run({}, cut), 100) == run({}, 100)
-
-
-def test_a_point_that_stays_undecided_before_others_that_are_below_leaves_the_search_open() -> None:
-    """The curve may have crossed p there already: what lies behind is no certain bracket of the least crossing."""
-
-    def hump(x: float) -> float:
-        return 0.05 if x == 4_000 else 0.0 if x <= 10_000 else 0.5
-
-    spec = SearchSpec(0.05, 0.99, GRID, 100, 400, 0.05)
-    found, _ = searched(spec, hump, seed=5)
-    assert found.status == "bracketed"
-    assert found.lo is not None
-    assert found.lo < 4_000
-    assert found.hi is not None
-    assert found.hi > 10_000
-
-
-def test_a_parameter_between_0_and_1_is_bisected_too() -> None:
-    spec = SearchSpec(0.05, 0.99, (0.0, 0.05, 0.1), 500, 8_000, 0.1, integral=False)
+def test_a_parameter_between_0_and_1_is_searched_too() -> None:
+    spec = SearchSpec(0.05, 0.99, (0.0, 0.05, 0.1), 500, 30_000, 0.1, integral=False)
     found, counts = searched(spec, lambda x: x, seed=1)
-    assert found.status == "bracketed"
-    assert len(counts) > 3
+    assert_brackets(found, 0.05)
+    assert any(x != round(x, 2) for x in counts)
+
+
+def test_a_parameter_of_few_whole_values_is_bracketed_by_neighbours() -> None:
+    """A depth: 4 or 5 and nothing between them."""
+    curve = {2: 0.001, 3: 0.002, 4: 0.02, 5: 0.09, 6: 0.3}
+    found, counts = searched(SearchSpec(0.05, 0.99, (2.0, 3.0, 4.0, 5.0, 6.0), 200, 30_000), lambda x: curve[int(x)], 2)
+    assert (found.lo, found.hi) == (4, 5)
+    assert set(counts) <= {2, 3, 4, 5, 6}
+
+
+# -- how it goes on --------------------------------------------------------------------------------------------------
+
+
+@given(seed=st.integers(min_value=0, max_value=2**32), cut=st.integers(min_value=1, max_value=12))
+@settings(max_examples=15, deadline=None, derandomize=True)
+def test_an_interrupted_search_ends_like_an_uninterrupted_one(seed: int, cut: int) -> None:
+    """A second search that goes through the rounds of the first again asks for the same, and then for what is missing:
+    stopping anywhere and going on changes nothing."""
+    spec = SearchSpec(0.05, 0.99, GRID, 100, 6_000, 0.05)
+    whole: dict[float, Count] = {}
+    first = Search(spec)
+    assert go_on(first, whole, two_hops_past_the_window, seed)
+    cut_short: dict[float, Count] = {}
+    go_on(Search(spec), cut_short, two_hops_past_the_window, seed, cut)
+    again: dict[float, Count] = {}
+    second = Search(spec)
+    assert go_on(second, again, two_hops_past_the_window, seed)
+    assert all(again[x].rounds >= count.rounds for x, count in cut_short.items()), "a finished round is asked for again"
+    assert again == whole
+    assert second.answer(again) == first.answer(whole)
+
+
+def test_errors_are_spent_on_what_is_tried_and_never_more_than_there_are() -> None:
+    """Every claim's error is counted as it is made: the sum stays below 1 - confidence."""
+    spec = SearchSpec(0.01, 0.99, tuple(1_000.0 * x for x in range(2, 15)), 600, 90_000)
+    for seed in range(10):
+        search, counts = Search(spec), dict[float, Count]()
+        spent: dict[object, float] = {}
+        while not go_on(search, counts, default_study, seed, steps=1):
+            spent |= {aim: aim.error for aim in search._aims.values()}
+        assert 0 < sum(spent.values()) + len(spec.grid) * search._grid_error <= 0.01 + 1e-12
+
+
+# -- its parts -------------------------------------------------------------------------------------------------------
+
+
+def test_the_fit_meets_a_straight_line_of_log_odds() -> None:
+    curve = Curve("line", 0.01, CURVES["shallow"].probability)
+    counts = {x: Count(round(100_000 * curve.probability(x)), 100_000) for x in (6_000.0, 9_000.0, 12_000.0)}
+    found = fit_crossing(counts, 0.01, rising=True)
+    assert found is not None
+    assert found.x == pytest.approx(9_700, abs=15)
+    assert found.slope == pytest.approx(1 / 3_500, rel=0.02)
+    low, high = found.interval(0.99, 0, 20_000)
+    assert low < 9_700 < high
+    assert fit_crossing(counts, 0.01, rising=False) is None
+
+
+def test_a_change_of_side_is_between_neighbours() -> None:
+    below, above = Side.BELOW, Side.ABOVE
+    assert least_change({}) is None
+    assert least_change({1: below, 2: below}) is None
+    assert least_change({4: above, 1: below, 2: below, 8: below}) == (2, 4)
+
+
+def test_points_chosen_beforehand_are_looked_at_once() -> None:
+    spec = SearchSpec(0.05, 0.99, (1.0, 2.0, 3.0))
+    found = fixed_answer(spec, {1.0: Count(2, 500), 2.0: Count(25, 500), 3.0: Count(80, 500)})
+    assert (found.status, found.lo, found.hi, found.rounds) == ("bracketed", 1.0, 3.0, 1_500)
+    assert fixed_answer(spec, {1.0: Count(1, 20), 2.0: Count(1, 20), 3.0: Count(1, 20)}).status == "open"
+    assert fixed_answer(spec, {x: Count(0, 500) for x in spec.grid}).status == "never"

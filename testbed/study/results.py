@@ -1,0 +1,137 @@
+"""What a study found, as data; ``to_dict`` is what results.json holds and the report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from testbed.study.evidence import Count, confidence_sequence
+from testbed.study.search import BreakPoint
+from testbed.study.statistics import clopper_pearson
+from testbed.study.trials import Trial, summed
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One point. x in base units; p: the share that broke (or disagreed) with its interval low .. high; totals: the
+    sums of its trials (trials.summed); looked: whether the interval holds at any number of rounds, because a search
+    chose when to stop. twin_broken, twin_same_rounds: ``sim`` on the same plan (vkernel only)."""
+
+    x: float
+    p: float
+    low: float
+    high: float
+    looked: bool
+    totals: Mapping[str, Any]
+    twin_broken: int | None = None
+    twin_same_rounds: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Flat: a row is a row of a table."""
+        row = {"x": self.x, "p": self.p, "low": self.low, "high": self.high, "looked": self.looked, **self.totals}
+        if self.twin_broken is not None:
+            row |= {"twin_broken": self.twin_broken, "twin_same_rounds": self.twin_same_rounds}
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class Specimen:
+    """A run in which an instance disagrees."""
+
+    x: float
+    seed: int
+    instance: int
+
+
+@dataclass(frozen=True, slots=True)
+class VariantResult:
+    """One variant. closed_form: (x, p). A break point is None where none was asked for, or nothing confirmed it."""
+
+    name: str
+    set: Mapping[str, Any]
+    sim: tuple[Row, ...]
+    vkernel: tuple[Row, ...] = ()
+    closed_form: tuple[tuple[float, float], ...] = ()
+    break_point: BreakPoint | None = None
+    vkernel_break_point: BreakPoint | None = None
+    window_ns: int = 0
+    specimens: tuple[Specimen, ...] = ()
+
+    def to_dict(self, measure: str) -> dict[str, Any]:
+        """What belongs to ``measure``."""
+        common = {"name": self.name, "set": dict(self.set), "sim": [row.to_dict() for row in self.sim]}
+        if measure == "disagreement":
+            return {**common, "specimens": [asdict(item) for item in self.specimens]}
+        return {
+            **common,
+            "vkernel": [row.to_dict() for row in self.vkernel],
+            "closed_form": [{"x": x, "p": p} for x, p in self.closed_form],
+            "break_point": asdict(self.break_point) if self.break_point else None,
+            "vkernel_break_point": asdict(self.vkernel_break_point) if self.vkernel_break_point else None,
+            "window_ns": self.window_ns,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """Something that the document expects. held: None when it could not be seen."""
+
+    what: str
+    held: bool | None
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """All of it. missing: why an engine did not run. code: engine -> fingerprint. seed: the document's."""
+
+    name: str
+    about: str
+    measure: str
+    parameters: Sequence[str]
+    kind: str
+    scale: str
+    seed: int
+    source: str
+    confidence: float
+    crashes: int
+    variants: tuple[VariantResult, ...]
+    expectations: tuple[Expectation, ...]
+    missing: Sequence[str]
+    notes: Sequence[str]
+    code: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        plain = ("name", "about", "measure", "kind", "scale", "seed", "source", "confidence", "crashes")
+        return {
+            **{name: getattr(self, name) for name in plain},
+            "parameters": list(self.parameters),
+            "variants": [variant.to_dict(self.measure) for variant in self.variants],
+            "expectations": [asdict(item) for item in self.expectations],
+            "missing": list(self.missing),
+            "notes": list(self.notes),
+            "code": dict(self.code),
+        }
+
+
+def broken_row(x: float, trials: Sequence[Trial], confidence: float, searched: float | None = None) -> Row:
+    """How often a round broke at x. searched: the p that a search looked for when it chose how many rounds to run."""
+    totals = summed(trials)
+    low, high = rate_interval(Count(totals["broken"], totals["rounds"]), confidence, searched)
+    return Row(x, totals["broken"] / max(1, totals["rounds"]), low, high, searched is not None, totals)
+
+
+def disagreement_row(x: float, trials: Sequence[Trial], confidence: float) -> Row:
+    """How often an instance disagreed at x."""
+    totals = summed(trials)
+    low, high = clopper_pearson(totals["disagreements"], totals["instances"], confidence)
+    return Row(x, totals["disagreements"] / max(1, totals["instances"]), low, high, False, totals)
+
+
+def rate_interval(count: Count, confidence: float, searched: float | None) -> tuple[float, float]:
+    """Exact for rounds fixed beforehand; one that holds at any time where a search chose when to stop."""
+    if searched is None:
+        return clopper_pearson(*count, confidence)
+    return confidence_sequence(count, confidence, searched)
