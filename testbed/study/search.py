@@ -216,14 +216,16 @@ class Search:
         return middle if not seen or crossing is None or crossing.error > (hi - lo) / 3 else None
 
     def _secure(self, region: tuple[float, float], sides: Mapping[float, Side], room: int) -> dict[float, int]:
-        """Rather a wide bracket than none: make sure of the points of the grid that are easiest to be sure of."""
+        """Rather a wide bracket than none: make sure of the nearest points of the grid that are easy to be sure of."""
         p = self.spec.probability
         near = _around(region, self._counts, sides)
         wanted: dict[float, int] = {}
         for side in Side:
             leaning = [x for x in self.spec.grid if x in near and sides.get(x) is side]
             if leaning and not any(x in self._certain for x in leaning):
-                x = max(leaning, key=lambda x: (divergence(self._count(x).broken / self._count(x).rounds, p), -x))
+                speed = {x: divergence(self._count(x).broken / self._count(x).rounds, p) for x in leaning}
+                quick = [x for x in leaning if speed[x] >= max(speed.values()) / 2]
+                x = min(quick, key=lambda x: abs(x - sum(region) / 2))
                 if room >= self.spec.batch:
                     wanted[x] = self.spec.batch
                     room -= self.spec.batch
