@@ -325,7 +325,7 @@ class Search:
     def _placed(self, side: Side, x: float, distance: float) -> float:
         """A point at this distance or the next one beyond that the parameter can take, inside the sweep."""
         way = self._way(side)
-        place = x + way * distance
+        place = min(max(x + way * distance, self.spec.grid[0]), self.spec.grid[-1])  # a distance may be infinite
         if self.spec.integral:
             place = float(math.floor(place) if way < 0 else math.ceil(place))
         return self._inside(place)
