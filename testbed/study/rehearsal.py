@@ -142,9 +142,10 @@ def binomial(draw: random.Random, rounds: int, p: float) -> int:
         return rounds
     broken, at, log_holds = 0, 0, math.log1p(-p)
     while True:
-        at += int(math.log(1 - draw.random()) / log_holds) + 1
-        if at > rounds:
+        gap = math.log(1 - draw.random()) / log_holds  # infinite where p is all but 0
+        if gap >= rounds - at:
             return broken
+        at += int(gap) + 1
         broken += 1
 
 

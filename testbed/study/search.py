@@ -179,10 +179,8 @@ class Search:
         if rising is not self._rising:
             self._rising = rising
             self._aims.clear()
-        crossing = fit_crossing(_around(region, self._counts, sides), self.spec.probability, rising)
+        crossing = _fitted(self.spec, self._counts, sides, region, bracket)
         lo, hi = region
-        if crossing is not None and not 2 * lo - hi < crossing.x < 2 * hi - lo:
-            crossing = None
         saving = bracket is None and room < _RESERVE * self.spec.rounds
         if not self._narrow(lo, hi) and not saving and (middle := self._halved(lo, hi, crossing)) is not None:
             return {middle: self.spec.batch}
@@ -191,6 +189,8 @@ class Search:
         else:
             self._aim(crossing, room)
         wanted = self._pursue(crossing, room)
+        if crossing is None and not wanted:
+            wanted = self._undecided(lo, hi, room)
         return self._secure(region, sides, room) if bracket is None and (saving or not wanted) else wanted
 
     def _narrow(self, lo: float, hi: float) -> bool:
@@ -215,6 +215,15 @@ class Search:
         seen = any(lo < x < hi for x, count in self._counts.items() if count.rounds)
         return middle if not seen or crossing is None or crossing.error > (hi - lo) / 3 else None
 
+    def _undecided(self, lo: float, hi: float, room: int) -> dict[float, int]:
+        """No fit tells where: as many rounds again at the point between that leans to no side yet and has the fewest,
+        but at none for ever."""
+        between = [x for x, count in self._counts.items() if lo < x < hi and count.rounds]
+        x = min(between, key=lambda x: (self._count(x).rounds, x), default=None)
+        if x is None or self._count(x).rounds > min(room, self.spec.rounds // 8):
+            return {}
+        return {x: self._count(x).rounds}
+
     def _secure(self, region: tuple[float, float], sides: Mapping[float, Side], room: int) -> dict[float, int]:
         """Rather a wide bracket than none: make sure of the nearest points of the grid that are easy to be sure of."""
         p = self.spec.probability
@@ -232,11 +241,14 @@ class Search:
         return wanted
 
     def _aim_at_ends(self, region: tuple[float, float]) -> None:
-        """No fit, or none is needed any more: claim the two points between which the change is seen."""
+        """No fit, or none is needed any more: claim the two points between which the change is seen, and nothing else."""
         for side in Side:
             x = region[0] if self._way(side) < 0 else region[1]
             aim = self._aims.get(side)
-            if x not in self._certain and (aim is None or aim.x != x):
+            if aim is not None and aim.x == x:
+                continue
+            self._aims.pop(side, None)
+            if x not in self._certain:
                 self._take_aim(side, x, _AIM_SHARES[1])
 
     def _take_aim(self, side: Side, x: float, share: float) -> None:
@@ -272,7 +284,9 @@ class Search:
 
     def _nearest(self, side: Side, crossing: Crossing, planned: float) -> _Aim:
         grid = self.spec.grid
-        least = max(_APART * crossing.error, 0.45 * self.spec.resolution * abs(crossing.x))
+        wide = self.spec.resolution * abs(crossing.x)
+        enough = max(0.0, min(0.45 * wide, wide / 2 - 1)) if self.spec.integral else 0.45 * wide  # ends move outwards
+        least = max(_APART * crossing.error, enough)
         near, far = math.log(max(least, 1e-12 * abs(grid[-1]))), math.log(2 * (grid[-1] - grid[0]))
         error = self._left[side] * _AIM_SHARES[1]
 
@@ -373,6 +387,21 @@ def _around(
     return {x: count for x, count in counts.items() if not behind or x < behind[0]}
 
 
+def _fitted(
+    spec: SearchSpec,
+    counts: Mapping[float, Count],
+    sides: Mapping[float, Side],
+    region: tuple[float, float],
+    bracket: tuple[float, float] | None,
+) -> Crossing | None:
+    """The fitted crossing, unless it denies what is known: it must lie in the bracket, or nearly in the region to whose
+    ends the counts lean."""
+    lo, hi = region
+    crossing = fit_crossing(_around(region, counts, sides), spec.probability, sides[lo] is Side.BELOW)
+    least, greatest = bracket or (2 * lo - hi, 2 * hi - lo)
+    return crossing if crossing is not None and least <= crossing.x <= greatest else None
+
+
 def _answer(spec: SearchSpec, counts: Mapping[float, Count], certain: Mapping[float, Side]) -> BreakPoint:
     p, confidence, grid = spec.probability, spec.confidence, spec.grid
     bracket = least_change(certain)
@@ -385,7 +414,7 @@ def _answer(spec: SearchSpec, counts: Mapping[float, Count], certain: Mapping[fl
     rising = sides[region[0]] is Side.BELOW
     lo, hi = bracket or (None, None)
     found = BreakPoint("bracketed" if bracket else "open", p, confidence, rising, lo, hi)
-    crossing = fit_crossing(_around(region, counts, sides), p, rising)
+    crossing = _fitted(spec, counts, sides, region, bracket)
     if crossing is None or not grid[0] <= crossing.x <= grid[-1]:
         return replace(found, estimate=sum(bracket) / 2 if bracket else None)
     low, high = crossing.interval(confidence, grid[0], grid[-1])

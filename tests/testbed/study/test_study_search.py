@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from testbed.study.crossing import fit_crossing
@@ -166,6 +166,9 @@ def test_the_least_of_two_crossings_is_pursued() -> None:
     falling=st.booleans(),
     seed=st.integers(min_value=0, max_value=2**32),
 )
+@example(edge=173, low=0.00390625, high=0.5, falling=False, seed=0)  # no smooth fit: it put the crossing at 11
+@example(edge=131, low=0.0045, high=1.0, falling=False, seed=1813673502)  # ends rounded outwards: never narrow enough
+@example(edge=100, low=2.3e-311, high=1.0, falling=False, seed=0)  # as good as 0
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_brackets_any_step(edge: int, low: float, high: float, falling: bool, seed: int) -> None:
     """A step from far below p to far above, either way, is bracketed to the asked resolution (or to 1 ns)."""
@@ -175,6 +178,8 @@ def test_brackets_any_step(edge: int, low: float, high: float, falling: bool, se
     assert found.hi is not None
     assert found.lo < edge <= found.hi
     assert found.rising is not falling
+    assert found.estimate is not None
+    assert found.lo <= found.estimate <= found.hi
     assert found.hi - found.lo <= max(1.0, spec.resolution * found.hi)
     assert all(x == int(x) for x in counts)
 
