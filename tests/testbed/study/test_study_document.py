@@ -54,7 +54,7 @@ def test_a_sweep_in_steps_has_both_ends_and_whole_nanoseconds(tmp_path: Path) ->
     study = loaded(tmp_path, document())
     assert study.document.sweep.grid == (1000.0, 5750.0, 10500.0, 15250.0, 20000.0)
     scenario = study.scenario_at(study.document.variants[0], 5750.0)
-    assert scenario.links["default"].jitter == 5750
+    assert scenario.written.links["default"].jitter == 5750
 
 
 def test_a_logarithmic_sweep_grows_by_a_factor(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_logarithmic_sweep_grows_by_a_factor(tmp_path: Path) -> None:
 def test_several_parameters_get_the_same_value(tmp_path: Path) -> None:
     sweep = {"parameter": ["links.default.jitter", "links.default.delay"], "values": ["10us", "20us"]}
     study = loaded(tmp_path, document(sweep=sweep))
-    settings_ = study.scenario_at(study.document.variants[0], 20_000.0).links["default"]
+    settings_ = study.scenario_at(study.document.variants[0], 20_000.0).written.links["default"]
     assert (settings_.jitter, settings_.delay) == (20_000, 20_000)
 
 
