@@ -241,7 +241,7 @@ class Search:
         return wanted
 
     def _aim_at_ends(self, region: tuple[float, float]) -> None:
-        """No fit, or none is needed any more: claim the two points between which the change is seen, and nothing else."""
+        """No fit, or none needed any more: claim the two points between which the change is seen, and nothing else."""
         for side in Side:
             x = region[0] if self._way(side) < 0 else region[1]
             aim = self._aims.get(side)
