@@ -140,10 +140,10 @@ def test_a_missing_kernel_is_told_on_top(results: dict[str, Any]) -> None:
     assert text.index('id="missing"') < text.index('id="plot"')
 
 
-def test_intervals_that_a_search_widened_are_said_to_be(results: dict[str, Any]) -> None:
-    assert "widened so that they hold although the search chose when to stop" in Page(study_page(results)).text
+def test_intervals_that_hold_whenever_a_search_stops_are_said_to_be(results: dict[str, Any]) -> None:
+    assert "confidence sequences, which hold whenever one stops" in Page(study_page(results)).text
     fixed = {**results, "variants": [{**variant, "break_point": None} for variant in results["variants"]]}
-    assert "widened" not in Page(study_page(fixed)).text
+    assert "confidence sequences" not in Page(study_page(fixed)).text
 
 
 def test_equal_results_give_equal_pages(results: dict[str, Any]) -> None:
