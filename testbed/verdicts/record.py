@@ -368,7 +368,11 @@ class Record:
         self.limit_drops = max(_total(meta.get("limit_drops", 0)), turned_away)
         if self.limit_drops:
             found.append(f"full queues (netem's limit) dropped {self.limit_drops} frames")
-        for key, words in (("capture_drops", "the capture missed"), ("ring_drops", "full rings of sockets dropped")):
+        for key, words in (
+            ("capture_drops", "the capture missed"),
+            ("ring_drops", "full rings of sockets dropped"),
+            ("backlog_drops", "the kernel's full input queues (of all its namespaces) dropped"),
+        ):
             if count := _total(meta.get(key, 0)):
                 found.append(f"{words} {count} frames")
         step_ns = abs(int(meta.get("clock_step_ns", 0)))

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from needs import ROOT
+from needs import ROOT, needs
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no C compiler here"),
+    needs("tools", shutil.which("gcc"), "there is no C compiler"),
 ]
 
 RUN = """

@@ -66,7 +66,7 @@ class Damage:
         meta, hops = dict(history.meta), list(history.hops)
         if engine != "sim":
             meta.pop("traffic", None)
-            meta |= {"clock_step_ns": 0, "capture_drops": 0, "ring_drops": 0}
+            meta |= {"clock_step_ns": 0, "capture_drops": 0, "ring_drops": 0, "backlog_drops": 0}
             hops = [hop for hop in hops if hop.what in ("in", "out", "dup")]
             hops = [hop._replace(what="out") if hop.what == "dup" else hop for hop in hops]
         return Damage(plan, list(history.events), hops, meta, engine, history.names)

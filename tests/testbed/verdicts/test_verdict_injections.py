@@ -306,6 +306,7 @@ def test_holes_in_the_record_of_frames(hurt: Hurt, words: str, engine: str) -> N
         ("limit_drops", {"leaf1-eth1": 3}, "full queues (netem's limit) dropped 3"),
         ("capture_drops", 2, "the capture missed 2"),
         ("ring_drops", 500, "full rings of sockets dropped 500"),
+        ("backlog_drops", 178, "full input queues (of all its namespaces) dropped 178"),
         ("clock_step_ns", 3_000_000_000, "stepped by 3000000000 ns"),
         ("clock_step_ns", -40_000, "stepped by 40000 ns"),
     ],
