@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 
@@ -245,6 +246,13 @@ def test_the_fit_meets_a_straight_line_of_log_odds() -> None:
     low, high = found.interval(0.99, 0, 20_000)
     assert low < 9_700 < high
     assert fit_crossing(counts, 0.01, rising=False) is None
+
+
+def test_an_aim_off_a_fit_without_a_finite_error_is_the_end_of_the_sweep() -> None:
+    search = Search(SearchSpec(0.05, 0.99, GRID))
+    search._rising = True
+    assert search._placed(Side.ABOVE, 9_000.0, math.inf) == GRID[-1]
+    assert search._placed(Side.BELOW, 9_000.0, math.inf) == GRID[0]
 
 
 def test_a_change_of_side_is_between_neighbours() -> None:
