@@ -280,7 +280,7 @@ def round_broken_probability(plan: Plan, fixed_ns: int = 0, cells: int = CELLS) 
             # Rounding of the convolutions may leave an impossible outcome some 1e-14 off zero, on either side.
             known[ways] = max(0.0, _swap_forms(plan, paths, pair, fixed_ns, cells).broken)
         log_holds += math.log1p(-min(known[ways], 1 - 1e-300)) if known[ways] < 1 else -math.inf
-    return -math.expm1(log_holds)
+    return 0.0 - math.expm1(log_holds)  # the minus sign alone would make zero -0.0
 
 
 def _swap_forms(plan: Plan, paths: Paths, pair: Pair, fixed_ns: int, cells: int) -> Outcomes:

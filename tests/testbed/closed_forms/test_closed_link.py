@@ -258,6 +258,12 @@ def test_a_round_holds_only_when_all_its_swaps_do() -> None:
         assert round_broken_probability(made) == pytest.approx(1 - (1 - broken) ** 3)
 
 
+def test_a_round_that_cannot_break_breaks_with_probability_zero_without_a_sign() -> None:
+    """Results are read by people and held against each other as text: -0.0 has no place in them."""
+    roomy = plan(window_ns=10**6, period_ns=10**6)
+    assert str(round_broken_probability(roomy)) == "0.0"
+
+
 def test_a_tiny_probability_survives_the_product() -> None:
     lossy = Impairment(1_000, loss=1e-12)
     assert round_broken_probability(plan(lossy, window_ns=10**5, period_ns=10**5)) == pytest.approx(6e-12, rel=1e-6)
