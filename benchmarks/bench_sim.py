@@ -22,7 +22,7 @@ import gc
 import json
 import statistics
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,7 +50,7 @@ class Echo:
     def __init__(self, config: NodeConfig, count: int) -> None:
         self.config, self.left = config, [count] * len(config.peers)
 
-    def on_start(self, now_ns: int) -> Effects:
+    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
         """Wait for time 0."""
         return [SetTimer("go", 0)]
 
@@ -170,6 +170,9 @@ class Host(Station):
 
     def record(self, effect: Effect, now_ns: int) -> None:
         """NodeIO: nothing is recorded, on either side."""
+
+    def persist(self, key: str, data: bytes | None, sync: bool) -> None:
+        """NodeIO: no disk is kept."""
 
     def strike(self, index: int, now_ns: int) -> bool:
         """NodeIO: there are no faults."""

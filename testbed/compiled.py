@@ -33,8 +33,8 @@ MODULES = (
     "testbed.engines.sim.run",
 )
 """What is compiled. Left out: numpy's work (random32, the recorders), which compiling slows down, and the kinds of
-effects and frames, whose annotations are read at run time and do not survive it; and machines, for a node's state that
-is kept over a restart is pickled, which compiled classes can't be."""
+effects and frames, whose annotations are read at run time and do not survive it; and machines, which tests copy and
+compare by what pickle makes of them."""
 
 _GROUP = "oae"  # the library that all these modules share is oae__mypyc
 _ROOT = Path(__file__).resolve().parent.parent

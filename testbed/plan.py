@@ -76,7 +76,7 @@ class Plan:
     Each thing stands once: what all nodes share in ``protocol``, names and addresses in ``fabric``. What one node is
     told at birth is put together from them when it is started (``node_config``).
     duration_ns: when the run ends. epsilon_ns: the greatest skew between the ends of a swap. capture: whether hop
-    records (and a pcapng) are wanted. nvram: whether some fault restarts a node with its state kept.
+    records (and a pcapng) are wanted.
     """
 
     name: str
@@ -89,10 +89,10 @@ class Plan:
     epsilon_ns: int
     capture: bool = True
 
-    @property
-    def nvram(self) -> bool:
-        """True when machines must keep their state outside themselves after each event."""
-        return any(fault.verb == "node_restart" and fault.keep_state for fault in self.faults)
+    @cached_property
+    def keepers(self) -> frozenset[str]:
+        """The hosts that some fault restarts with their disks kept: their machines persist what must survive."""
+        return frozenset(fault.target for fault in self.faults if fault.verb == "node_restart" and fault.keep_state)
 
     @cached_property
     def members(self) -> tuple[int, ...]:
@@ -146,6 +146,7 @@ class Plan:
             seed=planned.seed,
             epoch=epoch,
             program=planned.program,
+            keeps=name in self.keepers,
         )
 
     def _port(self, name: str, peer: int) -> Peer:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from nodes.core import Effects, Persist
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig
 from testbed.plan import PlannedNode, derive_seed
 from topologies.fabric import Fabric
 
 
 def node_config(
-    node: int, n: int, *, epoch: int = 1, node_seed: int = 0, start_ns: int = 0, **protocol: Any
+    node: int,
+    n: int,
+    *,
+    epoch: int = 1,
+    node_seed: int = 0,
+    start_ns: int = 0,
+    keeps: bool = False,
+    **protocol: Any,
 ) -> NodeConfig:
     """Node ``node`` of n nodes, each with a port to every other."""
     peers = tuple(
@@ -26,7 +34,31 @@ def node_config(
         seed=node_seed,
         epoch=epoch,
         start_ns=start_ns,
+        keeps=keeps,
     )
+
+
+class Disk(dict[str, bytes]):
+    """A node's disk: what its machine has persisted so far."""
+
+    def persist(self, key: str, data: bytes | None, sync: bool = True) -> None:
+        """As nodes.core.driver.NodeIO has it."""
+        if data is None:
+            self.pop(key, None)
+        else:
+            self[key] = data
+
+    def after(self, effects: Effects) -> Disk:
+        """When these have been done."""
+        for effect in effects:
+            if isinstance(effect, Persist):
+                self.persist(*effect)
+        return self
+
+
+def rest(effects: Effects) -> Effects:
+    """All but what is persisted."""
+    return [effect for effect in effects if not isinstance(effect, Persist)]
 
 
 def everyone(fabric: Fabric, seed: int = 0) -> tuple[PlannedNode, ...]:

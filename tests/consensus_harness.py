@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from builders import Disk
+
 from nodes.core import CancelTimer, Decide, Effect, Effects, Life, Note, Port, Propose, Send, SetTimer
 from nodes.core.driver import Driver
 from nodes.frames import Frame, Message
@@ -126,6 +128,9 @@ class Host(NamedTuple):
     def record(self, effect: Effect, now_ns: int) -> None:
         self.net.record(self.node, effect)
 
+    def persist(self, key: str, data: bytes | None, sync: bool) -> None:
+        self.net.disks[self.node].persist(key, data, sync)
+
     def strike(self, index: int, now_ns: int) -> bool:
         raise AssertionError("there are no faults here")
 
@@ -136,6 +141,7 @@ class Timed:
     def __init__(self, machines: Mapping[int, Any], delay_ns: Callable[[int, int, Frame], int | None]) -> None:
         self.machines = dict(machines)
         self.drivers: dict[int, Driver] = {}  # of the nodes that are up
+        self.disks = {node: Disk() for node in self.machines}
         self.lives = dict.fromkeys(self.machines, 0)
         self.delay_ns = delay_ns
         self.now_ns = 0
@@ -152,7 +158,8 @@ class Timed:
         for node in nodes or tuple(self.machines):
             machine = self.machines[node]
             self.lives[node] = max(self.lives[node] + 1, machine.config.epoch)
-            driver = Driver(machine, Host(self, node), replace(machine.config, epoch=self.lives[node]))
+            config = replace(machine.config, epoch=self.lives[node])
+            driver = Driver(machine, Host(self, node), config, disk=self.disks[node])
             self.drivers[node] = driver
             driver.start(self.now_ns)
 
@@ -228,7 +235,7 @@ class Chaos:
     def run(self, stages: int) -> list[Decide]:
         """All decisions, in the order in which they are made."""
         for node, machine in self.machines.items():
-            self._perform(node, machine.on_start(0))
+            self._perform(node, machine.on_start(0, {}))
         for _ in range(stages):
             self._stage()
         return self.decisions

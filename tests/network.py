@@ -6,12 +6,13 @@ waits on the wire until it is told what becomes of it, and time stands until it 
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
-from nodes.core import CancelTimer, Effect, Effects, Machine, Port, SetTimer
+from builders import Disk
+
+from nodes.core import CancelTimer, Effect, Effects, Machine, Persist, Port, SetTimer
 from nodes.core.config import START_NS, NodeConfig, Peer, ProtocolConfig
 from nodes.core.driver import Driver, Moment
 from nodes.core.text import Says, body_text, effect_text, message_text, time_text
@@ -55,21 +56,21 @@ class Node:
         self.epoch = 0
         self.amnesic = False
         self.keeps = True  # False saves much time where nobody is restarted
-        self._kept = b""
+        self.disk = Disk()
         self._driver: Driver
 
     def start(self, keep_state: bool) -> None:
-        """The next life begins, with the last one's state if it is to be kept and there is one."""
+        """The next life begins, with the last one's disk if it is to be kept and there is anything on it."""
         self.kill()
         self.epoch += 1
-        config, lives = replace(self.config, epoch=self.epoch), []
-        if keep_state and self._kept:
-            self.machine, lives = pickle.loads(self._kept)
-        else:
+        config = replace(self.config, epoch=self.epoch, keeps=self.keeps)
+        if not keep_state:
+            self.disk.clear()
+        if not self.disk:
             self.amnesic = self.epoch > 1
-            self.machine = self.net.build(config)
-        self._driver = Driver(self.machine, self, config, self.net.moments(self), lives)
-        self._do(self.machine.on_start(self.net.now_ns))
+        self.machine = self.net.build(config)
+        self._driver = Driver(self.machine, self, config, self.net.moments(self), self.disk)
+        self._do(self._driver.wake(self.net.now_ns))
 
     def kill(self) -> None:
         """The life ends, if there is one."""
@@ -85,9 +86,6 @@ class Node:
         self._do(self.machine.on_timer(name, self.net.now_ns))
 
     def _do(self, effects: Effects) -> None:
-        """The state is kept before anything is done: a crash in the middle loses effects, never state."""
-        if self.keeps:
-            self._kept = pickle.dumps((self.machine, self._driver.lives))
         if not self._driver.perform(effects, self.net.now_ns):
             self.kill()
 
@@ -105,6 +103,9 @@ class Node:
 
     def record(self, effect: Effect, now_ns: int) -> None:
         self.net.record(self, effect)
+
+    def persist(self, key: str, data: bytes | None, sync: bool) -> None:
+        self.disk.persist(key, data, sync)
 
     def strike(self, index: int, now_ns: int) -> bool:
         return self.net.strike(self, index)
@@ -136,7 +137,20 @@ class Way(NamedTuple):
 EVERYTHING = frozenset(
     ("send", "timer", "cancel", "transition", "resolve", "propose", "decide", "roundstart", "note", "frame")
 )
-"""What a Network can tell, by the kinds of effects in small letters; ``frame``: what became of a frame."""
+"""What a Network tells, by the kinds of effects in small letters; ``frame``: what became of a frame."""
+
+KINDS = EVERYTHING | {"persist"}
+"""What it can tell if it is asked to: what goes to a disk follows from the rest, and would drown it."""
+
+
+class Heard(Node):
+    """A node that also tells its network what it persists."""
+
+    net: Network
+
+    def persist(self, key: str, data: bytes | None, sync: bool) -> None:
+        super().persist(key, data, sync)
+        self.net.persisted(self, Persist(key, data, sync))
 
 
 class Network:
@@ -148,7 +162,7 @@ class Network:
     def __init__(self, configs: Sequence[NodeConfig], says: Says = body_text, build: Build = build_machine) -> None:
         self.build, self.says = build, says
         self.now_ns = START_NS
-        self.nodes = {config.name: Node(self, config) for config in configs}
+        self.nodes = {config.name: Heard(self, config) for config in configs}
         self.wire: list[Way] = []
         self.cuts: set[tuple[str, str]] = set()
         self.doomed: dict[str, list[Moment]] = {}
@@ -245,6 +259,9 @@ class Network:
 
     def record(self, node: Node, effect: Effect) -> None:
         self._tell(type(effect).__name__.lower(), effect_text(effect, node.config, self.says))
+
+    def persisted(self, node: Node, effect: Persist) -> None:
+        self._tell("persist", effect_text(effect, node.config))
 
     def strike(self, node: Node, index: int) -> bool:
         self._tell("frame", "dies here")

@@ -27,7 +27,6 @@ from nodes.agent.timers import NEVER, Timers
 from nodes.core import (
     Effect,
     Effects,
-    Life,
     Machine,
     Port,
 )
@@ -54,7 +53,6 @@ class Agent:
         clock: str = "read",
         ring_frames: int = DEFAULT_RING_FRAMES,
         frame_bytes: int = WIRE_BYTES,
-        kept: Sequence[Life] | None = None,
     ) -> None:
         if clock not in CLOCKS:
             raise ValueError(f"clock {clock!r} is none of {', '.join(CLOCKS)}")
@@ -64,8 +62,9 @@ class Agent:
         self.channel = channel
         self.nvram = nvram
         self.reads_clock = clock == "read"
-        self.kept = kept is not None
-        self.driver = Driver(machine, self, config, moments, kept or ())
+        disk = {} if nvram is None else nvram.disk()
+        self.kept = bool(disk)
+        self.driver = Driver(machine, self, config, moments, disk)
         self.timers = Timers()
         self.zero_ns = 0
         self.latest_ns = -NEVER  # the latest time known for sure; no event is handled before it
@@ -117,6 +116,14 @@ class Agent:
         """Puts an effect into the record."""
         self._lines.append(line(now_ns, recorded(effect)))
 
+    def persist(self, key: str, data: bytes | None, sync: bool) -> None:
+        """Keeps ``data`` in NVRAM, if there is any; what was sent before it is on the wire by then."""
+        if self.nvram is None:
+            return
+        if self._unsent:
+            self._flush(self.latest_ns)
+        self.nvram.persist(key, data, sync)
+
     def strike(self, index: int, now_ns: int) -> bool:
         """Sends what stands before the fault, then lets the supervisor carry it out; waits until it has."""
         self._flush(now_ns)
@@ -134,7 +141,7 @@ class Agent:
         now_ns = self.advance(self.clock_ns())
         told_ns = START_NS if self.config.epoch == 1 else now_ns
         self._lines.append(line(now_ns, Started(self.kept, told_ns)))
-        self._perform(self.machine.on_start(told_ns), now_ns)
+        self._perform(self.driver.wake(told_ns), now_ns)
 
     def nic_fds(self) -> Iterable[int]:
         """What becomes readable when frames have come in."""
@@ -198,8 +205,6 @@ class Agent:
 
     def _perform(self, effects: Effects, now_ns: int, due_ns: int = NEVER) -> None:
         """Does what the machine answered to an event that was due at ``due_ns``."""
-        if self.nvram is not None:
-            self.nvram.store((self.machine, self.driver.lives))
         self._instant_ns = now_ns if due_ns >= now_ns else -NEVER
         if not self.driver.perform(effects, now_ns):
             os._exit(0)  # killed by a fault of its own; the supervisor's SIGKILL is on its way

@@ -25,7 +25,6 @@ from nodes.agent.loop import Agent
 from nodes.agent.nic import DEFAULT_RING_FRAMES
 from nodes.agent.nvram import Nvram
 from nodes.agent.timers import NEVER, TimerFd, no_timer_slack
-from nodes.core import Life, Machine
 from nodes.core.config import START_NS, node_config_from_json
 from nodes.core.driver import Moment
 from nodes.frames import MAX_WIRE_BYTES, WIRE_BYTES
@@ -176,25 +175,21 @@ def run(payload: dict[str, Any], fds: Sequence[int]) -> int:
 
 
 def _agent_from(payload: dict[str, Any], fds: Sequence[int], channel: socket.socket) -> Agent:
-    """One node's agent. ``fds``: journal memory, control socket, and NVRAM when state is to be kept.
+    """One node's agent. ``fds``: journal memory, control socket, and NVRAM when its disk is to be kept.
 
     payload: config (NodeConfig as a dict), netns (path of the node's network namespace; empty: the process is in it),
-    moments (Moments as dicts), journal_bytes, clock (stamp or read), nvram (keep the state), kept (begin with the state
-    kept), ring_frames.
+    moments (Moments as dicts), journal_bytes, clock (stamp or read), kept (begin with the disk of the life before),
+    ring_frames.
     """
     if payload["netns"]:
         _enter(payload["netns"])
     config = node_config_from_json(payload["config"])
-    nvram = Nvram(fds[2]) if payload["nvram"] else None
-    lives: Sequence[Life] | None = None
-    machine: Machine
-    if payload["kept"] and nvram is not None:
-        machine, lives = nvram.load()
-    else:
-        machine = build_machine(config)
+    nvram = Nvram(fds[2]) if config.keeps else None
+    if nvram is not None and not payload["kept"]:
+        nvram.erase()
     return Agent(
         config,
-        machine,
+        build_machine(config),
         moments=[Moment.from_json(moment) for moment in payload["moments"]],
         journal=Journal(fds[0], payload["journal_bytes"]),
         channel=channel,
@@ -202,7 +197,6 @@ def _agent_from(payload: dict[str, Any], fds: Sequence[int], channel: socket.soc
         clock=payload["clock"],
         ring_frames=payload.get("ring_frames", DEFAULT_RING_FRAMES),
         frame_bytes=WIRE_BYTES if engine_spec(config.protocol.consensus).made_of_swaps else MAX_WIRE_BYTES,
-        kept=lives,
     )
 
 

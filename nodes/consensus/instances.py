@@ -3,16 +3,22 @@
 Instance i begins at start_ns + i * period_ns and goes on until it is done, also beside the ones that follow.
 Every member has a port to every other. A node that starts anew without its state stays out of the instances that
 began before: it may have promised or said something in them that it no longer knows, and to act on that would be to
-contradict itself.
+contradict itself. One that has its disk goes on with all of them: what an event changes is persisted before anything
+that comes of it is said. Messages that came early are not, and are lost with a life as if lost on their way.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 from nodes.core import Decide, Effects, Life, Note, Port, Propose, Send, SetTimer
 from nodes.core.config import NodeConfig
+from nodes.core.disk import Written, pack, unpack
 from nodes.frames import Kind, Message
+
+_JOINED, _TOLD, _INSTANCE = "joined", "told", "instance"  # what the keys on the disk begin with
+_TELLING: dict[str, type[Propose | Decide]] = {kind.__name__: kind for kind in (Propose, Decide)}
 
 
 class InstanceMachine(ABC):
@@ -29,13 +35,13 @@ class InstanceMachine(ABC):
         for port, peer in enumerate(config.peers):
             if peer.node in config.members:
                 self.ports.setdefault(peer.node, port)
-        self.started = False
         self.first_instance = 0
         self.next_instance = 0
         self.early: dict[int, list[tuple[int, Message]]] = {}  # instances that have not begun here -> (sender, message)
         # Proposed and decided in the latest event, to be told again after a restart with kept state: the crash may have
         # come when the state was kept and they were not on record yet.
         self.told: list[Propose | Decide] = []
+        self.written = Written(config.keeps)
 
     # -- what an engine adds -----------------------------------------------------------------------------------------
 
@@ -56,18 +62,27 @@ class InstanceMachine(ABC):
     def expire(self, verb: str, instance: int, now_ns: int) -> Effects:
         """The timer ``<verb> <instance>`` is due."""
 
+    @abstractmethod
+    def known(self, instance: int) -> bytes | None:
+        """What a later life must know of ``instance``; None: nothing, for it has not begun here."""
+
+    @abstractmethod
+    def recall(self, instance: int, known: bytes) -> None:
+        """An earlier life knew this of ``instance``."""
+
     # -- events ------------------------------------------------------------------------------------------------------
 
-    def on_start(self, now_ns: int) -> Effects:
+    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
         """First life or fresh restart: join from the next instance on. Kept state: go on with everything."""
-        if self.started:
+        if disk:
+            self._recall(disk)
             return [*self.told, *self.resume(now_ns), *self._await_instance()]
-        self.started = True
         if self.config.epoch > 1:
             # strictly later: the last life may have begun, and ended, an instance at this very instant
             begun = (now_ns - self.config.start_ns) // self.config.protocol.period_ns + 1
             self.first_instance = self.next_instance = max(0, begun)
-        return self._begin_due(now_ns) or self._await_instance()
+        first = self.next_instance
+        return self.keep(self._begin_due(now_ns) or self._await_instance(), first)
 
     def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:  # noqa: ARG002
         """What is not for this machine is noted and dropped."""
@@ -77,19 +92,43 @@ class InstanceMachine(ABC):
         if src not in self.ports or instance >= self.config.protocol.instances:
             return [Note("stray", instance, "not from a member, or no such instance", message)]
         self.told = []
+        due = self.next_instance
         effects = self._begin_due(now_ns)  # at one instant frames come before timers
         if instance >= self.next_instance:
             self.early.setdefault(instance, []).append((src, message))
-            return effects
-        return effects + self.receive(src, message, now_ns)
+            return self.keep(effects, due)
+        return self.keep(effects + self.receive(src, message, now_ns), due, instance)
 
     def on_timer(self, name: str, now_ns: int) -> Effects:
         """``instance`` or ``<verb> <instance>``."""
         self.told = []
         if name == "instance":
-            return self._begin_due(now_ns)
+            due = self.next_instance
+            return self.keep(self._begin_due(now_ns), due)
         verb, _, number = name.partition(" ")
-        return self.expire(verb, int(number), now_ns)
+        return self.keep(self.expire(verb, int(number), now_ns), int(number))
+
+    # -- what a later life must know -------------------------------------------------------------------------------
+
+    def keep(self, effects: Effects, *instances: int) -> Effects:
+        """The effects of an event that concerned ``instances``, behind all that must be on the disk before them."""
+        if not self.written.keeps:
+            return effects
+        told = [(type(one).__name__, one.instance, one.value.hex(), *one[2:]) for one in self.told]
+        wanted: dict[str, bytes | None] = {_JOINED: pack(self.first_instance, self.next_instance)}
+        wanted |= {f"{_INSTANCE} {instance}": self.known(instance) for instance in instances}
+        wanted[_TOLD] = pack(*told)
+        return [*self.written.news(wanted), *effects]
+
+    def _recall(self, disk: Mapping[str, bytes]) -> None:
+        self.written.read(disk)
+        self.first_instance, self.next_instance = unpack(disk[_JOINED])
+        for key, data in disk.items():
+            kind, _, number = key.partition(" ")
+            if kind == _INSTANCE:
+                self.recall(int(number), data)
+        for what, instance, value, *rest in unpack(disk[_TOLD]):
+            self.told.append(_TELLING[what](instance, bytes.fromhex(value), *rest))
 
     # -- help --------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ order in which they must happen. Whoever runs it (the simulator, the agent on a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -128,20 +129,33 @@ class Note(NamedTuple):
     about: Message | Frame | None = None
 
 
-Effect = Send | SetTimer | CancelTimer | Transition | Resolve | Decide | Propose | RoundStart | Note
+class Persist(NamedTuple):
+    """Keep ``data`` under ``key`` on this node's disk, in place of what was there; None: keep nothing under it.
+
+    What stands after it in the list of effects is done when it is durable, unless ``sync`` is false: then it is durable
+    with the next one that is synced.
+    """
+
+    key: str
+    data: bytes | None
+    sync: bool = True
+
+
+Effect = Send | SetTimer | CancelTimer | Transition | Resolve | Decide | Propose | RoundStart | Note | Persist
 Effects = list[Effect]
 
 
 class Machine(Protocol):
     """A protocol on one node, deterministic: equal states answer equal events with equal effects.
 
-    State is plain data that pickle can copy, since it may be kept over a restart, and that nodes.core.snapshot makes
-    comparable and hashable. It holds the protocol and nothing of the wire: frames are numbered, and those of a peer's
-    earlier lives dropped, by the driver.
+    State is plain data that nodes.core.snapshot makes comparable and hashable; it is lost with the life, but for
+    what was persisted (which ``NodeConfig.keeps`` asks for). It holds the protocol and nothing of the wire: frames are
+    numbered, and those of a peer's earlier lives dropped, by the driver.
     """
 
-    def on_start(self, now_ns: int) -> Effects:
-        """The node comes up: for the first time, or again with its state kept (then timers must be set anew)."""
+    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
+        """The node comes up, with what the lives before it persisted; the disk is empty in a first life, and where
+        all was lost. Called once, before all else."""
 
     def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
         """The peer behind ``port`` said ``message``. Duplicates and strays come through here too."""

@@ -78,7 +78,8 @@ class NodeConfig:
     """One node: its number, its ports in order, its own NICs' addresses, the protocol, and this life's epoch.
 
     ``node`` numbers run over all hosts of the fabric; ``members`` are the numbers of those that take part, in order.
-    ``start_ns`` is when round 0 begins, counted on the run's clock (usually 0).
+    ``start_ns`` is when round 0 begins, counted on the run's clock (usually 0). keeps: the node's disk may be needed by
+    a later life, so that its machine has to persist what must survive.
     """
 
     node: int
@@ -91,6 +92,7 @@ class NodeConfig:
     epoch: int = 1
     start_ns: int = 0
     program: Program = Program()
+    keeps: bool = False
 
     @property
     def n(self) -> int:

@@ -6,7 +6,7 @@ machine says what is said to which port; the driver knows who speaks to whom, in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,12 +17,14 @@ from nodes.core import (
     Life,
     Machine,
     Note,
+    Persist,
     Port,
     Send,
     SetTimer,
     Transition,
 )
 from nodes.core.config import NodeConfig
+from nodes.core.disk import pack, unpack
 from nodes.frames import BODY_BYTES, Frame, FrameKey, check_body
 
 
@@ -62,6 +64,9 @@ class NodeIO(Protocol):
     def record(self, effect: Effect, now_ns: int) -> None:
         """Keep an effect for the history (everything but sends and timers)."""
 
+    def persist(self, key: str, data: bytes | None, sync: bool) -> None:
+        """Keep ``data`` on the node's disk, or nothing under that key; durable on return if ``sync``."""
+
     def strike(self, index: int, now_ns: int) -> bool:
         """Carry out fault ``index`` now; False when this node's life ends with it."""
 
@@ -69,11 +74,23 @@ class NodeIO(Protocol):
 UNHEARD = Life(0, 0)
 """Of a peer from which nothing has come."""
 
+_EMPTY: Mapping[str, bytes] = {}
+_LIFE = "driver life "  # no machine's keys begin with this
+
+
+def _life_key(port: Port) -> str:
+    return f"{_LIFE}{port}"
+
+
+def _life(data: bytes | None) -> Life:
+    return UNHEARD if data is None else Life(*unpack(data))
+
 
 class Driver:
     """Runs one life of a machine: call ``start``, ``frame`` and ``timer``; a False answer means that the node died.
 
-    lives: per port, the peer's life as last heard of; those of the life before when the machine has its state.
+    disk: what the lives before have persisted. lives: per port, the peer's life as last heard of, by this life or,
+    where the disk is kept, by one before.
     """
 
     def __init__(
@@ -82,10 +99,12 @@ class Driver:
         io: NodeIO,
         config: NodeConfig,
         moments: Sequence[Moment] = (),
-        lives: Sequence[Life] = (),
+        disk: Mapping[str, bytes] = _EMPTY,
     ) -> None:
         self.machine = machine
-        self.lives = list(lives) or [UNHEARD] * len(config.peers)
+        self.lives = [_life(disk.get(_life_key(port))) for port in range(len(config.peers))]
+        self._disk = {key: data for key, data in disk.items() if not key.startswith(_LIFE)}
+        self._keeps = config.keeps
         self._io = io
         self._node, self._epoch = config.node, config.epoch
         self._peers = [peer.node for peer in config.peers]
@@ -96,7 +115,7 @@ class Driver:
 
     def start(self, now_ns: int) -> bool:
         """The node comes up."""
-        return self.perform(self.machine.on_start(now_ns), now_ns)
+        return self.perform(self.wake(now_ns), now_ns)
 
     def frame(self, port: Port, frame: Frame, now_ns: int) -> bool:
         """A whole frame came in on ``port``."""
@@ -106,6 +125,10 @@ class Driver:
         """A timer is due."""
         return self.perform(self.machine.on_timer(name, now_ns), now_ns)
 
+    def wake(self, now_ns: int) -> Effects:
+        """What the machine does first; it is told of nothing on the disk but its own."""
+        return self.machine.on_start(now_ns, self._disk)
+
     def hear(self, port: Port, frame: Frame, now_ns: int) -> Effects:
         """What the machine answers to a frame from the peer behind ``port``; it never sees one of an earlier life."""
         key, _, answers, message = frame
@@ -114,6 +137,10 @@ class Driver:
             if key.epoch < life.epoch:
                 return [Note("stale", message.round, f"the sender is in epoch {life.epoch}", frame)]
             life = self.lives[port] = Life(key.epoch, answers)
+            if self._keeps:
+                self._hearing = frame
+                known = Persist(_life_key(port), pack(*life))
+                return [known, *self.machine.on_message(port, message, life, now_ns)]
         self._hearing = frame
         return self.machine.on_message(port, message, life, now_ns)
 
@@ -137,6 +164,8 @@ class Driver:
                 io.set_timer(effect.name, effect.at_ns)
             elif isinstance(effect, CancelTimer):
                 io.cancel_timer(effect.name)
+            elif isinstance(effect, Persist):
+                io.persist(effect.key, effect.data, effect.sync)
             else:
                 io.record(self._traced(effect) if isinstance(effect, Note) else effect, now_ns)
                 if isinstance(effect, Transition) and self._waiting and not self._at_transition(effect, now_ns):

@@ -8,6 +8,7 @@ frame does; parts may come in any order and twice. Being a machine, it does the 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nodes.core import Effect, Effects, Life, Machine, Note, Port, Send
@@ -46,9 +47,9 @@ class Segmented:
         self.cut = 0  # messages cut in this life
         self.joining: dict[Port, dict[tuple[int, int], Joining]] = {}  # port -> (sender's life, number) -> parts
 
-    def on_start(self, now_ns: int) -> Effects:
-        """The node comes up."""
-        return self._cut(self.machine.on_start(now_ns))
+    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
+        """The node comes up; of what is cut and joined nothing is kept."""
+        return self._cut(self.machine.on_start(now_ns, disk))
 
     def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
         """A message, or a part of one; the last part brings the whole."""

@@ -12,7 +12,7 @@ from typing import Protocol
 
 
 class RoundAlgorithm(Protocol):
-    """One instance at one node. Plain picklable state; no clock: rounds are counted from 0 within the instance."""
+    """One instance at one node. Plain state; no clock: rounds are counted from 0 within the instance."""
 
     def message(self, round_: int) -> bytes:
         """The 16-byte register offered in ``round_``."""
@@ -20,6 +20,12 @@ class RoundAlgorithm(Protocol):
     def deliver(self, round_: int, heard: Mapping[int, bytes]) -> int | None:
         """The round is over: ``heard`` maps node -> register (own included). Returns a value in the round in which
         this node decides, None in all others (also in those after the decision)."""
+
+    def snapshot(self) -> bytes:
+        """All that has come of the rounds so far, and the input."""
+
+    def restore(self, snapshot: bytes) -> None:
+        """Go on from there; called of a fresh instance."""
 
 
 class AlgorithmFactory(Protocol):

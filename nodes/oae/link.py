@@ -17,12 +17,13 @@ the peer answers, also over restarts with kept state. Two Generals (Gray 1978): 
 
 A reconciling end remembers a resolved swap for as long as the peer may ask about it: until a frame of a later round
 says that the peer has nothing in doubt of the rounds before (the flag SETTLED). This stays true over any restart: what
-is resolved stays so, and a life that has lost its state asks about nothing.
+is resolved stays so, and a life that has lost its state asks about nothing. What is remembered is what a disk has to
+hold; messages of the round to come are not among it, and are lost with a life as if they had been lost on their way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -40,6 +41,7 @@ from nodes.core import (
     Transition,
     swap_id,
 )
+from nodes.core.disk import pack, unpack
 from nodes.frames import EMPTY_BODY, Kind, Message
 from nodes.oae.table import TABLE, Act, Deed, LinkEvent, Remark
 
@@ -197,6 +199,48 @@ class Link:
         """After a restart with kept state: tell the ending told last again; the crash may have swallowed it."""
         end = self.ends.get(self.told)
         return [self._resolution(end)] if end is not None else []
+
+    # -- what a later life must know -------------------------------------------------------------------------------
+
+    def known(self) -> bytes:
+        """What is remembered of the peer."""
+        return pack(self.first_epoch, self.peer_epoch, self.settled, self.told)
+
+    def known_end(self, round_: int) -> bytes | None:
+        """What is remembered of the swap of ``round_``, if anything is."""
+        end = self.ends.get(round_)
+        if end is None:
+            return None
+        return pack(
+            end.value.hex(),
+            end.deadline_ns,
+            end.peer_epoch,
+            end.flags,
+            end.state,
+            end.peer_value.hex(),
+            end.peer_flags,
+            end.got,
+            end.sent,
+            end.doubted,
+            end.abandoned,
+        )
+
+    def recall(self, known: bytes, ends: Mapping[int, bytes], round_: int) -> None:
+        """What an earlier life remembered, in which ``round_`` was the latest to begin."""
+        self.first_epoch, self.peer_epoch, self.settled, self.told = unpack(known)
+        self.round = round_
+        for number, data in sorted(ends.items()):
+            value, deadline_ns, peer_epoch, flags, state, peer_value, *rest = unpack(data)
+            self.ends[number] = End(
+                swap_id(number, self.me, self.peer),
+                bytes.fromhex(value),
+                deadline_ns,
+                peer_epoch,
+                flags,
+                LinkState(state),
+                bytes.fromhex(peer_value),
+                *rest,
+            )
 
     # -- what has happened -------------------------------------------------------------------------------------------
 

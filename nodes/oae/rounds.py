@@ -8,15 +8,18 @@ the horizon: what a holding link commits later still counts for the swap, not fo
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection, Mapping
 
 from nodes.core import Decide, Effects, Life, Note, Port, Propose, RoundStart, SetTimer, values
 from nodes.core.config import NodeConfig
+from nodes.core.disk import Written, pack, unpack
 from nodes.core.inputs import input_value
 from nodes.frames import Kind, Message
 from nodes.oae.algorithm import AlgorithmFactory, RoundAlgorithm
 from nodes.oae.link import Link
 
 _REGISTER = struct.Struct("!QQ")
+_ROUNDS, _ALGORITHM, _LINK = "rounds", "algorithm", "link"  # what the keys on the disk begin with
 IN_INSTANCE = 1  # flag: the register is a message of the current consensus instance
 
 
@@ -32,6 +35,10 @@ class RoundMachine:
     ``make`` builds an instance of the algorithm; None means plain swaps without consensus. Instance i occupies the
     rounds [i * instance_rounds, (i + 1) * instance_rounds). A node that starts anew in the middle of an instance
     swaps, but stays out of consensus until the next instance begins; one with kept state goes on with what it has.
+
+    Where the disk is kept, what an event changes is persisted before anything that comes of it is done: the rounds (one
+    record), the algorithm's state at their ends, and per link what is known of the peer and of each swap that may still
+    be asked about. A swap that is forgotten leaves the disk.
     """
 
     def __init__(self, config: NodeConfig, make: AlgorithmFactory | None = None) -> None:
@@ -58,21 +65,26 @@ class RoundMachine:
         # The latest ones, to be told again after a restart with kept state: the crash may have swallowed them.
         self.proposal: Propose | None = None
         self.decision: Decide | None = None
+        self.written = Written(config.keeps)
+        self.written_ends: list[set[int]] = [set() for _ in self.links]  # per port: rounds whose ends are on the disk
 
     # -- events ------------------------------------------------------------------------------------------------------
 
-    def on_start(self, now_ns: int) -> Effects:
+    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
         """First life or fresh restart: join at the next round's start. Kept state: catch up with what was missed."""
-        if self.next_round is None:
-            self.next_round = self._first_round(now_ns)
-            for link in self.links:
-                link.round = self.next_round - 1  # what came before is an earlier life's, if anybody's
-            return self._await_round()
+        if disk:
+            self._recall(disk)
+            return self._resume(now_ns)
+        self.next_round = self._first_round(now_ns)
+        for link in self.links:
+            link.round = self.next_round - 1  # what came before is an earlier life's, if anybody's
+        return self._keep_all(self._await_round())
+
+    def _resume(self, now_ns: int) -> Effects:
         effects: Effects = []
         for link in self.links:
             effects += link.resume()
         effects += [told for told in (self.proposal, self.decision) if told is not None]
-        self.retrying = False
         if self.open_round >= 0:
             effects.append(SetTimer("horizon", self._deadline_ns(self.open_round)))
         return effects + self._await_round() + self._await_retry(now_ns)
@@ -81,19 +93,73 @@ class RoundMachine:
         """A word of the neighbour behind ``port``."""
         if message.kind is Kind.DATA:
             return [Note("stray", message.round, "no swap protocol", message)]
-        return self.links[port].on_message(message, life, now_ns)
+        effects = self.links[port].on_message(message, life, now_ns)
+        if self.written.keeps:
+            wanted: dict[str, bytes | None] = {}
+            self._want_link(wanted, port, (message.round,))
+            return [*self.written.news(wanted), *effects]
+        return effects
 
     def on_timer(self, name: str, now_ns: int) -> Effects:
         """``round``: the next round begins. ``horizon``: the open round ends. ``retry``: reconcile repeats."""
         if name == "round":
-            return self._begin_round(now_ns)
+            return self._keep_all(self._begin_round(now_ns))
         if name == "horizon":
-            return self._end_round(now_ns)
+            return self._keep_all(self._end_round(now_ns))
         self.retrying = False
         effects: Effects = []
         for link in self.links:
             effects += link.retry()
-        return effects + self._await_retry(now_ns)
+        return self._keep_all(effects + self._await_retry(now_ns))
+
+    # -- what a later life must know -------------------------------------------------------------------------------
+
+    def _keep_all(self, effects: Effects) -> Effects:
+        """The effects, behind all that must be on the disk before them."""
+        if not self.written.keeps:
+            return effects
+        instance = -1 if self.proposal is None else self.proposal.instance
+        decided = self.decision
+        told = None if decided is None else (decided.instance, decided.value.hex(), decided.round)
+        wanted: dict[str, bytes | None] = {
+            _ROUNDS: pack(self.next_round, self.open_round, self.offered.hex(), instance, told)
+        }
+        if self.algorithm is not None:
+            wanted[_ALGORITHM] = self.algorithm.snapshot()
+        for port, link in enumerate(self.links):
+            self._want_link(wanted, port, self.written_ends[port] | link.ends.keys())
+        return [*self.written.news(wanted), *effects]
+
+    def _want_link(self, wanted: dict[str, bytes | None], port: Port, rounds: Collection[int]) -> None:
+        link, written = self.links[port], self.written_ends[port]
+        wanted[f"{_LINK} {port}"] = link.known()
+        for round_ in rounds:
+            end = wanted[f"{_LINK} {port} {round_}"] = link.known_end(round_)
+            if end is None:
+                written.discard(round_)
+            else:
+                written.add(round_)
+
+    def _recall(self, disk: Mapping[str, bytes]) -> None:
+        self.written.read(disk)
+        self.next_round, self.open_round, offered, instance, told = unpack(disk[_ROUNDS])
+        self.offered = bytes.fromhex(offered)
+        if instance >= 0:
+            self._enter(instance)
+        if self.algorithm is not None:
+            self.algorithm.restore(disk[_ALGORITHM])
+        if told is not None:
+            decided, value, round_ = told
+            self.decision = Decide(decided, bytes.fromhex(value), round_)
+        ends: list[dict[int, bytes]] = [{} for _ in self.links]
+        for key, data in disk.items():
+            kind, *numbers = key.split()
+            if kind == _LINK and len(numbers) == 2:
+                port, round_ = map(int, numbers)
+                ends[port][round_] = data
+        for port, link in enumerate(self.links):
+            link.recall(disk[f"{_LINK} {port}"], ends[port], self.next_round - 1)
+            self.written_ends[port] = set(ends[port])
 
     # -- rounds ------------------------------------------------------------------------------------------------------
 
@@ -156,10 +222,15 @@ class RoundMachine:
         instance, step = divmod(round_, self.config.protocol.instance_rounds)
         if self.make is None or step != 0:
             return []
+        return [self._enter(instance)]
+
+    def _enter(self, instance: int) -> Propose:
         value = input_value(self.config, instance)
-        self.algorithm = self.make(self.config.node, self.config.members, self.config.protocol.f, values.to_int(value))
+        if self.make is not None:
+            me, members, f = self.config.node, self.config.members, self.config.protocol.f
+            self.algorithm = self.make(me, members, f, values.to_int(value))
         self.proposal = Propose(instance, value)
-        return [self.proposal]
+        return self.proposal
 
     def _offer(self, round_: int) -> bytes:
         if self.algorithm is None:

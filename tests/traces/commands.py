@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import NamedTuple
 
-from network import EVERYTHING, Network, Way, all_pairs
+from network import EVERYTHING, KINDS, Network, Way, all_pairs
 
 from nodes.core.config import ProtocolConfig
 from nodes.core.driver import Moment
@@ -249,8 +249,8 @@ class Stage:
     def _do_show(self, words: list[str], options: dict[str, str]) -> list[str]:
         """show everything | KIND ..: what is told from now on; headings only above something told, unless ``frame``."""
         shows = EVERYTHING if words == ["everything"] else frozenset(words)
-        if unknown := sorted(shows - EVERYTHING):
-            raise TraceError(f"nothing is called {', '.join(unknown)}; there are {', '.join(sorted(EVERYTHING))}")
+        if unknown := sorted(shows - KINDS):
+            raise TraceError(f"nothing is called {', '.join(unknown)}; there are {', '.join(sorted(KINDS))}")
         self.net.shows = shows
         return ["from now on: " + ("everything" if shows == EVERYTHING else ", ".join(words))]
 

@@ -6,10 +6,11 @@ from collections.abc import Collection
 
 from nodes import frames
 from nodes.consensus.ben_or.algorithm import BenOr, Pitfall
-from nodes.consensus.ben_or.messages import ASK, Message, read
+from nodes.consensus.ben_or.messages import ASK, Message, Phase, read
 from nodes.consensus.instances import InstanceMachine
 from nodes.core import CancelTimer, Effects, Note, Propose, SetTimer, values
 from nodes.core.config import NodeConfig
+from nodes.core.disk import pack, unpack
 from nodes.core.inputs import draw, input_value
 
 
@@ -30,11 +31,15 @@ class BenOrMachine(InstanceMachine):
 
     def begin(self, instance: int, now_ns: int) -> Effects:
         """Enter the own bit and report it."""
+        state = self._enter(instance)
+        return [Propose(instance, values.of_int(state.value)), *self._say(instance, state, state.start(), now_ns)]
+
+    def _enter(self, instance: int) -> BenOr:
         value = values.to_int(input_value(self.config, instance)) & 1
         coin_seed = draw(self.config.seed, self.config.node, instance)
         state = BenOr(self.config.n, self.config.protocol.f, value, coin_seed, self.pitfalls)
         self.instances[instance] = state
-        return [Propose(instance, values.of_int(value)), *self._say(instance, state, state.start(), now_ns)]
+        return state
 
     def resume(self, now_ns: int) -> Effects:
         """What was to be sent when the last life ended may be lost: ask at once."""
@@ -48,6 +53,24 @@ class BenOrMachine(InstanceMachine):
         """``retry``: nothing has come on for retry_ns."""
         state = self.instances[instance]
         return [] if state.done else self._ask(instance, state, now_ns)
+
+    def known(self, instance: int) -> bytes | None:
+        """Where this node is, and all that it has said; what it heard in the phase can be asked for again."""
+        state = self.instances.get(instance)
+        if state is None:
+            return None
+        return pack(state.round, state.phase, state.value, state.decision, *state.said.values())
+
+    def recall(self, instance: int, known: bytes) -> None:
+        """The inverse of known."""
+        state = self._enter(instance)
+        state.round, phase, state.value, state.decision, *said = unpack(known)
+        state.phase = Phase(phase)
+        for round_, of, value in said:
+            state.said[round_, Phase(of)] = Message(round_, Phase(of), value)
+        own = state.said.get(state.waiting_for)
+        if own is not None and not state.done:
+            state.heard[state.waiting_for] = {self.config.node: own.value}
 
     def receive(self, src: int, message: frames.Message, now_ns: int) -> Effects:
         """Another member said something."""

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from nodes.core.disk import pack, unpack
 from nodes.frames import BODY_BYTES, Message
 
 _REGISTER = struct.Struct("!II8x")  # early flag, estimate
@@ -70,6 +71,14 @@ class FloodSet:
             return None
         self.decision = self.estimate
         return self.decision
+
+    def snapshot(self) -> bytes:
+        """The estimate, what is known about it, and the decision."""
+        return pack(self.value, self.estimate, self.early, self.heard_before, self.decision)
+
+    def restore(self, snapshot: bytes) -> None:
+        """The inverse of snapshot."""
+        self.value, self.estimate, self.early, self.heard_before, self.decision = unpack(snapshot)
 
     def _may_decide(self, round_: int, forwarded: bool) -> bool:
         if Pitfall.NO_FORWARDING in self.pitfalls and self.early:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
+from nodes.core.disk import pack, unpack
 from nodes.frames import BODY_BYTES, Message
 
 ROUNDS_PER_PHASE = 3
@@ -109,6 +110,15 @@ class Oae:
         else:
             return self._try_to_decide(registers)
         return None
+
+    def snapshot(self) -> bytes:
+        """The input, the votes and the decision."""
+        return pack(self.value, self.candidate, self.mru_vote, self.vote, self.decision)
+
+    def restore(self, snapshot: bytes) -> None:
+        """The inverse of snapshot."""
+        self.value, *votes, self.decision = unpack(snapshot)
+        self.candidate, self.mru_vote, self.vote = (None if vote is None else Vote(*vote) for vote in votes)
 
     # -- what is said ------------------------------------------------------------------------------------------------
 

@@ -9,8 +9,9 @@ from nodes import frames
 from nodes.consensus.instances import InstanceMachine
 from nodes.consensus.paxos.messages import Message, Step, read
 from nodes.consensus.paxos.roles import Acceptor, Ballots, Pitfall, Proposer
-from nodes.core import CancelTimer, Effects, Note, Propose, SetTimer
+from nodes.core import CancelTimer, Effects, Note, Persist, Propose, SetTimer
 from nodes.core.config import NodeConfig
+from nodes.core.disk import pack, unpack
 from nodes.core.inputs import input_value
 
 PATIENCE = 4  # retransmissions that a proposer is given before the next in line takes over
@@ -56,12 +57,16 @@ class PaxosMachine(InstanceMachine):
 
     def begin(self, instance: int, now_ns: int) -> Effects:
         """Enter the own value; the first member opens ballot 1, the others wait their turn."""
-        value = input_value(self.config, instance).ljust(self.value_bytes, b"\0")
-        self.open[instance] = Instance(value, Acceptor(self.pitfalls), self.ballots.number(0, 0))
+        value = self._enter(instance).value
         effects: Effects = [Propose(instance, value)]
         if self.rank == 0:
             return effects + self._open_ballot(instance, self.ballots.number(0, 0), now_ns)
         return [*effects, self._await_turn(instance, now_ns)]
+
+    def _enter(self, instance: int) -> Instance:
+        value = input_value(self.config, instance).ljust(self.value_bytes, b"\0")
+        state = self.open[instance] = Instance(value, Acceptor(self.pitfalls), self.ballots.number(0, 0))
+        return state
 
     def resume(self, now_ns: int) -> Effects:
         """The owner of a ballot goes on with it at the next retry, the others wait their turn anew."""
@@ -84,6 +89,41 @@ class PaxosMachine(InstanceMachine):
         if state.proposer is None:
             return []
         return [self._await_retry(instance, now_ns), *self._ask(instance, state.proposer, now_ns)]
+
+    def known(self, instance: int) -> bytes | None:
+        """The decision; before that what the acceptor has promised and voted, and this node's ballot with the value
+        that it proposes in it: who has promised and voted in it so far can be asked again."""
+        decided = self.decided.get(instance)
+        if decided is not None:
+            return pack(decided.ballot, decided.value.hex())
+        state = self.open.get(instance)
+        if state is None:
+            return None
+        acceptor, proposer = state.acceptor, state.proposer
+        ballot = None if proposer is None else proposer.ballot
+        proposed = None if proposer is None or proposer.value is None else proposer.value.hex()
+        return pack(state.highest, acceptor.promised, acceptor.voted, acceptor.value.hex(), ballot, proposed)
+
+    def keep(self, effects: Effects, *instances: int) -> Effects:
+        """What is to be on the disk comes before what is said."""
+        kept = super().keep(effects, *instances)
+        if Pitfall.ANSWER_NOT_KEPT in self.pitfalls:
+            kept.sort(key=lambda effect: isinstance(effect, Persist))
+        return kept
+
+    def recall(self, instance: int, known: bytes) -> None:
+        """The inverse of known."""
+        data = unpack(known)
+        if len(data) == 2:
+            ballot, value = data
+            self.decided[instance] = Message(Step.DECIDE, ballot, value=bytes.fromhex(value))
+            return
+        state = self._enter(instance)
+        state.highest, state.acceptor.promised, state.acceptor.voted, vote, ballot, proposed = data
+        state.acceptor.value = bytes.fromhex(vote)
+        if ballot is not None:
+            value = None if proposed is None else bytes.fromhex(proposed)
+            state.proposer = Proposer(ballot, self.quorum, self.pitfalls, value=value)
 
     def receive(self, src: int, message: frames.Message, now_ns: int) -> Effects:
         """Another member said something."""

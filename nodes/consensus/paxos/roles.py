@@ -12,6 +12,7 @@ class Pitfall(StrEnum):
     """Known bugs that a test puts in on purpose, to show that its checker finds them."""
 
     ACCEPT_KEEPS_PROMISE = "accept_keeps_promise"  # accepting does not raise the promise: an older ballot gets through
+    ANSWER_NOT_KEPT = "answer_not_kept"  # says what it promises and votes before that is on the disk
     ANY_VOTE = "any_vote"  # the proposer takes the oldest vote reported instead of that of the highest ballot
 
 

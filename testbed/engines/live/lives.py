@@ -72,8 +72,7 @@ class Lives:
         self._timer_fd = -1
         self._journal_bytes = _journal_bytes(len(plan.nodes))
         self._journals = {name: _memory(f"journal-{name}", self._journal_bytes) for name in plan.names}
-        keep = {fault.target for fault in plan.faults if fault.keep_state}
-        self._nvrams = {name: _memory(f"nvram-{name}", NVRAM_BYTES) for name in plan.names if name in keep}
+        self._nvrams = {name: _memory(f"nvram-{name}", NVRAM_BYTES) for name in plan.names if name in plan.keepers}
         apart = not policy.virtual or any(fault.verb.startswith("node_") for fault in plan.faults)
         self._together = 1 if apart else _NODES_PER_PROCESS
 
@@ -168,7 +167,6 @@ class Lives:
             "moments": [asdict(moment) for moment in self._moments(name)],
             "journal_bytes": self._journal_bytes,
             "clock": self._policy.agent,
-            "nvram": name in self._nvrams,
             "kept": kept,
             "crash_file": str(self._crash_file(name, epoch)),
         }

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from nodes.core import Decide, Effect, Effects, Life, Machine, Port, Propose, Resolve, RoundStart
+from nodes.core import Decide, Effect, Effects, Machine, Port, Propose, Resolve, RoundStart
 from nodes.core.config import NodeConfig
 from nodes.core.driver import Driver
 from nodes.core.record import Died, Dropped, Received, Refused, Sent, Started, TimerFired, recorded
@@ -48,9 +47,8 @@ class Node:
         self.timers: dict[str, int] = {}  # name -> serial number of its event: what else is in the heap is stale
         self.now = 0
         self.number = config.node
-        self.keeps = any(fault.target == self.name and fault.keep_state for fault in run.plan.faults)
         self._build = build
-        self._kept: bytes | None = None
+        self._disk: dict[str, bytes] = {}
         self._backlog: list[tuple[int, int, int, Any, Any, int]] = []
         self._held: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._replaying = False
@@ -58,19 +56,17 @@ class Node:
     # -- lives -------------------------------------------------------------------------------------------------------
 
     def start(self, now_ns: int, keep_state: bool = False) -> None:
-        """A life begins, with the state that the last one left if it is to be kept and there is one."""
-        kept = keep_state and self._kept is not None
+        """A life begins, with the disk of the last one if that is to be kept and there is anything on it."""
         config = replace(self.config, epoch=self.epoch)
-        lives: list[Life] = []
-        if kept and self._kept is not None:
-            self.machine, lives = pickle.loads(self._kept)
-        else:
-            self.machine = self._build(config)
+        if not keep_state:
+            self._disk.clear()
+        kept = bool(self._disk)
+        self.machine = self._build(config)
         self.alive = True
-        self._driver = Driver(self.machine, self, config, self.run.schedule.moments(self.name), lives)
+        self._driver = Driver(self.machine, self, config, self.run.schedule.moments(self.name), self._disk)
         self.hear, self.perform = self._driver.hear, self._driver.perform
         self.run.record((now_ns, self.number, Started, Started(kept, now_ns)))
-        self._do(self.machine.on_start(now_ns), now_ns)
+        self._do(self._driver.wake(now_ns), now_ns)
 
     def kill(self, now_ns: int) -> None:
         """The life ends, if there is one."""
@@ -144,8 +140,6 @@ class Node:
         self._do(self.machine.on_timer(name, now_ns), now_ns)
 
     def _do(self, effects: Effects, now_ns: int) -> None:
-        if self.keeps:
-            self._kept = pickle.dumps((self.machine, self._driver.lives), pickle.HIGHEST_PROTOCOL)
         if effects:
             self.now = now_ns
             self.perform(effects, now_ns)
@@ -202,6 +196,18 @@ class Node:
         if self.run.full or type(effect) in OUTCOMES:
             what = recorded(effect)
             self.run.record((now_ns, self.number, type(what), what))
+
+    def persist(self, key: str, data: bytes | None, sync: bool) -> None:
+        """Keep ``data`` on the node's disk."""
+        if self.paused:
+            self._held.append((self._persist_held, (key, data, sync, 0)))
+        elif data is None:
+            self._disk.pop(key, None)
+        else:
+            self._disk[key] = data
+
+    def _persist_held(self, key: str, data: bytes | None, sync: bool, _now_ns: int) -> None:
+        self.persist(key, data, sync)
 
     def strike(self, index: int, now_ns: int) -> bool:
         """Carry out fault ``index`` now; False when this life ends with it."""

@@ -136,7 +136,7 @@ class Run:
                     continue
                 if node.paused:
                     node.wait_frame(now, serial, leg.port, item, extra)
-                elif extra & CORRUPT or leg.port < 0 or node.keeps:
+                elif extra & CORRUPT or leg.port < 0:
                     node.receive(leg.port, item, extra, now, now)
                 else:  # Node.receive, written out
                     if full:

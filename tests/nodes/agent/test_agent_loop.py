@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nodes.agent.journal import Journal, Row, decode_rows, read_journal
@@ -45,7 +45,7 @@ class Script:
         self.times.append(now_ns)
         return self.answers.get(what, [])
 
-    def on_start(self, now_ns: int) -> Effects:
+    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
         return self._answer("start", now_ns)
 
     def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:

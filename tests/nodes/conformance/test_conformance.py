@@ -102,7 +102,7 @@ def config_of(spec: EngineSpec, n: int = 3) -> NodeConfig:
 def begin(spec: EngineSpec) -> Machine:
     """A machine in its first round or instance."""
     machine = build_machine(config_of(spec))
-    first = machine.on_start(-1)
+    first = machine.on_start(-1, {})
     for effect in first:
         if isinstance(effect, SetTimer):
             machine.on_timer(effect.name, max(0, effect.at_ns))
@@ -128,7 +128,7 @@ def test_messages_of_any_content_do_no_harm(spec: EngineSpec) -> None:
 @every_engine
 def test_a_timer_that_comes_late_or_again_does_no_harm(spec: EngineSpec) -> None:
     machine = build_machine(config_of(spec))
-    named = {effect.name for effect in machine.on_start(-1) if isinstance(effect, SetTimer)}
+    named = {effect.name for effect in machine.on_start(-1, {}) if isinstance(effect, SetTimer)}
     proposals = 0
     for at_ns in (0, 0, 3 * W // 2, 3 * W // 2, 40 * W):
         for name in sorted(named):

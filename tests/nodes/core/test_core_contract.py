@@ -132,7 +132,7 @@ def test_there_is_no_other_engine() -> None:
 def lead(machine: Machine, consensus: str) -> Machine:
     """Some events; what the machine answers is of no interest here."""
     kind = Kind.SWAP if engine_spec(consensus).made_of_swaps else Kind.DATA
-    machine.on_start(-1)
+    machine.on_start(-1, {})
     machine.on_timer("instance" if kind is Kind.DATA else "round", 0)
     for port in (0, 1):
         machine.on_message(port, Message(kind, 0, 1, bytes([0, 0, 0, 1] * 4)), Life(1, 0), 10)

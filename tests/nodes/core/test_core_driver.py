@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import pytest
+from builders import Disk
 
 from nodes.core import (
     CancelTimer,
@@ -14,6 +16,7 @@ from nodes.core import (
     Life,
     LinkState,
     Note,
+    Persist,
     Port,
     Propose,
     RoundStart,
@@ -29,9 +32,9 @@ from nodes.frames import MAX_BODY, Frame, FrameKey, Kind, Message
 ME, PEER, OTHER = 1, 0, 2
 
 
-def config(epoch: int = 1) -> NodeConfig:
+def config(epoch: int = 1, keeps: bool = False) -> NodeConfig:
     peers = tuple(Peer(node, f"host{node}", "eth0", "") for node in (PEER, OTHER))
-    return NodeConfig(ME, "me", peers, {}, (PEER, ME, OTHER), ProtocolConfig(), epoch=epoch)
+    return NodeConfig(ME, "me", peers, {}, (PEER, ME, OTHER), ProtocolConfig(), epoch=epoch, keeps=keeps)
 
 
 def said(round_: int = 0) -> Message:
@@ -73,6 +76,9 @@ class Told:
     def record(self, effect: Effect, now_ns: int) -> None:
         self.done.append(effect)
 
+    def persist(self, key: str, data: bytes | None, sync: bool) -> None:
+        self.done.append(Persist(key, data, sync))
+
     def strike(self, index: int, now_ns: int) -> bool:
         self.done.append(f"fault {index} at {now_ns}")
         return self.survives
@@ -81,7 +87,7 @@ class Told:
 class Echo:
     """A machine whose answer names the event."""
 
-    def on_start(self, now_ns: int) -> Effects:
+    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
         return [Note("start", now_ns)]
 
     def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
@@ -97,7 +103,9 @@ def drive(effects: Effects, *moments: Moment, survives: bool = False) -> tuple[b
 
 
 ALL: Effects = [
+    Persist("a", b"1"),
     send(),
+    Persist("a", None, sync=False),
     SetTimer("a", 5),
     CancelTimer("a"),
     enters(LinkState.REFLECTING),
@@ -111,6 +119,20 @@ ALL: Effects = [
 def test_every_effect_is_performed_in_its_order() -> None:
     assert drive(ALL) == (True, ALL)
     assert drive(ALL, Moment(0, enters="COMMITTED")) == (True, ALL)  # a fault whose moment does not come
+
+
+def test_who_dies_after_a_send_has_kept_what_stood_before_it_and_nothing_after() -> None:
+    effects: Effects = [Persist("before", b"1"), send(), Persist("after", b"2")]
+    assert drive(effects, Moment(0, after_sends=1)) == (False, [*effects[:2], "fault 0 at 7"])
+
+
+def test_a_node_without_need_of_a_disk_writes_nothing_and_one_with_it_each_peers_life_once() -> None:
+    for keeps in (False, True):
+        node = Told()
+        driver = Driver(Echo(), node, config(keeps=keeps))
+        for frame in (heard(1), heard(2), heard(3, answers=1), heard(4, answers=1)):
+            driver.frame(0, frame, 5)
+        assert sum(isinstance(effect, Persist) for effect in node.done) == 2 * keeps
 
 
 def test_events_reach_the_machine_and_its_answers_the_node() -> None:
@@ -136,7 +158,7 @@ def test_frames_are_named_by_their_sender_its_life_and_their_number_and_tell_the
 def test_frames_of_a_life_that_is_over_never_reach_the_machine() -> None:
     """The peer has restarted, and one of its earlier life's frames was still on the wire."""
     node = Told()
-    driver = Driver(Echo(), node, config())
+    driver = Driver(Echo(), node, config(keeps=True))
     for frame in (heard(1), heard(1, epoch=2), heard(2), heard(2, epoch=2, answers=1)):
         driver.frame(0, frame, 5)
     assert [effect for effect in node.done if isinstance(effect, Note)] == [
@@ -145,8 +167,9 @@ def test_frames_of_a_life_that_is_over_never_reach_the_machine() -> None:
         Note("stale", 0, "the sender is in epoch 2", heard(2)),
         Note("port 0, life 2 to 1", 5, "", heard(2, epoch=2, answers=1)),
     ]
-    # a life that begins with the state of this one knows it too; the other port has heard nothing
-    again = Driver(Echo(), node, config(epoch=2), lives=driver.lives)
+    # a life that begins with the disk of this one knows it too; the other port has heard nothing
+    disk = Disk().after([effect for effect in node.done if isinstance(effect, Persist)])
+    again = Driver(Echo(), node, config(epoch=2), disk=disk)
     assert again.hear(0, heard(3), 6) == [Note("stale", 0, "the sender is in epoch 2", heard(3))]
     assert again.lives == [Life(2, 1), Life(0, 0)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ class Says:
         self.message = message
         self.told: list[tuple[Port, Message, Life]] = []
 
-    def on_start(self, now_ns: int) -> Effects:
+    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
         return [SetTimer("t", 5), Send(1, self.message)]
 
     def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
@@ -49,7 +50,7 @@ def test_what_a_frame_can_carry_passes_as_it_is() -> None:
     for message in (SHORT, SHORT._replace(body=body(MAX_BODY)), Message(Kind.SWAP, 0, 1)):
         inner = Says(message)
         wrapped = Segmented(inner)
-        assert wrapped.on_start(0) == inner.on_start(0)
+        assert wrapped.on_start(0, {}) == inner.on_start(0, {})
         assert wrapped.on_timer("t", 0) == [Send(2, message)]
         assert wrapped.on_message(0, message, FIRST, 0) == [Send(0, message)]
         assert inner.told == [(0, message, FIRST)]
@@ -58,7 +59,7 @@ def test_what_a_frame_can_carry_passes_as_it_is() -> None:
 @given(st.integers(MAX_BODY + 1, 20_000), st.randoms(use_true_random=False))
 def test_a_long_message_goes_in_parts_and_comes_whole_in_whatever_order(size: int, rng: random.Random) -> None:
     message = LONG._replace(body=body(size))
-    cut = parts(Segmented(Says(message)).on_start(0))
+    cut = parts(Segmented(Says(message)).on_start(0, {}))
     assert len(cut) == -(-size // PART_BYTES)
     assert all((part.kind, *part[1:3], part.flags) == (Kind.PART, 3, 2, 1) for part in cut)
     assert max(len(part.body) for part in cut) <= MAX_BODY
@@ -72,13 +73,13 @@ def test_a_long_message_goes_in_parts_and_comes_whole_in_whatever_order(size: in
 
 
 def test_other_effects_keep_their_place_between_the_parts() -> None:
-    effects = Segmented(Says(LONG)).on_start(0)
+    effects = Segmented(Says(LONG)).on_start(0, {})
     assert [type(effect) for effect in effects] == [SetTimer, Send, Send, Send]
 
 
 def test_messages_under_way_at_a_time_are_told_apart_by_port_life_and_number() -> None:
     sender = Segmented(Says(LONG))
-    one, other = parts(sender.on_start(0)), parts(sender.on_timer("t", 0))
+    one, other = parts(sender.on_start(0, {})), parts(sender.on_timer("t", 0))
     hearer = Says(SHORT)
     joins = Segmented(hearer)
     for place in range(3):
@@ -89,7 +90,7 @@ def test_messages_under_way_at_a_time_are_told_apart_by_port_life_and_number() -
 
 def test_parts_that_fit_nowhere_are_strays() -> None:
     joins = Segmented(Says(SHORT))
-    [first, *_] = parts(Segmented(Says(LONG)).on_start(0))
+    [first, *_] = parts(Segmented(Says(LONG)).on_start(0, {}))
     joins.on_message(0, first, FIRST, 0)
     for bad in (b"", first.body[:7], first.body[:6] + b"\0\4", first.body[:4] + b"\0\3\0\3"):
         [note] = joins.on_message(0, first._replace(body=bad), FIRST, 0)
@@ -111,4 +112,4 @@ def test_what_never_becomes_whole_is_given_up_when_there_is_too_much_of_it() -> 
 def test_what_cannot_be_cut_is_refused() -> None:
     for message in (LONG._replace(kind=Kind.SWAP), LONG._replace(body=bytes(PART_BYTES * MOST_PARTS + 1))):
         with pytest.raises(ValueError, match="can't be cut"):
-            Segmented(Says(message)).on_start(0)
+            Segmented(Says(message)).on_start(0, {})

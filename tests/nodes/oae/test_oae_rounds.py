@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
+from builders import Disk, rest
 
 from nodes.core import Decide, Effect, Life, Note, Outcome, Port, Propose, Resolve, RoundStart, SetTimer
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from nodes.core.disk import pack, unpack
 from nodes.core.driver import Driver
 from nodes.core.values import of_int, to_int
 from nodes.frames import Frame, Kind, Message
@@ -32,11 +33,17 @@ class Gossip:
         self.heard_total += len(heard)
         return self.heard_total if round_ == 1 else None
 
+    def snapshot(self) -> bytes:
+        return pack(self.heard_total)
+
+    def restore(self, snapshot: bytes) -> None:
+        [self.heard_total] = unpack(snapshot)
+
 
 def config(node: int, n: int = 3, **protocol) -> NodeConfig:
     protocol = {"window_ns": W, "period_ns": PERIOD, "rounds": 4, "instance_rounds": 2, **protocol}
     peers = tuple(Peer(other, f"h{other}", "eth0", f"02:00:00:00:00:0{other}") for other in range(n) if other != node)
-    return NodeConfig(node, f"h{node}", peers, {"eth0": ""}, tuple(range(n)), ProtocolConfig(**protocol))
+    return NodeConfig(node, f"h{node}", peers, {"eth0": ""}, tuple(range(n)), ProtocolConfig(**protocol), keeps=True)
 
 
 FIRST = Life(1, 0)
@@ -62,6 +69,9 @@ class Host(NamedTuple):
     def record(self, effect: Effect, now_ns: int) -> None:
         self.net.log[self.node].append((now_ns, effect))
 
+    def persist(self, key: str, data: bytes | None, sync: bool) -> None:
+        self.net.disks[self.node].persist(key, data, sync)
+
     def strike(self, index: int, now_ns: int) -> bool:
         raise AssertionError("there are no faults here")
 
@@ -73,6 +83,7 @@ class Net:
         self.make, self.drop = make, drop
         self.machines = {node: RoundMachine(config(node, n, **protocol), make) for node in range(n)}
         self.drivers: dict[int, Driver] = {}  # of the nodes that are up
+        self.disks = {node: Disk() for node in range(n)}
         self.queue: list[tuple[int, int, int, tuple]] = []
         self.log: dict[int, list[tuple[int, object]]] = {node: [] for node in range(n)}
         self.timers: dict[tuple[int, str], int] = {}
@@ -84,7 +95,8 @@ class Net:
 
     def start(self, node: int, now: int = -1, epoch: int = 1) -> None:
         self.now, machine = now, self.machines[node]
-        self.drivers[node] = Driver(machine, Host(self, node), replace(machine.config, epoch=epoch))
+        config = replace(machine.config, epoch=epoch)
+        self.drivers[node] = Driver(machine, Host(self, node), config, disk=self.disks[node])
         self.drivers[node].start(now)
 
     def kill(self, node: int) -> None:
@@ -158,6 +170,7 @@ def test_without_an_algorithm_rounds_are_plain_swaps() -> None:
 def test_a_fresh_restart_joins_at_the_next_round_and_stays_out_of_the_running_instance() -> None:
     net = started(rounds=6).run(until=100)
     net.kill(1)
+    net.disks[1].clear()
     net.machines[1] = RoundMachine(replace(config(1, rounds=6), epoch=2), Gossip)
     net.start(1, 200, epoch=2)
     net.run()
@@ -170,19 +183,18 @@ def test_a_fresh_restart_joins_at_the_next_round_and_stays_out_of_the_running_in
 def test_a_fresh_restart_at_the_instant_a_round_begins_leaves_that_round_to_its_earlier_life() -> None:
     """Killed after its first send of round 2 and up again at once, it must not begin round 2 a second time."""
     again = RoundMachine(replace(config(1), epoch=2), Gossip)
-    assert again.on_start(2 * PERIOD) == [SetTimer("round", 3 * PERIOD)]
+    assert rest(again.on_start(2 * PERIOD, {})) == [SetTimer("round", 3 * PERIOD)]
     first_life = RoundMachine(config(1), Gossip)
-    assert first_life.on_start(0) == [SetTimer("round", 0)]
+    assert rest(first_life.on_start(0, {})) == [SetTimer("round", 0)]
 
 
 def test_a_restart_with_kept_state_catches_up_and_its_old_swaps_resolve() -> None:
     """Reconcile: node 1 is away over the horizon of round 0; back with its state, all of its swaps commit."""
     net = started(horizon="reconcile", retry_ns=200, rounds=2, make=None).run(until=5)
-    kept = pickle.dumps(net.machines[1])
     net.kill(1)
     net.run(until=2000)
     assert Outcome.IN_DOUBT in {effect.outcome for effect in net.of(0, Resolve)}
-    net.machines[1] = pickle.loads(kept)
+    net.machines[1] = RoundMachine(replace(net.machines[1].config, epoch=2))
     net.start(1, 2100, epoch=2)
     net.run(until=50_000)
     for node in range(3):
@@ -208,9 +220,8 @@ def test_swaps_in_doubt_are_retried_while_rounds_go_on_however_long_the_interval
 @pytest.mark.parametrize("at_ns", [PERIOD + W, 2 * PERIOD - 1, 2 * PERIOD])
 def test_a_restart_with_kept_state_tells_its_last_decision_again(at_ns: int) -> None:
     """The crash may have struck between the ending of a swap and the decision of the same instant."""
-    machine = started().run(PERIOD + W).machines[1]
-    kept = pickle.loads(pickle.dumps(machine))
-    effects = kept.on_start(at_ns)
+    kept = RoundMachine(replace(config(1), epoch=2), Gossip)
+    effects = kept.on_start(at_ns, started().run(PERIOD + W).disks[1])
     assert Decide(0, of_int(6), 1) in effects
     assert [effect.swap.round for effect in effects if isinstance(effect, Resolve)] == [1, 1]
     assert [effect for effect in effects if isinstance(effect, SetTimer)] == [SetTimer("round", 2 * PERIOD)]
@@ -219,17 +230,17 @@ def test_a_restart_with_kept_state_tells_its_last_decision_again(at_ns: int) -> 
 def test_a_restart_with_kept_state_tells_what_it_proposed_in_its_instance_again() -> None:
     """The crash may have struck when the state was kept and before the proposal was on record."""
     machine = RoundMachine(config(1), Gossip)
-    machine.on_start(-1)
-    machine.on_timer("round", 0)
-    [again] = [effect for effect in pickle.loads(pickle.dumps(machine)).on_start(5) if isinstance(effect, Propose)]
+    disk = Disk().after(machine.on_start(-1, {})).after(machine.on_timer("round", 0))
+    kept = RoundMachine(replace(config(1), epoch=2), Gossip)
+    [again] = [effect for effect in kept.on_start(5, disk) if isinstance(effect, Propose)]
     assert again == Propose(0, of_int(1))
-    assert not any(isinstance(effect, Propose) for effect in RoundMachine(config(1), Gossip).on_start(-1))
+    assert not any(isinstance(effect, Propose) for effect in RoundMachine(config(1), Gossip).on_start(-1, {}))
 
 
 def test_a_frame_handled_after_the_horizon_is_not_heard_in_the_round_even_if_its_swap_commits() -> None:
     """A held-up node with a holding link: its timer for the horizon comes after the frames that waited."""
     machine = RoundMachine(config(1, 2, horizon="hold", depth=2, instance_rounds=1), Gossip)
-    machine.on_start(-1)
+    machine.on_start(-1, {})
     machine.on_timer("round", 0)
     opening = Message(Kind.SWAP, 0, 1, bytes(16), flags=1)
     resolved = [
@@ -243,7 +254,7 @@ def test_a_frame_handled_after_the_horizon_is_not_heard_in_the_round_even_if_its
 
 def test_a_fresh_life_keeps_only_frames_of_the_round_that_it_will_join() -> None:
     machine = RoundMachine(replace(config(1, 2, rounds=9), epoch=2), None)
-    machine.on_start(3 * PERIOD + 10)
+    machine.on_start(3 * PERIOD + 10, {})
     for round_ in range(9):
         machine.on_message(0, Message(Kind.SWAP, round_, 1), FIRST, 3 * PERIOD + 20)
     assert [message.round for message, _ in machine.links[0].early] == [4]
@@ -253,7 +264,7 @@ def test_a_held_up_node_ends_missed_rounds_late() -> None:
     """All timers of three rounds fire at once after a pause: each round is aborted at the moment of waking."""
     machine = RoundMachine(config(0, make := 2), None)
     assert make == 2
-    assert machine.on_start(-1) == [SetTimer("round", 0)]
+    assert rest(machine.on_start(-1, {})) == [SetTimer("round", 0)]
     late = 2 * PERIOD + 100
     aborted = []
     effects = machine.on_timer("round", late)
@@ -267,7 +278,7 @@ def test_a_held_up_node_ends_missed_rounds_late() -> None:
 
 def test_timers_that_come_early_or_twice_do_nothing() -> None:
     machine = RoundMachine(config(0), None)
-    machine.on_start(-1)
+    machine.on_start(-1, {})
     assert machine.on_timer("round", -1) == []
     assert machine.on_timer("horizon", W) == []
     machine.on_timer("round", 0)

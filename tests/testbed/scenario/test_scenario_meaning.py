@@ -345,7 +345,7 @@ def test_a_scenario_survives_pickle_and_its_own_data():
     dumped = json.loads(scenario.written.model_dump_json(exclude_unset=True, by_alias=True))
     assert compile_plan(from_data(dumped)) == plan
     assert Plan.from_json(plan.to_json()) == plan
-    assert plan.nvram
+    assert plan.keepers == {"host1"}
 
 
 def test_a_topology_of_the_users_own(tmp_path):

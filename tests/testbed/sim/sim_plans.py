@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from builders import everyone
 
-from nodes.core import Effects, Life, Machine, Port, Send, SetTimer
+from nodes.core import Effects, Life, Machine, Persist, Port, Send, SetTimer
 from nodes.core.config import NodeConfig, ProtocolConfig
 from nodes.core.record import What
 from nodes.frames import Kind, Message
@@ -60,8 +61,9 @@ class Beacon:
     sent: int = 0
     heard: list[tuple[int, int]] = field(default_factory=list)
 
-    def on_start(self, now_ns: int) -> Effects:
-        """The first frames go at time 0, or at once when that is past."""
+    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
+        """The first frames go at time 0, or at once when that is past; those after the last life's."""
+        self.sent = len(disk)
         if self.only not in (-1, self.config.node) or self.sent >= self.count:
             return []
         return [SetTimer("next", max(0, now_ns))]
@@ -69,6 +71,8 @@ class Beacon:
     def on_timer(self, name: str, now_ns: int) -> Effects:
         """The next frames."""
         effects: Effects = [self._frame(port, self.sent, 1) for port in range(len(self.config.peers))]
+        if self.config.keeps:
+            effects.insert(0, Persist(f"sent {self.sent}", b""))
         self.sent += 1
         if self.sent < self.count:
             effects.append(SetTimer("next", now_ns + self.gap_ns))

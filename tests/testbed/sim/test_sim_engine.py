@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -73,7 +74,7 @@ class Witness:
     def __init__(self, config: NodeConfig) -> None:
         self.config = config
 
-    def on_start(self, now_ns: int) -> Effects:
+    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
         return [SetTimer("send", 0), SetTimer("act", 10 * US)]
 
     def on_timer(self, name: str, now_ns: int) -> Effects:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import pytest
@@ -13,6 +14,7 @@ from nodes.core import (
     Life,
     LinkState,
     Note,
+    Persist,
     Port,
     Resolve,
     RoundStart,
@@ -212,14 +214,20 @@ class Scripted:
     config: NodeConfig
     sent: int = 0
 
-    def on_start(self, now_ns: int) -> Effects:
-        return [SetTimer("go", max(0, now_ns))] if self.config.node == 0 and self.sent == 0 else []
+    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
+        return [SetTimer("go", max(0, now_ns))] if self.config.node == 0 and not disk else []
 
     def on_timer(self, name: str, now_ns: int) -> Effects:
         if name != "go":
             return [Note("timer", 0, name)]
         swap = swap_id(0, 0, 1)
-        effects: Effects = [self._send(), self._send(), Transition(swap, LinkState.TENTATIVE, LinkState.REFLECTING)]
+        kept: Effects = [Persist("gone", b"yes")] if self.config.keeps else []
+        effects: Effects = [
+            *kept,
+            self._send(),
+            self._send(),
+            Transition(swap, LinkState.TENTATIVE, LinkState.REFLECTING),
+        ]
         return [*effects, self._send(), SetTimer("end", 30 * US), SetTimer("never", 31 * US), CancelTimer("never")]
 
     def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
@@ -285,8 +293,8 @@ def test_a_pause_at_a_moment_holds_the_rest_of_the_event_back() -> None:
     assert [(row.what.text, row.t_ns // US) for row in events(late, Noted)] == [("end", 40)]
 
 
-def test_a_restart_at_a_moment_keeps_the_state_of_the_whole_event_but_not_its_undone_effects() -> None:
-    """State is stored after the event and before its effects: the third send counts as sent and never was."""
+def test_a_restart_at_a_moment_finds_what_was_persisted_before_it() -> None:
+    """The next life knows that the event has been, and sends nothing; one without the disk does it all again."""
     history = scripted(when("node_restart", enters="REFLECTING", keep_state=True))
     *_, entered, struck, died, started = [row.what for row in history.events if row.node == "host1"]
     assert (entered.old, entered.new) == (LinkState.TENTATIVE, LinkState.REFLECTING)
