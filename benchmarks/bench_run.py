@@ -15,12 +15,13 @@ import argparse
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from spread import spread
 
 FIRST = "3df17dc047e0f2b51599431effc0b49f158a4807"
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,17 +61,9 @@ def compare(first: Path, scenario: str, repetitions: int) -> dict[str, Any]:
         "benchmark": "testbed-run",
         "scenario": scenario,
         "repetitions": repetitions,
-        "first_version_cpu_s": _spread(theirs),
-        "now_cpu_s": _spread(ours),
-        "ratio": _spread(ratios),
-    }
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {
-        "median": round(statistics.median(values), 2),
-        "min": round(min(values), 2),
-        "max": round(max(values), 2),
+        "first_version_cpu_s": spread(theirs),
+        "now_cpu_s": spread(ours),
+        "ratio": spread(ratios),
     }
 
 

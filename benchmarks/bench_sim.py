@@ -20,13 +20,13 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import statistics
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import simpy
+from spread import spread
 
 import testbed.cli  # noqa: F401  (lets the compiled build be found, as the command line does)
 from nodes.core import Effect, Effects, Life, Machine, Port, Send, SetTimer
@@ -266,17 +266,9 @@ def compare(load: str, form: str, plan: Plan, build: Build, repetitions: int) ->
         "simpy_model": form,
         "frame_hops": hops,
         "repetitions": repetitions,
-        "sim_frame_hops_per_s": _spread(mine),
-        "simpy_frame_hops_per_s": _spread(others),
-        "ratio": _spread(ratios),
-    }
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {
-        "median": round(statistics.median(values), 2),
-        "min": round(min(values), 2),
-        "max": round(max(values), 2),
+        "sim_frame_hops_per_s": spread(mine),
+        "simpy_frame_hops_per_s": spread(others),
+        "ratio": spread(ratios),
     }
 
 
