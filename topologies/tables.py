@@ -107,7 +107,7 @@ def packet_time_ns(impairment: Impairment, frame_bytes: int = SLOT_BYTES_IN_SOFT
 
 
 def delay_values(impairment: Impairment) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Sorted distinct delays (ns) of one frame on an idle direction, and their exact probabilities.
+    """Sorted distinct delays (ns) of one slot on an idle direction, and their exact probabilities.
 
     What lies below LEAST_DELAY_NS counts as that. Loss is left out (it is the caller's q). Holds for uncorrelated
     draws exactly. With ``correlation`` it holds to within about (2 sigma or the table's size) / 2^32, because netem's
@@ -115,10 +115,19 @@ def delay_values(impairment: Impairment) -> tuple[NDArray[np.int64], NDArray[np.
     """
     import numpy as np
 
-    floor = packet_time_ns(impairment)
+    drawn, weights = drawn_values(impairment)
+    values, index = np.unique(np.maximum(drawn + packet_time_ns(impairment), LEAST_DELAY_NS), return_inverse=True)
+    return values, np.bincount(index, weights=weights, minlength=len(values)).astype(np.float64)
+
+
+def drawn_values(impairment: Impairment) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Sorted distinct delays (ns) as they are drawn, and their probabilities: before the rate adds what a frame of
+    this size takes, and may be negative."""
+    import numpy as np
+
     sigma = impairment.jitter_ns
     if sigma == 0:
-        return np.array([max(LEAST_DELAY_NS, impairment.delay_ns + floor)], dtype=np.int64), np.ones(1)
+        return np.array([impairment.delay_ns], dtype=np.int64), np.ones(1)
     table = table_of(impairment)
     cells = 2 * sigma if table is None else len(table)
     if cells > MAX_GRID:
@@ -129,7 +138,7 @@ def delay_values(impairment: Impairment) -> tuple[NDArray[np.int64], NDArray[np.
         raw = np.arange(cells, dtype=np.int64) + (impairment.delay_ns - sigma)
     else:
         raw = np.array([tabledist(impairment.delay_ns, sigma, rnd, table) for rnd in range(cells)], dtype=np.int64)
-    values, index = np.unique(np.maximum(raw + floor, LEAST_DELAY_NS), return_inverse=True)
+    values, index = np.unique(raw, return_inverse=True)
     weights = np.bincount(index, weights=counts.astype(np.float64), minlength=len(values))
     return values, weights / float(1 << 32)
 

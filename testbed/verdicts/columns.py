@@ -19,11 +19,21 @@ CODE = {what: code for code, what in enumerate(WHATS)}
 
 
 class Sends(NamedTuple):
-    """Frames that nodes sent, in order. frame: numbered from 0, the same number in every table; peer: a node number."""
+    """Frames that nodes sent, in order. frame: numbered from 0, the same number in every table; peer: a node number;
+    size: in bytes."""
 
     t_ns: Ints
     node: Ints
     peer: Ints
+    frame: Ints
+    size: Ints
+
+
+class Refusals(NamedTuple):
+    """Frames that the system refused to send."""
+
+    t_ns: Ints
+    node: Ints
     frame: Ints
 
 
@@ -79,7 +89,7 @@ _STIRS = (Started, Died, Received, Dropped, Overrun, TimerFired, Struck)
 
 
 class Columns:
-    """refused: frames that the system refused to send, as Sends; no_room: which of them found the queue full.
+    """refused: frames that the system refused to send; no_room: which of them found the queue full.
     unreadable: how many frames came in at each node that could not be read. frames: how many different ones there are.
     """
 
@@ -89,8 +99,8 @@ class Columns:
         received, dropped = events.table(Received), events.table(Dropped)
         ids = frame_ids(sent, refused, received, dropped, hops)
         self.frames = max((int(part.max(initial=-1)) for part in ids), default=-1) + 1
-        self.sends = Sends(sent.t_ns, _wide(sent.node), sent["dst"], ids[0])
-        self.refused = Sends(refused.t_ns, _wide(refused.node), refused["dst"], ids[1])
+        self.sends = Sends(sent.t_ns, _wide(sent.node), sent["dst"], ids[0], sent["size"])
+        self.refused = Refusals(refused.t_ns, _wide(refused.node), ids[1])
         self.no_room = refused["why"].where("ENOBUFS")
         self.arrivals = _arrivals(received, dropped, ids[2], ids[3])
         unreadable = _wide(dropped.node)[ids[3] < 0]

@@ -1,6 +1,7 @@
 """The law of a frame's delay on an idle direction, exactly as netem's integers give it, and sums of such delays.
 
-Sums are convolved on a lattice of ``step_ns``. On a lattice of 1 ns they are exact up to rounding errors of about
+At a rate a frame takes the longer the larger it is, on top of what is drawn; sums are those of slots. They are
+convolved on a lattice of ``step_ns``. On a lattice of 1 ns they are exact up to rounding errors of about
 1e-15; on a coarser one every delay is split between its two neighbouring points so that its mean stays, which moves
 each by less than one step: P(S <= x - n step) <= P(S' <= x) <= P(S <= x + n step) for a sum of n delays.
 """
@@ -16,10 +17,24 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from topologies.impairment import Impairment
-from topologies.tables import LEAST_DELAY_NS, delay_values, greatest_delay_ns, packet_time_ns, table_of
+from topologies.tables import (
+    LEAST_DELAY_NS,
+    delay_values,
+    drawn_values,
+    greatest_delay_ns,
+    packet_time_ns,
+    table_of,
+)
 
 _DRAWS = 1 << 32  # netem draws 32 bits and takes them modulo the number of cells
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def packet_ns(impairment: Impairment, sizes: Ints) -> Ints:
+    """What the rate makes frames of so many bytes take."""
+    kinds, kind = np.unique(sizes, return_inverse=True)
+    return np.array([packet_time_ns(impairment, size) for size in kinds.tolist()], dtype=np.int64)[kind]
 
 
 class Lattice(NamedTuple):
@@ -44,39 +59,53 @@ class Lattice(NamedTuple):
 
 
 class Law:
-    """The delay of one frame on one idle direction (loss apart)."""
+    """The delay of one frame on one idle direction (loss apart): of a slot, or of a frame that the rate makes take
+    ``took_ns``. slot_ns: what it makes a slot take. least_ns, greatest_ns: of slots."""
 
     def __init__(self, impairment: Impairment) -> None:
         self.impairment = impairment
+        self.slot_ns = packet_time_ns(impairment)
         self.greatest_ns = greatest_delay_ns(impairment)
         self._uniform = bool(impairment.jitter_ns) and table_of(impairment) is None
-        self._first = impairment.delay_ns - impairment.jitter_ns + packet_time_ns(impairment)
+        self._first = impairment.delay_ns - impairment.jitter_ns
         self._cells = 2 * impairment.jitter_ns
-        if self._uniform:
-            self.least_ns = max(LEAST_DELAY_NS, self._first)
-        else:
-            self._values, self._weights = delay_values(impairment)
-            self._cumulated = np.cumsum(self._weights)
-            self.least_ns = int(self._values[0])
+        if not self._uniform:
+            self._drawn, weights = drawn_values(impairment)
+            self._first = int(self._drawn[0])
+            self._cumulated = np.cumsum(weights)
+        self.least_ns = max(LEAST_DELAY_NS, self._first + self.slot_ns)
 
-    def cdf(self, x_ns: NDArray[np.int64]) -> Floats:
+    def least_of(self, took_ns: Ints) -> Ints:
+        """The shortest that such frames can take."""
+        return np.maximum(self._first + took_ns, LEAST_DELAY_NS)
+
+    def greatest_of(self, took_ns: Ints) -> Ints:
+        """The longest that such frames can take."""
+        greatest = int(self._drawn[-1]) if not self._uniform else self._first + self._cells - 1
+        return np.maximum(greatest + took_ns, LEAST_DELAY_NS)
+
+    def cdf(self, x_ns: Ints, took_ns: Ints | None = None) -> Floats:
         """P(delay <= x), exact."""
+        drawn = x_ns - (self.slot_ns if took_ns is None else took_ns)
         if self._uniform:
-            below = np.clip(x_ns - self._first + 1, 0, self._cells)
+            below = np.clip(drawn - self._first + 1, 0, self._cells)
             share, rest = divmod(_DRAWS, self._cells)
             result = (below * float(share) + np.minimum(below, rest)) / _DRAWS
-            return np.where(x_ns < LEAST_DELAY_NS, 0.0, result)
-        place = np.searchsorted(self._values, x_ns, side="right")
-        return np.where(place > 0, self._cumulated[np.maximum(place, 1) - 1], 0.0)
+        else:
+            place = np.searchsorted(self._drawn, drawn, side="right")
+            result = np.where(place > 0, self._cumulated[np.maximum(place, 1) - 1], 0.0)
+        return np.where(x_ns < LEAST_DELAY_NS, 0.0, result)
 
-    def quantile(self, p: float) -> int:
+    def quantile(self, p: float, took_ns: int | None = None) -> int:
         """The least x with P(delay <= x) >= p."""
+        took = np.array([self.slot_ns if took_ns is None else took_ns])
         if not self._uniform:
-            return int(self._values[min(int(np.searchsorted(self._cumulated, p - 1e-15)), len(self._values) - 1)])
-        below, above = self.least_ns - 1, self.greatest_ns
+            place = min(int(np.searchsorted(self._cumulated, p - 1e-15)), len(self._drawn) - 1)
+            return max(LEAST_DELAY_NS, int(self._drawn[place] + took[0]))
+        below, above = int(self.least_of(took)[0]) - 1, int(self.greatest_of(took)[0])
         while above - below > 1:
             middle = (below + above) // 2
-            if self.cdf(np.array([middle]))[0] >= p:
+            if self.cdf(np.array([middle]), took)[0] >= p:
                 above = middle
             else:
                 below = middle
@@ -85,15 +114,16 @@ class Law:
     def lattice(self, step_ns: int) -> Lattice:
         """The law on multiples of ``step_ns``."""
         if not self._uniform:
-            return _split(self._values, self._weights, step_ns)
+            return _split(*delay_values(self.impairment), step_ns)
         share, rest = divmod(_DRAWS, self._cells)
-        under = min(max(0, LEAST_DELAY_NS - self._first), self._cells)  # draws that count as the least delay
-        parts = [(share, self._first + under, self._cells - under), (1, self._first + under, rest - under)]
+        first = self._first + self.slot_ns
+        under = min(max(0, LEAST_DELAY_NS - first), self._cells)  # draws that count as the least delay
+        parts = [(share, first + under, self._cells - under), (1, first + under, rest - under)]
         start, stop = self.least_ns // step_ns, -(-self.greatest_ns // step_ns)
         p = np.zeros(stop - start + 1)
-        for weight, first, count in parts:
+        for weight, begin, count in parts:
             if count > 0:
-                block = _block(first, count, step_ns)
+                block = _block(begin, count, step_ns)
                 p[block.offset - start : block.offset - start + len(block.p)] += weight / _DRAWS * block.p
         if under:
             least = _split(np.array([LEAST_DELAY_NS]), np.array([under * share + min(under, rest)]) / _DRAWS, step_ns)

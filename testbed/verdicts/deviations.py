@@ -24,14 +24,15 @@ from testbed.verdicts.bands import (
     least_count,
     thresholds,
 )
+from testbed.verdicts.delays import packet_ns
 from testbed.verdicts.facts import Facts
 from testbed.verdicts.flights import NEVER, Stretch, queued
 from testbed.verdicts.laws import (
     Asked,
+    Ints,
     delay_law,
     loss,
     lost_or_hurt,
-    packet_ns,
     twice,
     unchecked_delays,
     unchecked_losses,
@@ -72,13 +73,13 @@ def deviations(name: str, found: Stretch, facts: Facts, error: float, captured: 
     nothing = np.zeros(0)
     reasons, unchecked, slow, fast = [], [], nothing, nothing
     counts: list[Counts] = []
-    why = unchecked_delays(found.impairments, facts.slots)
+    why = unchecked_delays(found.impairments, captured)
     if why and found.passed:
         unchecked.append(f"delays of {name}: {why}")
     elif len(found.delays_ns):
         slow, fast = _uniforms(found, facts)
         reasons += _beyond(name, found, facts)
-        reasons += _shape(name, found.impairments, slow, fast, error)
+        reasons += _shape(name, found, slow, fast, error)
     why = unchecked_losses(found.impairments)
     if not why and not captured and found.impairments[0].duplicate and found.impairments[0].corrupt:
         why = "duplicates with corruption, and no hops were captured"
@@ -101,17 +102,21 @@ def _waits(found: Stretch) -> bool:
     return len(found.impairments) == 1 and queued(found.impairments[0])
 
 
-def _soonest_ns(found: Stretch) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _took_ns(found: Stretch) -> Ints:
+    return packet_ns(found.impairments[0], found.sizes)
+
+
+def _soonest_ns(found: Stretch) -> Ints:
     """How long each frame had to take for the one before it, 0 where it had not to wait."""
-    waited = np.where(found.waited_ns > 0, found.waited_ns + packet_ns(found.impairments), 0)
+    waited = np.where(found.waited_ns > 0, found.waited_ns + _took_ns(found), 0)
     return np.where(found.waited_ns > NEVER, waited, 0)
 
 
 def _uniforms(found: Stretch, facts: Facts) -> tuple[Floats, Floats]:
     law = delay_law(found.impairments)
-    delays = found.delays_ns
-    fast = law.cdf(delays + (facts.stamp_ns + law.grain_ns))
-    slow = law.cdf(delays - (_allowed_ns(found, facts) + law.grain_ns + 1))
+    delays, took_ns = found.delays_ns, _took_ns(found)
+    fast = law.cdf(delays + (facts.stamp_ns + law.grain_ns), took_ns)
+    slow = law.cdf(delays - (_allowed_ns(found, facts) + law.grain_ns + 1), took_ns)
     if _waits(found):  # it says of its own delay only that it was no longer
         slow = np.where(delays <= _soonest_ns(found) + facts.allowed_ns, 0.0, slow)
     return slow, fast
@@ -123,9 +128,8 @@ def _allowed_ns(found: Stretch, facts: Facts) -> int:
 
 def _beyond(name: str, found: Stretch, facts: Facts) -> list[str]:
     """Delays that cannot be, however rare."""
-    law, delays = delay_law(found.impairments), found.delays_ns
-    least = np.full(len(delays), law.least_ns)
-    greatest = np.full(len(delays), law.greatest_ns)
+    law, delays, took_ns = delay_law(found.impairments), found.delays_ns, _took_ns(found)
+    least, greatest = law.least_of(took_ns), law.greatest_of(took_ns)
     if _waits(found):
         soonest = _soonest_ns(found)
         least, greatest = np.maximum(least, soonest), np.maximum(greatest, soonest)
@@ -161,9 +165,9 @@ def _of(mask: np.ndarray[tuple[int], np.dtype[np.bool_]], delays: object) -> str
     return f"{int(mask.sum())} of {len(delays)} frames"  # type: ignore[arg-type]
 
 
-def _shape(name: str, asked: Asked, slow: Floats, fast: Floats, error: float) -> list[str]:
+def _shape(name: str, found: Stretch, slow: Floats, fast: Floats, error: float) -> list[str]:
     """Delays that can be, but not so many of them so short or so long."""
-    n = len(slow)
+    n, asked = len(slow), found.impairments
     traces = greatest_count(n, correlation_trace(asked[0]), error * SHARES["shape"] / 4) / n if len(asked) == 1 else 0.0
     band = dkw_band(n, error * SHARES["shape"] / 4) + traces
     reasons = []
@@ -185,8 +189,8 @@ def _shape(name: str, asked: Asked, slow: Floats, fast: Floats, error: float) ->
             if count > most:
                 p = 1 - share if up else share
                 reasons.append(
-                    f"{name}: {count} of {n} delays lie {word} {delay_law(asked).quantile(p)} ns, the asked "
-                    f"p{100 * p:.6g}; at most {most} should"
+                    f"{name}: {count} of {n} delays lie {word} {delay_law(asked).quantile(p, _took_ns(found))} ns, "
+                    f"the asked p{100 * p:.6g}; at most {most} should"
                 )
                 break
     return reasons
@@ -275,13 +279,14 @@ class Shows(NamedTuple):
     lost: float
 
 
-def shows(found: Stretch, facts: Facts, error: float) -> Shows:
+def shows(found: Stretch, facts: Facts, error: float, captured: bool) -> Shows:
     """See Shows; infinite or 1 where nothing would show."""
     n = len(found.delays_ns)
-    checked = n and not unchecked_delays(found.impairments, facts.slots)
-    shift = (
-        _shift_ns(tuple(i.with_seed(0) for i in found.impairments), _rounded(n), facts, error) if checked else np.inf
-    )
+    checked = n and not unchecked_delays(found.impairments, captured)
+    shift = np.inf
+    if checked:
+        asked = tuple(impairment.with_seed(0) for impairment in found.impairments)
+        shift = _shift_ns(asked, int(_took_ns(found).min()), _rounded(n), facts, error)
     late = 1 - MISSED ** (1 / n) if checked else 1.0
     lost = 1.0
     if found.entered and not unchecked_losses(found.impairments):
@@ -300,24 +305,26 @@ def _rounded(n: int) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _shift_ns(asked: Asked, n: int, facts: Facts, error: float) -> float:
-    """The least constant delay on top that is seen: by the greatest delay of all, or by the shape."""
-    law = delay_law(asked)
+def _shift_ns(asked: Asked, took_ns: int, n: int, facts: Facts, error: float) -> float:
+    """The least constant delay on top that is seen: by the greatest delay of all, or by the shape. took_ns: what the
+    rate makes the smallest frame take; larger ones only take longer, all alike."""
+    law, took = delay_law(asked), np.array([took_ns])
+    least, greatest = int(law.least_of(took)[0]), int(law.greatest_of(took)[0])
     allowed_ns = facts.stamp_ns + len(asked) * (facts.allowed_ns - facts.stamp_ns) + law.grain_ns
     seldom = MISSED ** (1 / n)  # the greatest of n honest delays lies below this quantile in MISSED of all runs
-    top = law.quantile(seldom)
-    if float(law.cdf(np.array([top]))[0]) > seldom:
+    top = law.quantile(seldom, took)
+    if float(law.cdf(np.array([top]), took)[0]) > seldom:
         top -= 1
-    by_end = law.greatest_ns - max(top, law.least_ns - 1) + allowed_ns
+    by_end = greatest - max(top, least - 1) + allowed_ns
     need = dkw_band(n, error * SHARES["shape"] / 4) + dkw_band(n, MISSED)
     if need >= 1:
         return by_end
-    points = np.array([law.quantile(share) for share in np.linspace(0.002, 1.0, 120)])
-    whole = law.cdf(points)
+    points = np.array([law.quantile(share, took) for share in np.linspace(0.002, 1.0, 120)])
+    whole = law.cdf(points, took)
     below, above = 0, by_end - allowed_ns
     while above - below > 1:
         middle = (below + above) // 2
-        if float(np.max(whole - law.cdf(points - middle - 1))) >= need:
+        if float(np.max(whole - law.cdf(points - middle - 1, took))) >= need:
             above = middle
         else:
             below = middle

@@ -33,8 +33,7 @@ class Facts:
     asked a frame may take on one direction. links: directions in the longest chain of messages. late_allowed: the share
     of timers that may be late all the same. unseen: of frames that were hurt, how many may look lost.
 
-    drops_told: whether each frame that is dropped on the way leaves a hop that says so. slots: whether all frames are
-    as long as a slot; the record does not say how long others are.
+    drops_told: whether each frame that is dropped on the way leaves a hop that says so.
     """
 
     stamp_ns: int
@@ -44,7 +43,6 @@ class Facts:
     late_allowed: float
     unseen: float
     drops_told: bool
-    slots: bool
 
 
 def facts_of(plan: Plan, history: History, paths: Paths, columns: Columns) -> Facts:
@@ -62,7 +60,6 @@ def facts_of(plan: Plan, history: History, paths: Paths, columns: Columns) -> Fa
         late_allowed=0.0 if virtual else LATE_ALLOWED,
         unseen=0.0 if virtual else _UNSEEN,
         drops_told=engine == "sim",
-        slots=paths.in_rounds,
     )
 
 

@@ -21,6 +21,7 @@ from testbed.plan import Plan
 from testbed.quantiles import quantile
 from testbed.verdicts.bands import evidence, mean_band
 from testbed.verdicts.columns import Columns
+from testbed.verdicts.delays import packet_ns
 from testbed.verdicts.deviations import MISSED, Counts, Deviations, Shows, deviations, shows
 from testbed.verdicts.facts import facts_of
 from testbed.verdicts.flights import Flights, Stretch, Way
@@ -51,10 +52,9 @@ def judge_fidelity(plan: Plan, history: History, paths: Paths, timeline: Timelin
     reasons = record.reasons()
     stretches = list(flights.stretches(facts.timer_ns))
     error = ERROR * (1 - _TOGETHER) / max(1, len(stretches))
-    spoilt = any(asked.duplicate or asked.corrupt for found in stretches for asked in found.impairments)
     judged = []
     for found in stretches:
-        hidden = spoilt and found.way[0].tx.node not in paths.number
+        hidden = flights.spoilt and found.way[0].tx.node not in paths.number
         judged.append(deviations(_name(found), found, facts, error, flights.captured, hidden))
     reasons += [reason for one in judged for reason in one.reasons]
     reasons += _together(judged, ERROR * _TOGETHER)
@@ -63,7 +63,7 @@ def judge_fidelity(plan: Plan, history: History, paths: Paths, timeline: Timelin
         unchecked.append("delays and losses: no frame's sending is in the record")
     elif not any(found.entered for found in stretches) and not unchecked:
         unchecked.append("delays and losses: no frame was on its way without a fault or the run's end in between")
-    shown = [shows(found, facts, error) for found in stretches]
+    shown = [shows(found, facts, error, flights.captured) for found in stretches]
     directions = [
         _direction(found, one, power)
         for found, one, power in zip(stretches, judged, shown, strict=True)
@@ -111,7 +111,8 @@ def _together(judged: Sequence[Deviations], error: float) -> list[str]:
 def _direction(found: Stretch, judged: Deviations, power: Shows) -> DirectionFidelity:
     law, delays = delay_law(found.impairments), np.sort(found.delays_ns).tolist()
     known = len(judged.slow) > 0
-    asked = tuple(float(law.quantile(p)) for p in QUANTILES)
+    took_ns = packet_ns(found.impairments[0], found.sizes)
+    asked = tuple(float(law.quantile(p, took_ns)) for p in QUANTILES)
     return DirectionFidelity(
         direction=_name(found),
         n=len(delays),

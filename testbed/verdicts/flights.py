@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from testbed.verdicts.columns import CODE, Bools, Columns, Ints, Sightings
-from testbed.verdicts.delays import law_of
+from testbed.verdicts.delays import law_of, packet_ns
 from testbed.verdicts.paths import Direction, NoPathError, Paths
 from testbed.verdicts.timeline import Timeline
 from topologies.impairment import Impairment
@@ -31,11 +32,12 @@ class Crossings(NamedTuple):
 
     left_ns, second_ns: when it arrived at the other end, and a second copy of it. before_ns, second_before_ns: when
     the frame left that left the same direction before it. drop: CODE of what took it, -1 when nothing is said.
-    seen_later: it did not arrive here, but was seen further on.
+    seen_later: it did not arrive here, but was seen further on. size: in bytes.
     """
 
     way: Ints
     entered_ns: Ints
+    size: Ints
     left_ns: Ints
     second_ns: Ints
     before_ns: Ints
@@ -50,10 +52,10 @@ class Crossings(NamedTuple):
 class Stretch:
     """A way under one set of impairments (one per direction of it) and its crossings that are to be judged.
 
-    entered: how many frames are judged. delays_ns: of those that arrived, with their copies, in order of entry.
-    waited_ns: from each one's entry to when the frame before it left (NEVER: there was none). lost: per frame, in order
-    of entry, whether it vanished; of the rest, doubled: how many came out twice, corrupt: how many were hurt here.
-    adjacent: per entered frame, whether the one before it entered the way right before it.
+    entered: how many frames are judged. delays_ns: of those that arrived, with their copies, in order of entry; sizes:
+    their bytes. waited_ns: from each one's entry to when the frame before it left (NEVER: there was none). lost: per
+    frame, in order of entry, whether it vanished; of the rest, doubled: how many came out twice, corrupt: how many were
+    hurt here. adjacent: per entered frame, whether the one before it entered the way right before it.
     setbacks_ns: by how much frames left before one that had entered before them. passed: how many frames arrived,
     judged or not. changed: whether a fault had given it these impairments.
     """
@@ -62,6 +64,7 @@ class Stretch:
     impairments: tuple[Impairment, ...]
     entered: int
     delays_ns: Ints
+    sizes: Ints
     waited_ns: Ints
     lost: Bools
     arrived: int
@@ -75,15 +78,20 @@ class Stretch:
 
 class Flights:
     """Follows every frame along its way. captured: whether there are hops. missed: frames that were seen further on,
-    but not where they must have passed."""
+    but not where they must have passed. spoilt: whether directions double or hurt frames: such are not followed on,
+    though others wait for them. gone_by_ns: per crossing, the instant by which the frame must have left."""
 
     def __init__(self, columns: Columns, paths: Paths, timeline: Timeline) -> None:
         self.columns, self.paths, self.timeline = columns, paths, timeline
         self.captured = bool(len(columns.sightings.t_ns))
+        asked = [one for direction in paths.directions for one in timeline.in_force(direction)[1]]
+        self.spoilt = any(one.duplicate or one.corrupt for one in asked)
         self.ways: list[Way] = []
         self.missed = 0
         self._numbers: dict[Way, int] = {}
         self.crossings = self._follow()
+        self._bounds = np.flatnonzero(np.diff(self.crossings.way, prepend=-1, append=-1))
+        self.gone_by_ns = np.concatenate([np.zeros(0, dtype=np.int64), *map(self._gone_by_ns, self._parts())])
 
     # -- following ---------------------------------------------------------------------------------------------------
 
@@ -97,14 +105,16 @@ class Flights:
             return _sorted([self._whole_ways(rows, routes[route_of, 0])] if len(rows) else [])
         seen = _Seen(columns.sightings, len(self.paths.directions))
         parts: list[tuple[Ints, Crossings]] = []
-        entered_ns, order, frame = sends.t_ns[rows], rows, sends.frame[rows]
+        entered_ns, order, frame, size = sends.t_ns[rows], rows, sends.frame[rows], sends.size[rows]
         for place in range(routes.shape[1]):
             way = routes[route_of, place]
             on = way >= 0
-            entered_ns, order, frame, route_of, way = (part[on] for part in (entered_ns, order, frame, route_of, way))
+            entered_ns, order, frame, size, route_of, way = (
+                part[on] for part in (entered_ns, order, frame, size, route_of, way)
+            )
             if not len(way):
                 break
-            crossed, arrival = self._cross(seen, way, entered_ns, frame)
+            crossed, arrival = self._cross(seen, way, entered_ns, size, frame)
             later = np.zeros(len(way), dtype=bool)
             for beyond in range(place + 1, routes.shape[1]):
                 onward = routes[route_of, beyond]
@@ -113,7 +123,8 @@ class Flights:
             self.missed += int(crossed.seen_later.sum())
             parts.append((order, crossed))
             on = (arrival >= 0) & (crossed.copies == 1) & ~crossed.corrupt
-            entered_ns, order, frame, route_of = crossed.left_ns[on], arrival[on], frame[on], route_of[on]
+            entered_ns, order = crossed.left_ns[on], arrival[on]
+            frame, size, route_of = frame[on], size[on], route_of[on]
         return _sorted(parts)
 
     def _routes(self, src: Ints, dst: Ints) -> tuple[Ints, Ints]:
@@ -143,7 +154,7 @@ class Flights:
             self.ways.append(way)
         return self._numbers[way]
 
-    def _cross(self, seen: _Seen, way: Ints, entered_ns: Ints, frame: Ints) -> tuple[Crossings, Ints]:
+    def _cross(self, seen: _Seen, way: Ints, entered_ns: Ints, size: Ints, frame: Ints) -> tuple[Crossings, Ints]:
         """One direction's deeds, and the row at which each frame arrived (-1: it did not)."""
         came, left = seen.came.find(frame, way ^ 1), seen.left.find(frame, way)
         here, there = seen.dropped.find(frame, way), seen.dropped.find(frame, way ^ 1)
@@ -152,6 +163,7 @@ class Flights:
         crossed = Crossings(
             way=way,
             entered_ns=entered_ns,
+            size=size,
             left_ns=seen.t_ns[first],
             second_ns=seen.t_ns[second],
             before_ns=seen.before_ns[seen.left.row(left)],
@@ -180,6 +192,7 @@ class Flights:
         return rows, Crossings(
             way=way,
             entered_ns=sends.t_ns[rows],
+            size=sends.size[rows],
             left_ns=np.where(known, stamps[at], NEVER),
             second_ns=np.where(known & (copies[frame] > 1), stamps[again], NEVER),
             before_ns=nothing,
@@ -194,32 +207,50 @@ class Flights:
 
     def stretches(self, edge_ns: int) -> Iterator[Stretch]:
         """Way by way, in order. edge_ns: how far an instant at which a fault struck may be off."""
-        crossings = self.crossings
-        ends = np.flatnonzero(np.diff(crossings.way, append=-1)) + 1 if len(crossings.way) else np.zeros(0, dtype=int)
-        begin = 0
-        for end in ends.tolist():
-            part = _rows(crossings, np.arange(begin, end))
-            yield from self._stretches(self.ways[int(part.way[0])], part, edge_ns)
-            begin = end
+        for begin, part in zip(self._bounds.tolist(), self._parts(), strict=False):
+            gone_by_ns = self.gone_by_ns[begin : begin + len(part.way)]
+            yield from self._stretches(self.ways[int(part.way[0])], part, gone_by_ns, edge_ns)
 
-    def longest_ns(self, way: Way) -> int:
-        """The longest that a frame can take that waits for none, under all that was ever asked for."""
-        asked = (self.timeline.in_force(direction)[1] for direction in way)
-        return sum(max(law_of(impairment).greatest_ns for impairment in asked_of) for asked_of in asked)
+    def _parts(self) -> Iterator[Crossings]:
+        """The crossings of one way after the other."""
+        for begin, end in pairwise(self._bounds.tolist()):
+            yield _rows(self.crossings, np.arange(begin, end))
 
-    def _stretches(self, way: Way, part: Crossings, edge_ns: int) -> Iterator[Stretch]:
-        regimes = [self.timeline.in_force(direction) for direction in way]
-        longest_ns = self.longest_ns(way)
-        if any(queued(asked) for _, asked_of in regimes for asked in asked_of):
+    def _gone_by_ns(self, part: Crossings) -> Ints:
+        """When the frames that entered a way must have left it, whatever was drawn, under all that was ever asked for.
+
+        In FIFO order a frame waits for those that entered before, which are gone as soon. At a rate each goes after
+        all before it, and then takes its time; frames that are not followed are reckoned with by as many again, and
+        like what waits on several directions in a row, by the longest that was seen.
+        """
+        asked = [self.timeline.in_force(direction)[1] for direction in self.ways[int(part.way[0])]]
+        gone_by_ns = part.entered_ns.copy()
+        for asked_of in asked:
+            longest = [law_of(one).greatest_of(packet_ns(one, part.size)) for one in asked_of]
+            gone_by_ns += np.max(longest, axis=0)
+        if not any(one.rate_bps for asked_of in asked for one in asked_of):
+            return gone_by_ns
+        if self.spoilt or len(asked) > 1:
             here = part.left_ns > NEVER
-            longest_ns = max(longest_ns, int(np.max(part.left_ns[here] - part.entered_ns[here], initial=0)))
-        judged = part.entered_ns + longest_ns + edge_ns < self.timeline.end_ns
-        judged &= ~self._touched(way, part.entered_ns, longest_ns, edge_ns)
+            seen_ns = np.max((part.left_ns - part.entered_ns)[here], initial=0)
+            gone_by_ns = np.maximum(gone_by_ns, part.entered_ns + seen_ns)
+        if len(asked) > 1:
+            return gone_by_ns
+        drawn_ns = max(int(law_of(one).greatest_of(np.zeros(1, dtype=np.int64))[0]) for one in asked[0])
+        took_ns = np.max([packet_ns(one, part.size) for one in asked[0]], axis=0) * (2 if self.spoilt else 1)
+        after_ns = np.cumsum(took_ns)
+        queue_ns = after_ns + np.maximum.accumulate(part.entered_ns + drawn_ns - (after_ns - took_ns))
+        return np.asarray(np.maximum(gone_by_ns, queue_ns))
+
+    def _stretches(self, way: Way, part: Crossings, gone_by_ns: Ints, edge_ns: int) -> Iterator[Stretch]:
+        regimes = [self.timeline.in_force(direction) for direction in way]
+        judged = gone_by_ns + edge_ns < self.timeline.end_ns
+        judged &= ~self._touched(way, part.entered_ns, gone_by_ns, edge_ns)
         number = np.zeros(len(part.way), dtype=np.int64)
         for times, asked_of in regimes:
-            until_ns = 0 if len(way) == 1 else longest_ns  # where it is by then is known in a direction only
+            until_ns = part.entered_ns if len(way) == 1 else gone_by_ns  # where it is by then is known in a direction
             for time in times.tolist():
-                judged &= ~((part.entered_ns - edge_ns <= time) & (time <= part.entered_ns + until_ns + edge_ns))
+                judged &= ~((part.entered_ns - edge_ns <= time) & (time <= until_ns + edge_ns))
             number = number * len(asked_of) + np.searchsorted(times, part.entered_ns, side="right")
         for combination in np.unique(number).tolist():
             asked: list[Impairment] = []
@@ -229,10 +260,10 @@ class Flights:
                 asked.insert(0, asked_of[place])
             yield _stretch(way, tuple(asked), part, number == combination, judged, combination > 0)
 
-    def _touched(self, way: Way, entered_ns: Ints, longest_ns: int, edge_ns: int) -> Bools:
+    def _touched(self, way: Way, entered_ns: Ints, gone_by_ns: Ints, edge_ns: int) -> Bools:
         """Whether a NIC's or, without hops, a receiver's fault may have had to do with what became of a frame."""
         timeline = self.timeline
-        since, until = entered_ns - edge_ns, entered_ns + longest_ns + edge_ns
+        since, until = entered_ns - edge_ns, gone_by_ns + edge_ns
         touched = np.zeros(len(entered_ns), dtype=bool)
         for direction in way:
             for end, other in ((direction.tx, "nic_half rx"), (direction.rx, "nic_half tx")):
@@ -270,6 +301,7 @@ def _stretch(
         impairments=asked,
         entered=len(entered),
         delays_ns=delays,
+        sizes=np.concatenate((part.size[on][came], part.size[on][twice])),
         waited_ns=waited,
         lost=~came,
         arrived=int(came.sum()),
@@ -341,7 +373,7 @@ def _sorted(parts: list[tuple[Ints, Crossings]]) -> Crossings:
     """By way, then by entry; at one instant in the order of the record."""
     if not parts:
         none = np.zeros(0, dtype=np.int64)
-        return Crossings(none, none, none, none, none, none, none, none, none.astype(bool), none.astype(bool))
+        return Crossings(none, none, none, none, none, none, none, none, none, none.astype(bool), none.astype(bool))
     order = np.concatenate([order for order, _ in parts])
     columns = zip(*(part for _, part in parts), strict=True)
     whole = Crossings(*(np.concatenate(column) for column in columns))

@@ -1,5 +1,7 @@
 """What was asked of a way: the law of its delay, how often frames vanish, come twice, are hurt; and what can't be said.
 
+At a rate a frame's delay depends on its size: what the rate makes it take (delays.packet_ns) is given with it.
+
 Exact for one direction; the delays of several in a row are summed on a lattice of ``grain_ns``.
 """
 
@@ -14,7 +16,6 @@ from testbed.verdicts.delays import Law, convolve, lattice_of, law_of
 from testbed.verdicts.flights import queued
 from topologies.impairment import Impairment
 from topologies.netem import correlation_scrambled
-from topologies.tables import packet_time_ns
 
 _LATTICE_CELLS = 1 << 14
 
@@ -24,34 +25,56 @@ Floats = NDArray[np.float64]
 
 
 class DelayLaw:
-    """The law of a way's delay while nothing waits for a frame before it."""
+    """The law of a way's delay while nothing waits for a frame before it. took_ns: what the rate makes each frame take;
+    of several directions in a row, whose sum is that of slots, it says nothing."""
 
     def __init__(self, asked: Asked) -> None:
         laws = [law_of(impairment) for impairment in asked]
-        self.least_ns = sum(law.least_ns for law in laws)
-        self.greatest_ns = sum(law.greatest_ns for law in laws)
+        self._least_ns = sum(law.least_ns for law in laws)
+        self._greatest_ns = sum(law.greatest_ns for law in laws)
         self.law: Law | None = laws[0] if len(laws) == 1 else None
         self.grain_ns = 0
         if self.law is None:
-            step_ns = max(1, (self.greatest_ns - self.least_ns) // _LATTICE_CELLS)
+            step_ns = max(1, (self._greatest_ns - self._least_ns) // _LATTICE_CELLS)
             total = convolve([lattice_of(impairment, step_ns) for impairment in asked])
             self.grain_ns = len(laws) * step_ns if step_ns > 1 else 0
             self._values = (np.arange(len(total.p)) + total.offset) * step_ns
             self._cumulated = np.minimum(np.cumsum(total.p), 1.0)
 
-    def cdf(self, x_ns: Ints) -> Floats:
+    def least_of(self, took_ns: Ints) -> Ints:
+        """The shortest that such frames can take."""
+        return self.law.least_of(took_ns) if self.law is not None else np.full(len(took_ns), self._least_ns)
+
+    def greatest_of(self, took_ns: Ints) -> Ints:
+        """The longest that such frames can take."""
+        return self.law.greatest_of(took_ns) if self.law is not None else np.full(len(took_ns), self._greatest_ns)
+
+    def cdf(self, x_ns: Ints, took_ns: Ints) -> Floats:
         """P(delay <= x)."""
         if self.law is not None:
-            return self.law.cdf(x_ns)
+            return self.law.cdf(x_ns, took_ns)
         place = np.searchsorted(self._values, x_ns, side="right")
         return np.where(place > 0, self._cumulated[np.maximum(place, 1) - 1], 0.0)
 
-    def quantile(self, p: float) -> int:
-        """The least x with P(delay <= x) >= p."""
+    def quantile(self, p: float, took_ns: Ints) -> int:
+        """The least x with P(delay <= x) >= p, for a frame drawn from these (none: a slot)."""
         if self.law is not None:
-            return self.law.quantile(p)
+            return _mixed_quantile(self.law, p, *np.unique(took_ns, return_counts=True))
         place = int(np.searchsorted(self._cumulated, p - 1e-12))
         return int(self._values[min(place, len(self._values) - 1)])
+
+
+def _mixed_quantile(law: Law, p: float, took_ns: Ints, counts: Ints) -> int:
+    if len(took_ns) < 2:
+        return law.quantile(p, int(took_ns[0]) if len(took_ns) else None)
+    below, above = law.quantile(p, int(took_ns[0])) - 1, law.quantile(p, int(took_ns[-1]))
+    while above - below > 1:
+        middle = (below + above) // 2
+        if law.cdf(np.full(len(took_ns), middle), took_ns) @ counts >= p * counts.sum():
+            above = middle
+        else:
+            below = middle
+    return above
 
 
 @lru_cache(maxsize=256)
@@ -62,11 +85,6 @@ def _delay_law(asked: Asked) -> DelayLaw:
 def delay_law(asked: Asked) -> DelayLaw:
     """Computed once per kind of way: many directions of a fabric are alike but for their seeds."""
     return _delay_law(tuple(impairment.with_seed(0) for impairment in asked))
-
-
-def packet_ns(asked: Asked) -> int:
-    """What the rate makes a frame take, of a single direction."""
-    return packet_time_ns(asked[0])
 
 
 def loss(impairment: Impairment) -> float:
@@ -91,13 +109,11 @@ def twice(impairment: Impairment) -> float:
     return impairment.duplicate * (1 - impairment.loss) ** 2
 
 
-def unchecked_delays(asked: Asked, slots: bool) -> str:
-    """Why the delays of this way cannot be held against a law, or empty. slots: whether all frames are slots."""
-    if not slots and any(impairment.rate_bps for impairment in asked):
-        return "a rate makes frames of several sizes take several times, and the record does not say their sizes"
+def unchecked_delays(asked: Asked, captured: bool) -> str:
+    """Why the delays of this way cannot be held against a law, or empty. captured: whether there are hops."""
     if any(impairment.correlation and not correlation_scrambled(impairment) for impairment in asked):
         return "netem's correlated draws reach the delay, and their law is not worked out"
-    if len(asked) > 1 and any(queued(impairment) for impairment in asked):
+    if not captured and any(queued(impairment) for impairment in asked):
         return "frames wait for each other (rate or FIFO order) on the way, and no hops were captured"
     return ""
 
@@ -106,6 +122,8 @@ def unchecked_losses(asked: Asked) -> str:
     """Why the losses of this way cannot be held against what was asked, or empty."""
     if any(impairment.loss and impairment.loss_correlation for impairment in asked):
         return "correlated loss: its law is not worked out"
+    if len(asked) > 1 and any(impairment.rate_bps for impairment in asked):
+        return "frames wait for each other at a rate on the way, and no hops were captured"
     bursts = [impairment.burst_loss for impairment in asked if impairment.burst_loss]
     if bursts and len(asked) > 1:
         return "bursts of loss on several directions in a row, and no hops were captured"

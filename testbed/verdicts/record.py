@@ -225,18 +225,8 @@ class Record:
         """Where every drop leaves a hop, a frame that just is not there any more is a hole in the record."""
         crossings = self.flights.crossings
         gone = np.flatnonzero((crossings.left_ns == NEVER) & (crossings.drop < 0) & ~crossings.seen_later)
-        longest = self._longest_ns()
-        away = crossings.entered_ns[gone] + longest[crossings.way[gone]] < self.timeline.end_ns
-        holes = int(away.sum())
+        holes = int(np.sum(self.flights.gone_by_ns[gone] < self.timeline.end_ns))
         return [f"{holes} frames vanished on the way without a word"] if holes else []
-
-    def _longest_ns(self) -> Ints:
-        """Per way, the longest time that a frame can take or was seen to take there."""
-        crossings = self.flights.crossings
-        longest = np.array([self.flights.longest_ns(way) for way in self.flights.ways], dtype=np.int64)
-        here = crossings.left_ns > NEVER
-        np.maximum.at(longest, crossings.way[here], (crossings.left_ns - crossings.entered_ns)[here])
-        return longest
 
     def _unhandled(self) -> list[str]:
         """What comes in at the NIC of a node that is up is handled once, at the stamp at which it came in."""

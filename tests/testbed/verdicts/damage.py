@@ -26,10 +26,14 @@ def run(
     faults: tuple[Fault, ...] = (),
     hosts: int = 3,
     seed: int = 3,
+    value_bytes: int = 0,
     **protocol: object,
 ) -> tuple[Plan, History]:
-    """A good run of hosts at one switch, every direction of it impaired alike but under its own seed."""
+    """A good run of hosts at one switch, every direction of it impaired alike but under its own seed. value_bytes: how
+    long Paxos' values are."""
     settings = {"depth": 4, "window_ns": WINDOW_NS, "period_ns": PERIOD_NS, "rounds": rounds} | protocol
+    if value_bytes:
+        settings |= {"consensus": "paxos", "instances": rounds, "f": 1, "parameters": {"value_bytes": value_bytes}}
     plan = plan_on(star(hosts, way), faults, **settings)
     links = tuple(
         replace(

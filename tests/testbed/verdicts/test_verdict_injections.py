@@ -78,6 +78,20 @@ WAYS = {
 }
 
 
+MS = 1_000 * US
+MESSAGES = {
+    "rate": replace(PLAIN, rate_bps=1_000_000_000),
+    "rate, below zero": Impairment(2 * US, 5 * US, "normal", rate_bps=100_000_000),
+    "fifo, rate": replace(NORMAL, order="fifo", rate_bps=300_000_000),
+    "rate, doubling, hurting": replace(LOSSY, rate_bps=400_000_000, duplicate=0.1, corrupt=0.02),
+}
+
+
+def messages(way: Impairment, engine: str = "sim") -> Damage:
+    """Paxos on values of 3,000 bytes: frames of 60, 136 and 1,514 bytes, three of them sent at one instant."""
+    return record(way, engine, rounds=60, value_bytes=3_000, window_ns=2 * MS, period_ns=2 * MS, retry_ns=MS)
+
+
 @BOTH
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_the_records_are_good_before_they_are_damaged(way: Impairment, engine: str) -> None:
@@ -85,6 +99,27 @@ def test_the_records_are_good_before_they_are_damaged(way: Impairment, engine: s
     assert fidelity.reasons == ()
     assert fidelity.answer is Trust.TRUSTED, fidelity.unchecked
     assert all(direction.n > 400 for direction in fidelity.directions)
+
+
+@BOTH
+@pytest.mark.parametrize("way", MESSAGES.values(), ids=MESSAGES)
+def test_records_of_messages_of_several_sizes_are_good_as_well(way: Impairment, engine: str) -> None:
+    damage = messages(way, engine)
+    assert len({event.what.size for event in damage.events if is_a(event, Sent)}) == 3
+    fidelity = judged(damage).fidelity
+    assert fidelity.answer is Trust.TRUSTED, (fidelity.reasons, fidelity.unchecked)
+    assert all(direction.n > 100 for direction in fidelity.directions)
+
+
+@BOTH
+def test_frames_that_the_end_finds_in_a_queue_that_grew_are_not_missed(engine: str) -> None:
+    """Ben-Or asks 10 Mbit/s for more than they carry: each frame waits longer than any before it."""
+    way = Impairment(2 * US, 5 * US, "normal", rate_bps=10_000_000)
+    damage = record(way, engine, rounds=6, consensus="ben_or", instances=6, f=1)
+    waiting = sum(is_a(event, Sent) for event in damage.events) - len(damage.crossed("host1>leaf1"))
+    assert waiting > 10
+    fidelity = judged(damage).fidelity
+    assert fidelity.answer is Trust.TRUSTED, (fidelity.reasons, fidelity.unchecked)
 
 
 # -- delays -----------------------------------------------------------------------------------------------------------
@@ -145,6 +180,34 @@ def test_a_shape_is_seen_where_frames_wait_or_are_correlated(name: str) -> None:
     damage = record(WAYS[name])
     damage.delay("leaf1>host2", lambda _, delay: max(0, 23 * US - delay) if delay < 25 * US else 0)
     assert_not_trusted(damage, "leaf1>host2")
+
+
+@BOTH
+@pytest.mark.parametrize("way", MESSAGES.values(), ids=MESSAGES)
+@pytest.mark.parametrize("by_ns", [100 * US, -30 * US])
+def test_messages_of_several_sizes_that_are_late_or_early(way: Impairment, by_ns: int, engine: str) -> None:
+    damage = messages(way, engine)
+    damage.delay_all(lambda _, delay: max(by_ns, 1 - delay))
+    assert_not_trusted(damage, "than the")
+
+
+@BOTH
+@pytest.mark.parametrize(("bytes_counted", "words"), [(60, "less than the least"), (3_000, "longer than the greatest")])
+def test_sizes_that_do_not_count_or_count_too_much(bytes_counted: int, words: str, engine: str) -> None:
+    """The first of the long frames that a node sends at once takes as long on 100 Mbit/s as one of another size."""
+    damage = messages(replace(STILL, rate_bps=100_000_000), engine)
+    assert judged(damage).fidelity.answer is Trust.TRUSTED
+    sizes = [event.what.size for event in damage.events if is_a(event, Sent) and event.node == "host1"]
+    first = sizes.index(1_514)
+    damage.delay("host1>leaf1", lambda n, _: (bytes_counted - sizes[n]) * 80 if n == first else 0)
+    assert_not_trusted(damage, words)
+
+
+@BOTH
+def test_messages_that_overtake_at_a_rate(engine: str) -> None:
+    damage = messages(MESSAGES["rate"], engine)
+    damage.delay("host1>leaf1", lambda n, _: 9 * US if n % 40 == 0 else 0)
+    assert_not_trusted(damage, "host1>leaf1")
 
 
 def test_a_little_on_all_frames_is_seen_on_all_directions_together() -> None:
