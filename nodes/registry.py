@@ -5,6 +5,7 @@ Only the engine that is asked for is imported, for agents start in a guest in wh
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import nodes.consensus
 from nodes.core.config import MEMBER
+from nodes.core.inputs import Inputs
 from nodes.core.segmented import Segmented
 
 if TYPE_CHECKING:
@@ -50,6 +52,12 @@ def build_machine(config: NodeConfig) -> Machine:
     """
     if config.program.role != MEMBER:
         raise ValueError(f"{config.name}: there is no program {config.program.name!r} of role {config.program.role!r}")
+    return member(config, ())
+
+
+def member(config: NodeConfig, pitfalls: Collection[str]) -> Machine:
+    """A fresh machine of a member, with the engine's ``pitfalls`` planted in it."""
     spec = engine_spec(config.protocol.consensus)
-    machine = spec.build(config, ())
+    engine = spec.build(config, pitfalls)
+    machine: Machine = Inputs(config, engine, spec.made_of_swaps) if spec.decides else engine
     return machine if spec.made_of_swaps else Segmented(machine)

@@ -6,6 +6,8 @@ from typing import Any
 
 from nodes.core import Effects, Persist
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from nodes.core.inputs import Inputs
+from nodes.oae.rounds import RoundMachine
 from testbed.plan import PlannedNode, derive_seed
 from topologies.fabric import Fabric
 
@@ -54,6 +56,25 @@ class Disk(dict[str, bytes]):
             if isinstance(effect, Persist):
                 self.persist(*effect)
         return self
+
+
+class Fed(Inputs):
+    """An engine to which its inputs are proposed by the clock; what it is asked for besides, the engine answers."""
+
+    def __init__(self, machine: Any) -> None:
+        super().__init__(machine.config, machine, isinstance(machine, RoundMachine))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "machine" or name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.machine, name)
+
+
+def engine(machine: Any) -> Any:
+    """The engine itself, without what is wrapped around it."""
+    while hasattr(machine, "machine"):
+        machine = machine.machine
+    return machine
 
 
 def rest(effects: Effects) -> Effects:

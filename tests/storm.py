@@ -12,6 +12,7 @@ import random
 from collections import defaultdict
 from typing import Any
 
+from builders import engine
 from network import Build, Node, all_pairs
 
 from nodes.core import Decide, Effect, LinkState, Outcome, Port, Propose, Resolve, SwapId, Transition
@@ -225,7 +226,7 @@ class Storm:
         if effect.outcome is Outcome.COMMITTED:
             assert self.offered[swap.round, peer, me] == effect.value
         if effect.outcome is not Outcome.IN_DOUBT:
-            first_epoch = node.machine.links[0].first_epoch
+            first_epoch = engine(node.machine).links[0].first_epoch
             assert self.endings.setdefault((me, first_epoch, swap), effect.outcome) is effect.outcome
 
     def disagreements(self) -> int:

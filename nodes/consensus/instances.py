@@ -1,10 +1,11 @@
-"""What the message-passing engines share: instances one after another, messages in and out, lives of nodes.
+"""What the message-passing engines share: instances side by side, messages in and out, lives of nodes.
 
-Instance i begins at start_ns + i * period_ns and goes on until it is done, also beside the ones that follow.
-Every member has a port to every other. A node that starts anew without its state stays out of the instances that
-began before: it may have promised or said something in them that it no longer knows, and to act on that would be to
-contradict itself. One that has its disk goes on with all of them: what an event changes is persisted before anything
-that comes of it is said. Messages that came early are not, and are lost with a life as if lost on their way.
+An instance begins at a node when a value is proposed to it there, and goes on until it is done, also beside others.
+Every member has a port to every other. A node that starts anew without its state stays out of the instances before
+the first one in which it is proposed to: it may have promised or said something in them that it no longer knows, and
+to act on that would be to contradict itself. One that has its disk goes on with all of them: what an event changes is
+persisted before anything that comes of it is said. Messages of instances that have not begun here wait; they are not
+persisted, and are lost with a life as if lost on their way.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
-from nodes.core import Decide, Effects, Life, Note, Port, Propose, Send, SetTimer
+from nodes.core import Decide, Effects, Life, Note, Port, Propose, Send
 from nodes.core.config import NodeConfig
 from nodes.core.disk import Written, pack, unpack
 from nodes.frames import Kind, Message
@@ -22,10 +23,9 @@ _TELLING: dict[str, type[Propose | Decide]] = {kind.__name__: kind for kind in (
 
 
 class InstanceMachine(ABC):
-    """The frame of a machine (nodes.core.Machine) that runs ``config.protocol.instances`` instances.
+    """The frame of an engine (nodes.core.Consensus) that runs up to ``config.protocol.instances`` instances.
 
-    A message's ``round`` is its instance, ``step`` its type. Timers are named ``instance`` (the next one
-    begins) and ``<verb> <instance>``.
+    A message's ``round`` is its instance, ``step`` its type. Timers are named ``<verb> <instance>``.
     """
 
     def __init__(self, config: NodeConfig) -> None:
@@ -36,18 +36,19 @@ class InstanceMachine(ABC):
             if peer.node in config.members:
                 self.ports.setdefault(peer.node, port)
         self.first_instance = 0
-        self.next_instance = 0
+        self.begun: set[int] = set()
         self.early: dict[int, list[tuple[int, Message]]] = {}  # instances that have not begun here -> (sender, message)
-        # Proposed and decided in the latest event, to be told again after a restart with kept state: the crash may have
-        # come when the state was kept and they were not on record yet.
+        # Proposed and decided at the latest instant, to be told again after a restart with kept state: the crash may
+        # have come when the state was kept and they were not on record yet.
         self.told: list[Propose | Decide] = []
+        self.told_ns = -(1 << 62)
         self.written = Written(config.keeps)
 
     # -- what an engine adds -----------------------------------------------------------------------------------------
 
     @abstractmethod
-    def begin(self, instance: int, now_ns: int) -> Effects:
-        """The instance begins at this node."""
+    def begin(self, instance: int, value: bytes, now_ns: int) -> Effects:
+        """The instance begins at this node, which proposes ``value`` in it."""
 
     @abstractmethod
     def resume(self, now_ns: int) -> Effects:
@@ -73,16 +74,14 @@ class InstanceMachine(ABC):
     # -- events ------------------------------------------------------------------------------------------------------
 
     def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
-        """First life or fresh restart: join from the next instance on. Kept state: go on with everything."""
+        """First life: all is to come. Kept state: go on with everything. A fresh restart waits to be proposed to."""
         if disk:
             self._recall(disk)
-            return [*self.told, *self.resume(now_ns), *self._await_instance()]
+            self.told_ns = now_ns
+            return [*self.told, *self.resume(now_ns)]
         if self.config.epoch > 1:
-            # strictly later: the last life may have begun, and ended, an instance at this very instant
-            begun = (now_ns - self.config.start_ns) // self.config.protocol.period_ns + 1
-            self.first_instance = self.next_instance = max(0, begun)
-        first = self.next_instance
-        return self.keep(self._begin_due(now_ns) or self._await_instance(), first)
+            self.first_instance = self.config.protocol.instances
+        return self.keep([])
 
     def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:  # noqa: ARG002
         """What is not for this machine is noted and dropped."""
@@ -91,22 +90,38 @@ class InstanceMachine(ABC):
             return [Note("stray", instance, "no message of this engine", message)]
         if src not in self.ports or instance >= self.config.protocol.instances:
             return [Note("stray", instance, "not from a member, or no such instance", message)]
-        self.told = []
-        due = self.next_instance
-        effects = self._begin_due(now_ns)  # at one instant frames come before timers
-        if instance >= self.next_instance:
+        self._at(now_ns)
+        if instance not in self.begun and not self.stays_out(instance):
             self.early.setdefault(instance, []).append((src, message))
-            return self.keep(effects, due)
-        return self.keep(effects + self.receive(src, message, now_ns), due, instance)
+            return []
+        return self.keep(self.receive(src, message, now_ns), instance)
 
     def on_timer(self, name: str, now_ns: int) -> Effects:
-        """``instance`` or ``<verb> <instance>``."""
-        self.told = []
-        if name == "instance":
-            due = self.next_instance
-            return self.keep(self._begin_due(now_ns), due)
+        """``<verb> <instance>``."""
+        self._at(now_ns)
         verb, _, number = name.partition(" ")
         return self.keep(self.expire(verb, int(number), now_ns), int(number))
+
+    def awaits(self, now_ns: int) -> int | None:  # noqa: ARG002 - whatever the time is
+        """The lowest instance in which others have spoken, and this node has not."""
+        return min(self.early, default=None)
+
+    def propose(self, instance: int, value: bytes, now_ns: int) -> Effects:
+        """The instance begins here, with what others have said in it by now."""
+        fresh = self.first_instance == self.config.protocol.instances and self.config.epoch > 1
+        if instance in self.begun or (self.stays_out(instance) and not fresh):
+            return [Note("late", instance, "proposed in already, or stayed out of")]
+        if not 0 <= instance < self.config.protocol.instances:
+            return [Note("late", instance, "there is no such instance")]
+        if fresh:
+            self.first_instance = instance
+        self._at(now_ns)
+        self.begun.add(instance)
+        effects = self.begin(instance, value, now_ns)
+        self.told += [effect for effect in effects if isinstance(effect, Propose)]
+        for src, message in self.early.pop(instance, ()):
+            effects += self.receive(src, message, now_ns)
+        return self.keep(effects, instance)
 
     # -- what a later life must know -------------------------------------------------------------------------------
 
@@ -115,18 +130,20 @@ class InstanceMachine(ABC):
         if not self.written.keeps:
             return effects
         told = [(type(one).__name__, one.instance, one.value.hex(), *one[2:]) for one in self.told]
-        wanted: dict[str, bytes | None] = {_JOINED: pack(self.first_instance, self.next_instance)}
+        wanted: dict[str, bytes | None] = {_JOINED: pack(self.first_instance)}
         wanted |= {f"{_INSTANCE} {instance}": self.known(instance) for instance in instances}
         wanted[_TOLD] = pack(*told)
         return [*self.written.news(wanted), *effects]
 
     def _recall(self, disk: Mapping[str, bytes]) -> None:
         self.written.read(disk)
-        self.first_instance, self.next_instance = unpack(disk[_JOINED])
+        (self.first_instance,) = unpack(disk[_JOINED])
         for key, data in disk.items():
             kind, _, number = key.partition(" ")
             if kind == _INSTANCE:
                 self.recall(int(number), data)
+                if not self.stays_out(int(number)):
+                    self.begun.add(int(number))
         for what, instance, value, *rest in unpack(disk[_TOLD]):
             self.told.append(_TELLING[what](instance, bytes.fromhex(value), *rest))
 
@@ -150,23 +167,7 @@ class InstanceMachine(ABC):
         self.told.append(decision)
         return decision
 
-    def _start_ns(self, instance: int) -> int:
-        return self.config.start_ns + instance * self.config.protocol.period_ns
-
-    def _begin_due(self, now_ns: int) -> Effects:
-        """Begin the next instance if it is due. If more are, the timer fires again at once: one event begins one, so
-        that a crash after some of its sends can't swallow what this node proposes in another."""
-        instance = self.next_instance
-        if instance >= self.config.protocol.instances or now_ns < self._start_ns(instance):
-            return []
-        self.next_instance += 1
-        effects = self.begin(instance, now_ns)
-        self.told += [effect for effect in effects if isinstance(effect, Propose)]
-        for src, message in self.early.pop(instance, ()):
-            effects += self.receive(src, message, now_ns)
-        return effects + self._await_instance()
-
-    def _await_instance(self) -> Effects:
-        if self.next_instance >= self.config.protocol.instances:
-            return []
-        return [SetTimer("instance", self._start_ns(self.next_instance))]
+    def _at(self, now_ns: int) -> None:
+        """An event at ``now_ns``: what an earlier instant told is on record by now."""
+        if now_ns != self.told_ns:
+            self.told, self.told_ns = [], now_ns

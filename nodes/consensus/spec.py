@@ -10,12 +10,15 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from nodes.core import Machine
+from nodes.core import Consensus
 from nodes.core.config import NodeConfig, ProtocolConfig
 from nodes.core.text import Says, body_text
 
 RETRIES = 5
 """Retransmissions that a message is given to come through when the time to settle is reckoned."""
+
+CARRIES = ("bytes", "number", "bit")
+"""What a value may be, see EngineSpec.carries."""
 
 SettleTime = Callable[[ProtocolConfig, int, int], int]
 
@@ -51,13 +54,14 @@ class EngineSpec:
     every two members must be peers. parameters: a frozen dataclass of its own settings (``protocol.parameters`` of a
     scenario), each with a default; a field's metadata may bound it (ge, gt, le, lt) and say that it is a time
     (``time: True``).
+    carries: what a value may be: any ``bytes``, a ``number`` (nodes.core.values), or of one a ``bit``, the lowest.
     pitfalls: known bugs that can be planted, each of which the conformance tests must find. says:
     what the body of a message of its means, in words (for traces).
     """
 
     name: str
     title: str
-    build: Callable[[NodeConfig, Collection[str]], Machine]
+    build: Callable[[NodeConfig, Collection[str]], Consensus]
     made_of_swaps: bool
     most_f: Callable[[int], int]
     rule: str
@@ -67,6 +71,7 @@ class EngineSpec:
     indulgent: bool = True
     all_pairs: bool = True
     parameters: type = NoParameters
+    carries: str = "number"
     pitfalls: tuple[str, ...] = ()
     says: Says = body_text
 

@@ -162,3 +162,28 @@ class Machine(Protocol):
 
     def on_timer(self, name: str, now_ns: int) -> Effects:
         """The timer ``name`` is due; ``now_ns`` may lie past its time when the node was held up."""
+
+
+class Consensus(Machine, Protocol):
+    """A machine that decides on values which are proposed to it from outside, instance by instance (from 0).
+
+    Whoever holds it (nodes.core.inputs, nodes.services.replica) proposes; it makes up no value of its own. Of each
+    instance a node's first proposal counts. One that can't be taken is told by a Note("late") and changes nothing:
+    a second one in an instance; one in an instance that this node has to stay out of; in an engine whose instances
+    occupy rounds, one that comes when the first of them has begun. An instance that is decided here has been proposed
+    in, or is stayed out of: what the others say of an instance waits until this node proposes in it.
+
+    A Propose effect tells when a value enters its instance, a Decide what was decided. After a restart with the disk
+    kept the latest of both are told again, and instances go on as they stood; a proposal that had not entered is lost.
+    Without the disk, an engine whose instances occupy rounds takes part from the next instance on; any other stays out
+    of all instances until it is proposed to, and for good of those before that one: who proposes in an instance
+    vouches that no earlier life of this node took part in it or in a later one.
+    """
+
+    def awaits(self, now_ns: int) -> int | None:
+        """The instance that waits for this node's proposal now, the lowest first: its first round is due, or others
+        have spoken in it already. None: none does. Proposing in it makes it wait no longer."""
+
+    def propose(self, instance: int, value: bytes, now_ns: int) -> Effects:
+        """Enter ``value`` into ``instance``: at once, or when its first round begins. Raises ValueError for a value
+        that the engine can't carry (EngineSpec.carries)."""

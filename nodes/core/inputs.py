@@ -1,11 +1,14 @@
-"""What a node proposes in each consensus instance, and other draws that need no generator: pure functions of a name."""
+"""What a node proposes in a run without clients, and when; and other draws that need no generator."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
-from nodes.core import values
+from nodes.core import Consensus, Effects, Life, Port, SetTimer, values
 from nodes.core.config import NodeConfig
+from nodes.core.disk import Written, pack, unpack
+from nodes.frames import Message
 
 INPUTS = ("distinct", "random")
 
@@ -29,3 +32,79 @@ def input_value(config: NodeConfig, instance: int) -> bytes:
     if inputs == "random":
         return values.of_int(draw(config.protocol.seed, "input", instance, config.node) & 1)
     raise ValueError(f"inputs {inputs!r} are unknown; there are {', '.join(INPUTS)}")
+
+
+_NEXT = "inputs next"
+_TIMER = "instance"
+
+
+class Inputs:
+    """``machine``, to which this node's input of instance i is proposed when it begins (nodes.core.Machine).
+
+    Instance i begins with its first round, i * instance_rounds periods after start_ns; in an engine that has no rounds
+    it goes on beside those that follow. Such an engine is woken by the timer ``instance``; one with rounds wakes for
+    them itself. One event begins one instance, so that a crash after some of its sends can't swallow what this node
+    proposes in another: if more are due, the timer fires again at once.
+    """
+
+    def __init__(self, config: NodeConfig, machine: Consensus, in_rounds: bool) -> None:
+        self.config = config
+        self.machine = machine
+        self.in_rounds = in_rounds
+        self.next_instance = 0
+        self.written = Written(config.keeps and not in_rounds)
+
+    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
+        """First life: from instance 0 on. Kept state: from where the last life was. Otherwise from the next one on."""
+        effects = self.machine.on_start(now_ns, {key: data for key, data in disk.items() if key != _NEXT})
+        if self.in_rounds:
+            return effects
+        if disk:
+            self.written.read({_NEXT: disk[_NEXT]})
+            (self.next_instance,) = unpack(disk[_NEXT])
+            return effects + self._await_instance()
+        if self.config.epoch > 1:
+            # strictly later: the last life may have begun, and ended, an instance at this very instant
+            self.next_instance = max(0, (now_ns - self.config.start_ns) // self.config.protocol.period_ns + 1)
+        return [*self._kept(), *effects, *(self._propose_due(now_ns) or self._await_instance())]
+
+    def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
+        """At one instant frames come before timers: an instance that is due begins first."""
+        if self.in_rounds:  # rounds begin by timers
+            return self.machine.on_message(port, message, life, now_ns)
+        effects = self._propose_due(now_ns)
+        return effects + self.machine.on_message(port, message, life, now_ns)
+
+    def on_timer(self, name: str, now_ns: int) -> Effects:
+        """``instance``, or one of the engine's."""
+        if name == _TIMER and not self.in_rounds:
+            return self._propose_due(now_ns)
+        return [*(self._propose_due(now_ns) if self.in_rounds else ()), *self.machine.on_timer(name, now_ns)]
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _propose_due(self, now_ns: int) -> Effects:
+        if self.in_rounds:
+            due = self.machine.awaits(now_ns)
+            return [] if due is None else self.machine.propose(due, input_value(self.config, due), now_ns)
+        instance = self.next_instance
+        if instance >= self.config.protocol.instances or now_ns < self._start_ns(instance):
+            return []
+        self.next_instance += 1
+        proposed = self.machine.propose(instance, input_value(self.config, instance), now_ns)
+        return [*self._kept(), *proposed, *self._await_instance()]
+
+    def _kept(self) -> Effects:
+        """Which instance is next, durable together with what the engine keeps of this event: never one without the
+        other."""
+        if not self.written.keeps:
+            return []
+        return [one._replace(sync=False) for one in self.written.news({_NEXT: pack(self.next_instance)})]
+
+    def _start_ns(self, instance: int) -> int:
+        return self.config.start_ns + instance * self.config.protocol.period_ns
+
+    def _await_instance(self) -> Effects:
+        if self.next_instance >= self.config.protocol.instances:
+            return []
+        return [SetTimer(_TIMER, self._start_ns(self.next_instance))]

@@ -13,7 +13,6 @@ from collections.abc import Collection, Mapping
 from nodes.core import Decide, Effects, Life, Note, Port, Propose, RoundStart, SetTimer, values
 from nodes.core.config import NodeConfig
 from nodes.core.disk import Written, pack, unpack
-from nodes.core.inputs import input_value
 from nodes.frames import Kind, Message
 from nodes.oae.algorithm import AlgorithmFactory, RoundAlgorithm
 from nodes.oae.link import Link
@@ -30,11 +29,13 @@ def says(message: Message) -> str:
 
 
 class RoundMachine:
-    """The machine of one node (nodes.core.Machine): a Link per port, and instances of an algorithm one after another.
+    """The machine of one node (nodes.core.Consensus): a Link per member that is a peer, and instances of an algorithm
+    one after another.
 
     ``make`` builds an instance of the algorithm; None means plain swaps without consensus. Instance i occupies the
-    rounds [i * instance_rounds, (i + 1) * instance_rounds). A node that starts anew in the middle of an instance
-    swaps, but stays out of consensus until the next instance begins; one with kept state goes on with what it has.
+    rounds [i * instance_rounds, (i + 1) * instance_rounds). What is proposed in it before they begin enters it then; a
+    node that nothing has been proposed to by then swaps, but stays out of the instance, and so does one that starts
+    anew in the middle of it; one with kept state goes on with what it has.
 
     Where the disk is kept, what an event changes is persisted before anything that comes of it is done: the rounds (one
     record), the algorithm's state at their ends, and per link what is known of the peer and of each swap that may still
@@ -56,12 +57,14 @@ class RoundMachine:
                 config.epoch,
             )
             for port, peer in enumerate(config.peers)
+            if peer.node in config.members  # they come first
         ]
         self.algorithm: RoundAlgorithm | None = None
         self.offered = b""
         self.next_round: int | None = None
         self.open_round = -1  # the round whose horizon is still to come
         self.retrying = False  # whether the timer ``retry`` is set
+        self.coming: dict[int, bytes] = {}  # instance -> what will enter it
         # The latest ones, to be told again after a restart with kept state: the crash may have swallowed them.
         self.proposal: Propose | None = None
         self.decision: Decide | None = None
@@ -91,7 +94,7 @@ class RoundMachine:
 
     def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
         """A word of the neighbour behind ``port``."""
-        if message.kind is Kind.DATA:
+        if message.kind is Kind.DATA or port >= len(self.links):
             return [Note("stray", message.round, "no swap protocol", message)]
         effects = self.links[port].on_message(message, life, now_ns)
         if self.written.keeps:
@@ -112,20 +115,41 @@ class RoundMachine:
             effects += link.retry()
         return self._keep_all(effects + self._await_retry(now_ns))
 
+    def awaits(self, now_ns: int) -> int | None:
+        """The instance whose first round is due, unless something has been proposed in it."""
+        round_ = self.next_round
+        if self.make is None or round_ is None or round_ >= self.config.protocol.rounds:
+            return None
+        instance, step = divmod(round_, self.config.protocol.instance_rounds)
+        return None if step or now_ns < self._start_ns(round_) or instance in self.coming else instance
+
+    def propose(self, instance: int, value: bytes, now_ns: int) -> Effects:  # noqa: ARG002 - rounds tell the time
+        """Let ``value``, a number, enter ``instance`` when its first round begins."""
+        values.to_int(value)
+        protocol = self.config.protocol
+        first = 0 if self.next_round is None else self.next_round
+        if self.make is None or not first <= instance * protocol.instance_rounds < protocol.rounds:
+            return [Note("late", instance, "its first round has begun, or it has none")]
+        if instance in self.coming:
+            return [Note("late", instance, "proposed in already, or stayed out of")]
+        self.coming[instance] = value
+        return []
+
     # -- what a later life must know -------------------------------------------------------------------------------
 
     def _keep_all(self, effects: Effects) -> Effects:
         """The effects, behind all that must be on the disk before them."""
         if not self.written.keeps:
             return effects
-        instance = -1 if self.proposal is None else self.proposal.instance
+        proposal = self.proposal
+        proposed = None if proposal is None else (proposal.instance, proposal.value.hex())
         decided = self.decision
         told = None if decided is None else (decided.instance, decided.value.hex(), decided.round)
         wanted: dict[str, bytes | None] = {
-            _ROUNDS: pack(self.next_round, self.open_round, self.offered.hex(), instance, told)
+            _ROUNDS: pack(self.next_round, self.open_round, self.offered.hex(), proposed, told)
         }
-        if self.algorithm is not None:
-            wanted[_ALGORITHM] = self.algorithm.snapshot()
+        if self.make is not None:
+            wanted[_ALGORITHM] = None if self.algorithm is None else self.algorithm.snapshot()
         for port, link in enumerate(self.links):
             self._want_link(wanted, port, self.written_ends[port] | link.ends.keys())
         return [*self.written.news(wanted), *effects]
@@ -142,12 +166,14 @@ class RoundMachine:
 
     def _recall(self, disk: Mapping[str, bytes]) -> None:
         self.written.read(disk)
-        self.next_round, self.open_round, offered, instance, told = unpack(disk[_ROUNDS])
+        self.next_round, self.open_round, offered, proposed, told = unpack(disk[_ROUNDS])
         self.offered = bytes.fromhex(offered)
-        if instance >= 0:
-            self._enter(instance)
-        if self.algorithm is not None:
-            self.algorithm.restore(disk[_ALGORITHM])
+        if proposed is not None:
+            instance, value = proposed
+            self.proposal = Propose(instance, bytes.fromhex(value))
+            if _ALGORITHM in disk:
+                self.algorithm = self._made(self.proposal.value)
+                self.algorithm.restore(disk[_ALGORITHM])
         if told is not None:
             decided, value, round_ = told
             self.decision = Decide(decided, bytes.fromhex(value), round_)
@@ -219,18 +245,21 @@ class RoundMachine:
     # -- consensus ---------------------------------------------------------------------------------------------------
 
     def _enter_instance(self, round_: int) -> Effects:
+        """What is proposed in the instance that begins with ``round_`` enters it, if one does and anything is."""
         instance, step = divmod(round_, self.config.protocol.instance_rounds)
         if self.make is None or step != 0:
             return []
-        return [self._enter(instance)]
+        value = self.coming.pop(instance, None)
+        if value is None:
+            self.algorithm = None
+            return []
+        self.algorithm, self.proposal = self._made(value), Propose(instance, value)
+        return [self.proposal]
 
-    def _enter(self, instance: int) -> Propose:
-        value = input_value(self.config, instance)
-        if self.make is not None:
-            me, members, f = self.config.node, self.config.members, self.config.protocol.f
-            self.algorithm = self.make(me, members, f, values.to_int(value))
-        self.proposal = Propose(instance, value)
-        return self.proposal
+    def _made(self, value: bytes) -> RoundAlgorithm:
+        assert self.make is not None
+        me, members, f = self.config.node, self.config.members, self.config.protocol.f
+        return self.make(me, members, f, values.to_int(value))
 
     def _offer(self, round_: int) -> bytes:
         if self.algorithm is None:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from builders import Fed, engine
 from storm import Storm, W
 
 from nodes.consensus.ben_or import BenOrMachine
@@ -24,8 +25,8 @@ def storm(seed: int, consensus: str, build: Any = build_machine, **protocol: Any
     rng = random.Random(f"{consensus} {seed}")
     n = rng.randint(2, 5)
     f = (n - 1) // 2
-    engine = engine_spec(consensus)
-    counted = "rounds" if engine.made_of_swaps else "instances"
+    spec = engine_spec(consensus)
+    counted = "rounds" if spec.made_of_swaps else "instances"
     settings = {
         "handshake": rng.choice(("alternating", "simultaneous")),
         "horizon": rng.choice(("abort", "hold", "reconcile")),
@@ -33,7 +34,7 @@ def storm(seed: int, consensus: str, build: Any = build_machine, **protocol: Any
         "period_ns": rng.choice((W, W, 1300)),
         "retry_ns": rng.choice((100, 300, 2500)),
         counted: 24 if consensus == "oae" else rng.randint(3, 12),
-        "instance_rounds": engine.rounds_per_instance(f),
+        "instance_rounds": spec.rounds_per_instance(f),
         "inputs": rng.choice(("distinct", "random")),
     } | protocol
     raging = Storm(
@@ -69,7 +70,7 @@ def test_swaps(horizon: str) -> None:
             for me in nodes:
                 for peer in set(nodes) - {me}:
                     assert calmed.endings[me, 1, swap_id(round_, me, peer)] is Outcome.COMMITTED
-        assert not any(link.in_doubt() for node in calmed.nodes for link in node.machine.links)
+        assert not any(link.in_doubt() for node in calmed.nodes for link in engine(node.machine).links)
 
 
 def test_oae_agrees_in_every_storm() -> None:
@@ -96,12 +97,12 @@ def test_engines_of_messages_agree_in_every_storm_and_decide_when_it_is_over(con
 
 def short_of_memory(config: NodeConfig) -> Machine:
     """OAE with a known bug."""
-    return RoundMachine(config, partial(Oae, pitfalls=(OaePitfall.VOTE_NOT_KEPT,)))
+    return Fed(RoundMachine(config, partial(Oae, pitfalls=(OaePitfall.VOTE_NOT_KEPT,))))
 
 
 def hasty(config: NodeConfig) -> Machine:
     """Ben-Or with a known bug."""
-    return BenOrMachine(config, (BenOrPitfall.ONE_PROPOSAL,))
+    return Fed(BenOrMachine(config, (BenOrPitfall.ONE_PROPOSAL,)))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import NamedTuple
 
+from builders import engine
 from network import EVERYTHING, KINDS, Network, Way, all_pairs
 
 from nodes.core.config import ProtocolConfig
@@ -265,7 +266,7 @@ class Stage:
             + (", ".join(f"{round_} {end.state}" for round_, end in sorted(link.ends.items())) or "nothing")
             for name, node in self.net.nodes.items()
             if node.machine is not None
-            for link in node.machine.links
+            for link in engine(node.machine).links
         ]
 
     # -- inside ------------------------------------------------------------------------------------------------------

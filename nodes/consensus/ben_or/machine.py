@@ -11,15 +11,15 @@ from nodes.consensus.instances import InstanceMachine
 from nodes.core import CancelTimer, Effects, Note, Propose, SetTimer, values
 from nodes.core.config import NodeConfig
 from nodes.core.disk import pack, unpack
-from nodes.core.inputs import draw, input_value
+from nodes.core.inputs import draw
 
 
 class BenOrMachine(InstanceMachine):
     """Instances of Ben-Or one after another (nodes.core.Machine); t is ``config.protocol.f``.
 
-    Inputs are bits: the lowest of input_value. The algorithm assumes that every message between live nodes arrives;
-    this is made true by asking: a node that has waited for retry_ns repeats its message with the flag ASK to those
-    that it has not heard in this phase, and who has said something in that phase already says it again.
+    Values are bits: of a number that is proposed, the lowest. The algorithm assumes that every message between live
+    nodes arrives; this is made true by asking: a node that has waited for retry_ns repeats its message with the flag
+    ASK to those that it has not heard in this phase, and who has said something in that phase already says it again.
     """
 
     def __init__(self, config: NodeConfig, pitfalls: Collection[Pitfall] = ()) -> None:
@@ -29,13 +29,12 @@ class BenOrMachine(InstanceMachine):
         self.pitfalls = frozenset(pitfalls)
         self.instances: dict[int, BenOr] = {}
 
-    def begin(self, instance: int, now_ns: int) -> Effects:
+    def begin(self, instance: int, value: bytes, now_ns: int) -> Effects:
         """Enter the own bit and report it."""
-        state = self._enter(instance)
+        state = self._enter(instance, values.to_int(value) & 1)
         return [Propose(instance, values.of_int(state.value)), *self._say(instance, state, state.start(), now_ns)]
 
-    def _enter(self, instance: int) -> BenOr:
-        value = values.to_int(input_value(self.config, instance)) & 1
+    def _enter(self, instance: int, value: int) -> BenOr:
         coin_seed = draw(self.config.seed, self.config.node, instance)
         state = BenOr(self.config.n, self.config.protocol.f, value, coin_seed, self.pitfalls)
         self.instances[instance] = state
@@ -63,8 +62,9 @@ class BenOrMachine(InstanceMachine):
 
     def recall(self, instance: int, known: bytes) -> None:
         """The inverse of known."""
-        state = self._enter(instance)
-        state.round, phase, state.value, state.decision, *said = unpack(known)
+        round_, phase, value, decision, *said = unpack(known)
+        state = self._enter(instance, value)
+        state.round, state.decision = round_, decision
         state.phase = Phase(phase)
         for round_, of, value in said:
             state.said[round_, Phase(of)] = Message(round_, Phase(of), value)

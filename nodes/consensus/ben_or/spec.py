@@ -49,6 +49,7 @@ SPEC = EngineSpec(
     most_f=minority,
     rule="f < n/2",
     settle_ns=_settle_ns,
+    carries="bit",
     pitfalls=tuple(Pitfall),
     says=says,
 )

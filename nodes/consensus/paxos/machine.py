@@ -12,7 +12,6 @@ from nodes.consensus.paxos.roles import Acceptor, Ballots, Pitfall, Proposer
 from nodes.core import CancelTimer, Effects, Note, Persist, Propose, SetTimer
 from nodes.core.config import NodeConfig
 from nodes.core.disk import pack, unpack
-from nodes.core.inputs import input_value
 
 PATIENCE = 4  # retransmissions that a proposer is given before the next in line takes over
 _MOST_DOUBLINGS = 16
@@ -55,16 +54,15 @@ class PaxosMachine(InstanceMachine):
 
     # -- instances ---------------------------------------------------------------------------------------------------
 
-    def begin(self, instance: int, now_ns: int) -> Effects:
+    def begin(self, instance: int, value: bytes, now_ns: int) -> Effects:
         """Enter the own value; the first member opens ballot 1, the others wait their turn."""
-        value = self._enter(instance).value
-        effects: Effects = [Propose(instance, value)]
+        entered = self._enter(instance, value.ljust(self.value_bytes, b"\0")).value
+        effects: Effects = [Propose(instance, entered)]
         if self.rank == 0:
             return effects + self._open_ballot(instance, self.ballots.number(0, 0), now_ns)
         return [*effects, self._await_turn(instance, now_ns)]
 
-    def _enter(self, instance: int) -> Instance:
-        value = input_value(self.config, instance).ljust(self.value_bytes, b"\0")
+    def _enter(self, instance: int, value: bytes) -> Instance:
         state = self.open[instance] = Instance(value, Acceptor(self.pitfalls), self.ballots.number(0, 0))
         return state
 
@@ -102,7 +100,8 @@ class PaxosMachine(InstanceMachine):
         acceptor, proposer = state.acceptor, state.proposer
         ballot = None if proposer is None else proposer.ballot
         proposed = None if proposer is None or proposer.value is None else proposer.value.hex()
-        return pack(state.highest, acceptor.promised, acceptor.voted, acceptor.value.hex(), ballot, proposed)
+        voted = acceptor.value.hex()
+        return pack(state.value.hex(), state.highest, acceptor.promised, acceptor.voted, voted, ballot, proposed)
 
     def keep(self, effects: Effects, *instances: int) -> Effects:
         """What is to be on the disk comes before what is said."""
@@ -118,8 +117,9 @@ class PaxosMachine(InstanceMachine):
             ballot, value = data
             self.decided[instance] = Message(Step.DECIDE, ballot, value=bytes.fromhex(value))
             return
-        state = self._enter(instance)
-        state.highest, state.acceptor.promised, state.acceptor.voted, vote, ballot, proposed = data
+        own, highest, promised, voted, vote, ballot, proposed = data
+        state = self._enter(instance, bytes.fromhex(own))
+        state.highest, state.acceptor.promised, state.acceptor.voted = highest, promised, voted
         state.acceptor.value = bytes.fromhex(vote)
         if ballot is not None:
             value = None if proposed is None else bytes.fromhex(proposed)

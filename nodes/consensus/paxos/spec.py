@@ -52,6 +52,7 @@ SPEC = EngineSpec(
     most_f=minority,
     rule="f < n/2",
     settle_ns=_settle_ns,
+    carries="bytes",
     parameters=Parameters,
     pitfalls=tuple(Pitfall),
     says=says,

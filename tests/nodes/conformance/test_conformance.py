@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from builders import node_config
+from builders import engine, node_config
+from network import Network, all_pairs
 from storm import W
 from worlds import CALM_NS, counts, hunts, storm, wrong_in_storm, wrong_in_time
 
 from nodes.consensus.spec import EngineSpec
 from nodes.core import Decide, Effect, Effects, Life, Machine, Outcome, Propose, Resolve, SetTimer, swap_id
-from nodes.core.config import NodeConfig
+from nodes.core.config import NodeConfig, ProtocolConfig
+from nodes.core.segmented import Segmented
 from nodes.core.snapshot import snapshot
+from nodes.core.values import of_int
 from nodes.frames import Kind, Message
-from nodes.registry import build_machine, engine_spec, engine_specs
+from nodes.registry import build_machine, engine_specs, member
 from testbed.scenario import compile_plan, from_data
 
 ROOM = Path(__file__).resolve().parents[1]
@@ -45,10 +48,6 @@ class Recorded:
         logs.append([])
         LOGS[id(logs)] = logs
         self.logs = id(logs)
-
-    @property
-    def links(self) -> Any:
-        return self.machine.links
 
     def _told(self, method: str, *args: Any) -> Effects:
         effects: Effects = getattr(self.machine, method)(*args)
@@ -138,6 +137,108 @@ def test_a_timer_that_comes_late_or_again_does_no_harm(spec: EngineSpec) -> None
     assert proposals == spec.decides, "an instance begins once"
 
 
+# -- proposals come from outside ---------------------------------------------------------------------------------------
+
+
+class Held:
+    """Three nodes whose engines are proposed to by the test alone. Instances that occupy rounds begin by the clock."""
+
+    def __init__(self, spec: EngineSpec, instances: int = 3) -> None:
+        self.spec = spec
+        counted = counts(spec, instances, 1)
+        protocol = ProtocolConfig(window_ns=W, period_ns=W + 200, retry_ns=300, **counted)
+        self.net = Network(all_pairs(3, protocol), build=lambda config: Segmented(spec.build(config, ())))
+        self.net.shows = frozenset(("propose", "decide", "note"))
+        for name in self.net.nodes:
+            self.net.start(name)
+        self.length_ns = protocol.instance_rounds * protocol.period_ns
+
+    def propose(self, node: int, instance: int, number: int) -> None:
+        held = self.net.nodes[f"n{node}"]
+        held._do(engine(held.machine).propose(instance, of_int(number), self.net.now_ns))
+
+    def play(self, instances: int) -> list[str]:
+        """Until so many instances have had their time; what was told."""
+        self.net.play(instances * self.length_ns - 1 if self.spec.made_of_swaps else 100 * W * instances, 10)
+        told, self.net.told = self.net.told, []
+        return [line.strip() for line in told if line.startswith("  ")]
+
+
+@deciding
+def test_an_engine_makes_up_no_value_and_waits_for_none_of_an_instance_that_nobody_begins(spec: EngineSpec) -> None:
+    held = Held(spec)
+    assert held.play(3) == []
+
+
+@deciding
+def test_what_is_proposed_from_outside_is_decided_everywhere_and_in_any_order_of_instances(spec: EngineSpec) -> None:
+    held = Held(spec)
+    for node, instance in ((2, 1), (1, 0), (0, 1), (2, 0), (1, 1), (0, 0)):
+        held.propose(node, instance, instance ^ 1)
+    told = held.play(2)
+    for instance in (0, 1):
+        assert told.count(f"propose {instance ^ 1} in instance {instance}") == 3
+        assert sum(line.startswith(f"decide {instance ^ 1} in instance {instance},") for line in told) == 3
+    assert len(told) == 12
+
+
+@deciding
+def test_one_that_comes_again_or_after_the_decision_is_late_and_changes_nothing(spec: EngineSpec) -> None:
+    held = Held(spec)
+    for node in range(3):
+        held.propose(node, 0, 1)
+        before = snapshot(engine(held.net.nodes[f"n{node}"].machine))
+        held.propose(node, 0, 0)
+        assert snapshot(engine(held.net.nodes[f"n{node}"].machine)) == before
+    told = held.play(1)
+    assert sum(line.startswith("note late") for line in told) == 3
+    assert {line.split(",")[0] for line in told if line.startswith("decide")} == {"decide 1 in instance 0"}
+    for instance in (0, 99):
+        held.propose(0, instance, 0)
+    assert [line.split(":")[0] for line in held.play(2)] == ["note late", "note late"]
+
+
+@deciding
+def test_an_instance_in_which_others_are_or_whose_round_is_due_waits_for_a_proposal(spec: EngineSpec) -> None:
+    """Who is silent in it holds nobody up but itself; what the others said meanwhile is heard when it speaks."""
+    held = Held(spec)
+    absent = engine(held.net.nodes["n2"].machine)
+    assert absent.awaits(-1) is None
+    if spec.made_of_swaps:
+        assert absent.awaits(0) == 0
+        absent.propose(0, of_int(1), 0)
+        assert absent.awaits(0) is None
+        return
+    for node in (0, 1):
+        held.propose(node, 0, 1)
+    assert sum(line.startswith("decide 1") for line in held.play(1)) == 2
+    assert absent.awaits(held.net.now_ns) == 0
+    held.propose(2, 0, 0)
+    assert absent.awaits(held.net.now_ns) is None
+    assert sum(line.startswith("decide 1") for line in held.play(2)) == 1
+
+
+@deciding
+def test_a_restart_tells_again_what_the_disk_kept_and_without_it_stays_out(spec: EngineSpec) -> None:
+    for kept in (True, False):
+        held = Held(spec)
+        if not spec.made_of_swaps:
+            held.net.play(0, 1)
+        for node in range(3):
+            held.propose(node, 0, 1)
+        if spec.made_of_swaps:
+            held.net.play(0, 1)
+        held.net.told = []
+        held.net.crash("n2")
+        held.net.start("n2", keep_state=kept)
+        again = [line.strip() for line in held.net.told if line.startswith("  propose")]
+        assert again == (["propose 1 in instance 0"] if kept else [])
+        held.play(1)
+        held.propose(2, 1, 1)  # the first that this life is proposed to
+        held.propose(2, 0, 0)
+        assert any(line.startswith("note late") for line in held.play(2)), "of what came before it stays out"
+
+
 # -- storms ------------------------------------------------------------------------------------------------------------
 
 
@@ -176,7 +277,7 @@ def test_a_reconciling_fabric_that_has_healed_has_committed_every_swap(spec: Eng
             for me in nodes:
                 for peer in set(nodes) - {me}:
                     assert calmed.endings[me, 1, swap_id(round_, me, peer)] is Outcome.COMMITTED
-        assert not any(link.in_doubt() for node in calmed.nodes for link in node.machine.links)
+        assert not any(link.in_doubt() for node in calmed.nodes for link in engine(node.machine).links)
 
 
 # -- what it bears -----------------------------------------------------------------------------------------------------
@@ -218,7 +319,7 @@ def test_a_pitfall_that_is_planted_is_found(spec: EngineSpec, pitfall: str) -> N
     """By a check that the engine as it is passes: the tests of this suite are known to see."""
 
     def planted(config: NodeConfig) -> Machine:
-        return engine_spec(config.protocol.consensus).build(config, (pitfall,))
+        return member(config, (pitfall,))
 
     tried = ((check, seed) for check, seeds in hunts(spec) for seed in range(seeds))
     found = next(((check, seed) for check, seed in tried if check(spec, planted, seed)), None)

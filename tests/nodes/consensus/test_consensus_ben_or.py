@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import pytest
-from builders import node_config
+from builders import Fed, node_config
 from consensus_harness import FIRST, Chaos, Timed, port_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,7 +39,7 @@ def machines(n: int, pitfalls: tuple[Pitfall, ...] = (), seed: int = 0, **protoc
         **protocol,
     }
     return {
-        node: BenOrMachine(node_config(node, n, node_seed=1000 * seed + node, **settings_), pitfalls)
+        node: Fed(BenOrMachine(node_config(node, n, node_seed=1000 * seed + node, **settings_), pitfalls))
         for node in range(n)
     }
 
@@ -375,7 +375,7 @@ def test_a_node_restarted_with_its_state_goes_on_where_it_was(at_ns: int) -> Non
         net.run(at_ns)
         net.kill(2)
         net.run(at_ns + 35_000)
-        net.machines[2] = BenOrMachine(replace(net.machines[2].config, epoch=2))
+        net.machines[2] = Fed(BenOrMachine(replace(net.machines[2].config, epoch=2)))
         net.start(2)
         net.run(20 * PERIOD_NS)
         check(net, 3, {0, 1, 2})
@@ -385,7 +385,8 @@ def test_a_node_restarted_without_its_state_stays_out_of_what_has_begun() -> Non
     net = Timed(machines(3, instances=2), lambda *_: DELAY_NS)
     net.start(0)
     net.run(50_000)
-    net.machines[1] = BenOrMachine(node_config(1, 3, epoch=2, f=1, period_ns=PERIOD_NS, inputs="random", instances=2))
+    second = node_config(1, 3, epoch=2, f=1, period_ns=PERIOD_NS, inputs="random", instances=2)
+    net.machines[1] = Fed(BenOrMachine(second))
     net.start(1)
     net.run(10 * PERIOD_NS)
     assert not net.decided(0)
@@ -429,11 +430,11 @@ def test_strays_are_noted() -> None:
 
 def test_more_crashes_than_it_can_bear_are_refused() -> None:
     with pytest.raises(ValueError, match=r"f < n/2 crashes, not f = 2 of n = 4"):
-        BenOrMachine(node_config(0, 4, f=2))
+        Fed(BenOrMachine(node_config(0, 4, f=2)))
 
 
 def test_inputs_are_bits() -> None:
-    machine = BenOrMachine(node_config(2, 4, f=1, inputs="distinct", period_ns=PERIOD_NS, instances=2))
+    machine = Fed(BenOrMachine(node_config(2, 4, f=1, inputs="distinct", period_ns=PERIOD_NS, instances=2)))
     assert Propose(0, of_int(0)) in machine.on_start(0, {})
     assert Propose(1, of_int(1)) in machine.on_timer("instance", PERIOD_NS)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
-from builders import Disk, node_config, rest
+from builders import Disk, Fed, node_config, rest
 from consensus_harness import FIRST, Chaos, Timed, port_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,7 +32,7 @@ PERIOD_NS = 1_000_000
 
 def machines(n: int, pitfalls: tuple[Pitfall, ...] = (), **settings_: Any) -> dict[int, PaxosMachine]:
     settings_ = {"consensus": "paxos", "period_ns": PERIOD_NS, "retry_ns": 100_000, **settings_}
-    return {node: PaxosMachine(node_config(node, n, **settings_), pitfalls) for node in range(n)}
+    return {node: Fed(PaxosMachine(node_config(node, n, **settings_), pitfalls)) for node in range(n)}
 
 
 def decide(instance: int, number: int, round_: int) -> Decide:
@@ -188,7 +188,7 @@ def restart_kept(net: Timed, node: int) -> None:
 
 def reborn(machine: PaxosMachine) -> PaxosMachine:
     """A machine of the same node's next life."""
-    return PaxosMachine(replace(machine.config, epoch=machine.config.epoch + 1))
+    return Fed(PaxosMachine(replace(machine.config, epoch=machine.config.epoch + 1)))
 
 
 @pytest.mark.parametrize("at_ns", [0, 5_000, 15_000, 25_000, 35_000, 45_000])
@@ -253,7 +253,7 @@ def written_by(instances: int) -> tuple[int, int, int]:
             events.append(sum(len(one.key) + len(one.data or b"") for one in kept if isinstance(one, Persist)))
             return kept
 
-    net.machines[1] = Counting(net.machines[1].config)
+    net.machines[1] = Fed(Counting(net.machines[1].config))
     net.start()
     net.run(instances * PERIOD_NS)
     assert all(len(net.decided(instance)) == 3 for instance in (0, instances - 1))
@@ -276,7 +276,7 @@ def test_a_node_restarted_without_its_state_stays_out_of_what_it_may_have_promis
     net.kill(1)
     net.kill(2)
     net.run(100_000)
-    net.machines[1] = PaxosMachine(node_config(1, 3, epoch=2, period_ns=PERIOD_NS, retry_ns=100_000, instances=2))
+    net.machines[1] = Fed(PaxosMachine(node_config(1, 3, epoch=2, period_ns=PERIOD_NS, retry_ns=100_000, instances=2)))
     net.start(1)
     net.run(PERIOD_NS - 1)
     assert not net.decided(0)  # node 0 asks and asks, but node 1 must not answer
@@ -291,10 +291,10 @@ def test_a_node_restarted_without_its_state_stays_out_of_what_it_may_have_promis
 def test_a_restart_at_the_very_instant_of_an_instance_counts_as_after_its_beginning() -> None:
     config = node_config(1, 3, epoch=2, period_ns=PERIOD_NS, instances=3, start_ns=500)
     for now_ns, first in [(0, 0), (499, 0), (500, 1), (500 + PERIOD_NS - 1, 1), (500 + PERIOD_NS, 2)]:
-        machine = PaxosMachine(config)
+        machine = Fed(PaxosMachine(config))
         machine.on_start(now_ns, {})
-        assert machine.first_instance == first
-    machine = PaxosMachine(config)
+        assert machine.next_instance == first
+    machine = Fed(PaxosMachine(config))
     assert machine.on_start(500 + 9 * PERIOD_NS, {}) == []
 
 
@@ -332,7 +332,7 @@ def test_a_number_that_leaves_no_room_above_it_is_no_ballot() -> None:
 
 def test_only_members_take_part() -> None:
     config = node_config(0, 3, period_ns=PERIOD_NS)
-    machine = PaxosMachine(type(config)(0, "host0", config.peers, config.nics, (0, 1), config.protocol))
+    machine = Fed(PaxosMachine(type(config)(0, "host0", config.peers, config.nics, (0, 1), config.protocol)))
     assert {effect.port for effect in machine.on_start(0, {}) if isinstance(effect, Send)} == {0}
     [note] = machine.on_message(1, message(0, Message(Step.PREPARE, 5)), FIRST, 0)
     assert isinstance(note, Note)
@@ -540,7 +540,7 @@ def test_the_same_search_finds_each_known_bug_by_the_shortest_way(pitfall: Pitfa
 def promise_and_crash(pitfalls: tuple[Pitfall, ...]) -> set[bytes]:
     """The values decided when n1 dies right after its second send, which promises n2's ballot, and comes back."""
     protocol = ProtocolConfig(consensus="paxos", period_ns=PERIOD_NS, retry_ns=100_000)
-    net = Network(all_pairs(3, protocol), build=lambda config: PaxosMachine(config, pitfalls))
+    net = Network(all_pairs(3, protocol), build=lambda config: Fed(PaxosMachine(config, pitfalls)))
     net.doomed["n1"] = [Moment(0, after_sends=2)]
     for name in net.nodes:
         net.start(name)

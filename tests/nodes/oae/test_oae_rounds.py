@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
-from builders import Disk, rest
+from builders import Disk, Fed, rest
 
 from nodes.core import Decide, Effect, Life, Note, Outcome, Port, Propose, Resolve, RoundStart, SetTimer
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig
@@ -81,7 +81,7 @@ class Net:
 
     def __init__(self, n: int = 3, make=Gossip, drop=lambda frame, now: False, **protocol) -> None:
         self.make, self.drop = make, drop
-        self.machines = {node: RoundMachine(config(node, n, **protocol), make) for node in range(n)}
+        self.machines = {node: Fed(RoundMachine(config(node, n, **protocol), make)) for node in range(n)}
         self.drivers: dict[int, Driver] = {}  # of the nodes that are up
         self.disks = {node: Disk() for node in range(n)}
         self.queue: list[tuple[int, int, int, tuple]] = []
@@ -171,7 +171,7 @@ def test_a_fresh_restart_joins_at_the_next_round_and_stays_out_of_the_running_in
     net = started(rounds=6).run(until=100)
     net.kill(1)
     net.disks[1].clear()
-    net.machines[1] = RoundMachine(replace(config(1, rounds=6), epoch=2), Gossip)
+    net.machines[1] = Fed(RoundMachine(replace(config(1, rounds=6), epoch=2), Gossip))
     net.start(1, 200, epoch=2)
     net.run()
     assert [effect.round for effect in net.of(1, RoundStart)] == [0, 1, 2, 3, 4, 5]
@@ -182,9 +182,9 @@ def test_a_fresh_restart_joins_at_the_next_round_and_stays_out_of_the_running_in
 
 def test_a_fresh_restart_at_the_instant_a_round_begins_leaves_that_round_to_its_earlier_life() -> None:
     """Killed after its first send of round 2 and up again at once, it must not begin round 2 a second time."""
-    again = RoundMachine(replace(config(1), epoch=2), Gossip)
+    again = Fed(RoundMachine(replace(config(1), epoch=2), Gossip))
     assert rest(again.on_start(2 * PERIOD, {})) == [SetTimer("round", 3 * PERIOD)]
-    first_life = RoundMachine(config(1), Gossip)
+    first_life = Fed(RoundMachine(config(1), Gossip))
     assert rest(first_life.on_start(0, {})) == [SetTimer("round", 0)]
 
 
@@ -194,7 +194,7 @@ def test_a_restart_with_kept_state_catches_up_and_its_old_swaps_resolve() -> Non
     net.kill(1)
     net.run(until=2000)
     assert Outcome.IN_DOUBT in {effect.outcome for effect in net.of(0, Resolve)}
-    net.machines[1] = RoundMachine(replace(net.machines[1].config, epoch=2))
+    net.machines[1] = Fed(RoundMachine(replace(net.machines[1].config, epoch=2)))
     net.start(1, 2100, epoch=2)
     net.run(until=50_000)
     for node in range(3):
@@ -220,7 +220,7 @@ def test_swaps_in_doubt_are_retried_while_rounds_go_on_however_long_the_interval
 @pytest.mark.parametrize("at_ns", [PERIOD + W, 2 * PERIOD - 1, 2 * PERIOD])
 def test_a_restart_with_kept_state_tells_its_last_decision_again(at_ns: int) -> None:
     """The crash may have struck between the ending of a swap and the decision of the same instant."""
-    kept = RoundMachine(replace(config(1), epoch=2), Gossip)
+    kept = Fed(RoundMachine(replace(config(1), epoch=2), Gossip))
     effects = kept.on_start(at_ns, started().run(PERIOD + W).disks[1])
     assert Decide(0, of_int(6), 1) in effects
     assert [effect.swap.round for effect in effects if isinstance(effect, Resolve)] == [1, 1]
@@ -229,17 +229,17 @@ def test_a_restart_with_kept_state_tells_its_last_decision_again(at_ns: int) -> 
 
 def test_a_restart_with_kept_state_tells_what_it_proposed_in_its_instance_again() -> None:
     """The crash may have struck when the state was kept and before the proposal was on record."""
-    machine = RoundMachine(config(1), Gossip)
+    machine = Fed(RoundMachine(config(1), Gossip))
     disk = Disk().after(machine.on_start(-1, {})).after(machine.on_timer("round", 0))
-    kept = RoundMachine(replace(config(1), epoch=2), Gossip)
+    kept = Fed(RoundMachine(replace(config(1), epoch=2), Gossip))
     [again] = [effect for effect in kept.on_start(5, disk) if isinstance(effect, Propose)]
     assert again == Propose(0, of_int(1))
-    assert not any(isinstance(effect, Propose) for effect in RoundMachine(config(1), Gossip).on_start(-1, {}))
+    assert not any(isinstance(effect, Propose) for effect in Fed(RoundMachine(config(1), Gossip)).on_start(-1, {}))
 
 
 def test_a_frame_handled_after_the_horizon_is_not_heard_in_the_round_even_if_its_swap_commits() -> None:
     """A held-up node with a holding link: its timer for the horizon comes after the frames that waited."""
-    machine = RoundMachine(config(1, 2, horizon="hold", depth=2, instance_rounds=1), Gossip)
+    machine = Fed(RoundMachine(config(1, 2, horizon="hold", depth=2, instance_rounds=1), Gossip))
     machine.on_start(-1, {})
     machine.on_timer("round", 0)
     opening = Message(Kind.SWAP, 0, 1, bytes(16), flags=1)
@@ -253,7 +253,7 @@ def test_a_frame_handled_after_the_horizon_is_not_heard_in_the_round_even_if_its
 
 
 def test_a_fresh_life_keeps_only_frames_of_the_round_that_it_will_join() -> None:
-    machine = RoundMachine(replace(config(1, 2, rounds=9), epoch=2), None)
+    machine = Fed(RoundMachine(replace(config(1, 2, rounds=9), epoch=2), None))
     machine.on_start(3 * PERIOD + 10, {})
     for round_ in range(9):
         machine.on_message(0, Message(Kind.SWAP, round_, 1), FIRST, 3 * PERIOD + 20)
@@ -262,7 +262,7 @@ def test_a_fresh_life_keeps_only_frames_of_the_round_that_it_will_join() -> None
 
 def test_a_held_up_node_ends_missed_rounds_late() -> None:
     """All timers of three rounds fire at once after a pause: each round is aborted at the moment of waking."""
-    machine = RoundMachine(config(0, make := 2), None)
+    machine = Fed(RoundMachine(config(0, make := 2), None))
     assert make == 2
     assert rest(machine.on_start(-1, {})) == [SetTimer("round", 0)]
     late = 2 * PERIOD + 100
@@ -277,7 +277,7 @@ def test_a_held_up_node_ends_missed_rounds_late() -> None:
 
 
 def test_timers_that_come_early_or_twice_do_nothing() -> None:
-    machine = RoundMachine(config(0), None)
+    machine = Fed(RoundMachine(config(0), None))
     machine.on_start(-1, {})
     assert machine.on_timer("round", -1) == []
     assert machine.on_timer("horizon", W) == []
@@ -286,7 +286,7 @@ def test_timers_that_come_early_or_twice_do_nothing() -> None:
 
 
 def test_messages_of_other_protocols_are_strays() -> None:
-    machine = RoundMachine(config(0), None)
+    machine = Fed(RoundMachine(config(0), None))
     [note] = machine.on_message(0, Message(Kind.DATA, 0, 1), FIRST, 0)
     assert isinstance(note, Note)
     assert note.what == "stray"
