@@ -171,7 +171,11 @@ class Host(Station):
     def record(self, effect: Effect, now_ns: int) -> None:
         """NodeIO: nothing is recorded, on either side."""
 
-    def persist(self, key: str, data: bytes | None, sync: bool) -> None:
+    def persist(self, key: str, data: bytes | None, more: bool, now_ns: int) -> bool:
+        """NodeIO: no disk is kept."""
+        return True
+
+    def sync(self, now_ns: int) -> None:
         """NodeIO: no disk is kept."""
 
     def strike(self, index: int, now_ns: int) -> bool:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from nodes.core.config import MEMBER, NodeConfig, Peer, Program, ProtocolConfig
+from nodes.core.disk import State
 from nodes.core.driver import Moment
 from topologies.fabric import Fabric, fabric_from_json, impairment_from_json
 from topologies.impairment import Impairment
@@ -26,7 +27,9 @@ VERBS = (
     "node_kill",
     "node_pause",
     "node_resume",
-    "node_restart",  # kills if alive, then starts anew with the next epoch, with or without kept state
+    "node_restart",  # kills if alive, then starts anew with the next epoch, see Fault.state
+    "disk_full",  # what the node persists from now on ends its life
+    "disk_free",  # ends disk_full
     "impair",  # gives link directions new impairments (a jitter burst)
     "unimpair",  # gives them back those of the fabric
 )
@@ -37,9 +40,10 @@ class Fault:
     """One atomic fault. Either timed (``at_ns`` >= 0 on the run's clock) or triggered (``moment``, at ``node``).
 
     verb: one of VERBS. target: the host it strikes (node verbs), or nic as ``(host, nic)`` names (nic verbs).
-    direction: for nic_half, tx or rx as seen from the NIC. keep_state: for node_restart. links: for (un)impair, pairs
-    of (link index, "ab" or "ba"). after_ns: for triggered faults, how long after the moment it strikes (0 = at once).
-    follows: index of a fault whose striking starts this one ``after_ns`` later (the end of a ``for:``), else -1.
+    direction: for nic_half, tx or rx as seen from the NIC. state: for node_restart, what the new life finds on its
+    disk. links: for (un)impair, pairs of (link index, "ab" or "ba"). after_ns: for triggered faults, how long after the
+    moment it strikes (0 = at once). follows: index of a fault whose striking starts this one ``after_ns`` later (the
+    end of a ``for:``), else -1.
     """
 
     verb: str
@@ -49,7 +53,7 @@ class Fault:
     target: str = ""
     nic: str = ""
     direction: str = ""
-    keep_state: bool = False
+    state: State = State.LOST
     links: tuple[tuple[int, str], ...] = ()
     impairment: Impairment | None = None
     follows: int = -1
@@ -91,8 +95,13 @@ class Plan:
 
     @cached_property
     def keepers(self) -> frozenset[str]:
-        """The hosts that some fault restarts with their disks kept: their machines persist what must survive."""
-        return frozenset(fault.target for fault in self.faults if fault.verb == "node_restart" and fault.keep_state)
+        """The hosts whose machines persist what must survive: those of which a life may find something on the disk of
+        the one before, and those whose disks are to be full, or written to so many times."""
+        found = {fault.target for fault in self.faults if fault.verb == "node_restart" and fault.state != State.LOST}
+        found |= {fault.target for fault in self.faults if fault.verb == "disk_full"}
+        return frozenset(
+            found | {one.node for one in self.faults if one.moment is not None and one.moment.after_writes}
+        )
 
     @cached_property
     def members(self) -> tuple[int, ...]:
@@ -186,6 +195,7 @@ def _fault_from_json(data: dict[str, Any]) -> Fault:
         **{
             **data,
             "moment": Moment.from_json(data["moment"]) if data["moment"] else None,
+            "state": State(data["state"]),
             "links": tuple((index, way) for index, way in data["links"]),
             "impairment": impairment_from_json(data["impairment"]) if data["impairment"] else None,
         }

@@ -43,18 +43,19 @@ def node_config(
 class Disk(dict[str, bytes]):
     """A node's disk: what its machine has persisted so far."""
 
-    def persist(self, key: str, data: bytes | None, sync: bool = True) -> None:
-        """As nodes.core.driver.NodeIO has it."""
+    def persist(self, key: str, data: bytes | None) -> bool:
+        """It has room for everything."""
         if data is None:
             self.pop(key, None)
         else:
             self[key] = data
+        return True
 
     def after(self, effects: Effects) -> Disk:
         """When these have been done."""
         for effect in effects:
             if isinstance(effect, Persist):
-                self.persist(*effect)
+                self.persist(effect.key, effect.data)
         return self
 
 

@@ -128,8 +128,11 @@ class Host(NamedTuple):
     def record(self, effect: Effect, now_ns: int) -> None:
         self.net.record(self.node, effect)
 
-    def persist(self, key: str, data: bytes | None, sync: bool) -> None:
-        self.net.disks[self.node].persist(key, data, sync)
+    def persist(self, key: str, data: bytes | None, more: bool, now_ns: int) -> bool:
+        return self.net.disks[self.node].persist(key, data)
+
+    def sync(self, now_ns: int) -> None:
+        """Nothing here loses power."""
 
     def strike(self, index: int, now_ns: int) -> bool:
         raise AssertionError("there are no faults here")

@@ -10,16 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
-from builders import Disk
-
 from nodes.core import CancelTimer, Effect, Effects, Machine, Persist, Port, SetTimer
 from nodes.core.config import START_NS, NodeConfig, Peer, ProtocolConfig
+from nodes.core.disk import DiskFullError, Log, State
 from nodes.core.driver import Driver, Moment
 from nodes.core.text import Says, body_text, effect_text, message_text, time_text
 from nodes.frames import Frame
 from nodes.registry import build_machine
 
 Build = Callable[[NodeConfig], Machine]
+_DISK_BYTES = 1 << 17
 
 
 class Net(Protocol):
@@ -56,20 +56,19 @@ class Node:
         self.epoch = 0
         self.amnesic = False
         self.keeps = True  # False saves much time where nobody is restarted
-        self.disk = Disk()
+        self.disk = Log(bytearray(_DISK_BYTES))
         self._driver: Driver
 
-    def start(self, keep_state: bool) -> None:
-        """The next life begins, with the last one's disk if it is to be kept and there is anything on it."""
+    def start(self, state: State) -> None:
+        """The next life begins, with what is found on the last one's disk."""
         self.kill()
         self.epoch += 1
         config = replace(self.config, epoch=self.epoch, keeps=self.keeps)
-        if not keep_state:
-            self.disk.clear()
-        if not self.disk:
+        found = self.disk.recover(state)
+        if not found:
             self.amnesic = self.epoch > 1
         self.machine = self.net.build(config)
-        self._driver = Driver(self.machine, self, config, self.net.moments(self), self.disk)
+        self._driver = Driver(self.machine, self, config, self.net.moments(self), found)
         self._do(self._driver.wake(self.net.now_ns))
 
     def kill(self) -> None:
@@ -104,8 +103,15 @@ class Node:
     def record(self, effect: Effect, now_ns: int) -> None:
         self.net.record(self, effect)
 
-    def persist(self, key: str, data: bytes | None, sync: bool) -> None:
-        self.disk.persist(key, data, sync)
+    def persist(self, key: str, data: bytes | None, more: bool, now_ns: int) -> bool:
+        try:
+            self.disk.append(key, data, more)
+        except DiskFullError:
+            return False
+        return True
+
+    def sync(self, now_ns: int) -> None:
+        self.disk.sync()
 
     def strike(self, index: int, now_ns: int) -> bool:
         return self.net.strike(self, index)
@@ -148,9 +154,9 @@ class Heard(Node):
 
     net: Network
 
-    def persist(self, key: str, data: bytes | None, sync: bool) -> None:
-        super().persist(key, data, sync)
-        self.net.persisted(self, Persist(key, data, sync))
+    def persist(self, key: str, data: bytes | None, more: bool, now_ns: int) -> bool:
+        self.net.persisted(self, Persist(key, data, more=more))
+        return super().persist(key, data, more, now_ns)
 
 
 class Network:
@@ -174,12 +180,12 @@ class Network:
 
     # -- what happens to nodes ---------------------------------------------------------------------------------------
 
-    def start(self, name: str, keep_state: bool = False) -> None:
+    def start(self, name: str, state: State = State.LOST) -> None:
         """The node's next life begins."""
         node = self.nodes[name]
         self._head(f"{name} starts" + (f", life {node.epoch + 1}" if node.epoch else ""))
         self._forget_timers(name)
-        node.start(keep_state)
+        node.start(state)
 
     def crash(self, name: str) -> None:
         """The node dies between two events."""

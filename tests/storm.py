@@ -17,6 +17,7 @@ from network import Build, Node, all_pairs
 
 from nodes.core import Decide, Effect, LinkState, Outcome, Port, Propose, Resolve, SwapId, Transition
 from nodes.core.config import NodeConfig, ProtocolConfig
+from nodes.core.disk import State
 from nodes.core.driver import Moment
 from nodes.frames import Frame, FrameError, Kind, decode, encode
 
@@ -35,9 +36,9 @@ class StormNode(Node):
         self._timers: dict[str, int] = {}
         self._backlog: list[tuple[int, int, int, Frame | str]] = []
 
-    def start(self, keep_state: bool) -> None:
+    def start(self, state: State) -> None:
         self._sent = 0
-        super().start(keep_state)
+        super().start(state)
 
     def kill(self) -> None:
         super().kill()
@@ -109,7 +110,7 @@ class Storm:
     def rage(self, until: int, faults: int) -> None:
         """All nodes start; ``faults`` faults strike before ``until``, each mended after a while."""
         for node in self.nodes:
-            node.start(keep_state=False)
+            node.start(State.LOST)
         for _ in range(faults):
             at, node, verb = self.rng.randrange(until), self.rng.choice(self.nodes), self.rng.choice(list(_MENDED_BY))
             self.push(at, FAULT, self.tick(), node.config.node, verb)
@@ -123,7 +124,7 @@ class Storm:
         self.raging = False
         for node in self.nodes:
             if node.machine is None:
-                node.start(keep_state=True)
+                node.start(self._left())
             node.resume()
         self._run(until)
 
@@ -155,9 +156,13 @@ class Storm:
             node.resume()
         elif verb == "restart without state" and (node.amnesic or self.amnesias > 0):
             self.amnesias -= not node.amnesic
-            node.start(keep_state=False)
+            node.start(State.LOST)
         else:
-            node.start(keep_state=True)
+            node.start(self._left())
+
+    def _left(self) -> State:
+        """What is left of a state that is not lost."""
+        return self.rng.choice([state for state in State if state is not State.LOST])
 
     # -- Net ---------------------------------------------------------------------------------------------------------
 
@@ -178,7 +183,15 @@ class Storm:
         rng = self.rng
         if not self.raging or rng.random() >= self.strikes:
             return []
-        return [rng.choice([Moment(0, enters=rng.choice(list(LinkState))), Moment(0, after_sends=rng.randint(1, 9))])]
+        return [
+            rng.choice(
+                [
+                    Moment(0, enters=rng.choice(list(LinkState))),
+                    Moment(0, after_sends=rng.randint(1, 9)),
+                    Moment(0, after_writes=rng.randint(1, 20)),
+                ]
+            )
+        ]
 
     # -- the wire ----------------------------------------------------------------------------------------------------
 

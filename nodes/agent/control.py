@@ -1,6 +1,6 @@
 """What agent and supervisor say to each other, over a socket pair of packets: one short ASCII message each.
 
-agent -> supervisor    ready · strike <index> <t_ns> · full <text> · crash <text>
+agent -> supervisor    ready · strike <index> <t_ns> · died <t_ns> <why> · full <text> · crash <text>
 supervisor -> agent    go <zero_ns> <begins_ns> · alive
 """
 

@@ -22,7 +22,6 @@ from collections.abc import Iterable, Sequence
 from nodes.agent.control import hear, tell
 from nodes.agent.journal import Journal, line, to_bytes
 from nodes.agent.nic import DEFAULT_RING_FRAMES, Nic
-from nodes.agent.nvram import Nvram
 from nodes.agent.timers import NEVER, Timers
 from nodes.core import (
     Effect,
@@ -31,8 +30,9 @@ from nodes.core import (
     Port,
 )
 from nodes.core.config import START_NS, NodeConfig
+from nodes.core.disk import DiskFullError, Log, State
 from nodes.core.driver import Driver, Moment
-from nodes.core.record import Dropped, Overrun, Received, Refused, Sent, Started, TimerFired, recorded
+from nodes.core.record import DISK_FULL, Dropped, Overrun, Received, Refused, Sent, Started, TimerFired, recorded
 from nodes.frames import WIRE_BYTES, Frame, FrameError, decode, encode
 
 CLOCKS = ("stamp", "read")
@@ -49,7 +49,8 @@ class Agent:
         moments: Sequence[Moment],
         journal: Journal,
         channel: socket.socket,
-        nvram: Nvram | None = None,
+        disk: Log | None = None,
+        state: State = State.KEPT,
         clock: str = "read",
         ring_frames: int = DEFAULT_RING_FRAMES,
         frame_bytes: int = WIRE_BYTES,
@@ -60,11 +61,11 @@ class Agent:
         self.machine = machine
         self.journal = journal
         self.channel = channel
-        self.nvram = nvram
+        self.disk = disk
         self.reads_clock = clock == "read"
-        disk = {} if nvram is None else nvram.disk()
-        self.kept = bool(disk)
-        self.driver = Driver(machine, self, config, moments, disk)
+        found = {} if disk is None else disk.recover(state)
+        self.kept = bool(found)
+        self.driver = Driver(machine, self, config, moments, found)
         self.timers = Timers()
         self.zero_ns = 0
         self.latest_ns = -NEVER  # the latest time known for sure; no event is handled before it
@@ -116,13 +117,26 @@ class Agent:
         """Puts an effect into the record."""
         self._lines.append(line(now_ns, recorded(effect)))
 
-    def persist(self, key: str, data: bytes | None, sync: bool) -> None:
-        """Keeps ``data`` in NVRAM, if there is any; what was sent before it is on the wire by then."""
-        if self.nvram is None:
-            return
+    def persist(self, key: str, data: bytes | None, more: bool, now_ns: int) -> bool:
+        """Writes to the disk, if there is one; what was sent before it is on the wire by then. When it is full, the
+        supervisor is told, who ends this life."""
+        if self.disk is None:
+            return True
         if self._unsent:
             self._flush(self.latest_ns)
-        self.nvram.persist(key, data, sync)
+        try:
+            self.disk.append(key, data, more)
+        except DiskFullError:
+            self._flush(now_ns)
+            tell(self.channel, "died", now_ns, DISK_FULL)
+            hear(self.channel)
+            return False
+        return True
+
+    def sync(self, now_ns: int) -> None:  # noqa: ARG002 - as NodeIO has it
+        """What was written is durable."""
+        if self.disk is not None:
+            self.disk.sync()
 
     def strike(self, index: int, now_ns: int) -> bool:
         """Sends what stands before the fault, then lets the supervisor carry it out; waits until it has."""
@@ -207,7 +221,7 @@ class Agent:
         """Does what the machine answered to an event that was due at ``due_ns``."""
         self._instant_ns = now_ns if due_ns >= now_ns else -NEVER
         if not self.driver.perform(effects, now_ns):
-            os._exit(0)  # killed by a fault of its own; the supervisor's SIGKILL is on its way
+            os._exit(0)  # its life has ended in this event; the supervisor's SIGKILL is on its way
         self._flush(now_ns)
 
     def _flush(self, now_ns: int) -> None:

@@ -23,9 +23,10 @@ from nodes.agent.control import hear, tell
 from nodes.agent.journal import Journal, JournalFullError
 from nodes.agent.loop import Agent
 from nodes.agent.nic import DEFAULT_RING_FRAMES
-from nodes.agent.nvram import Nvram
+from nodes.agent.nvram import nvram
 from nodes.agent.timers import NEVER, TimerFd, no_timer_slack
 from nodes.core.config import START_NS, node_config_from_json
+from nodes.core.disk import State
 from nodes.core.driver import Moment
 from nodes.frames import MAX_WIRE_BYTES, WIRE_BYTES
 from nodes.registry import build_machine, engine_spec
@@ -178,22 +179,20 @@ def _agent_from(payload: dict[str, Any], fds: Sequence[int], channel: socket.soc
     """One node's agent. ``fds``: journal memory, control socket, and NVRAM when its disk is to be kept.
 
     payload: config (NodeConfig as a dict), netns (path of the node's network namespace; empty: the process is in it),
-    moments (Moments as dicts), journal_bytes, clock (stamp or read), kept (begin with the disk of the life before),
-    ring_frames.
+    moments (Moments as dicts), journal_bytes, clock (stamp or read), state (what it finds of the disk of the life
+    before: State), ring_frames.
     """
     if payload["netns"]:
         _enter(payload["netns"])
     config = node_config_from_json(payload["config"])
-    nvram = Nvram(fds[2]) if config.keeps else None
-    if nvram is not None and not payload["kept"]:
-        nvram.erase()
     return Agent(
         config,
         build_machine(config),
         moments=[Moment.from_json(moment) for moment in payload["moments"]],
         journal=Journal(fds[0], payload["journal_bytes"]),
         channel=channel,
-        nvram=nvram,
+        disk=nvram(fds[2]) if config.keeps else None,
+        state=State(payload["state"]),
         clock=payload["clock"],
         ring_frames=payload.get("ring_frames", DEFAULT_RING_FRAMES),
         frame_bytes=WIRE_BYTES if engine_spec(config.protocol.consensus).made_of_swaps else MAX_WIRE_BYTES,

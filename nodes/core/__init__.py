@@ -133,12 +133,13 @@ class Persist(NamedTuple):
     """Keep ``data`` under ``key`` on this node's disk, in place of what was there; None: keep nothing under it.
 
     What stands after it in the list of effects is done when it is durable, unless ``sync`` is false: then it is durable
-    with the next one that is synced.
+    with the next one that is synced. more: the next one belongs to it; a later life finds both or neither.
     """
 
     key: str
     data: bytes | None
     sync: bool = True
+    more: bool = False
 
 
 Effect = Send | SetTimer | CancelTimer | Transition | Resolve | Decide | Propose | RoundStart | Note | Persist

@@ -30,16 +30,18 @@ from nodes.frames import BODY_BYTES, Frame, FrameKey, check_body
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A protocol moment at which a fault strikes, once: a transition of a link, or after so many sends of a round.
+    """A protocol moment at which a fault strikes, once: a transition of a link, or after so many sends or writes.
 
     index: which fault of the plan this is. enters / leaves: a LinkState's name, or empty. after_sends: strike right
-    after that many sends of ``round`` (0 = not by sends). round and peer: -1 means any.
+    after that many sends of ``round`` (0 = not by sends). after_writes: when that many records of a life have been
+    written to the disk, before the last is synced (0 = not by writes). round and peer: -1 means any.
     """
 
     index: int
     enters: str = ""
     leaves: str = ""
     after_sends: int = 0
+    after_writes: int = 0
     round: int = -1
     peer: int = -1
 
@@ -64,8 +66,12 @@ class NodeIO(Protocol):
     def record(self, effect: Effect, now_ns: int) -> None:
         """Keep an effect for the history (everything but sends and timers)."""
 
-    def persist(self, key: str, data: bytes | None, sync: bool) -> None:
-        """Keep ``data`` on the node's disk, or nothing under that key; durable on return if ``sync``."""
+    def persist(self, key: str, data: bytes | None, more: bool, now_ns: int) -> bool:
+        """Write ``data`` to the node's disk, or that there is nothing under that key any more; False when this life
+        ends with it, for the disk is full."""
+
+    def sync(self, now_ns: int) -> None:
+        """What has been written is durable on return."""
 
     def strike(self, index: int, now_ns: int) -> bool:
         """Carry out fault ``index`` now; False when this node's life ends with it."""
@@ -108,7 +114,7 @@ class Driver:
         self._io = io
         self._node, self._epoch = config.node, config.epoch
         self._peers = [peer.node for peer in config.peers]
-        self._sent = 0
+        self._sent = self._written = 0
         self._hearing: Frame | None = None
         self._waiting = list(moments)
         self._sends: dict[int, int] = {}
@@ -165,11 +171,25 @@ class Driver:
             elif isinstance(effect, CancelTimer):
                 io.cancel_timer(effect.name)
             elif isinstance(effect, Persist):
-                io.persist(effect.key, effect.data, effect.sync)
+                if not self._persist(effect, now_ns):
+                    return False
             else:
                 io.record(self._traced(effect) if isinstance(effect, Note) else effect, now_ns)
                 if isinstance(effect, Transition) and self._waiting and not self._at_transition(effect, now_ns):
                     return False
+        return True
+
+    def _persist(self, effect: Persist, now_ns: int) -> bool:
+        key, data, sync, more = effect
+        if not self._io.persist(key, data, more, now_ns):
+            return False
+        self._written += 1
+        if self._waiting:
+            due = [moment for moment in self._waiting if moment.after_writes == self._written]
+            if not self._strike(due, now_ns):
+                return False
+        if sync:
+            self._io.sync(now_ns)
         return True
 
     def _traced(self, note: Note) -> Note:

@@ -25,8 +25,15 @@ class Started(NamedTuple):
     told_ns: int
 
 
+KILLED, DISK_FULL = "killed", "disk full"
+"""Why lives end."""
+
+
 class Died(NamedTuple):
-    """The node's life ended by a fault; what it does later belongs to another."""
+    """The node's life ended; what it does later belongs to another. why: a fault ended it (KILLED), or it could not
+    write what it had to (DISK_FULL)."""
+
+    why: str = KILLED
 
 
 class Sent(NamedTuple):

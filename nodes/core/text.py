@@ -79,10 +79,9 @@ def effect_text(effect: Effect, config: NodeConfig, says: Says = body_text) -> s
             return f"decide {values.text(value)} in instance {instance}, led to by round {round_}"
         case RoundStart(round_, offered):
             return f"round {round_} begins, offering {says(Message(Kind.SWAP, round_, 0, offered))}"
-        case Persist(key, data, sync):
-            return (
-                f"forget {key}" if data is None else f"persist {key}: {len(data)} bytes" + ("" if sync else ", later")
-            )
+        case Persist(key, data, sync, more):
+            what = f"forget {key}" if data is None else f"persist {key}: {len(data)} bytes"
+            return what + (", with what follows" if more else "" if sync else ", later")
         case Note():
             return _note_text(effect)
 

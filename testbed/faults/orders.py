@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from nodes.core.disk import State
 from nodes.core.driver import Moment
 from testbed.faults.verbs import VERBS
 from testbed.plan import Fault
@@ -31,7 +32,7 @@ class Order:
     after_ns: int = 0
     for_ns: int = -1
     direction: str = ""
-    keep_state: bool = False
+    state: State = State.LOST
     changes: tuple[tuple[Directions, Impairment], ...] = ()
 
 
@@ -66,7 +67,7 @@ def _strikes(order: Order) -> list[Fault]:
             target=host,
             nic=nic,
             direction=order.direction,
-            keep_state=order.keep_state and order.verb == "node_restart" and not down_first,
+            state=order.state if order.verb == "node_restart" and not down_first else State.LOST,
         )
         for host, nic in order.targets
     ]
@@ -83,5 +84,5 @@ def _begun(fault: Fault, order: Order, index: int, leader: int) -> Fault:
 
 def _undoing(fault: Fault, order: Order) -> Fault:
     undo = "node_restart" if order.verb == "node_restart" else VERBS[order.verb].undo
-    keep = order.keep_state and undo == "node_restart"
-    return Fault(undo, target=fault.target, nic=fault.nic, links=fault.links, keep_state=keep)
+    state = order.state if undo == "node_restart" else State.LOST
+    return Fault(undo, target=fault.target, nic=fault.nic, links=fault.links, state=state)

@@ -14,7 +14,7 @@ def describe(fault: Fault) -> str:
     if fault.direction:
         words.append(fault.direction)
     if fault.verb == "node_restart":
-        words.append("with its state kept" if fault.keep_state else "with fresh state")
+        words.append(f"with its state {fault.state.replace('_', ' ')}")
     if fault.impairment is not None:
         words.append(f"to {describe_impairment(fault.impairment)}")
     return " ".join(word for word in words if word)
@@ -32,6 +32,8 @@ def _when(fault: Fault) -> str:
 def _moment(moment: Moment) -> str:
     if moment.after_sends:
         what = f"has sent {moment.after_sends} frames"
+    elif moment.after_writes:
+        what = f"has written {moment.after_writes} records"
     else:
         what = f"enters {moment.enters}" if moment.enters else f"leaves {moment.leaves}"
     peer = f" with node {moment.peer}" if moment.peer >= 0 else ""

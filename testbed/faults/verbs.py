@@ -26,7 +26,9 @@ _ALL = (
     Verb("node_kill", "node", "node_kill", "node_restart", "the machine is gone; frames on the wire go on"),
     Verb("node_pause", "node", "node_pause", "node_resume", "handles nothing; frames and timers wait"),
     Verb("node_resume", "node", "node_resume", "", "ends node_pause"),
-    Verb("node_restart", "node", "node_restart", "", "a new life with the next epoch, state fresh or kept"),
+    Verb("node_restart", "node", "node_restart", "", "a new life with the next epoch and what is left of its state"),
+    Verb("disk_full", "node", "disk_full", "disk_free", "what it persists fails, and with that its life ends"),
+    Verb("disk_free", "node", "disk_free", "", "ends disk_full"),
     Verb("jitter", "links", "impair", "unimpair", "other impairments on chosen links for a time"),
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from nodes.core.disk import State
 from nodes.registry import engine_specs
 from testbed.faults import VERBS
 from testbed.plan import derive_seed
@@ -116,7 +117,7 @@ def _fault(random: Random, hosts: int, rounds: int, swaps: bool) -> dict[str, An
     if verb.name == "nic_half":
         order["direction"] = random.choice(("rx", "tx"))
     if verb.name == "node_restart":
-        order["keep_state"] = random.random() < 0.5
+        order["state"] = random.choice(list(State)).value
     if (verb.undo or verb.name == "node_restart") and random.random() < 0.8:
         order["for"] = random.choice(_TIMES)
     return order
@@ -124,6 +125,8 @@ def _fault(random: Random, hosts: int, rounds: int, swaps: bool) -> dict[str, An
 
 def _moment(random: Random, hosts: int, rounds: int, swaps: bool) -> dict[str, Any]:
     moment: dict[str, Any] = {"node": f"host{random.randint(1, hosts)}", "round": random.randrange(1, rounds)}
+    if random.random() < 0.3:
+        return {"node": moment["node"], "after_writes": random.randint(1, 6 * rounds)}
     if not swaps or random.random() < 0.5:
         moment["after_sends"] = random.randint(1, 2)
     else:

@@ -20,6 +20,7 @@ from pydantic import (
 
 from nodes.core import LinkState
 from nodes.core.config import PLAIN_SWAPS
+from nodes.core.disk import State
 from nodes.registry import engine_names, engine_spec
 from testbed.faults import VERBS
 from testbed.scenario.errors import FieldError
@@ -41,6 +42,7 @@ BreakKind = Literal["split", "blocked", "late", "skew"]
 if TYPE_CHECKING:
     VerbName = str
     StateName = str
+    DiskState = str
     Consensus = str
     NeighbourhoodKind = str
 else:
@@ -48,6 +50,7 @@ else:
     Consensus = Literal[engine_names()]
     VerbName = Literal[tuple(VERBS)]
     StateName = Literal[tuple(state.value for state in LinkState)]
+    DiskState = Literal[tuple(state.value for state in State)]
 
 
 def _as_list(value: object) -> object:
@@ -247,9 +250,11 @@ class Protocol(Part):
 
 
 class Trigger(Part):
-    """The protocol moment at which a fault strikes, once: a link state entered or left, or so many frames sent.
+    """The protocol moment at which a fault strikes, once: a link state entered or left, or so many frames sent, or
+    records written.
 
-    node: at whom. enters, leaves: a link state. after_sends: right after that many sends of a round. round: only in
+    node: at whom. enters, leaves: a link state. after_sends: right after that many sends of a round. after_writes:
+    when so many records of one life have been written to the node's disk, before the last is synced. round: only in
     this one. peer: only in the swap with this host. after: so much later.
     """
 
@@ -257,17 +262,21 @@ class Trigger(Part):
     enters: StateName | None = None
     leaves: StateName | None = None
     after_sends: Annotated[int, Field(ge=1)] | None = None
+    after_writes: Annotated[int, Field(ge=1)] | None = None
     round: Annotated[int, Field(ge=0)] | None = None
     peer: str | None = None
     after: Time = 0
 
     @model_validator(mode="after")
     def _one_moment(self) -> Trigger:
-        given = [name for name in ("enters", "leaves", "after_sends") if getattr(self, name) is not None]
+        kinds = ("enters", "leaves", "after_sends", "after_writes")
+        given = [name for name in kinds if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of enters, leaves, after_sends, not {' and '.join(given) or 'none'}")
-        if self.peer is not None and self.after_sends is not None:
-            raise FieldError("peer", "goes with enters and leaves only; sends are counted over all peers")
+            raise ValueError(f"give exactly one of {', '.join(kinds)}, not {' and '.join(given) or 'none'}")
+        if self.peer is not None and given[0].startswith("after_"):
+            raise FieldError("peer", "goes with enters and leaves only; sends and writes are counted over all peers")
+        if self.round is not None and self.after_writes is not None:
+            raise FieldError("round", "does not go with after_writes; writes are counted over all of a life")
         return self
 
 
@@ -302,7 +311,9 @@ class FaultOrder(LinkSettings):
     """One fault: what it does, on whom, and when (at an instant, or at a protocol moment).
 
     on: hosts by name pattern, or interfaces (host1-eth0); default with ``when``: the node of the moment. for: undone
-    after this long. direction: tx or rx for nic_half. keep_state: whether a restarted node finds its state.
+    after this long. direction: tx or rx for nic_half. state: what a restarted node finds on its disk: all that
+    it had written (kept), what it had also synced (unsynced_lost), all but the last unsynced record, which was cut
+    (torn), or nothing (lost, the default).
     links: selectors for jitter (default: all links); the other link settings are what jitter changes there.
     """
 
@@ -312,7 +323,7 @@ class FaultOrder(LinkSettings):
     when: Trigger | None = None
     for_: Annotated[Time, Field(gt=0)] | None = Field(None, alias="for")
     direction: Literal["tx", "rx"] | None = None
-    keep_state: bool | None = None
+    state: DiskState | None = None
     links: Names | None = None
 
     @model_validator(mode="after")
@@ -332,10 +343,10 @@ class FaultOrder(LinkSettings):
         if (self.direction is None) == (self.do == "nic_half"):
             what = "is missing; nic_half needs tx or rx" if self.direction is None else "goes with nic_half only"
             raise FieldError("direction", what)
-        if self.keep_state is not None and self.do not in ("node_restart", "node_kill"):
-            raise FieldError("keep_state", "goes with node_restart, or with node_kill and for, only")
-        if self.do == "node_kill" and self.keep_state is not None and self.for_ is None:
-            raise FieldError("keep_state", "makes no sense for a node that is never restarted; add for:")
+        if self.state is not None and self.do not in ("node_restart", "node_kill"):
+            raise FieldError("state", "goes with node_restart, or with node_kill and for, only")
+        if self.do == "node_kill" and self.state is not None and self.for_ is None:
+            raise FieldError("state", "makes no sense for a node that is never restarted; add for:")
         return self
 
     def _check_burst(self) -> None:

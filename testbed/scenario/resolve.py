@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from nodes.core.config import ProtocolConfig
+from nodes.core.disk import State
 from nodes.core.driver import Moment
 from nodes.registry import engine_spec, engine_specs
 from testbed.faults import VERBS, Order
@@ -333,7 +334,7 @@ class _Resolver:
             after_ns=fault.when.after if fault.when else 0,
             for_ns=-1 if fault.for_ is None else fault.for_,
             direction=fault.direction or "",
-            keep_state=bool(fault.keep_state),
+            state=State(fault.state or State.LOST),
             changes=changes,
         )
 
@@ -390,10 +391,10 @@ class _Resolver:
         for key, name in (("node", when.node), ("peer", when.peer)):
             if name is not None and name not in self.participants:
                 self.problems.error((*path, "when", key), self._unknown_node(name))
-        if not self.engine.made_of_swaps and when.after_sends is None:
+        if not self.engine.made_of_swaps and (when.enters or when.leaves):
             self.problems.error(
                 (*path, "when"),
-                f"{protocol.consensus} is not made of swaps: no link state is entered; use after_sends",
+                f"{protocol.consensus} is not made of swaps: no link state is entered; use after_sends or after_writes",
             )
         if when.round is not None and when.round >= protocol.count:
             self.problems.error(
@@ -405,6 +406,7 @@ class _Resolver:
             enters=when.enters or "",
             leaves=when.leaves or "",
             after_sends=when.after_sends or 0,
+            after_writes=when.after_writes or 0,
             round=-1 if when.round is None else when.round,
             peer=self.fabric.hosts.index(when.peer) if when.peer in self.fabric.hosts else -1,
         )

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from nodes.core.record import Died, Received, Sent, Struck
+from nodes.core.record import Died, Received, Sent, Started, Struck
 from testbed.engines.sim import SimEngine
 from testbed.engines.vkernel.engine import VKernelEngine
 from testbed.history import History
 from testbed.plan import Plan
 from testbed.scenario import compile_plan, from_data
 from testbed.scenario.drawn import drawn_scenario
+from testbed.verdicts import judge
 from testbed.verdicts.comparison import compare
 
 ENGINES = {"sim": SimEngine, "vkernel": VKernelEngine}
@@ -87,6 +88,37 @@ def test_both_nics_of_a_node_are_mute_from_its_moment_on(engine: Any, tmp_path: 
     got_through = {event.what.key for event in history.events.of_kind(Received)}
     sent = [what.key for _, node, what in history.events.of_kind(Sent) if (node, what.round) == ("host1", 3)]
     assert [key in got_through for key in sent] == [True, False]
+
+
+# -- what becomes of disks ---------------------------------------------------------------------------------------------
+
+DISKS = [
+    {"when": {"node": "host1", "after_writes": 40}, "do": "node_kill", "for": "400us", "state": "torn"},
+    {"when": {"node": "host2", "after_writes": 61}, "do": "node_restart", "state": "unsynced_lost"},
+    {"when": {"node": "host3", "after_writes": 50}, "do": "node_restart", "state": "kept", "for": "200us"},
+    {"at": "round 12 + 30us", "do": "disk_full", "on": "host4", "for": "1ms"},
+    {"at": "round 13", "do": "node_restart", "on": "host4", "state": "kept"},
+    {"at": "round 17", "do": "node_restart", "on": "host4", "state": "torn"},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.kernel
+@pytest.mark.parametrize("consensus", ["oae", "paxos"])
+def test_disks_that_tear_lose_and_fill_up_do_so_alike_and_agreement_holds(
+    kernel, consensus: str, plan_of: Callable[..., Plan]
+) -> None:
+    counted = {"rounds": 30} if consensus == "oae" else {"rounds": None, "instances": 30}
+    protocol = {"consensus": consensus, "f": 1, "retry": "100us", **counted}
+    plan = plan_of({"kind": "star", "hosts": 5}, LINK, protocol, faults=DISKS)
+    one, other = both(plan)
+    assert_one_run(one, other)
+    died = [event.what.why for event in one.events.of_kind(Died) if event.node == "host4"]
+    assert died[:2] == ["disk full", "disk full"]  # it comes up while there is no room, and dies of its next write
+    assert one.events.count(Started) == 5 + 5
+    consensus_of = judge(plan, one).consensus
+    assert consensus_of is not None
+    assert consensus_of.disagreements == consensus_of.invalid == ()
 
 
 # -- nothing is lost on the way in -------------------------------------------------------------------------------------

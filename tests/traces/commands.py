@@ -13,6 +13,7 @@ from builders import engine
 from network import EVERYTHING, KINDS, Network, Way, all_pairs
 
 from nodes.core.config import ProtocolConfig
+from nodes.core.disk import State
 from nodes.core.driver import Moment
 from nodes.core.text import time_text
 from nodes.frames import Frame, FrameKey, Kind, Message
@@ -149,8 +150,8 @@ class Stage:
         return []
 
     def _do_crash(self, words: list[str], options: dict[str, str]) -> list[str]:
-        """crash NODE: now. With entering=STATE, leaving=STATE or sends=N and perhaps round=R: at that moment of the
-        life that begins next."""
+        """crash NODE: now. With entering=STATE, leaving=STATE or sends=N and perhaps round=R, or with writes=N: at that
+        moment of the life that begins next."""
         name = words[0]
         if not options:
             self.net.crash(name)
@@ -160,17 +161,18 @@ class Stage:
             enters=options.get("entering", ""),
             leaves=options.get("leaving", ""),
             after_sends=int(options.get("sends", 0)),
+            after_writes=int(options.get("writes", 0)),
             round=int(options.get("round", -1)),
         )
         self.net.doomed.setdefault(self.net.nodes[name].config.name, []).append(moment)
         return [f"{name} will"]
 
     def _do_restart(self, words: list[str], options: dict[str, str]) -> list[str]:
-        """restart NODE kept|fresh: the next life, with the state of the last or without."""
+        """restart NODE kept|unsynced_lost|torn|lost: the next life, with what is left of the last one's state."""
         name, state = words
-        if state not in ("kept", "fresh"):
-            raise TraceError(f"restart {name} kept or fresh, not {state}")
-        self.net.start(name, keep_state=state == "kept")
+        if state not in list(State):
+            raise TraceError(f"restart {name} {', '.join(State)}, not {state}")
+        self.net.start(name, State(state))
         return []
 
     def _do_tick(self, words: list[str], options: dict[str, str]) -> list[str]:

@@ -108,6 +108,8 @@ class PaxosMachine(InstanceMachine):
         kept = super().keep(effects, *instances)
         if Pitfall.ANSWER_NOT_KEPT in self.pitfalls:
             kept.sort(key=lambda effect: isinstance(effect, Persist))
+        if Pitfall.ANSWER_NOT_SYNCED in self.pitfalls:
+            kept = [one._replace(sync=False) if isinstance(one, Persist) else one for one in kept]
         return kept
 
     def recall(self, instance: int, known: bytes) -> None:

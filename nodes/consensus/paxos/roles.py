@@ -13,6 +13,7 @@ class Pitfall(StrEnum):
 
     ACCEPT_KEEPS_PROMISE = "accept_keeps_promise"  # accepting does not raise the promise: an older ballot gets through
     ANSWER_NOT_KEPT = "answer_not_kept"  # says what it promises and votes before that is on the disk
+    ANSWER_NOT_SYNCED = "answer_not_synced"  # says what it promises and votes when that is written, but not yet synced
     ANY_VOTE = "any_vote"  # the proposer takes the oldest vote reported instead of that of the highest ballot
 
 

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import nodes.agent
 from nodes.agent.control import hear, tell
 from nodes.agent.journal import read_journal
-from nodes.agent.nvram import NVRAM_BYTES
+from nodes.agent.nvram import set_full
+from nodes.core.disk import DISK_BYTES, State
 from nodes.core.driver import Moment
 from testbed.engines.live.clock import ClockPolicy
 from testbed.engines.live.owner import OwnerError
@@ -72,8 +73,8 @@ class Lives:
         self._timer_fd = -1
         self._journal_bytes = _journal_bytes(len(plan.nodes))
         self._journals = {name: _memory(f"journal-{name}", self._journal_bytes) for name in plan.names}
-        self._nvrams = {name: _memory(f"nvram-{name}", NVRAM_BYTES) for name in plan.names if name in plan.keepers}
-        apart = not policy.virtual or any(fault.verb.startswith("node_") for fault in plan.faults)
+        self._nvrams = {name: _memory(f"nvram-{name}", DISK_BYTES) for name in plan.names if name in plan.keepers}
+        apart = not policy.virtual or any(fault.verb.startswith(("node_", "disk_")) for fault in plan.faults)
         self._together = 1 if apart else _NODES_PER_PROCESS
 
     # -- their beginning and end -------------------------------------------------------------------------------------
@@ -86,7 +87,7 @@ class Lives:
             self._epoll.register(fabric_net.exit_fd(name), select.EPOLLIN)
         names = self._plan.names
         for start in range(0, len(names), self._together):
-            self._spawn(names[start : start + self._together], kept=False, begins_ns=-1)
+            self._spawn(names[start : start + self._together], State.LOST, begins_ns=-1)
 
     def processes(self) -> int:
         """How many processes the present lives are."""
@@ -108,10 +109,15 @@ class Lives:
         """It may start its machine."""
         tell(life.channel, "go", self.zero_ns, life.begins_ns)
 
-    def restart(self, node: str, kept: bool, begins_ns: int) -> None:
+    def restart(self, node: str, state: State, begins_ns: int) -> None:
         """The next life of a node that has none."""
         self._epochs[node] += 1
-        self._spawn([node], kept, begins_ns)
+        self._spawn([node], state, begins_ns)
+
+    def set_disk_full(self, node: str, full: bool) -> None:
+        """Nothing more can be written to a node's disk, or no longer so."""
+        if node in self._nvrams:
+            set_full(self._nvrams[node], full)
 
     def signal(self, node: str, number: signal.Signals) -> None:
         """Stops or continues a node's process, if it has one."""
@@ -139,7 +145,7 @@ class Lives:
         for life in [life for life in self._present.values() if life.pid == pid]:
             self._forget(self._present.pop(life.node))
 
-    def _spawn(self, names: Sequence[str], kept: bool, begins_ns: int) -> None:
+    def _spawn(self, names: Sequence[str], state: State, begins_ns: int) -> None:
         """One process with a life of each of these nodes; it is the first one's owner that starts it."""
         payloads, fds, channels = [], [], []
         for name in names:
@@ -147,7 +153,7 @@ class Lives:
             own = [self._journals[name], theirs.fileno()]
             if name in self._nvrams:
                 own.append(self._nvrams[name])
-            payloads.append(self._payload(name, kept) | {"fds": len(own), "netns": self._netns(name, names)})
+            payloads.append(self._payload(name, state) | {"fds": len(own), "netns": self._netns(name, names)})
             fds += own
             channels.append((ours, theirs))
         pid = self._fabric_net.spawn(names[0], AGENT, {"nodes": payloads}, fds)
@@ -160,14 +166,14 @@ class Lives:
             self._by_fd[ours.fileno()] = life
             self._epoll.register(ours.fileno(), select.EPOLLIN)
 
-    def _payload(self, name: str, kept: bool) -> dict[str, Any]:
+    def _payload(self, name: str, state: State) -> dict[str, Any]:
         epoch = self._epochs[name]
         return {
             "config": asdict(self._plan.node_config(name, epoch)),
             "moments": [asdict(moment) for moment in self._moments(name)],
             "journal_bytes": self._journal_bytes,
             "clock": self._policy.agent,
-            "kept": kept,
+            "state": state,
             "crash_file": str(self._crash_file(name, epoch)),
         }
 

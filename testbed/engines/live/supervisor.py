@@ -189,6 +189,9 @@ class Supervisor:
                 self._on_moment(life, int(words[1]), int(words[2]))
             elif words[0] == "ready":
                 self._lives.let_go(life)
+            elif words[0] == "died":
+                self._lives.end(life.node)
+                self.faults.append((int(words[1]), life.node, Died(words[2])))
 
     def _next_strike_ns(self) -> int:
         """When to act for the next fault of the schedule; NEVER when there is none."""
@@ -253,11 +256,13 @@ class Supervisor:
             self._lives.signal(fault.target, signal.SIGSTOP)
         elif fault.verb == "node_resume":
             self._lives.signal(fault.target, signal.SIGCONT)
+        elif fault.verb in ("disk_full", "disk_free"):
+            self._lives.set_disk_full(fault.target, fault.verb == "disk_full")
         else:
             if self._lives.end(fault.target):
                 self.faults.append((t_ns, fault.target, Died()))
             if fault.verb == "node_restart":
-                self._lives.restart(fault.target, fault.keep_state, t_ns)
+                self._lives.restart(fault.target, fault.state, t_ns)
 
     def _changed(self, index: int, fault: Fault, link: int, way: str) -> Impairment:
         """What a direction is under from fault ``index`` on; a change draws from a seed of its own."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import mmap
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from nodes.core import Decide, Effect, Effects, Machine, Port, Propose, Resolve, RoundStart
 from nodes.core.config import NodeConfig
+from nodes.core.disk import DISK_BYTES, DiskFullError, Log, State
 from nodes.core.driver import Driver
-from nodes.core.record import Died, Dropped, Received, Refused, Sent, Started, TimerFired, recorded
+from nodes.core.record import DISK_FULL, KILLED, Died, Dropped, Received, Refused, Sent, Started, TimerFired, recorded
 from nodes.frames import Frame
 from testbed.engines.sim.netem import CORRUPT
 
@@ -48,40 +50,38 @@ class Node:
         self.now = 0
         self.number = config.node
         self._build = build
-        self._disk: dict[str, bytes] = {}
+        self._disk = Log(mmap.mmap(-1, DISK_BYTES)) if config.keeps else None
         self._backlog: list[tuple[int, int, int, Any, Any, int]] = []
         self._held: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._replaying = False
 
     # -- lives -------------------------------------------------------------------------------------------------------
 
-    def start(self, now_ns: int, keep_state: bool = False) -> None:
-        """A life begins, with the disk of the last one if that is to be kept and there is anything on it."""
+    def start(self, now_ns: int, state: State) -> None:
+        """A life begins, with what is found on the disk of the last one."""
         config = replace(self.config, epoch=self.epoch)
-        if not keep_state:
-            self._disk.clear()
-        kept = bool(self._disk)
+        found: Mapping[str, bytes] = {} if self._disk is None else self._disk.recover(state)
         self.machine = self._build(config)
         self.alive = True
-        self._driver = Driver(self.machine, self, config, self.run.schedule.moments(self.name), self._disk)
+        self._driver = Driver(self.machine, self, config, self.run.schedule.moments(self.name), found)
         self.hear, self.perform = self._driver.hear, self._driver.perform
-        self.run.record((now_ns, self.number, Started, Started(kept, now_ns)))
+        self.run.record((now_ns, self.number, Started, Started(bool(found), now_ns)))
         self._do(self._driver.wake(now_ns), now_ns)
 
-    def kill(self, now_ns: int) -> None:
+    def kill(self, now_ns: int, why: str = KILLED) -> None:
         """The life ends, if there is one."""
         if not self.alive:
             return
         self.alive = self.paused = self._replaying = False
         self.timers.clear()
         self._backlog, self._held = [], []
-        self.run.record((now_ns, self.number, Died, Died()))
+        self.run.record((now_ns, self.number, Died, Died(why)))
 
-    def restart(self, now_ns: int, keep_state: bool) -> None:
+    def restart(self, now_ns: int, state: State) -> None:
         """Kill if alive, then the next life."""
         self.kill(now_ns)
         self.epoch += 1
-        self.start(now_ns, keep_state)
+        self.start(now_ns, state)
 
     def pause(self) -> None:
         """Handle nothing from now on."""
@@ -108,6 +108,11 @@ class Node:
             elif self.timers.get(item) == serial:
                 self.fire(item, at_ns, now_ns)
         self._replaying = False
+
+    def set_disk_full(self, full: bool) -> None:
+        """Nothing more can be written to the disk, if there is one, or no longer so."""
+        if self._disk is not None:
+            self._disk.set_full(full)
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -197,17 +202,24 @@ class Node:
             what = recorded(effect)
             self.run.record((now_ns, self.number, type(what), what))
 
-    def persist(self, key: str, data: bytes | None, sync: bool) -> None:
-        """Keep ``data`` on the node's disk."""
+    def persist(self, key: str, data: bytes | None, more: bool, now_ns: int) -> bool:
+        """Write to the node's disk, if there is one; when it is full, the life ends."""
         if self.paused:
-            self._held.append((self._persist_held, (key, data, sync, 0)))
-        elif data is None:
-            self._disk.pop(key, None)
-        else:
-            self._disk[key] = data
+            self._held.append((self.persist, (key, data, more, now_ns)))
+        elif self._disk is not None:
+            try:
+                self._disk.append(key, data, more)
+            except DiskFullError:
+                self.kill(now_ns, DISK_FULL)
+                return False
+        return True
 
-    def _persist_held(self, key: str, data: bytes | None, sync: bool, _now_ns: int) -> None:
-        self.persist(key, data, sync)
+    def sync(self, now_ns: int) -> None:
+        """What was written is durable."""
+        if self.paused:
+            self._held.append((self.sync, (now_ns,)))
+        elif self._disk is not None:
+            self._disk.sync()
 
     def strike(self, index: int, now_ns: int) -> bool:
         """Carry out fault ``index`` now; False when this life ends with it."""

@@ -14,6 +14,7 @@ from itertools import count
 from typing import Any
 
 from nodes.core.config import START_NS
+from nodes.core.disk import State
 from nodes.core.record import Received, Struck
 from nodes.frames import Frame
 from testbed.engines.base import Progress
@@ -68,7 +69,7 @@ class Run:
         gc.disable()  # nothing in here makes cycles, and a growing history makes each collection dearer
         try:
             for node in self.nodes.values():
-                node.start(START_NS)
+                node.start(START_NS, State.LOST)
             self._mark()
             while (at_ns := self._loop()) != _STOP:
                 self._recorder.pack()
@@ -252,11 +253,13 @@ class Run:
             node.pause()
         elif fault.verb == "node_resume":
             node.resume(now_ns)
+        elif fault.verb in ("disk_full", "disk_free"):
+            node.set_disk_full(fault.verb == "disk_full")
         elif amid:  # what else comes in at this instant dies with the socket of the old life
             node.kill(now_ns)
-            self._when_over(now_ns, lambda now_ns: node.restart(now_ns, fault.keep_state))
+            self._when_over(now_ns, lambda now_ns: node.restart(now_ns, fault.state))
         else:
-            node.restart(now_ns, fault.keep_state)
+            node.restart(now_ns, fault.state)
 
     def _strike_nic(self, fault: Fault, now_ns: int, amid: bool) -> None:
         if amid and fault.verb not in ("nic_up", "nic_unmute"):

@@ -83,7 +83,7 @@ def test_any_other_text_is_refused_and_nothing_else_happens(text: str, kind: str
 def test_a_kinds_rows_come_as_columns_with_their_places() -> None:
     found = decode_all(encode_all([Row(5, RoundStart(0, b"a")), Row(6, Died()), Row(7, RoundStart(1))]))
     assert found[RoundStart] == ([0, 2], [5, 7], [[0, 1], [b"a", b""]])
-    assert found[Died] == ([1], [6], [])
+    assert found[Died] == ([1], [6], [["killed"]])
 
 
 @settings(max_examples=20)

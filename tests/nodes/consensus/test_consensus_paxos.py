@@ -22,6 +22,7 @@ from nodes.consensus.paxos.messages import MAX_BALLOT, Message, Step, read
 from nodes.consensus.paxos.roles import Acceptor, Ballots, Proposer
 from nodes.core import CancelTimer, Decide, Effects, Machine, Note, Persist, Propose, Send, SetTimer
 from nodes.core.config import ProtocolConfig
+from nodes.core.disk import State as DiskState
 from nodes.core.driver import Moment
 from nodes.core.values import of_int
 from nodes.frames import Frame, Kind
@@ -522,8 +523,8 @@ def test_nor_by_four_acceptors() -> None:
 
 def finds(pitfall: str) -> bool:
     """Whether the search, or the story, shows the known bug (for the conformance suite)."""
-    if pitfall == Pitfall.ANSWER_NOT_KEPT:
-        return len(promise_and_crash((Pitfall.ANSWER_NOT_KEPT,))) > 1
+    if pitfall in (Pitfall.ANSWER_NOT_KEPT, Pitfall.ANSWER_NOT_SYNCED):
+        return len(promise_and_crash((Pitfall(pitfall),), DiskState.UNSYNCED_LOST)) > 1
     return Explorer(acceptors=3, ballots=3, pitfalls=(Pitfall(pitfall),)).search()[1] is not None
 
 
@@ -537,7 +538,7 @@ def test_the_same_search_finds_each_known_bug_by_the_shortest_way(pitfall: Pitfa
 # -- everything that asynchrony allows --------------------------------------------------------------------------------
 
 
-def promise_and_crash(pitfalls: tuple[Pitfall, ...]) -> set[bytes]:
+def promise_and_crash(pitfalls: tuple[Pitfall, ...], state: DiskState) -> set[bytes]:
     """The values decided when n1 dies right after its second send, which promises n2's ballot, and comes back."""
     protocol = ProtocolConfig(consensus="paxos", period_ns=PERIOD_NS, retry_ns=100_000)
     net = Network(all_pairs(3, protocol), build=lambda config: Fed(PaxosMachine(config, pitfalls)))
@@ -558,21 +559,34 @@ def promise_and_crash(pitfalls: tuple[Pitfall, ...]) -> set[bytes]:
     deliver(2, 1, Step.PREPARE)
     deliver(1, 2, Step.PROMISE)  # the last word of n1's first life: nothing below ballot 6
     assert net.nodes["n1"].machine is None
-    net.start("n1", keep_state=True)
+    net.start("n1", state)
     deliver(0, 1, Step.ACCEPT)
-    if pitfalls:
-        deliver(1, 0, Step.ACCEPTED)
-    else:
-        deliver(1, 0, Step.REJECT)
+    [answer] = [way.frame.message.step for way in net.wire if (way.frame.key.src, way.frame.dst) == (1, 0)]
+    deliver(1, 0, Step(answer))  # accepted by who has forgotten its promise, else rejected
     deliver(2, 1, Step.ACCEPT)
     deliver(1, 2, Step.ACCEPTED)
     deciders = [node.machine for node in net.nodes.values() if 0 in node.machine.decided]
     return {machine.decided[0].value for machine in deciders}
 
 
-def test_the_story_of_a_promise_that_was_sent_before_it_was_kept() -> None:
-    assert promise_and_crash(()) == {of_int(2)}
-    assert promise_and_crash((Pitfall.ANSWER_NOT_KEPT,)) == {of_int(0), of_int(2)}
+LEFT = [state for state in DiskState if state is not DiskState.LOST]
+
+
+@pytest.mark.parametrize("state", LEFT)
+def test_the_story_of_a_promise_that_was_sent_before_it_was_kept(state: DiskState) -> None:
+    """Whatever became of the disk: the correct machine had synced what it said."""
+    assert promise_and_crash((), state) == {of_int(2)}
+    assert promise_and_crash((Pitfall.ANSWER_NOT_KEPT,), state) == {of_int(0), of_int(2)}
+
+
+def test_the_story_of_a_promise_that_was_sent_before_it_was_synced() -> None:
+    """A process may die like that, for what it wrote is written; its machine may not."""
+    values = {state: promise_and_crash((Pitfall.ANSWER_NOT_SYNCED,), state) for state in LEFT}
+    assert values == {
+        DiskState.KEPT: {of_int(2)},
+        DiskState.UNSYNCED_LOST: {of_int(0), of_int(2)},
+        DiskState.TORN: {of_int(0), of_int(2)},
+    }
 
 
 def disagreements(seeds: range, pitfalls: tuple[Pitfall, ...] = (), n: int = 3) -> int:

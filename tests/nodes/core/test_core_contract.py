@@ -62,7 +62,7 @@ def test_a_swap_has_one_name_whoever_asks() -> None:
             {"swap_round": 17, "swap_low": 0, "swap_high": 1, "outcome": "committed", "value": b"\x01\xff"},
         ),
         (Decide(4, of_int(7), 12), {"instance": 4, "value": b"\0\0\0\7", "round": 12}),
-        (Died(), {}),
+        (Died("disk full"), {"why": "disk full"}),
         (
             Sent(FrameKey(2, 3, 99), 1, 17, 4, 1514),
             {"key_src": 2, "key_epoch": 3, "key_seq": 99, "dst": 1, "round": 17, "step": 4, "size": 1514},

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 import pytest
-from builders import Disk
 
 from nodes.core import (
     CancelTimer,
@@ -57,8 +56,8 @@ def enters(new: LinkState, old: LinkState = LinkState.TENTATIVE, round_: int = 0
 class Told:
     """A node that writes down what it is asked to do; it outlives a fault if it is told so."""
 
-    def __init__(self, survives: bool = False) -> None:
-        self.survives = survives
+    def __init__(self, survives: bool = False, no_room_for: str = "") -> None:
+        self.survives, self.no_room_for = survives, no_room_for
         self.done: list[object] = []
         self.frames: list[Frame] = []
 
@@ -76,8 +75,12 @@ class Told:
     def record(self, effect: Effect, now_ns: int) -> None:
         self.done.append(effect)
 
-    def persist(self, key: str, data: bytes | None, sync: bool) -> None:
-        self.done.append(Persist(key, data, sync))
+    def persist(self, key: str, data: bytes | None, more: bool, now_ns: int) -> bool:
+        self.done.append((key, data, more))
+        return key != self.no_room_for
+
+    def sync(self, now_ns: int) -> None:
+        self.done.append("synced")
 
     def strike(self, index: int, now_ns: int) -> bool:
         self.done.append(f"fault {index} at {now_ns}")
@@ -117,13 +120,36 @@ ALL: Effects = [
 
 
 def test_every_effect_is_performed_in_its_order() -> None:
-    assert drive(ALL) == (True, ALL)
-    assert drive(ALL, Moment(0, enters="COMMITTED")) == (True, ALL)  # a fault whose moment does not come
+    done = [("a", b"1", False), "synced", send(), ("a", None, False), *ALL[3:]]
+    assert drive(ALL) == (True, done)
+    assert drive(ALL, Moment(0, enters="COMMITTED")) == (True, done)  # a fault whose moment does not come
 
 
 def test_who_dies_after_a_send_has_kept_what_stood_before_it_and_nothing_after() -> None:
     effects: Effects = [Persist("before", b"1"), send(), Persist("after", b"2")]
-    assert drive(effects, Moment(0, after_sends=1)) == (False, [*effects[:2], "fault 0 at 7"])
+    assert drive(effects, Moment(0, after_sends=1)) == (
+        False,
+        [("before", b"1", False), "synced", send(), "fault 0 at 7"],
+    )
+
+
+BATCH: Effects = [Persist("a", b"1", sync=False, more=True), Persist("b", b"2"), send()]
+
+
+@pytest.mark.parametrize("writes", [1, 2])
+def test_a_fault_after_a_write_strikes_before_that_is_synced(writes: int) -> None:
+    written = [("a", b"1", True), ("b", b"2", False)]
+    assert drive(BATCH, Moment(0, after_writes=writes)) == (False, [*written[:writes], "fault 0 at 7"])
+    alive, done = drive(BATCH, Moment(0, after_writes=writes), survives=True)
+    assert alive
+    assert done == [*written[:writes], "fault 0 at 7", *written[writes:], "synced", send()]
+    assert drive(BATCH, Moment(0, after_writes=3)) == (True, [*written, "synced", send()])
+
+
+def test_a_life_ends_with_a_write_for_which_there_is_no_room() -> None:
+    node = Told(no_room_for="b")
+    assert not Driver(Echo(), node, config()).perform(BATCH, 7)
+    assert node.done == [("a", b"1", True), ("b", b"2", False)]
 
 
 def test_a_node_without_need_of_a_disk_writes_nothing_and_one_with_it_each_peers_life_once() -> None:
@@ -132,7 +158,7 @@ def test_a_node_without_need_of_a_disk_writes_nothing_and_one_with_it_each_peers
         driver = Driver(Echo(), node, config(keeps=keeps))
         for frame in (heard(1), heard(2), heard(3, answers=1), heard(4, answers=1)):
             driver.frame(0, frame, 5)
-        assert sum(isinstance(effect, Persist) for effect in node.done) == 2 * keeps
+        assert node.done.count("synced") == 2 * keeps
 
 
 def test_events_reach_the_machine_and_its_answers_the_node() -> None:
@@ -168,7 +194,7 @@ def test_frames_of_a_life_that_is_over_never_reach_the_machine() -> None:
         Note("port 0, life 2 to 1", 5, "", heard(2, epoch=2, answers=1)),
     ]
     # a life that begins with the disk of this one knows it too; the other port has heard nothing
-    disk = Disk().after([effect for effect in node.done if isinstance(effect, Persist)])
+    disk = {key: data for key, data, _ in (one for one in node.done if one != "synced" and type(one) is tuple)}
     again = Driver(Echo(), node, config(epoch=2), disk=disk)
     assert again.hear(0, heard(3), 6) == [Note("stale", 0, "the sender is in epoch 2", heard(3))]
     assert again.lives == [Life(2, 1), Life(0, 0)]

@@ -16,6 +16,7 @@ from needs import MOOT, lacking
 from scapy.utils import PcapNgReader
 
 from nodes.core import Decide, Resolve, RoundStart
+from nodes.core.disk import State
 from nodes.core.driver import Moment
 from nodes.core.record import (
     KINDS,
@@ -143,7 +144,7 @@ def test_a_kept_state_goes_on_in_doubt_and_reconciles(plan_of: PlanOf, tmp_path:
     moment = Moment(index=0, enters="REFLECTING", round=1)
     faults = (
         Fault("node_kill", node="host1", moment=moment, target="host1"),
-        Fault("node_restart", target="host1", keep_state=True, follows=0, after_ns=2 * W),
+        Fault("node_restart", target="host1", state=State.KEPT, follows=0, after_ns=2 * W),
     )
     plan = plan_of(faults=faults, rounds=6, horizon="reconcile", retry_ns=W // 10)
     history = run(plan, tmp_path)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nodes.core import Resolve
+from nodes.core.disk import State
 from nodes.core.driver import Moment
 from nodes.core.record import Sent, Struck
 from testbed.engines.live.results import collect
@@ -59,7 +60,7 @@ def test_two_boots_with_faults_are_byte_identical_and_exact(plan_of: Callable[..
     moment = Moment(index=0, enters="REFLECTING", round=3)
     faults = (
         Fault("node_kill", node="host1", moment=moment, target="host1"),
-        Fault("node_restart", target="host1", keep_state=True, follows=0, after_ns=2 * W),
+        Fault("node_restart", target="host1", state=State.KEPT, follows=0, after_ns=2 * W),
         Fault("node_pause", at_ns=8 * W + W // 10, target="host2"),
         Fault("node_resume", target="host2", follows=2, after_ns=W),
         Fault("nic_mute", at_ns=12 * W + W // 2, target="host3", nic="host3-eth0"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nodes.core.disk import State
 from nodes.core.driver import Moment
 from testbed.faults import VERBS, describe
 from testbed.plan import VERBS as ATOMIC
@@ -214,6 +215,7 @@ def faults_of(*orders: str) -> tuple[Fault, ...]:
         ("nic_mute", "nic_unmute"),
         ("node_pause", "node_resume"),
         ("node_kill", "node_restart"),
+        ("disk_full", "disk_free"),
     ],
 )
 def test_for_compiles_to_the_undoing_fault(verb, undo):
@@ -225,10 +227,28 @@ def test_for_compiles_to_the_undoing_fault(verb, undo):
 def test_half_a_nic_and_restarts():
     half, whole = faults_of("{at: 1ms, do: nic_half, on: host2, direction: tx, for: 1us}")
     assert (half.direction, whole.verb) == ("tx", "nic_unmute")
-    kill, restart = faults_of("{at: 1ms, do: node_restart, on: host2, keep_state: true, for: 1us}")
-    assert (kill.verb, kill.keep_state, restart.verb, restart.keep_state) == ("node_kill", False, "node_restart", True)
-    (at_once,) = faults_of("{at: 1ms, do: node_restart, on: host2, keep_state: true}")
-    assert (at_once.verb, at_once.keep_state) == ("node_restart", True)
+    kill, restart = faults_of("{at: 1ms, do: node_restart, on: host2, state: kept, for: 1us}")
+    assert (kill.verb, kill.state, restart.verb, restart.state) == ("node_kill", "lost", "node_restart", "kept")
+    (at_once,) = faults_of("{at: 1ms, do: node_restart, on: host2, state: kept}")
+    assert (at_once.verb, at_once.state) == ("node_restart", "kept")
+
+
+@pytest.mark.parametrize(
+    ("order", "keeper"),
+    [
+        ("{at: 1ms, do: node_restart, on: host2, state: lost}", False),
+        ("{at: 1ms, do: node_restart, on: host2}", False),
+        ("{at: 1ms, do: node_restart, on: host2, state: kept}", True),
+        ("{at: 1ms, do: node_kill, on: host2, state: unsynced_lost, for: 1us}", True),
+        ("{at: 1ms, do: node_restart, on: host2, state: torn, for: 1us}", True),
+        ("{at: 1ms, do: disk_full, on: host2}", True),
+        ("{when: {node: host2, after_writes: 3}, do: nic_mute, on: host1}", True),
+    ],
+)
+def test_a_node_persists_where_its_disk_is_of_any_use(order: str, keeper: bool):
+    plan = compile_plan(parse(STAR + f"protocol: {{rounds: 100}}\nfaults:\n  - {order}\n"))
+    assert plan.keepers == ({"host2"} if keeper else set())
+    assert Plan.from_json(plan.to_json()) == plan
 
 
 def test_an_instant_may_count_from_a_round():
@@ -293,8 +313,14 @@ def test_faults_in_words():
     assert describe(Fault("nic_down", moment=moment, node="host2", target="host2")) == (
         "when host2 enters REFLECTING in round 17: nic_down host2"
     )
-    assert describe(Fault("node_restart", follows=3, after_ns=5000, target="h", keep_state=True)) == (
+    assert describe(Fault("node_restart", follows=3, after_ns=5000, target="h", state=State.KEPT)) == (
         "5us after fault 3: node_restart h with its state kept"
+    )
+    assert describe(Fault("node_restart", at_ns=0, target="h", state=State.UNSYNCED_LOST)) == (
+        "at 0ns node_restart h with its state unsynced lost"
+    )
+    assert "has written 2 records" in describe(
+        Fault("node_kill", moment=Moment(0, after_writes=2), node="h", target="h")
     )
     assert "has sent 3 frames" in describe(Fault("node_kill", moment=Moment(0, after_sends=3), node="h", target="h"))
 

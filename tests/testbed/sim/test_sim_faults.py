@@ -24,8 +24,9 @@ from nodes.core import (
     swap_id,
 )
 from nodes.core.config import NodeConfig, ProtocolConfig
+from nodes.core.disk import State
 from nodes.core.driver import Moment
-from nodes.core.record import Died, Noted, Received, Sent, Started, Struck, TimerFired
+from nodes.core.record import DISK_FULL, Died, Noted, Received, Sent, Started, Struck, TimerFired
 from nodes.frames import Kind, Message
 from testbed.engines.sim import SimEngine
 from testbed.engines.sim.random32 import Prng
@@ -174,7 +175,7 @@ def test_a_restarted_node_is_in_its_next_life_and_has_forgotten() -> None:
 
 
 def test_a_node_restarted_with_kept_state_goes_on_where_it_was() -> None:
-    history = run(at(25, "node_restart", "host1", keep_state=True), count=4)
+    history = run(at(25, "node_restart", "host1", state=State.KEPT), count=4)
     assert [row.what.kept for row in events(history, Started, "host1")] == [False, True]
     assert [(row.t_ns // US, row.what.round) for row in events(history, Sent)] == [(0, 0), (10, 1), (20, 2), (25, 3)]
 
@@ -238,11 +239,19 @@ class Scripted:
         return Send(0, Message(Kind.DATA, 0, self.sent))
 
 
+class TwoWrites(Scripted):
+    """It writes once more after its first send."""
+
+    def on_timer(self, name: str, now_ns: int) -> Effects:
+        first, send, *others = super().on_timer(name, now_ns)
+        return [first, send, first, *others]
+
+
 def scripted(*faults: Fault) -> History:
     return SimEngine(build=Scripted).run(make_plan(DELAY, faults=faults))
 
 
-def when(verb: str, target: str = "host1", after_ns: int = 0, keep_state: bool = False, **moment: object) -> Fault:
+def when(verb: str, target: str = "host1", after_ns: int = 0, state: State = State.LOST, **moment: object) -> Fault:
     """A fault at a moment of host1; its index in the plan is 0."""
     index = int(moment.pop("index", 0))  # type: ignore[call-overload]
     return Fault(
@@ -251,7 +260,7 @@ def when(verb: str, target: str = "host1", after_ns: int = 0, keep_state: bool =
         target=target,
         moment=Moment(index, **moment),  # type: ignore[arg-type]
         after_ns=after_ns,
-        keep_state=keep_state,
+        state=state,
     )
 
 
@@ -295,12 +304,47 @@ def test_a_pause_at_a_moment_holds_the_rest_of_the_event_back() -> None:
 
 def test_a_restart_at_a_moment_finds_what_was_persisted_before_it() -> None:
     """The next life knows that the event has been, and sends nothing; one without the disk does it all again."""
-    history = scripted(when("node_restart", enters="REFLECTING", keep_state=True))
+    history = scripted(when("node_restart", enters="REFLECTING", state=State.KEPT))
     *_, entered, struck, died, started = [row.what for row in history.events if row.node == "host1"]
     assert (entered.old, entered.new) == (LinkState.TENTATIVE, LinkState.REFLECTING)
     assert (struck, died, started) == (Struck(0, "node_restart"), Died(), Started(kept=True, told_ns=0))
     fresh = scripted(when("node_restart", enters="REFLECTING"))
     assert [row.what.key.epoch for row in events(fresh, Sent)] == [1, 1, 2, 2, 2]  # the moment struck once
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_a_restart_between_a_write_and_its_sync_finds_what_is_left_of_it(state: State) -> None:
+    """The event has persisted its word, and said nothing yet."""
+    history = scripted(when("node_restart", after_writes=1, state=state))
+    assert [row.what.kept for row in events(history, Started, "host1")] == [False, state is State.KEPT]
+    assert [row.what.key.epoch for row in events(history, Sent)] == ([] if state is State.KEPT else [2, 2, 2])
+
+
+def test_a_node_whose_disk_is_full_dies_of_its_next_write_and_lives_again_when_there_is_room() -> None:
+    """It would send every 10 us, and writes before it sends."""
+    full = at(15, "disk_full", "host1")
+    again = at(35, "node_restart", "host1", state=State.KEPT)
+    history = run(full, again, at(45, "disk_free", "host1"), at(55, "node_restart", "host1", state=State.KEPT))
+    assert [row.t_ns // US for row in events(history, Sent)] == [0, 10, 55, 65, 75]
+    assert [(row.t_ns // US, row.what) for row in events(history, Died)] == [
+        (20, Died(DISK_FULL)),
+        (35, Died(DISK_FULL)),
+    ]
+    assert [row.what.kept for row in events(history, Started, "host1")] == [False, True, True]
+    assert history.complete
+
+
+def test_a_disk_that_was_not_full_is_freed_without_anything_happening() -> None:
+    history = run(at(15, "disk_free", "host1"), count=3)
+    assert [row.t_ns // US for row in events(history, Sent)] == [0, 10, 20]
+    assert events(history, Died) == []
+
+
+def test_a_write_that_a_pause_holds_back_fails_when_the_node_goes_on() -> None:
+    faults = (when("node_pause", after_sends=1), at(5, "disk_full", "host1"), at(20, "node_resume", "host1"))
+    history = SimEngine(build=TwoWrites).run(make_plan(DELAY, faults=faults))
+    assert [row.t_ns // US for row in events(history, Sent)] == [0]
+    assert [(row.t_ns // US, row.what.why) for row in events(history, Died)] == [(20, DISK_FULL)]
 
 
 def test_a_moment_that_has_not_come_waits_for_the_next_life() -> None:
@@ -325,17 +369,17 @@ def test_a_crash_in_the_middle_of_a_handshake_leaves_the_peer_to_the_horizon() -
     ]
 
 
-@pytest.mark.parametrize("keep_state", [True, False])
-def test_reconcile_resolves_over_a_restart_only_when_the_state_was_kept(keep_state: bool) -> None:
+@pytest.mark.parametrize("state", list(State))
+def test_reconcile_resolves_over_a_restart_only_when_the_state_was_kept(state: State) -> None:
     protocol = ProtocolConfig(
         rounds=1, depth=4, window_ns=100 * US, period_ns=100 * US, horizon="reconcile", retry_ns=50 * US
     )
     moment = Moment(0, enters="REFLECTING", round=0)
     crash = Fault("node_kill", node="host2", target="host2", moment=moment)
-    back = Fault("node_restart", target="host2", follows=0, after_ns=200 * US, keep_state=keep_state)
+    back = Fault("node_restart", target="host2", follows=0, after_ns=200 * US, state=state)
     history = SimEngine().run(make_plan(DELAY, faults=(crash, back), protocol=protocol))
     final = {row.node: row.what.outcome for row in events(history, Resolve)}
-    assert final.get("host1") == ("committed" if keep_state else "in_doubt")
+    assert final.get("host1") == ("in_doubt" if state is State.LOST else "committed")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from verdict_story import US, plan_on, star
 
+from nodes.core.disk import State
 from testbed.engines.sim.engine import SimEngine
 from testbed.plan import Fault, Plan, derive_seed
 from testbed.scenario import compile_plan, load
@@ -124,12 +125,12 @@ def test_a_killed_and_restarted_node_is_excluded_in_between() -> None:
     assert verdict.holds
 
 
-@pytest.mark.parametrize("keep_state", [True, False])
-def test_a_restart_at_the_very_start_of_a_round_breaks_nothing(keep_state: bool) -> None:
+@pytest.mark.parametrize("state", list(State))
+def test_a_restart_at_the_very_start_of_a_round_breaks_nothing(state: State) -> None:
     """Killed in round 5 for three periods: it comes up again exactly as round 8 begins."""
     faults = (
         Fault("node_kill", at_ns=5 * 400 * US, target="host1"),
-        Fault("node_restart", at_ns=8 * 400 * US, target="host1", keep_state=keep_state),
+        Fault("node_restart", at_ns=8 * 400 * US, target="host1", state=state),
     )
     verdict = simulated(fabric_plan(3, Impairment(20 * US), faults, rounds=20)).bisynchrony
     assert verdict.holds
