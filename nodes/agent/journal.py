@@ -11,6 +11,7 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from nodes.core.record import Schema, What, kind_named, schema
@@ -49,11 +50,10 @@ class JournalError(ValueError):
 def line(t_ns: int, what: What) -> str:
     """The line of one row."""
     form = _form(type(what))
-    return (
-        f"{t_ns}\t{form.name}"
-        + "".join(["\t" + write(value) for write, value in zip(form.writers, form.schema.flat(what), strict=True)])
-        + "\n"
-    )
+    row = form.schema.flat(what)
+    for place, write in form.writers:
+        row[place] = write(row[place])
+    return form.text % (t_ns, *row)
 
 
 def to_bytes(lines: str) -> bytes:
@@ -62,11 +62,12 @@ def to_bytes(lines: str) -> bytes:
 
 
 class _Form(NamedTuple):
-    """How a kind's columns are written and read."""
+    """How a kind's columns are written and read. text: the line, to be filled in. writers: of the columns that are
+    not whole numbers, by their places."""
 
-    name: str
     schema: Schema
-    writers: tuple[Callable[[Any], str], ...]
+    text: str
+    writers: tuple[tuple[int, Callable[[Any], object]], ...]
     readers: tuple[Callable[[str], Any], ...]
 
 
@@ -74,21 +75,26 @@ _known: dict[type[Any], _Form] = {}
 
 
 def _form(kind: type[What]) -> _Form:
-    if kind not in _known:
+    known = _known.get(kind)
+    if known is None:
         found = schema(kind)
-        forms = [_FORMS[column.holds] for column in found.columns]
-        _known[kind] = _Form(found.name, found, tuple(write for write, _ in forms), tuple(read for _, read in forms))
-    return _known[kind]
+        holds = [column.holds for column in found.columns]
+        known = _known[kind] = _Form(
+            found,
+            "\t".join(["%d", found.name, *("%d" if what in _NUMBERS else "%s" for what in holds)]) + "\n",
+            tuple((place, _WRITERS[what]) for place, what in enumerate(holds) if what in _WRITERS),
+            tuple(_READERS[what] for what in holds),
+        )
+    return known
 
 
-def _flag(value: bool) -> str:
-    return "1" if value else "0"
-
-
+@lru_cache  # most are names, which come again and again
 def _escaped(text: str) -> str:
-    if "\\" in text or "\t" in text or "\n" in text:
-        return "".join(_ESCAPES.get(char, char) for char in text)
-    return str(text)
+    return "".join(_ESCAPES.get(char, char) for char in text)
+
+
+_NUMBERS = (int, bool)
+_WRITERS: dict[type, Callable[[Any], str]] = {str: _escaped, bytes: bytes.hex}
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
@@ -153,12 +159,7 @@ def _unescaped(text: str) -> str:
     return "".join(parts)
 
 
-_FORMS: dict[type, tuple[Callable[[Any], str], Callable[[str], Any]]] = {
-    int: (str, int),
-    bool: (_flag, _read_flag),
-    str: (_escaped, _unescaped),
-    bytes: (bytes.hex, bytes.fromhex),
-}
+_READERS: dict[type, Callable[[str], Any]] = {int: int, bool: _read_flag, str: _unescaped, bytes: bytes.fromhex}
 
 
 # -- the memory ------------------------------------------------------------------------------------------------------

@@ -159,22 +159,21 @@ class Part(NamedTuple):
 
 
 class Schema(NamedTuple):
-    """The columns of a kind. name: what files and journals call it (``timer_fired``)."""
+    """The columns of a kind. name: what files and journals call it (``timer_fired``). nested: the places of the fields
+    that are nested tuples, the last one first, and what stands in their columns when they are None."""
 
     kind: Callable[..., What]
     name: str
     parts: tuple[Part, ...]
     columns: tuple[Column, ...]
+    nested: tuple[tuple[int, tuple[int, ...]], ...]
 
     def flat(self, what: What) -> list[Any]:
         """The values of the columns."""
-        row: list[Any] = []
-        fields: Iterable[Any] = what
-        for part, value in zip(self.parts, fields, strict=True):
-            if part.nested is None:
-                row.append(value)
-            else:
-                row += [_NO_TUPLE] * len(part.columns) if value is None else value
+        row: list[Any] = list(what)
+        for place, missing in self.nested:  # from the end, so that the places before it stay right
+            value = row[place]
+            row[place : place + 1] = missing if value is None else value
         return row
 
     def flat_columns(self, whats: Sequence[What]) -> list[Sequence[Any]]:
@@ -220,7 +219,11 @@ def schema(kind: type[What]) -> Schema:
     if kind not in _known:
         parts = tuple(_part(kind, name, hint) for name, hint in get_type_hints(kind).items())
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
-        _known[kind] = Schema(kind, name, parts, tuple(column for part in parts for column in part.columns))
+        nested = [
+            (place, (_NO_TUPLE,) * len(part.columns)) for place, part in enumerate(parts) if part.nested is not None
+        ]
+        columns = tuple(column for part in parts for column in part.columns)
+        _known[kind] = Schema(kind, name, parts, columns, tuple(reversed(nested)))
     return _known[kind]
 
 
