@@ -105,8 +105,8 @@ def decode_all(data: bytes) -> dict[type[What], Rows]:
     chosen: dict[str, tuple[list[int], list[str], list[str]]] = {}
     text = data.decode("utf-8", "surrogatepass")
     for place, whole in enumerate(text.split("\n")[:-1] if text else ()):
-        t_ns, _, rest = whole.partition("\t")
-        name, _, values = rest.partition("\t")
+        parts = whole.split("\t", 2)
+        t_ns, name, values = parts if len(parts) == 3 else (*parts, "", "")[:3]
         if name not in chosen:
             chosen[name] = ([], [], [])
         places, times, lines = chosen[name]
@@ -120,8 +120,10 @@ def _decoded(name: str, places: list[int], times: list[str], lines: list[str]) -
     try:
         kind = kind_named(name)
         readers = _form(kind).readers
-        split = [values.split("\t") for values in lines] if readers else []
-        columns = [list(map(read, column)) for read, column in zip(readers, zip(*split, strict=True), strict=True)]
+        if readers and any(values.count("\t") != len(readers) - 1 for values in lines):
+            raise ValueError(f"not all have {len(readers)} columns")
+        cells = "\t".join(lines).split("\t")
+        columns = [list(map(read, cells[place :: len(readers)])) for place, read in enumerate(readers)]
         return kind, Rows(places, list(map(int, times)), columns)
     except (KeyError, ValueError) as error:
         raise JournalError(f"rows of {name!r} can't be read: {error}") from None
@@ -143,6 +145,7 @@ def _read_flag(text: str) -> bool:
     return text == "1"
 
 
+@lru_cache
 def _unescaped(text: str) -> str:
     if "\\" not in text:
         return text

@@ -9,7 +9,7 @@ place in ``KINDS``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from functools import cache
 from typing import Any, NamedTuple, get_args, get_type_hints

@@ -1,4 +1,4 @@
-"""Frames at the fabric's interfaces: taken in blocks through shared memory, parsed after the run.
+"""Frames at the fabric's interfaces: taken in blocks through shared memory, parsed after the run (sightings.py).
 
 Switch ports lie in the fabric's own network namespace, where one AF_PACKET socket sees them all, both directions: a
 frame that a port received ("in"), and one that it sends, which the kernel shows after the port's queueing discipline,
@@ -18,27 +18,21 @@ import os
 import select
 import socket
 import struct
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from nodes.frames import ETHERTYPE, Frame, FrameError, decode
+from nodes.frames import ETHERTYPE
 from testbed.engines.live import syscalls
 
 _SOL_PACKET = 263
 _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _TPACKET_V3 = 5, 6, 10, 2
 _SO_TIMESTAMPNS, _SO_ATTACH_FILTER = 35, 26
 _ETH_P_ALL = 0x0003
-_PACKET_OUTGOING = 4
 _BLOCK_BYTES, _RETIRE_MS = 1 << 18, 50
-_BLOCK = struct.Struct("=IIIIII")  # version, private, status, packets, first, length
+BLOCK = struct.Struct("=IIIIII")  # version, private, status, packets, first, length
 _STATUS_AT, _STATUS_USER = 8, 1
-_PACKET = struct.Struct("=IIIIIIHH")  # next, s, ns, snaplen, len, status, mac, net
-_ADDRESS_AT = 48  # struct sockaddr_ll behind the header: family, protocol, ifindex, hatype, pkttype
-_ADDRESS = struct.Struct("=HHiHB")
 _FILTER = (  # ldh [12]; jeq #ETHERTYPE; ret all of it; ret 0
     (0x28, 0, 0, 12),
     (0x15, 0, 1, ETHERTYPE),
@@ -60,15 +54,6 @@ class Tapped(NamedTuple):
     nic: str
 
 
-class Sighting(NamedTuple):
-    """A frame seen at an interface, in ns since the epoch."""
-
-    at_ns: int
-    ifindex: int
-    outgoing: bool
-    wire: bytes
-
-
 @dataclass(slots=True)
 class _Tap:
     """One socket with its ring and its file."""
@@ -83,7 +68,7 @@ class _Tap:
         """Copies every finished block to the file and gives it back to the kernel."""
         while True:
             start = self.at * _BLOCK_BYTES
-            _, _, status, packets, _, length = _BLOCK.unpack_from(self.ring, start)
+            _, _, status, packets, _, length = BLOCK.unpack_from(self.ring, start)
             if not status & _STATUS_USER:
                 return
             if packets:
@@ -193,79 +178,6 @@ class Capture:
         ring = mmap.mmap(tap.fileno(), blocks * _BLOCK_BYTES)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         return _Tap(tap, ring, blocks, file)
-
-
-def read_sightings(path: Path) -> Iterator[Sighting]:
-    """The frames in a file of blocks, in the order in which the kernel showed them. A block cut off ends the file."""
-    data = path.read_bytes()
-    start = 0
-    while start + _BLOCK.size <= len(data):
-        _, _, _, packets, first, length = _BLOCK.unpack_from(data, start)
-        if start + length > len(data):
-            return
-        at = start + first
-        for _ in range(packets):
-            step, seconds, ns, snaplen, _, _, mac, _ = _PACKET.unpack_from(data, at)
-            _, _, ifindex, _, kind = _ADDRESS.unpack_from(data, at + _ADDRESS_AT)
-            wire = data[at + mac : at + mac + snaplen]
-            yield Sighting(seconds * 1_000_000_000 + ns, ifindex, kind == _PACKET_OUTGOING, wire)
-            at += step
-        start += length
-
-
-@lru_cache(maxsize=1 << 14)  # a frame is seen at every interface on its way
-def identify(wire: bytes) -> tuple[Frame, bool] | None:
-    """The frame that ``wire`` carries and whether it is corrupt; None when it cannot be told.
-
-    netem corrupts the last byte in the virtual-time kernel, as often as it likes, and one bit each time in a stock one.
-    The CRC is linear, so the difference between the sum and what it should be names the last byte's change, or one or
-    two wrong bits anywhere, and the frame is known exactly all the same.
-    """
-    try:
-        return decode(wire), False
-    except FrameError as error:
-        if error.reason != "corrupt":
-            return None
-    covered, crc = wire[:-4], int.from_bytes(wire[-4:], "big")
-    repaired = bytearray(wire)
-    difference = zlib.crc32(covered) ^ crc
-    if difference <= 0xFF:
-        repaired[-1] ^= difference
-    else:
-        wrong = _wrong_bits(difference, len(covered))
-        if wrong is None:
-            return None
-        for bit in wrong:
-            repaired[bit // 8] ^= 1 << bit % 8
-    try:
-        return decode(bytes(repaired)), True
-    except FrameError:
-        return None
-
-
-def _wrong_bits(difference: int, size: int) -> tuple[int, ...] | None:
-    """The one or two bits (8 * byte + place in it) whose flipping makes this difference, if there are such."""
-    table = _syndromes(size)
-    if difference in table:
-        return (table[difference],)
-    for syndrome, bit in table.items():
-        other = table.get(syndrome ^ difference)
-        if other is not None:
-            return bit, other
-    return None
-
-
-@cache
-def _syndromes(size: int) -> dict[int, int]:
-    """What a single wrong bit in ``size`` bytes, or in the CRC behind them, does to its check -> which bit it is (8 *
-    byte + place in it)."""
-    right = zlib.crc32(bytes(size))
-    table = {1 << 8 * (3 - byte) + place: 8 * (size + byte) + place for byte in range(4) for place in range(8)}
-    for bit in range(8 * size):
-        body = bytearray(size)
-        body[bit // 8] = 1 << bit % 8
-        table[zlib.crc32(body) ^ right] = bit
-    return table
 
 
 def _attach_filter(tap: socket.socket) -> None:

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from nodes.agent.journal import Rows, decode_all
 from nodes.core.record import KINDS, Overrun, Received, Started, Struck, TimerFired, What
+from nodes.frames import Frame
 from testbed.engines.base import SCRATCH, EngineUnavailable
-from testbed.engines.live.capture import Sighting, identify, read_sightings
+from testbed.engines.live.sightings import Sightings, identify, join, read_sightings
 from testbed.errors import UserError
-from testbed.history import NOBODY, Events, History, Hop, Hops, Ints, TableBuilder, node_names
+from testbed.history import NOBODY, WHATS, Events, History, Hops, Ints, TableBuilder, node_names
 from testbed.pcapng import Packets, interface_name, write_packets
 from testbed.plan import Plan
 from testbed.quantiles import quantile
@@ -197,48 +198,70 @@ def taps(directory: Path) -> list[Tap]:
     ]
 
 
-def sightings(tap: Tap) -> Iterator[tuple[Sighting, str, str]]:
-    """The frames of one file at the fabric's own interfaces, each with its node and NIC."""
-    for sighting in read_sightings(tap.path):
-        place = tap.interfaces.get(sighting.ifindex)
-        if place is not None:
-            yield sighting, *place
+def sightings(directory: Path) -> tuple[list[tuple[str, str]], Sightings]:
+    """The frames captured at the fabric's own interfaces, and those interfaces, (node, nic), by place."""
+    places: dict[tuple[str, str], int] = {}
+    parts = []
+    for tap in taps(directory):
+        for place in tap.interfaces.values():
+            places.setdefault(place, len(places))
+        part = read_sightings(tap.path)
+        numbers = np.full(max([*tap.interfaces, *part.place.tolist()], default=0) + 1, NOBODY)
+        for ifindex, place in tap.interfaces.items():
+            numbers[ifindex] = places[place]
+        part = part._replace(place=numbers[part.place])
+        parts.append(part.take(np.flatnonzero(part.place != NOBODY)))
+    return list(places), join(parts)
 
 
 def _hops(directory: Path, plan: Plan, zero_ns: int) -> Hops:
     """Where each frame was when: at captured interfaces as seen, at hosts' own NICs derived from their neighbours.
 
     A veth passes a frame on in no time: what came into a switch's port left the host's NIC at that instant, and what
-    left the port arrived at the host.
+    left the port arrived at the host. So where a port leads to a host, a sighting is two hops: out at one end, in at
+    the other.
     """
+    places, seen = sightings(directory)
+    known = [identify(wire) for wire in seen.wires]
+    whole = np.array([frame is not None for frame in known], dtype=np.bool_)
+    rows = np.flatnonzero(whole[seen.wire] & (seen.at_ns - zero_ns <= plan.duration_ns))
+    seen = seen.take(rows[np.argsort(seen.at_ns[rows], kind="stable")])
+
     far_ends = _host_ends(plan)
-    hops = []
-    for tap in taps(directory):
-        for sighting, node, nic in sightings(tap):
-            known = identify(sighting.wire)
-            if known is None:
-                continue
-            frame, corrupt = known
-            t_ns = sighting.at_ns - zero_ns
-            here = Hop(
-                t_ns,
-                node,
-                nic,
-                "out" if sighting.outgoing else "in",
-                frame.key,
-                frame.dst,
-                frame.message.round,
-                frame.message.step,
-                corrupt,
-            )
-            far = far_ends.get((node, nic))
-            if far is None:
-                hops.append(here)
-            elif sighting.outgoing:
-                hops += [here, here._replace(node=far[0], nic=far[1], what="in")]
-            else:
-                hops += [here._replace(node=far[0], nic=far[1], what="out"), here]
-    return Hops.of(sorted((hop for hop in hops if hop.t_ns <= plan.duration_ns), key=lambda hop: hop.t_ns))
+    far = np.full(len(places), NOBODY)
+    for number, nic in enumerate(tuple(places)):
+        if nic in far_ends:
+            far[number] = len(places)
+            places.append(far_ends[nic])
+    paired = far[seen.place] != NOBODY
+    row = np.repeat(np.arange(len(paired)), 1 + paired)
+    second = np.append(False, row[1:] == row[:-1]) if len(row) else row.astype(np.bool_)
+    out = np.where(paired[row], ~second, seen.outgoing[row])
+    here = seen.place[row]
+    place, order = _as_they_come(np.where(out == seen.outgoing[row], here, far[here]))
+    columns = np.array([_frame_columns(frame) for frame in known], dtype=np.int64).reshape(-1, 7)[seen.wire[row]]
+    return Hops(
+        [places[number] for number in order],
+        t_ns=seen.at_ns[row] - zero_ns,
+        place=place,
+        what=np.where(out, WHATS.index("out"), WHATS.index("in")),
+        **dict(zip(("key_src", "key_epoch", "key_seq", "dst", "round", "step", "corrupt"), columns.T, strict=True)),
+    )
+
+
+def _frame_columns(known: tuple[Frame, bool] | None) -> tuple[int, ...]:
+    """What hops tell of a frame; zeros for what is none."""
+    if known is None:
+        return (0,) * 7
+    frame, corrupt = known
+    return (*frame.key, frame.dst, frame.message.round, frame.message.step, corrupt)
+
+
+def _as_they_come(places: Ints) -> tuple[Ints, list[int]]:
+    """These places numbered anew, in the order in which they come up, and that order."""
+    order, first, back = np.unique(places, return_index=True, return_inverse=True)
+    by_first = np.argsort(first)
+    return np.argsort(by_first)[back], order[by_first].tolist()
 
 
 def _host_ends(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
@@ -257,20 +280,9 @@ def _host_ends(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
 
 def write_pcapng(directory: Path, target: Path) -> int:
     """All frames captured in a job directory, byte for byte, as one pcapng file; returns how many."""
-    places: dict[tuple[str, str], int] = {}
-    seen: list[tuple[int, Sighting]] = []
-    for tap in taps(directory):
-        for place in tap.interfaces.values():
-            places.setdefault(place, len(places))
-        seen += [(places[node, nic], sighting) for sighting, node, nic in sightings(tap)]
-    seen.sort(key=lambda entry: entry[1].at_ns)
-    packets = Packets(
-        interface=np.array([place for place, _ in seen], dtype=np.int32),
-        stamp_ns=np.array([sighting.at_ns for _, sighting in seen], dtype=np.int64),
-        outgoing=np.array([sighting.outgoing for _, sighting in seen], dtype=bool),
-        wire=np.arange(len(seen)),
-        wires=[sighting.wire for _, sighting in seen],
-    )
+    places, seen = sightings(directory)
+    seen = seen.take(np.argsort(seen.at_ns, kind="stable"))
+    packets = Packets(seen.place.astype(np.int32), seen.at_ns, seen.outgoing, seen.wire, seen.wires)
     write_packets(target, [interface_name(*nic) for nic in places], packets)
     return len(packets)
 

@@ -1,0 +1,158 @@
+"""What a capture left (testbed.engines.live.capture), read after the run: which frame was seen where and when.
+
+In columns, and each frame's bytes once: a frame is seen at every interface on its way.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from functools import cache
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nodes.frames import Frame, FrameError, decode
+from testbed.engines.live.capture import BLOCK
+
+_NEXT = struct.Struct("=I")  # begins a packet's header: how far it is to the next one
+_SNAPLEN_AT, _MAC_AT = 12, 24
+_OUTGOING = 4
+_PACKET = np.dtype(
+    {  # struct tpacket3_hdr, and behind it struct sockaddr_ll
+        "names": ["s", "ns", "snaplen", "mac", "ifindex", "kind"],
+        "formats": ["u4", "u4", "u4", "u2", "i4", "u1"],
+        "offsets": [4, 8, _SNAPLEN_AT, _MAC_AT, 52, 58],
+        "itemsize": 60,
+    }
+)
+_NONE = np.empty(0, dtype=np.int64)
+
+
+class Sightings(NamedTuple):
+    """Frames seen at interfaces, one a row, in the order in which the kernel showed them.
+
+    at_ns: since the epoch. place: the interface, by its ifindex or by a number that whoever reads gives it. outgoing:
+    it left there, or it came in. wire: its bytes, a place in ``wires``.
+    """
+
+    at_ns: NDArray[np.int64]
+    place: NDArray[np.int64]
+    outgoing: NDArray[np.bool_]
+    wire: NDArray[np.int64]
+    wires: list[bytes]
+
+    def take(self, rows: NDArray[np.intp]) -> Sightings:
+        """Some of them."""
+        return Sightings(self.at_ns[rows], self.place[rows], self.outgoing[rows], self.wire[rows], self.wires)
+
+
+def read_sightings(path: Path) -> Sightings:
+    """The frames in a file of blocks, their interfaces by ifindex. A block cut off ends the file."""
+    data = path.read_bytes()
+    starts = _packets(data)
+    found = np.empty(len(starts), dtype=_PACKET)
+    if starts:
+        whole = np.frombuffer(data, dtype=np.uint8)
+        found = whole[np.array(starts)[:, None] + np.arange(_PACKET.itemsize)].view(_PACKET)[:, 0]
+    begins = np.array(starts, dtype=np.int64) + found["mac"]
+    places: dict[bytes, int] = {}
+    wire = [
+        places.setdefault(data[begin:end], len(places))
+        for begin, end in zip(begins.tolist(), (begins + found["snaplen"]).tolist(), strict=True)
+    ]
+    return Sightings(
+        found["s"].astype(np.int64) * 1_000_000_000 + found["ns"],
+        found["ifindex"].astype(np.int64),
+        found["kind"] == _OUTGOING,
+        np.array(wire, dtype=np.int64),
+        list(places),
+    )
+
+
+def _packets(data: bytes) -> list[int]:
+    """Where the packets of whole blocks begin."""
+    starts = []
+    begin = 0
+    while begin + BLOCK.size <= len(data):
+        _, _, _, packets, first, length = BLOCK.unpack_from(data, begin)
+        if begin + length > len(data):
+            break
+        at = begin + first
+        for _ in range(packets):
+            starts.append(at)
+            at += _NEXT.unpack_from(data, at)[0]
+        begin += length
+    return starts
+
+
+def join(parts: Sequence[Sightings]) -> Sightings:
+    """One behind the other."""
+    if not parts:
+        return Sightings(_NONE, _NONE, _NONE.astype(np.bool_), _NONE, [])
+    ends = list(accumulate(len(part.wires) for part in parts))
+    return Sightings(
+        np.concatenate([part.at_ns for part in parts]),
+        np.concatenate([part.place for part in parts]),
+        np.concatenate([part.outgoing for part in parts]),
+        np.concatenate([part.wire + before for part, before in zip(parts, [0, *ends], strict=False)]),
+        [wire for part in parts for wire in part.wires],
+    )
+
+
+def identify(wire: bytes) -> tuple[Frame, bool] | None:
+    """The frame that ``wire`` carries and whether it is corrupt; None when it cannot be told.
+
+    netem corrupts the last byte in the virtual-time kernel, as often as it likes, and one bit each time in a stock one.
+    The CRC is linear, so the difference between the sum and what it should be names the last byte's change, or one or
+    two wrong bits anywhere, and the frame is known exactly all the same.
+    """
+    try:
+        return decode(wire), False
+    except FrameError as error:
+        if error.reason != "corrupt":
+            return None
+    covered, crc = wire[:-4], int.from_bytes(wire[-4:], "big")
+    repaired = bytearray(wire)
+    difference = zlib.crc32(covered) ^ crc
+    if difference <= 0xFF:
+        repaired[-1] ^= difference
+    else:
+        wrong = _wrong_bits(difference, len(covered))
+        if wrong is None:
+            return None
+        for bit in wrong:
+            repaired[bit // 8] ^= 1 << bit % 8
+    try:
+        return decode(bytes(repaired)), True
+    except FrameError:
+        return None
+
+
+def _wrong_bits(difference: int, size: int) -> tuple[int, ...] | None:
+    """The one or two bits (8 * byte + place in it) whose flipping makes this difference, if there are such."""
+    table = _syndromes(size)
+    if difference in table:
+        return (table[difference],)
+    for syndrome, bit in table.items():
+        other = table.get(syndrome ^ difference)
+        if other is not None:
+            return bit, other
+    return None
+
+
+@cache
+def _syndromes(size: int) -> dict[int, int]:
+    """What a single wrong bit in ``size`` bytes, or in the CRC behind them, does to its check -> which bit it is (8 *
+    byte + place in it)."""
+    right = zlib.crc32(bytes(size))
+    table = {1 << 8 * (3 - byte) + place: 8 * (size + byte) + place for byte in range(4) for place in range(8)}
+    for bit in range(8 * size):
+        body = bytearray(size)
+        body[bit // 8] = 1 << bit % 8
+        table[zlib.crc32(body) ^ right] = bit
+    return table
