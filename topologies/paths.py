@@ -8,11 +8,12 @@ to flood into.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-
-import networkx as nx
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from topologies.fabric import Fabric, Link, LinkEnd
+
+Vertex = TypeVar("Vertex", bound=Hashable)
 
 
 def forwarding(hosts: Sequence[str], switches: Sequence[str], links: Sequence[Link]) -> dict[str, dict[str, str]]:
@@ -21,14 +22,13 @@ def forwarding(hosts: Sequence[str], switches: Sequence[str], links: Sequence[Li
     Among equally near neighbours the destination's number chooses: hosts of one rack are spread over the spines, and
     in a fat tree successive layers use different digits of the number, so that all cores are used.
     """
-    graph = _switch_graph(switches, links)
     nics = _nics_between(switches, links)
     places = {host: place for place, host in enumerate(hosts)}
     entries: dict[str, dict[str, str]] = {switch: {} for switch in switches}
     distances: dict[str, dict[str, int]] = {}
     for end, access in _attachments(hosts, switches, links):
         if access.node not in distances:
-            distances[access.node] = nx.single_source_shortest_path_length(graph, access.node)
+            distances[access.node] = _distances(nics, access.node)
         near = distances[access.node]
         for switch, distance in near.items():
             if distance == 0:
@@ -44,9 +44,9 @@ def hop_bound(fabric: Fabric) -> int:
     """No path between two hosts crosses more links than this."""
     if not fabric.switches:
         return 1
-    graph = _switch_graph(fabric.switches, fabric.links)
+    nics = _nics_between(fabric.switches, fabric.links)
     access = {far.node for _, far in _attachments(fabric.hosts, fabric.switches, fabric.links)}
-    return 2 + max(max(nx.single_source_shortest_path_length(graph, switch).values()) for switch in access)
+    return 2 + max(max(_distances(nics, switch).values()) for switch in access)
 
 
 def _spread(place: int, distance: int, ways: int) -> int:
@@ -54,15 +54,19 @@ def _spread(place: int, distance: int, ways: int) -> int:
     return (place if distance % 2 == 0 else place // ways) % ways
 
 
-def _switch_graph(switches: Sequence[str], links: Sequence[Link]) -> nx.Graph[str]:
-    graph: nx.Graph[str] = nx.Graph()
-    graph.add_nodes_from(switches)
-    graph.add_edges_from((link.a.node, link.b.node) for link in links if _between_switches(graph, link))
-    return graph
-
-
-def _between_switches(graph: nx.Graph[str], link: Link) -> bool:
-    return link.a.node in graph and link.b.node in graph
+def _distances(neighbours: Mapping[Vertex, Iterable[Vertex]], start: Vertex) -> dict[Vertex, int]:
+    """How many links each vertex that can be reached is away from ``start``."""
+    found = {start: 0}
+    edge = [start]
+    while edge:
+        beyond = []
+        for node in edge:
+            for peer in neighbours[node]:
+                if peer not in found:
+                    found[peer] = found[node] + 1
+                    beyond.append(peer)
+        edge = beyond
+    return found
 
 
 def _nics_between(switches: Sequence[str], links: Sequence[Link]) -> dict[str, dict[str, list[str]]]:
@@ -109,14 +113,19 @@ def _check_reachable(hosts: Sequence[str], links: Sequence[Link]) -> None:
 def _islands(hosts: Sequence[str], links: Sequence[Link]) -> list[set[str]]:
     """Sets of hosts that reach each other over one island of switches, or over one direct link."""
     known = set(hosts)
-    graph: nx.Graph[object] = nx.Graph()
+    joined: dict[str | tuple[str, int, str], list[str | tuple[str, int, str]]] = defaultdict(list)
     for index, link in enumerate(links):
         # A host's NIC is a vertex of its own: what one NIC reaches, the host's other NICs need not.
-        one: object = ("nic", index, link.a.nic) if link.a.node in known else link.a.node
-        other: object = ("nic", index, link.b.nic) if link.b.node in known else link.b.node
-        graph.add_edge(one, other)
+        one = ("nic", index, link.a.nic) if link.a.node in known else link.a.node
+        other = ("nic", index, link.b.nic) if link.b.node in known else link.b.node
+        joined[one].append(other)
+        joined[other].append(one)
     names = {end.nic: end.node for link in links for end in (link.a, link.b)}
-    return [
-        {names[vertex[2]] for vertex in members if isinstance(vertex, tuple)}
-        for members in nx.connected_components(graph)
-    ]
+    islands: list[set[str]] = []
+    seen: set[str | tuple[str, int, str]] = set()
+    for vertex in joined:
+        if vertex not in seen:
+            members = _distances(joined, vertex).keys()
+            seen |= members
+            islands.append({names[member[2]] for member in members if isinstance(member, tuple)})
+    return islands

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 FORMAT = 2
-_LIBRARIES = ("numpy", "scipy", "networkx", "mininet")
+_LIBRARIES = ("numpy", "scipy", "mininet")
 _ONLY_SHOWN = ("testbed/cli/", "testbed/report/", "testbed/setup.sh")
 _ONLY_A_REAL_KERNELS = ("testbed/engines/live/", "testbed/engines/vkernel/")
 

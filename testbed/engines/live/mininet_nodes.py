@@ -28,10 +28,12 @@ from testbed.engines.live.netlink import requests
 from testbed.engines.live.netlink.rtnl import NetlinkError, Rtnl
 from testbed.engines.live.wires import PATIENCE_S, End, Nic, Wiring
 from testbed.plan import derive_seed
+from topologies.build import natural
 from topologies.fabric import Link as FabricLink
 from topologies.fabric import LinkEnd
 from topologies.impairment import CLEAN, Impairment
 from topologies.options import link_impairments
+from topologies.paths import forwarding
 
 _plain_use = Wiring()  # for nodes made without one, as Mininet itself and `mn` make them
 _FROM_MININET = ("port1", "port2", "intfName1", "intfName2", "params1", "params2")
@@ -408,9 +410,6 @@ class StaticBridge(_ShellOnDemand, Switch):  # type: ignore[misc]
 
 def _computed_forwarding(wiring: Wiring) -> dict[str, dict[str, str]]:
     """Static shortest paths over the wires as they stand, by the same rule as every fabric's."""
-    from topologies.build import natural  # these two bring networkx, which a fabric with its own forwarding can spare
-    from topologies.paths import forwarding
-
     ends = [tuple(LinkEnd(nic.node, nic.name, nic.mac) for nic in wire) for wire in wiring.wires]
     ends.sort(key=lambda pair: tuple((natural(end.node), natural(end.nic)) for end in pair))
     links = tuple(FabricLink(a, b, CLEAN, CLEAN) for a, b in ends)

@@ -528,7 +528,8 @@ def test_help_loads_nothing_heavy() -> None:
     """Quick start-up, told by what is imported: a wall-clock limit would fail on a loaded machine."""
     code = (
         "import sys, testbed.cli.main;"
-        "heavy = {'numpy', 'scipy', 'pyarrow', 'matplotlib', 'pydantic', 'mininet', 'scapy', 'yaml', 'rich'};"
+        "heavy = {'numpy', 'scipy', 'pyarrow', 'matplotlib', 'pydantic', 'mininet', 'networkx', 'scapy', 'yaml',"
+        "'rich'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
