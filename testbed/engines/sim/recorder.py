@@ -9,7 +9,7 @@ import numpy as np
 from nodes.frames import Frame
 from testbed.engines.sim.fabric import RANK_SHIFT, Network, Wire
 from testbed.engines.sim.netem import COPY, CORRUPT
-from testbed.history import WHATS, Hops
+from testbed.history import WHATS, Hops, packed
 
 CROSSED, DEAF = "cross", "deaf"
 """What a row can say besides what a Hop can: the frame left one end of its wire and came in at the other, or was
@@ -21,7 +21,7 @@ HopRow = tuple[int, str, Wire, Frame, int]
 _SAID = (*WHATS, CROSSED, DEAF)
 _CODES = {what: code for code, what in enumerate(_SAID)}
 _OF_FRAME = ("key_src", "key_epoch", "key_seq", "dst", "round", "step")
-_LEAST_ROWS = 1 << 16
+_LEAST_ROWS = 1 << 11  # few enough that they are still in the processor's cache when they are packed
 
 
 class HopRecorder:
@@ -42,9 +42,9 @@ class HopRecorder:
             return
         t_ns, said, wires, frames, flags = zip(*self.rows, strict=True)
         self.rows.clear()
-        what = np.array([_CODES[word] for word in said], dtype=np.int8)
-        wire = np.array([one.rank for one in wires], dtype=np.int64) >> RANK_SHIFT
-        flag = np.array(flags, dtype=np.int8)
+        what = packed([_CODES[word] for word in said], np.int8)
+        wire = packed([one.rank for one in wires], np.int64) >> RANK_SHIFT
+        flag = packed(flags, np.int8)
         crossed, deaf, unknown = (what == _CODES[word] for word in (CROSSED, DEAF, "unknown"))
         row = np.repeat(np.arange(len(what)), 1 + (crossed | deaf))  # those are seen at both ends of the wire
         at_end = (np.diff(row, prepend=-1) == 0) | unknown[row]
@@ -55,11 +55,11 @@ class HopRecorder:
         content = zip(_OF_FRAME, (*zip(*keys, strict=True), dst, round_, step), strict=True)
         self._pieces.append(
             {
-                "t_ns": np.array(t_ns, dtype=np.int64)[row],
+                "t_ns": packed(t_ns, np.int64)[row],
                 "place": np.where(at_end, self._sink[wire[row]], self._source[wire[row]]),
                 "what": np.where(at_end, came[row], left[row]),
                 "corrupt": (flag & CORRUPT).astype(bool)[row],
-                **{name: np.array(values, dtype=np.int64)[row] for name, values in content},
+                **{name: packed(values, np.int64)[row] for name, values in content},
             }
         )
 
