@@ -11,7 +11,8 @@ Frames dropped at an interface never were on the wire there and are left out.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodes.core.record import Sent
-from nodes.frames import BODY_BYTES, WIRE_BYTES, Frame, FrameKey, Kind, Message, encode
+from nodes.frames import BODY_BYTES, ETHERTYPE, HEAD_FIELDS, VERSION, WIRE_BYTES, Kind
 from nodes.registry import engine_spec
-from testbed.history import History, Hops, Ints, Mask, frame_ids
+from testbed.history import History, Hops, Ints, Mask, Table, frame_ids
 from testbed.plan import Plan
 
 _NANOSECONDS = 9  # if_tsresol: stamps count 10^-9 s
@@ -34,6 +35,43 @@ _PACKETS_AT_ONCE = 1 << 15
 _HEAD_WORDS, _TAIL_WORDS = 7, 4
 
 
+_COLUMN_OF = {"6s": ("u1", (6,)), "B": ("u1", ()), "x": ("u1", ()), "H": (">u2", ()), "I": (">u4", ())}
+"""The forms of HEAD_FIELDS as numpy spells them."""
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Wires:
+    """Frames as bytes. lengths: of each. place: of each, its row among those of its length in ``matrices``, where they
+    are padded to whole words."""
+
+    lengths: Ints
+    place: Ints
+    matrices: dict[int, Bytes]
+
+    @staticmethod
+    def of(wires: Sequence[bytes]) -> Wires:
+        """These frames."""
+        lengths = np.array([len(wire) for wire in wires], dtype=np.int64)
+        chosen = {length: np.flatnonzero(lengths == length).tolist() for length in set(lengths.tolist())}
+        rows = {
+            length: np.frombuffer(b"".join(wires[number] for number in numbers), dtype=np.uint8).reshape(-1, length)
+            for length, numbers in chosen.items()
+        }
+        return Wires.put_together(lengths, rows.items())
+
+    @staticmethod
+    def put_together(lengths: Ints, rows: Iterable[tuple[int, Bytes]]) -> Wires:
+        """Frames of these lengths, ``rows`` being the bytes of those of each length, in order."""
+        place = np.empty(len(lengths), dtype=np.int64)
+        matrices = {}
+        for length, matrix in rows:
+            place[lengths == length] = np.arange(len(matrix))
+            matrices[length] = np.pad(matrix, ((0, 0), (0, -length % 4)))
+        return Wires(lengths, place, matrices)
+
+
 @dataclass(frozen=True, slots=True)
 class Packets:
     """Frames at interfaces, in columns. interface: its place among the names. wire: a place in ``wires``, which holds
@@ -43,7 +81,7 @@ class Packets:
     stamp_ns: Ints
     outgoing: Mask
     wire: Ints
-    wires: Sequence[bytes]
+    wires: Wires
 
     def __len__(self) -> int:
         return len(self.stamp_ns)
@@ -59,28 +97,14 @@ def write_packets(path: Path, interfaces: Sequence[str], packets: Packets, offse
             if offset_s:
                 options.append((_IF_TSOFFSET, struct.pack("<q", offset_s)))
             _block(file, 1, struct.pack("<HHI", _ETHERNET, 0, 0) + _options(*options))
-        lengths = np.array([len(wire) for wire in packets.wires], dtype=np.int64)
-        matrices = {length: _matrix(packets.wires, lengths, length) for length in set(lengths.tolist())}
-        place = np.empty(len(lengths), dtype=np.int64)  # of a frame among those of its length
-        for length in matrices:
-            place[lengths == length] = np.arange(np.count_nonzero(lengths == length))
         for first in range(0, len(packets), _PACKETS_AT_ONCE):
-            chunk = slice(first, first + _PACKETS_AT_ONCE)
-            file.write(_packet_blocks(packets, chunk, offset_s, lengths, place, matrices))
+            file.write(_packet_blocks(packets, slice(first, first + _PACKETS_AT_ONCE), offset_s))
 
 
-def _matrix(wires: Sequence[bytes], lengths: Ints, length: int) -> NDArray[np.uint8]:
-    """All frames of one length, padded to whole words, a row each."""
-    padded = -(-length // 4) * 4
-    chosen = [wires[number].ljust(padded, b"\0") for number in np.flatnonzero(lengths == length).tolist()]
-    return np.frombuffer(b"".join(chosen), dtype=np.uint8).reshape(len(chosen), padded)
-
-
-def _packet_blocks(
-    packets: Packets, chunk: slice, offset_s: int, lengths: Ints, place: Ints, matrices: dict[int, NDArray[np.uint8]]
-) -> bytes:
+def _packet_blocks(packets: Packets, chunk: slice, offset_s: int) -> memoryview:
     """Enhanced packet blocks, one behind the other."""
     wire = packets.wire[chunk]
+    lengths = packets.wires.lengths
     sizes = 4 * (_HEAD_WORDS + _TAIL_WORDS) + -(-lengths[wire] // 4) * 4
     ends = np.cumsum(sizes)
     out = np.empty(int(ends[-1]), dtype=np.uint8)
@@ -88,7 +112,7 @@ def _packet_blocks(
     direction = np.where(packets.outgoing[chunk], _OUTBOUND, _INBOUND)
     for length in np.unique(lengths[wire]).tolist():
         rows = np.flatnonzero(lengths[wire] == length)
-        matrix = matrices[length]
+        matrix = packets.wires.matrices[length]
         block = np.empty(
             len(rows),
             dtype=[
@@ -101,14 +125,14 @@ def _packet_blocks(
         head: list[Any] = [6, size, packets.interface[chunk][rows], stamp[rows] >> 32, stamp[rows] & 0xFFFFFFFF]
         for word, value in enumerate([*head, length, length]):
             block["head"][:, word] = value
-        block["wire"] = matrix[place[wire[rows]]]
+        block["wire"] = matrix[packets.wires.place[wire[rows]]]
         for word, value in enumerate([4 << 16 | _EPB_FLAGS, direction[rows], 0, size]):
             block["tail"][:, word] = value
         raw = block.view(np.uint8).reshape(len(rows), size)
         if len(rows) == len(wire):
-            return raw.tobytes()
+            return raw.data
         out[(ends - sizes)[rows][:, None] + np.arange(size)] = raw
-    return out.tobytes()
+    return out.data
 
 
 def interface_name(node: str, nic: str) -> str:
@@ -126,9 +150,8 @@ def write_capture(path: Path, plan: Plan, history: History) -> None:
     shown[shown] = interface[history.hops.place[shown]] >= 0
     hops = history.hops.take(shown)
     (ids,) = frame_ids(hops)
-    wire = 2 * ids + hops.corrupt  # as it was sent, and as it is once it was corrupted
-    _, first, wire = np.unique(wire, return_index=True, return_inverse=True)
-    wires = _wires(plan, hops, first, _long_ones(history))
+    first, wire = _first_of_each(2 * ids + hops.corrupt)  # as it was sent, and as it is once it was corrupted
+    wires = _wires(plan, hops.take(first), _long_ones(history))
     packets = Packets(interface[hops.place], hops.t_ns, hops.where("out", "dup"), wire, wires)
     write_packets(path, [interface_name(*nic) for nic in nics], packets, offset_s)
 
@@ -146,30 +169,58 @@ def _padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % 4)
 
 
-def _long_ones(history: History) -> dict[FrameKey, int]:
-    """The sizes of the frames that are longer than a slot."""
+def _first_of_each(numbers: Ints) -> tuple[Ints, Ints]:
+    """Where each of these small numbers, from 0 on, stands first, and for every place which of those it repeats."""
+    count = int(numbers.max(initial=-1)) + 1
+    first = np.full(count, -1, dtype=np.int64)
+    first[numbers[::-1]] = np.arange(len(numbers))[::-1]
+    met = first >= 0
+    return first[met], (np.cumsum(met) - 1)[numbers]
+
+
+def _long_ones(history: History) -> Table:
+    """The frames that are longer than a slot, as they were sent."""
     sent = history.events.table(Sent)
-    rows = np.flatnonzero(sent["size"] > WIRE_BYTES)
-    columns = (sent[name][rows].tolist() for name in ("key_src", "key_epoch", "key_seq", "size"))
-    return {FrameKey(src, epoch, seq): size for src, epoch, seq, size in zip(*columns, strict=True)}
+    return sent.take(np.flatnonzero(sent["size"] > WIRE_BYTES))
 
 
-def _wires(plan: Plan, hops: Hops, rows: Ints, sizes: dict[FrameKey, int]) -> list[bytes]:
-    """From hop records back to the bytes on the wire, as far as the history knows them."""
-    swaps = engine_spec(plan.protocol.consensus).made_of_swaps
-    kind = Kind.SWAP if swaps else Kind.DATA
-    addresses: dict[tuple[int, int], tuple[bytes, bytes]] = {}
-    wires = []
-    for hop in hops.take(rows).rows():
-        key = hop.key
-        ends = (key.src, hop.dst)
-        if ends not in addresses:
-            addresses[ends] = _addresses(plan, *ends)
-        body = bytes(sizes.get(key, WIRE_BYTES) - WIRE_BYTES + BODY_BYTES)
-        frame = Frame(key, max(0, hop.dst), 0, Message(kind, max(0, hop.round), max(0, hop.step), body))
-        wire = encode(frame, *addresses[ends])
-        wires.append(wire[:-4] + bytes(byte ^ 0xFF for byte in wire[-4:]) if hop.corrupt else wire)
+def _wires(plan: Plan, frames: Hops, long_ones: Table) -> Wires:
+    """From hop records, one of each frame, back to the bytes on the wire, as far as the history knows them."""
+    sizes = np.full(len(frames), WIRE_BYTES, dtype=np.int64)
+    if len(long_ones):
+        seen, sent = frame_ids(frames, long_ones)
+        size_of = np.full(int(max(seen.max(), sent.max())) + 1, WIRE_BYTES, dtype=np.int64)
+        size_of[sent] = long_ones["size"]
+        sizes = size_of[seen]
+    return Wires.put_together(
+        sizes, [(size, _encoded(plan, frames.take(sizes == size), size)) for size in np.unique(sizes).tolist()]
+    )
+
+
+def _encoded(plan: Plan, frames: Hops, size: int) -> Bytes:
+    """What nodes.frames.encode makes of frames with bodies of zeros, of ``size`` bytes in all, a row each."""
+    body_bytes = size - WIRE_BYTES + BODY_BYTES
+    head = [(name, *_COLUMN_OF[form]) for name, form in HEAD_FIELDS]
+    out = np.zeros(len(frames), dtype=[*head, ("body", "u1", (body_bytes,)), ("crc", ">u4")])
+    kind = Kind.SWAP if engine_spec(plan.protocol.consensus).made_of_swaps else Kind.DATA
+    out["dst_mac"], out["src_mac"] = _addresses_of_all(plan, frames.key_src, frames.dst)
+    out["ethertype"], out["lead"], out["length"] = ETHERTYPE, VERSION << 4 | kind, body_bytes
+    out["src"], out["epoch"], out["seq"] = frames.key_src, frames.key_epoch, frames.key_seq
+    for name in ("dst", "round", "step"):
+        out[name] = np.maximum(getattr(frames, name), 0)
+    wires = out.view(np.uint8).reshape(len(frames), size)
+    raw, covered = memoryview(wires.tobytes()), size - out.dtype["crc"].itemsize
+    crc = np.array([zlib.crc32(raw[at : at + covered]) for at in range(0, len(raw), size)], dtype=np.uint32)
+    out["crc"] = np.where(frames.corrupt, ~crc, crc)
     return wires
+
+
+def _addresses_of_all(plan: Plan, src: NDArray[np.int32], dst: NDArray[np.int32]) -> tuple[Bytes, Bytes]:
+    """For frames between these nodes: where they go, and where they come from."""
+    pairs, pair = np.unique(src.astype(np.int64) << 32 | dst.astype(np.uint32), return_inverse=True)
+    known = [_addresses(plan, pair >> 32, pair & 0xFFFFFFFF) for pair in pairs.tolist()]
+    there, back = (np.frombuffer(b"".join(macs), dtype=np.uint8).reshape(-1, 6) for macs in zip(*known, strict=True))
+    return there[pair], back[pair]
 
 
 def _addresses(plan: Plan, src: int, dst: int) -> tuple[bytes, bytes]:

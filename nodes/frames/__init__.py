@@ -17,8 +17,15 @@ BODY_BYTES = 16  # what a slot carries
 MTU = 1500  # the bytes after Ethernet's own header that every link carries
 VERSION = 2
 
-# dst mac, src mac, EtherType | version+kind, step, flags, reserved, length | src, dst | epoch, peer epoch | round | seq
-_HEAD = struct.Struct("!6s6sHBBBxHHHIIII")
+HEAD_FIELDS = (
+    ("dst_mac", "6s"), ("src_mac", "6s"), ("ethertype", "H"), ("lead", "B"), ("step", "B"), ("flags", "B"),
+    ("reserved", "x"), ("length", "H"), ("src", "H"), ("dst", "H"), ("epoch", "I"), ("peer_epoch", "I"), ("round", "I"),
+    ("seq", "I"),
+)  # fmt: skip
+"""What stands before the body, each field with its form as the struct module spells it, big endian throughout. lead:
+the version in the upper four bits, the kind in the lower ones."""
+
+_HEAD = struct.Struct("!" + "".join(form for _, form in HEAD_FIELDS))
 _CRC = struct.Struct("!I")
 _ETHERNET_BYTES = 14
 assert _HEAD.size + BODY_BYTES + _CRC.size == WIRE_BYTES

@@ -25,7 +25,7 @@ from testbed.engines.base import SCRATCH, EngineUnavailable
 from testbed.engines.live.sightings import Sightings, identify, join, read_sightings
 from testbed.errors import UserError
 from testbed.history import NOBODY, WHATS, Events, History, Hops, Ints, TableBuilder, node_names
-from testbed.pcapng import Packets, interface_name, write_packets
+from testbed.pcapng import Packets, Wires, interface_name, write_packets
 from testbed.plan import Plan
 from testbed.quantiles import quantile
 
@@ -282,7 +282,7 @@ def write_pcapng(directory: Path, target: Path) -> int:
     """All frames captured in a job directory, byte for byte, as one pcapng file; returns how many."""
     places, seen = sightings(directory)
     seen = seen.take(np.argsort(seen.at_ns, kind="stable"))
-    packets = Packets(seen.place.astype(np.int32), seen.at_ns, seen.outgoing, seen.wire, seen.wires)
+    packets = Packets(seen.place.astype(np.int32), seen.at_ns, seen.outgoing, seen.wire, Wires.of(seen.wires))
     write_packets(target, [interface_name(*nic) for nic in places], packets)
     return len(packets)
 
