@@ -99,7 +99,9 @@ def show(results: dict[str, Any], directory: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from testbed.report.pages import bracket, distrusted, estimate, not_checked
+    from testbed.cli.run import coloured
+    from testbed.report.pages import bracket, distrusted, estimate, judged_in_full, not_checked
+    from testbed.verdicts.model import answer
 
     screen = console()
     screen.print(f"[bold]{results['name']}[/]")
@@ -128,6 +130,8 @@ def show(results: dict[str, Any], directory: Path) -> None:
                 f"{total['decided']} of {total['instances']}",
             )
     screen.print(table)
+    fidelity = coloured(answer(distrusted(results), not_checked(results)))
+    screen.print(f"fidelity   {fidelity}, delays and losses judged in {judged_in_full(results)}")
     for reason in distrusted(results):
         screen.print(f"[red]not trusted:[/] {escape(reason)}", soft_wrap=True)
     for what in not_checked(results):

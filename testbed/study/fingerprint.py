@@ -15,7 +15,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-FORMAT = 2
+FORMAT = 3
 _LIBRARIES = ("numpy", "scipy", "mininet")
 _ONLY_SHOWN = ("testbed/cli/", "testbed/report/", "testbed/setup.sh")
 _ONLY_A_REAL_KERNELS = ("testbed/engines/live/", "testbed/engines/vkernel/")
@@ -33,9 +33,9 @@ def code_fingerprint(engine: str) -> str:
     return digest.hexdigest()
 
 
-def trial_key(plan_json: str, engine: str, seeds: tuple[int, ...], crashes: int, causes: bool) -> str:
+def trial_key(plan_json: str, engine: str, seeds: tuple[int, ...], crashes: int, causes: bool, full: bool) -> str:
     """The identity of a trial: the plan of its first run, the seeds of all, what was asked, and the code."""
-    inputs = json.dumps([FORMAT, code_fingerprint(engine), engine, plan_json, list(seeds), crashes, causes])
+    inputs = json.dumps([FORMAT, code_fingerprint(engine), engine, plan_json, list(seeds), crashes, causes, full])
     return hashlib.blake2b(inputs.encode(), digest_size=16).hexdigest()
 
 

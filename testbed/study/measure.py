@@ -15,13 +15,15 @@ from testbed.engines.sim import SimEngine
 from testbed.history import History
 from testbed.plan import Fault, Plan, derive_seed
 from testbed.scenario import Scenario, compile_plan
-from testbed.study.trials import Trial
+from testbed.study.trials import OUTCOMES_ALONE, Trial
 from testbed.verdicts import judge
 from testbed.verdicts.bisynchrony import judge_rounds
 from testbed.verdicts.causes import explain
 from testbed.verdicts.comparison import compare
 from testbed.verdicts.consensus import judge_consensus
-from testbed.verdicts.model import Consensus, answer
+from testbed.verdicts.fidelity import judge_fidelity
+from testbed.verdicts.laws import hops_needed
+from testbed.verdicts.model import Consensus, Fidelity, answer
 from testbed.verdicts.paths import Paths
 from testbed.verdicts.timeline import Timeline
 
@@ -33,7 +35,7 @@ class Task:
     """One trial to be done: runs of one scenario under several seeds.
 
     causes: whether it is asked what broke each swap. Then every message is recorded; else outcomes only, which is all
-    that the other verdicts need and costs less.
+    that the other verdicts need and costs less. full: whether the first run is judged in full, as a measurement too.
     """
 
     key: str
@@ -43,6 +45,7 @@ class Task:
     seeds: tuple[int, ...]
     crashes: int = 0
     causes: bool = False
+    full: bool = False
 
 
 def compiled(scenario: Scenario, seed: int, crashes: int = 0, capture: bool = False) -> Plan:
@@ -60,11 +63,12 @@ def compiled(scenario: Scenario, seed: int, crashes: int = 0, capture: bool = Fa
 def do_task(task: Task) -> Trial:
     """Run a task on ``sim`` (in a worker) and measure it."""
     began = time.monotonic()
-    engine = SimEngine(events="all" if task.causes else "outcomes")
     tally = _Tally()
-    for seed in task.seeds:
+    for index, seed in enumerate(task.seeds):
         plan = compiled(task.scenario, seed, task.crashes)
-        tally.add_simulated(plan, engine.run(plan), task.causes)
+        full = task.full and index == 0
+        engine = SimEngine(events="all" if full or task.causes else "outcomes", hops=full and hops_needed(plan))
+        tally.add_simulated(plan, engine.run(plan), task.causes, full)
     return tally.trial(task, "sim", began)
 
 
@@ -75,8 +79,8 @@ def confirmed(task: Task, plan: Plan, history: History, began: float) -> Trial:
     return tally.trial(task, "vkernel", began)
 
 
-NOT_COMPARED = "delays and losses of single runs: of a study's runs on sim only the outcomes are recorded"
-"""What is not checked of every trial on ``sim``."""
+ACCUSED = 1e-5
+"""The share of good runs on ``sim`` that may be accused: a study of a hundred points is not, but once in a thousand."""
 
 
 class _Tally:
@@ -90,14 +94,14 @@ class _Tally:
         self.causes: Counter[str] = Counter()
         self.consensus: Counter[str] = Counter()
         self.disagreeing: list[tuple[int, int]] = []
+        self.full = 0
         self.reasons: dict[str, None] = {}
         self.unchecked: dict[str, None] = {}
         self.fixed_ns = self.apart_ns = 0.0
 
-    def add_simulated(self, plan: Plan, history: History, causes: bool) -> None:
-        """As judge, but without the fidelity of delays and losses: outcomes alone are recorded, and to test a study's
-        many runs one by one would also accuse one in a thousand of the good ones. Full queues still count."""
-        self.unchecked[NOT_COMPARED] = None
+    def add_simulated(self, plan: Plan, history: History, causes: bool, full: bool) -> None:
+        """As judge. Of runs that are not judged in full outcomes alone are recorded: whether they were cut short and
+        what full queues dropped still counts."""
         paths, timeline = Paths(plan), Timeline(plan, history)
         judged = judge_rounds(plan, history, paths, timeline)
         self._add_rounds(judged.judged, judged.broken_rounds, judged.swaps)
@@ -106,6 +110,9 @@ class _Tally:
             breaks = explain(plan, history, judged.broken, paths, timeline)
             self.causes.update(_each_round((item.round, item.cause) for item in breaks))
         self._add_consensus(plan, judge_consensus(plan, history, timeline))
+        if full:
+            self._add_fidelity(judge_fidelity(plan, history, paths, timeline, ACCUSED))
+            return
         if not history.complete:
             self.reasons[f"a run was cut short: {history.why}"] = None
         if sum(history.meta.get("limit_drops", {}).values()):
@@ -119,11 +126,15 @@ class _Tally:
         self.kinds.update(_each_round((item.round, item.kind) for item in bisynchrony.breaks))
         self.causes.update(_each_round((item.round, item.cause) for item in bisynchrony.breaks))
         self._add_consensus(plan, verdicts.consensus)
-        self.reasons.update(dict.fromkeys(verdicts.fidelity.reasons))
-        self.unchecked.update(dict.fromkeys(verdicts.fidelity.unchecked))
+        self._add_fidelity(verdicts.fidelity)
         beside = compare(SimEngine().run(plan), history)
         self.fixed_ns = max(self.fixed_ns, beside.fixed_cost_ns)
         self.apart_ns = max(self.apart_ns, beside.worst_quantile_ns)
+
+    def _add_fidelity(self, found: Fidelity) -> None:
+        self.full += 1
+        self.reasons.update(dict.fromkeys(found.reasons))
+        self.unchecked.update(dict.fromkeys(found.unchecked))
 
     def _add_rounds(self, judged: int, broken: tuple[int, ...], swaps: dict[str, int]) -> None:
         self.rounds += judged
@@ -139,6 +150,7 @@ class _Tally:
 
     def trial(self, task: Task, engine: str, began: float) -> Trial:
         """What has been added up."""
+        unchecked = tuple(self.unchecked) if self.full else (OUTCOMES_ALONE,)
         return Trial(
             key=task.key,
             variant=task.variant,
@@ -156,9 +168,10 @@ class _Tally:
             disagreements=self.consensus["disagreements"],
             invalid=self.consensus["invalid"],
             disagreeing=tuple(self.disagreeing[:_KEPT_DISAGREEMENTS]),
-            trust=str(answer(self.reasons, self.unchecked)),
+            full=self.full,
+            trust=str(answer(self.reasons, unchecked)),
             reasons=tuple(self.reasons),
-            unchecked=tuple(self.unchecked),
+            unchecked=unchecked,
             fixed_cost_ns=self.fixed_ns,
             quantiles_apart_ns=self.apart_ns,
             seconds=round(time.monotonic() - began, 4),

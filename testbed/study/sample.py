@@ -58,12 +58,14 @@ class Sampler:
         size = self.plan(variant, x).protocol.instance_rounds
         return -(-rounds // size) * size
 
-    def task(self, variant: Variant, x: float, rounds: int, seeds: tuple[int, ...], engine: str = "sim") -> Task:
-        """A task and its identity."""
+    def task(
+        self, variant: Variant, x: float, rounds: int, seeds: tuple[int, ...], engine: str = "sim", full: bool = False
+    ) -> Task:
+        """A task and its identity. full: its first run is judged in full."""
         crashes = self.document.crashes.nodes if self.document.crashes else 0
         causes = self.document.causes
-        key = trial_key(self.plan(variant, x, rounds).to_json(), engine, seeds, crashes, causes)
-        return Task(key, variant.name, x, self._scenario(variant, x, rounds), seeds, crashes, causes)
+        key = trial_key(self.plan(variant, x, rounds).to_json(), engine, seeds, crashes, causes, full)
+        return Task(key, variant.name, x, self._scenario(variant, x, rounds), seeds, crashes, causes, full)
 
     def seed_at(self, x: float, index: int) -> int:
         """The seed of the index-th run at x: the same in every engine and for every variant, so that they can be held
@@ -124,7 +126,8 @@ class Sampler:
         seeds = [derive_seed(self.document.seed, "run", index) for index in range(self.document.runs)]
         chunks = [tuple(seeds[at : at + _RUNS_PER_TASK]) for at in range(0, len(seeds), _RUNS_PER_TASK)]
         rounds = self.whole(variant, x, 1)
-        return self.do(f"{variant.name}: sim", [self.task(variant, x, rounds, chunk) for chunk in chunks])
+        tasks = [self.task(variant, x, rounds, chunk, full=not index) for index, chunk in enumerate(chunks)]
+        return self.do(f"{variant.name}: sim", tasks)
 
     def _sample(self, variant: Variant, wanted: Mapping[float, int], points: Points) -> None:
         """Bring each point up to its wanted number of judged rounds, by runs of one batch each."""
@@ -140,7 +143,8 @@ class Sampler:
             raise ScenarioError(f"{self.study.source}: {where}: no round can be judged; does anybody live?")
         a_run = judged / have if have else batch
         need = math.ceil((rounds - judged) / a_run) if judged < rounds else 0
-        return [self.task(variant, x, batch, (self.seed_at(x, have + index),)) for index in range(need)]
+        runs = range(have, have + need)
+        return [self.task(variant, x, batch, (self.seed_at(x, run),), full=run == 0) for run in runs]
 
 
 def counts_of(points: Mapping[float, Sequence[Trial]]) -> dict[float, Count]:

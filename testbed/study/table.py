@@ -36,6 +36,7 @@ _COLUMNS = (
         pa.list_(pa.struct([("seed", pa.uint64()), ("instance", pa.int64())])),
         "the first of the instances that disagree",
     ),
+    ("full", pa.int64(), "runs whose delays and losses were judged; of the others only outcomes are recorded"),
     ("trust", pa.string(), "trusted, not_checked or not_trusted"),
     ("reasons", pa.list_(pa.string()), "why it is not trusted"),
     ("unchecked", pa.list_(pa.string()), "what was not checked, and why"),

@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,9 @@ from typing import Any
 
 from testbed.errors import UserError
 from testbed.verdicts.model import answer
+
+OUTCOMES_ALONE = "delays and losses: of these runs only the outcomes are recorded"
+"""What is not checked of trials none of whose runs was judged in full."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,9 @@ class Trial:
     x: the swept value in base units. seeds: the seeds of its runs, in order. rounds: rounds judged. broken: rounds in
     which bisynchrony broke. broken_by_run: the broken rounds of each run. kinds: rounds in which some swap broke that
     way; causes likewise. swaps: outcomes of swaps. instances, decided, disagreements, invalid: of consensus.
-    disagreeing: (seed, instance). trust: the fidelity verdict of all runs (testbed.verdicts.model.Trust), with its
-    reasons and what was not checked. seconds: real time.
+    disagreeing: (seed, instance). full: how many of its runs were judged in full; of the others on sim only outcomes
+    are recorded, and full queues. trust: the fidelity verdict (testbed.verdicts.model.Trust), with its reasons and what
+    was not checked. seconds: real time.
     """
 
     key: str
@@ -48,6 +52,7 @@ class Trial:
     disagreements: int = 0
     invalid: int = 0
     disagreeing: tuple[tuple[int, int], ...] = ()
+    full: int = 0
     trust: str = "trusted"
     reasons: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
@@ -70,21 +75,24 @@ class Trial:
         )
 
 
-def summed(trials: Iterable[Trial]) -> dict[str, Any]:
-    """The sums over trials of one point, JSON-able."""
-    total: dict[str, Any] = dict.fromkeys(
-        ("runs", "rounds", "broken", "instances", "decided", "disagreements", "invalid"), 0
-    )
+_COUNTED = ("rounds", "broken", "instances", "decided", "disagreements", "invalid", "full")
+
+
+def summed(trials: Sequence[Trial]) -> dict[str, Any]:
+    """The sums over trials of one point, JSON-able. A point is as trusted as its runs that were judged in full, as long
+    as nothing was off in any."""
+    total: dict[str, Any] = dict.fromkeys(("runs", *_COUNTED), 0)
+    in_full = [trial for trial in trials if trial.full] or trials
     tables: dict[str, Counter[str]] = {name: Counter() for name in ("kinds", "causes", "swaps")}
-    reasons, unchecked, seconds, fixed, apart = dict[str, None](), dict[str, None](), 0.0, 0.0, 0.0
+    unchecked = dict.fromkeys(what for trial in in_full for what in trial.unchecked)
+    reasons, seconds, fixed, apart = dict[str, None](), 0.0, 0.0, 0.0
     for trial in trials:
         total["runs"] += len(trial.seeds)
-        for name in ("rounds", "broken", "instances", "decided", "disagreements", "invalid"):
+        for name in _COUNTED:
             total[name] += getattr(trial, name)
         for name, table in tables.items():
             table.update(getattr(trial, name))
         reasons.update(dict.fromkeys(trial.reasons))
-        unchecked.update(dict.fromkeys(trial.unchecked))
         seconds += trial.seconds
         fixed = max(fixed, trial.fixed_cost_ns)
         apart = max(apart, trial.quantiles_apart_ns)

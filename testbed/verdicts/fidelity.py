@@ -43,21 +43,22 @@ _ALIKE = 12
 """So many sentences of one kind are told; the others are counted."""
 
 
-def judge_fidelity(plan: Plan, history: History, paths: Paths, timeline: Timeline) -> Fidelity:
-    """The verdict on the run as a measurement. Near linear in events and hops."""
+def judge_fidelity(plan: Plan, history: History, paths: Paths, timeline: Timeline, accused: float = ERROR) -> Fidelity:
+    """The verdict on the run as a measurement. Near linear in events and hops. accused: the share of good runs that may
+    be."""
     columns = Columns(history, paths)
     flights = Flights(columns, paths, timeline)
     facts = facts_of(plan, history, paths, columns)
     record = Record(plan, history, paths, timeline, flights, facts)
     reasons = record.reasons()
     stretches = list(flights.stretches(facts.timer_ns))
-    error = ERROR * (1 - _TOGETHER) / max(1, len(stretches))
+    error = accused * (1 - _TOGETHER) / max(1, len(stretches))
     judged = []
     for found in stretches:
         hidden = flights.spoilt and found.way[0].tx.node not in paths.number
         judged.append(deviations(_name(found), found, facts, error, flights.captured, hidden))
     reasons += [reason for one in judged for reason in one.reasons]
-    reasons += _together(judged, ERROR * _TOGETHER)
+    reasons += _together(judged, accused * _TOGETHER)
     unchecked = [what for one in judged for what in one.unchecked]
     if not len(columns.sends.frame):
         unchecked.append("delays and losses: no frame's sending is in the record")

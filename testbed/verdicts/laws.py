@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from testbed.plan import Plan
 from testbed.verdicts.delays import Law, convolve, lattice_of, law_of
 from testbed.verdicts.flights import queued
 from topologies.impairment import Impairment
@@ -107,6 +108,13 @@ def lost_or_hurt(asked: Asked) -> float:
 def twice(impairment: Impairment) -> float:
     """The share of frames of which both the original and the copy come out."""
     return impairment.duplicate * (1 - impairment.loss) ** 2
+
+
+def hops_needed(plan: Plan) -> bool:
+    """Whether something is asked of the links that cannot be held against a run without hops."""
+    asked = [way for link in plan.fabric.links for way in (link.ab, link.ba)]
+    asked += [fault.impairment for fault in plan.faults if fault.impairment is not None]
+    return any(queued(one) or one.duplicate or one.burst_loss is not None for one in asked)
 
 
 def unchecked_delays(asked: Asked, captured: bool) -> str:

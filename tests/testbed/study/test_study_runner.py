@@ -92,6 +92,8 @@ def test_finds_the_break_point_of_a_pair_and_meets_the_closed_form(tmp_path: Pat
     assert found["lo"] <= 7_310 <= found["hi"]
     assert all(item["held"] for item in results["expectations"])
     assert results["missing"] == []
+    assert all((row["trust"], row["full"]) == ("trusted", 1) for row in variant["sim"])
+    assert max(row["runs"] for row in variant["sim"]) > 1
     table = pq.read_table(tmp_path / "out" / "trials.parquet")
     assert table.num_rows == len(read_trials(tmp_path / "out"))
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == json.loads(json.dumps(results))
