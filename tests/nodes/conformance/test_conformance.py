@@ -19,6 +19,7 @@ from worlds import CALM_NS, counts, hunts, storm, wrong_in_storm, wrong_in_time
 from nodes.consensus.spec import EngineSpec
 from nodes.core import Decide, Effect, Effects, Life, Machine, Outcome, Propose, Resolve, SetTimer, swap_id
 from nodes.core.config import NodeConfig, ProtocolConfig
+from nodes.core.disk import State
 from nodes.core.segmented import Segmented
 from nodes.core.snapshot import snapshot
 from nodes.core.values import of_int
@@ -220,7 +221,7 @@ def test_an_instance_in_which_others_are_or_whose_round_is_due_waits_for_a_propo
 
 @deciding
 def test_a_restart_tells_again_what_the_disk_kept_and_without_it_stays_out(spec: EngineSpec) -> None:
-    for kept in (True, False):
+    for state in State:
         held = Held(spec)
         if not spec.made_of_swaps:
             held.net.play(0, 1)
@@ -230,9 +231,9 @@ def test_a_restart_tells_again_what_the_disk_kept_and_without_it_stays_out(spec:
             held.net.play(0, 1)
         held.net.told = []
         held.net.crash("n2")
-        held.net.start("n2", keep_state=kept)
+        held.net.start("n2", state)
         again = [line.strip() for line in held.net.told if line.startswith("  propose")]
-        assert again == (["propose 1 in instance 0"] if kept else [])
+        assert again == ([] if state is State.LOST else ["propose 1 in instance 0"])
         held.play(1)
         held.propose(2, 1, 1)  # the first that this life is proposed to
         held.propose(2, 0, 0)
