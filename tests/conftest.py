@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # needs.py, whatever pytest's im
 
 from needs import MOOT, NEEDS, as_nobody, demanded, lacking
 
+import nodes.core.driver  # noqa: F401  (tests are of the sources: with one of them here, no compiled build is used)
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 _required: frozenset[str] = frozenset()
 

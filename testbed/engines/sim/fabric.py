@@ -7,11 +7,12 @@ Forwarding is static, so that the way of every frame is known before the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+from mypy_extensions import i64
+
 from nodes.core.config import NodeConfig, Peer
-from testbed.engines.sim.netem import Direction, Passage
+from testbed.engines.sim.netem import Direction
 from topologies.fabric import Fabric, LinkEnd
 from topologies.impairment import Impairment
 
@@ -39,19 +40,16 @@ class Wire:
     """One direction of a link.
 
     blocked: why nothing may be sent now (``cut``, ``mute``), or empty. deaf: what arrives is dropped (a muted NIC).
-    direct: may be sent with ``enqueue`` (not blocked, and the direction is ``single``). rank: added to the serial of
-    what is on it, so that frames that are due at one instant arrive in the order of the fabric's links (a to b first),
-    as the kernel runs the queues of its interfaces; frames of one wire keep the order in which they were queued.
+    direct: may be sent with ``qdisc.enqueue`` (not blocked, and the direction is ``single``). rank: added to the serial
+    of what is on it, so that frames that are due at one instant arrive in the order of the fabric's links (a to b
+    first), as the kernel runs the queues of its interfaces; those of one wire keep the order in which they were queued.
     """
 
-    __slots__ = ("base", "blocked", "deaf", "direct", "enqueue", "enqueue_all", "qdisc", "rank", "sink", "source")
-
-    enqueue: Callable[[int], int]
-    enqueue_all: Callable[[int, bool, int], list[Passage]]
+    __slots__ = ("base", "blocked", "deaf", "direct", "qdisc", "rank", "sink", "source")
 
     def __init__(self, source: Interface, sink: Interface, impairment: Impairment, place: int) -> None:
         self.source, self.sink, self.base = source, sink, impairment
-        self.rank = place << RANK_SHIFT
+        self.rank: i64 = place << RANK_SHIFT
         self.qdisc = Direction(impairment)
         self.blocked = ""
         self.deaf = False
@@ -69,7 +67,6 @@ class Wire:
     def update(self) -> None:
         """Work out what the loop looks at."""
         source, sink = self.source, self.sink
-        self.enqueue, self.enqueue_all = self.qdisc.enqueue, self.qdisc.enqueue_all
         self.blocked = "cut" if source.down or sink.down else "mute" if source.mute_out else ""
         self.deaf = sink.mute_in
         self.direct = self.qdisc.single and not self.blocked

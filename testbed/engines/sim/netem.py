@@ -16,30 +16,33 @@ from functools import lru_cache
 from heapq import heappop, heappush
 from itertools import chain, repeat
 from operator import itemgetter
+from typing import Final
 
 import numpy as np
+from mypy_extensions import i64
 
+from testbed.engines.sim.prng import COMPILED, Prng
 from testbed.engines.sim.random32 import blocks, draws
 from topologies.impairment import Impairment
 from topologies.netem import NetemParams, changed_params
 from topologies.tables import LEAST_DELAY_NS, tabledist
 
-LOST = -(1 << 62)
+LOST: Final = -(1 << 62)
 """Instead of a departure time: netem's loss took the frame."""
 
-FULL = LOST + 1
+FULL: Final = LOST + 1
 """Instead of a departure time: the queue held ``limit`` frames already."""
 
-CORRUPT = 1
+CORRUPT: Final = 1
 """Flag of a frame: one of its bits was flipped on the way."""
 
-COPY = 2
+COPY: Final = 2
 """Flag of a frame on one hop: the network made it there."""
 
-CLONED = 4
+CLONED: Final = 4
 """Flag of a frame from the hop on where the network made it: no later hop makes a copy of a copy (skb->tc_depth)."""
 
-CARRIED = CORRUPT | CLONED
+CARRIED: Final = CORRUPT | CLONED
 """The flags that a frame keeps from hop to hop."""
 
 CORRELATION_START = 1 << 31
@@ -64,10 +67,17 @@ class Direction:
     (tfifo).
     """
 
-    __slots__ = ("_had_table", "_latest", "_pending", "enqueue", "enqueue_all", "params", "single")
+    __slots__ = (
+        "_delay", "_delays", "_had_table", "_latest", "_limit", "_pending", "_room", "_simple", "_single",
+        "enqueue_all", "params", "single",
+    )  # fmt: skip
 
-    enqueue: Callable[[int], int]
     enqueue_all: Callable[[int, bool, int], list[Passage]]
+    _delay: Draw
+    _delays: Delays  # compiled, where nothing but delays is drawn
+    _limit: i64
+    _room: Callable[[int], bool]
+    _single: Callable[[int], int]
 
     def __init__(self, impairment: Impairment) -> None:
         self._pending: list[int] = []  # a heap of departure times; those past are removed when it seems full
@@ -81,14 +91,33 @@ class Direction:
         self._had_table = self._had_table or params.table is not None
         self._latest[0] = max(self._pending, default=LOST)
         self.single = not (params.duplicate or params.corrupt or params.rate_bytes_per_s)
-        draw = draws(params.seed).__next__
+        draw: Draw = Prng(params.seed).u32 if COMPILED else draws(params.seed).__next__
         lose = _loss(params, draw)
-        delay = _delay(params, draw, alone=lose is None and not (params.duplicate or params.corrupt))
-        room = _room(params, self._pending)
-        place = _place(params, delay, self._pending, self._latest)
-        plain = lose is None
-        self.enqueue = _delayed(params.limit, room, delay, self._pending) if plain else _single(lose, room, place)
-        self.enqueue_all = _multiple(params, draw, lose, room, place)
+        alone = lose is None and not (params.duplicate or params.corrupt)
+        if COMPILED and alone and params.delay_corr == 0:
+            self._delays = Delays(params)
+            self._delay = self._delays.draw
+        else:
+            self._delay = _delay(params, draw, alone)
+        self._limit = params.limit
+        self._room = _room(params, self._pending)
+        self._simple = self.single and alone and params.delay_corr == 0
+        place = _place(params, self._delay, self._pending, self._latest)
+        self._single = _single(lose, self._room, place)
+        self.enqueue_all = _multiple(params, draw, lose, self._room, place)
+
+    def enqueue(self, now: i64) -> i64:
+        """When a frame leaves that is handed over now."""
+        if not self._simple:
+            return self._single(now)
+        # netem_enqueue of a direction that does nothing but delay: the usual one, written out for speed
+        if len(self._pending) >= self._limit and not self._room(now):
+            return FULL
+        leaves: i64 = now + (self._delays.draw() if COMPILED else self._delay())
+        if leaves <= now:
+            leaves = now + LEAST_DELAY_NS
+        heappush(self._pending, leaves)
+        return leaves
 
     def drop_all(self) -> None:
         """The carrier is gone and with it all that was queued."""
@@ -96,22 +125,26 @@ class Direction:
         self._latest[0] = LOST
 
 
+class Delays:
+    """tabledist where nothing else draws, one delay at a time: what the compiled build has in place of blocks."""
+
+    __slots__ = ("_least", "_prng", "_table", "_width")
+
+    def __init__(self, params: NetemParams) -> None:
+        mu, sigma = params.latency_ns, params.jitter_ns
+        self._prng = Prng(params.seed)
+        self._table = _listed_delays(mu, sigma, params.table) if sigma and params.table is not None else None
+        self._least: i64 = mu - sigma
+        self._width: i64 = len(self._table) if self._table is not None else max(1, 2 * sigma)
+
+    def draw(self) -> i64:
+        """The next one (ns)."""
+        place = self._prng.u32() % self._width
+        table = self._table
+        return self._least + place if table is None else table[place]
+
+
 # -- netem_enqueue -------------------------------------------------------------------------------------------------
-
-
-def _delayed(limit: int, room: Callable[[int], bool], delay: Draw, pending: list[int]) -> Callable[[int], int]:
-    """netem_enqueue of a direction that does nothing but delay: the usual one, written out for speed."""
-
-    def enqueue(now: int) -> int:
-        if len(pending) >= limit and not room(now):
-            return FULL
-        leaves = now + delay()
-        if leaves <= now:
-            leaves = now + LEAST_DELAY_NS
-        heappush(pending, leaves)
-        return leaves
-
-    return enqueue
 
 
 def _single(lose: Chance | None, room: Callable[[int], bool], place: Place) -> Callable[[int], int]:
@@ -270,6 +303,11 @@ def _delay_blocks(params: NetemParams) -> Iterator[list[int]]:
         size = np.uint32(len(delays))
         for block in blocks(params.seed):
             yield delays[block % size].tolist()
+
+
+@lru_cache(maxsize=64)
+def _listed_delays(mu: int, sigma: int, table: tuple[int, ...]) -> list[int]:
+    return _table_delays(mu, sigma, table).tolist()
 
 
 @lru_cache(maxsize=64)

@@ -8,6 +8,8 @@ from dataclasses import replace
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
+from mypy_extensions import i64
+
 from nodes.core import Decide, Effect, Effects, Machine, Port, Propose, Resolve, RoundStart
 from nodes.core.config import NodeConfig
 from nodes.core.disk import DISK_BYTES, DiskFullError, Log, State
@@ -15,12 +17,10 @@ from nodes.core.driver import Driver
 from nodes.core.record import DISK_FULL, KILLED, Died, Dropped, Received, Refused, Sent, Started, TimerFired, recorded
 from nodes.frames import Frame
 from testbed.engines.sim.netem import CORRUPT
+from testbed.engines.sim.queue import FRAME, TIMER, Event
 
 if TYPE_CHECKING:
     from testbed.engines.sim.run import Run
-
-FAULT, FRAME, TIMER, MARK = 0, 1, 2, 3
-"""Classes of events, in the order in which they happen at equal instants."""
 
 Build = Callable[[NodeConfig], Machine]
 OUTCOMES = (RoundStart, Resolve, Propose, Decide)
@@ -42,12 +42,10 @@ class Node:
         self.alive = False
         self.paused = False
         self.machine: Machine
-        self.hear: Callable[[Port, Frame, int], Effects]
-        self.perform: Callable[[Effects, int], bool]
         self._driver: Driver
         self.legs: list[Any] = []
         self.timers: dict[str, int] = {}  # name -> serial number of its event: what else is in the heap is stale
-        self.now = 0
+        self.now: i64 = 0
         self.number = config.node
         self._build = build
         self._disk = Log(mmap.mmap(-1, DISK_BYTES)) if config.keeps else None
@@ -64,7 +62,6 @@ class Node:
         self.machine = self._build(config)
         self.alive = True
         self._driver = Driver(self.machine, self, config, self.run.schedule.moments(self.name), found)
-        self.hear, self.perform = self._driver.hear, self._driver.perform
         self.run.record((now_ns, self.number, Started, Started(bool(found), now_ns)))
         self._do(self._driver.wake(now_ns), now_ns)
 
@@ -116,7 +113,7 @@ class Node:
 
     # -- events ------------------------------------------------------------------------------------------------------
 
-    def wait_frame(self, stamp_ns: int, serial: int, port: Port, frame: Frame, flags: int) -> None:
+    def wait_frame(self, stamp_ns: i64, serial: i64, port: Port, frame: Frame, flags: i64) -> None:
         """A frame came in while paused."""
         heappush(self._backlog, (stamp_ns, FRAME, serial, frame, port, flags))
 
@@ -124,7 +121,7 @@ class Node:
         """A timer ran out while paused."""
         heappush(self._backlog, (due_ns, TIMER, serial, name, None, 0))
 
-    def receive(self, port: Port, frame: Frame, flags: int, stamp_ns: int, now_ns: int) -> None:
+    def receive(self, port: Port, frame: Frame, flags: i64, stamp_ns: i64, now_ns: i64) -> None:
         """A frame is handled; its stamp is when it came in."""
         key, _, _, message = frame
         if flags & CORRUPT or port < 0:
@@ -135,7 +132,7 @@ class Node:
             return
         if self.run.full:
             self.run.record((now_ns, self.number, Received, (key, message.round, message.step, stamp_ns)))
-        self._do(self.hear(port, frame, now_ns), now_ns)
+        self._do(self._driver.hear(port, frame, now_ns), now_ns)
 
     def fire(self, name: str, due_ns: int, now_ns: int) -> None:
         """A timer is handled."""
@@ -147,7 +144,7 @@ class Node:
     def _do(self, effects: Effects, now_ns: int) -> None:
         if effects:
             self.now = now_ns
-            self.perform(effects, now_ns)
+            self._driver.perform(effects, now_ns)
 
     # -- NodeIO ------------------------------------------------------------------------------------------------------
 
@@ -173,11 +170,11 @@ class Node:
             return
         serial = self.timers[name] = self.run.tick()
         if at_ns > self.now:
-            heappush(self.run.heap, (at_ns << 2 | TIMER, serial, self, name, at_ns))
+            self.run.queue.push(Event(at_ns << 2 | TIMER, serial, self, name, at_ns))
         elif self._replaying:
             self.wait_timer(at_ns, serial, name)
         else:
-            heappush(self.run.heap, (self.now << 2 | TIMER, serial, self, name, at_ns))
+            self.run.queue.push(Event(self.now << 2 | TIMER, serial, self, name, at_ns))
 
     def _set_timer_held(self, name: str, at_ns: int, now_ns: int) -> None:
         self.now = now_ns

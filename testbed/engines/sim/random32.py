@@ -1,9 +1,7 @@
-"""The kernel's seeded generator (Linux 6.12, lib/random32.c): a combined Tausworthe generator, bit for bit.
-
-P. L'Ecuyer, "Tables of maximally equidistributed combined LFSR generators", Math. Comp. 68 (1999): LFSR113.
+"""The kernel's seeded generator (prng.py) in blocks, which numpy computes.
 
 Each of the four registers is linear over GF(2), so that n steps at once are one matrix; ``draws`` uses this to compute
-whole blocks with numpy. Both ways give the same numbers (tests/testbed/sim/test_sim_random32.py).
+whole blocks. Both ways give the same numbers (tests/testbed/sim/test_sim_random32.py).
 """
 
 from __future__ import annotations
@@ -15,46 +13,13 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-MASK = 0xFFFF_FFFF
-# per register: the shifts of TAUSWORTHE(s, a, b, c, d) and the least seed
-_REGISTERS = (
-    (6, 13, 0xFFFF_FFFE, 18, 2),
-    (2, 27, 0xFFFF_FFF8, 2, 8),
-    (13, 21, 0xFFFF_FFF0, 7, 16),
-    (3, 12, 0xFFFF_FF80, 13, 128),
-)
+from testbed.engines.sim.prng import MASK, REGISTERS, Prng
+
 _FIRST_BLOCK = 16
 _LARGEST_BLOCK = 4096
 _OFFSETS = 256 * np.arange(16).reshape(4, 1, 4)  # where the table of [register, byte position] begins
 
-Registers = tuple[int, int, int, int]
 _Words = NDArray[np.uint32]
-
-
-def seed_registers(seed: int) -> Registers:
-    """prandom_seed_state: folds 64 bits to 32 and does not warm the generator up."""
-    folded = ((seed >> 32) ^ (seed << 10) ^ seed) & MASK
-    s1, s2, s3, s4 = (folded + least if folded < least else folded for *_, least in _REGISTERS)
-    return s1, s2, s3, s4
-
-
-class Prng:
-    """One generator, one draw at a time: the plain form that the fast one is held to."""
-
-    __slots__ = ("registers",)
-
-    def __init__(self, seed: int = 0) -> None:
-        self.registers = seed_registers(seed)
-
-    def u32(self) -> int:
-        """prandom_u32_state: the next 32 bits."""
-        s1, s2, s3, s4 = self.registers
-        s1 = ((s1 & 0xFFFF_FFFE) << 18 & MASK) ^ ((s1 << 6 & MASK) ^ s1) >> 13
-        s2 = ((s2 & 0xFFFF_FFF8) << 2 & MASK) ^ ((s2 << 2 & MASK) ^ s2) >> 27
-        s3 = ((s3 & 0xFFFF_FFF0) << 7 & MASK) ^ ((s3 << 13 & MASK) ^ s3) >> 21
-        s4 = ((s4 & 0xFFFF_FF80) << 13 & MASK) ^ ((s4 << 3 & MASK) ^ s4) >> 12
-        self.registers = s1, s2, s3, s4
-        return s1 ^ s2 ^ s3 ^ s4
 
 
 def blocks(seed: int) -> Iterator[_Words]:
@@ -95,7 +60,7 @@ def _jump(steps: int) -> NDArray[np.uint32]:
     """[register, byte position, byte] -> what ``steps`` steps make of a register that holds only that byte."""
     if steps == 1:
         table = np.empty((4, 4, 256), dtype=np.uint32)
-        for register, (a, b, c, d, _) in enumerate(_REGISTERS):
+        for register, (a, b, c, d, _) in enumerate(REGISTERS):
             for position in range(4):
                 for value in range(256):
                     s = value << 8 * position

@@ -1,7 +1,7 @@
 """One simulated run: the event loop, what frames meet on their way, and the faults.
 
-An event is a tuple ``(time << 2 | class, serial, target, item, extra)`` on one heap: at equal times faults come before
-frames before timers. Within a class what was queued first comes first, but that frames come wire by wire (Wire.rank).
+Events (queue.py) wait in one queue: at equal times faults come before frames before timers. Within a class what was
+queued first comes first, but that frames come wire by wire (Wire.rank).
 Everything is integer nanoseconds.
 """
 
@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush, heapreplace
-from itertools import count
-from typing import Any
+from typing import Final
+
+from mypy_extensions import i64
 
 from nodes.core.config import START_NS
 from nodes.core.disk import State
-from nodes.core.record import Received, Struck
+from nodes.core.record import Struck
 from nodes.frames import Frame
 from testbed.engines.base import Progress
 from testbed.engines.sim.fabric import Leg, Network, Wire, ways
-from testbed.engines.sim.netem import CARRIED, CLONED, COPY, CORRUPT, FULL, LOST
-from testbed.engines.sim.node import FAULT, FRAME, MARK, Build, Node
+from testbed.engines.sim.netem import CARRIED, CLONED, COPY, FULL, LOST
+from testbed.engines.sim.node import Build, Node
+from testbed.engines.sim.queue import FAULT, FRAME, MARK, Event, Queue
 from testbed.engines.sim.recorder import CROSSED, DEAF, HopRecorder
 from testbed.engines.sim.room import Room
 from testbed.faults.schedule import Phase, Schedule
@@ -30,8 +31,8 @@ from testbed.plan import Fault, Plan, derive_seed
 EVENTS = ("all", "outcomes", "none")
 _MARKS = 50
 _EARLY = (2000, 500, 100)  # parts of a run after the first of which its room is looked at already
-_STOP = -1
-_VERY_LAST = 1 << 62  # instead of a serial number
+_STOP: Final = -1
+_VERY_LAST: Final = 1 << 62  # instead of a serial number
 
 
 class Run:
@@ -43,8 +44,8 @@ class Run:
         self.plan = plan
         self._room = Room(memory_bytes)
         self.full = events == "all"
-        self.heap: list[tuple[int, int, Any, Any, Any]] = []
-        self.tick: Callable[[], int] = count().__next__
+        self.queue = Queue()
+        self._serial: i64 = -1
         self.sent = 0
         self.traffic = dict.fromkeys(("copies", "lost", "limit", "cut", "mute", "unknown", "delivered"), 0)
         self.limit_drops: dict[str, int] = {}
@@ -87,100 +88,102 @@ class Run:
         end_ns = self.plan.duration_ns
         for at_ns in (*(end_ns // part for part in _EARLY), *(end_ns * part // _MARKS for part in range(1, _MARKS))):
             if at_ns > 0:
-                heappush(self.heap, (at_ns << 2 | MARK, self.tick(), None, None, at_ns))
-        heappush(self.heap, (end_ns << 2 | MARK, _VERY_LAST, None, None, _STOP))
+                self.queue.push(Event(at_ns << 2 | MARK, self.tick(), None, None, at_ns))
+        self.queue.push(Event(end_ns << 2 | MARK, _VERY_LAST, None, None, _STOP))
+
+    def tick(self) -> i64:
+        """The next serial number."""
+        self._serial += 1
+        return self._serial
 
     def _loop(self) -> int:  # noqa: PLR0912, PLR0915  (one loop, written out: it is what a run's time goes into)
         """Handle events up to the next mark; its time, or _STOP."""
-        heap, pop, replace_top, tick = self.heap, heappop, heapreplace, self.tick
-        capture = self._hops.rows if self._capture else None
-        traffic, full, record = self.traffic, self.full, self.record
-        crossings = handled = delivered = 0
+        queue, capture = self.queue, self._capture
+        traffic, crossed = self.traffic, self._hops.rows
+        crossings: i64 = 0
+        handled: i64 = 0
+        delivered: i64 = 0
         while True:
-            key, serial, target, item, extra = heap[0]
+            event = queue.first()
+            key = event.key
             class_ = key & 3
             now = key >> 2
             handled += 1
             if class_ == FRAME:
-                leg: Leg = target
+                leg: Leg = event.target
                 wire = leg.wire
                 crossings += 1
-                if capture is not None:
-                    capture.append((now, DEAF if wire.deaf else CROSSED, wire, item, extra))
+                if capture:
+                    crossed.append((now, DEAF if wire.deaf else CROSSED, wire, event.item, event.extra))
                 if wire.deaf:
-                    pop(heap)
+                    queue.pop()
                     traffic["mute"] += 1
                     continue
                 onward = leg.next
                 if onward is not None:
+                    flags = event.extra & CARRIED
                     out = onward.wire
                     if out.direct:
-                        leaves = out.enqueue(now)
+                        leaves = out.qdisc.enqueue(now)
                         if leaves > now:
-                            replace_top(heap, (leaves << 2 | FRAME, out.rank + tick(), onward, item, extra & CARRIED))
+                            event.key, event.serial = leaves << 2 | FRAME, out.rank + self.tick()
+                            event.target, event.extra = onward, flags
+                            queue.moved()
                         else:
-                            pop(heap)
-                            self._dropped(leaves, out, item, extra & CARRIED, now)
+                            queue.pop()
+                            self._dropped(leaves, out, event.item, flags, now)
                     else:
-                        pop(heap)
-                        self.transmit(onward, item, extra & CARRIED, now)
+                        queue.pop()
+                        self.transmit(onward, event.item, flags, now)
                     continue
-                pop(heap)
+                queue.pop()
                 if leg.unknown:
                     traffic["unknown"] += 1
-                    if capture is not None:
-                        capture.append((now, "unknown", wire, item, extra))
+                    if capture:
+                        crossed.append((now, "unknown", wire, event.item, event.extra))
                     continue
                 delivered += 1
                 node: Node | None = leg.receiver
                 if node is None or not node.alive:
                     continue
                 if node.paused:
-                    node.wait_frame(now, serial, leg.port, item, extra)
-                elif extra & CORRUPT or leg.port < 0:
-                    node.receive(leg.port, item, extra, now, now)
-                else:  # Node.receive, written out
-                    if full:
-                        frame_key, _, _, message = item
-                        record((now, node.number, Received, (frame_key, message.round, message.step, now)))
-                    effects = node.hear(leg.port, item, now)
-                    if effects:
-                        node.now = now
-                        node.perform(effects, now)
+                    node.wait_frame(now, event.serial, leg.port, event.item, event.extra)
+                else:
+                    node.receive(leg.port, event.item, event.extra, now, now)
                 continue
-            pop(heap)
+            queue.pop()
             if class_ == MARK:
-                if item is None:
-                    handled -= extra != _STOP  # looking at the room is no event of the run
+                if event.item is None:
+                    handled -= event.extra != _STOP  # looking at the room is no event of the run
                     break
-                item(now)
+                event.item(now)
             elif class_ == FAULT:
                 self._strike_due(now)
             else:
-                owner: Node = target
-                if owner.timers.get(item) != serial:
+                owner: Node = event.target
+                if owner.timers.get(event.item) != event.serial:
                     continue  # moved, cancelled, or of an earlier life
                 if owner.paused:
-                    owner.wait_timer(extra, serial, item)
+                    owner.wait_timer(event.extra, event.serial, event.item)
                 else:
-                    owner.fire(item, extra, now)
+                    owner.fire(event.item, event.extra, now)
         self._crossings += crossings
         self._handled += handled
         traffic["delivered"] += delivered
-        return int(extra)
+        return event.extra
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
-    def transmit(self, leg: Leg, frame: Frame, flags: int, now_ns: int) -> str:
+    def transmit(self, leg: Leg, frame: Frame, flags: i64, now_ns: i64) -> str:
         """A frame is whole at the interface that begins ``leg``: queue it there, or drop it.
 
         Returns the error that whoever sends there is told (``ENETDOWN``), or nothing.
         """
         wire = leg.wire
         if wire.direct:
-            leaves = wire.enqueue(now_ns)
+            leaves = wire.qdisc.enqueue(now_ns)
             if leaves > now_ns:
-                heappush(self.heap, (leaves << 2 | FRAME, wire.rank + self.tick(), leg, frame, flags))
+                self.queue.push(Event(leaves << 2 | FRAME, wire.rank + self.tick(), leg, frame, flags))
             else:
                 self._dropped(leaves, wire, frame, flags, now_ns)
                 return "ENOBUFS" if leaves == FULL else ""
@@ -188,17 +191,17 @@ class Run:
             self._drop(wire.blocked, wire, frame, flags, now_ns)
             return "ENETDOWN" if wire.source.down else ""
         else:
-            passages = wire.enqueue_all(now_ns, bool(flags & CLONED), frame.wire_bytes)
+            passages = wire.qdisc.enqueue_all(now_ns, bool(flags & CLONED), frame.wire_bytes)
             self.traffic["copies"] += len(passages) - 1
             for leaves, marks in passages:
                 if leaves > now_ns:
-                    heappush(self.heap, (leaves << 2 | FRAME, wire.rank + self.tick(), leg, frame, flags | marks))
+                    self.queue.push(Event(leaves << 2 | FRAME, wire.rank + self.tick(), leg, frame, flags | marks))
                 else:
                     self._dropped(leaves, wire, frame, flags | marks, now_ns)
             return "ENOBUFS" if len(passages) == 1 and passages[0][0] == FULL else ""
         return ""
 
-    def _dropped(self, why: int, wire: Wire, frame: Frame, flags: int, now_ns: int) -> None:
+    def _dropped(self, why: i64, wire: Wire, frame: Frame, flags: i64, now_ns: i64) -> None:
         if why == LOST:
             self._drop("lost", wire, frame, flags, now_ns)
             return
@@ -206,7 +209,7 @@ class Run:
         self.limit_drops[nic] = self.limit_drops.get(nic, 0) + 1
         self._drop("limit", wire, frame, flags, now_ns)
 
-    def _drop(self, what: str, wire: Wire, frame: Frame, flags: int, now_ns: int) -> None:
+    def _drop(self, what: str, wire: Wire, frame: Frame, flags: i64, now_ns: i64) -> None:
         self.traffic[what] += 1
         if self._capture and not flags & COPY:  # a copy that did not get out never was
             self._hops.rows.append((now_ns, what, wire, frame, flags))
@@ -223,11 +226,11 @@ class Run:
         if phase is Phase.LAST:
             self._when_over(at_ns, self._strike_due)
         else:
-            heappush(self.heap, (at_ns << 2 | FAULT, self.tick(), None, None, None))
+            self.queue.push(Event(at_ns << 2 | FAULT, self.tick(), None, None, 0))
 
     def _when_over(self, now_ns: int, deed: Callable[[int], None]) -> None:
         """Do ``deed`` when all else of this instant has been done."""
-        heappush(self.heap, (now_ns << 2 | MARK, self.tick(), None, deed, None))
+        self.queue.push(Event(now_ns << 2 | MARK, self.tick(), None, deed, 0))
 
     def _strike_due(self, now_ns: int) -> None:
         self._carry_out(self.schedule.take(), now_ns)
@@ -284,12 +287,8 @@ class Run:
 
     def _cut(self, wires: tuple[Wire, Wire], now_ns: int) -> None:
         """What is on these wires is lost."""
-        gone = [event for event in self.heap if event[0] & 3 == FRAME and event[2].wire in wires]
-        if gone:
-            self.heap[:] = [event for event in self.heap if not (event[0] & 3 == FRAME and event[2].wire in wires)]
-            heapify(self.heap)
-        for _, _, leg, frame, flags in sorted(gone, key=lambda event: event[:2]):
-            self._drop("cut", leg.wire, frame, flags, now_ns)
+        for event in self.queue.take_out(lambda event: event.key & 3 == FRAME and event.target.wire in wires):
+            self._drop("cut", event.target.wire, event.item, event.extra, now_ns)
         for wire in wires:
             wire.qdisc.drop_all()
 
@@ -302,7 +301,7 @@ class Run:
     # -- the history -------------------------------------------------------------------------------------------------
 
     def _history(self) -> History:
-        in_flight = sum(1 for event in self.heap if event[0] & 3 == FRAME)
+        in_flight = sum(1 for event in self.queue.events() if event.key & 3 == FRAME)
         return History(
             engine="sim",
             events=self._recorder.events(),

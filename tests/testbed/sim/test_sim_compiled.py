@@ -55,6 +55,52 @@ def test_every_shipped_scenario_gives_the_same_history() -> None:
     assert len(plain.stdout.splitlines()) == len(shipped()) > 3
 
 
+TESTS = """
+import sys
+import pytest
+from testbed import compiled
+assert compiled.use()
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-m", "not slow", *sys.argv[1:]]))
+"""
+HELD = (
+    "testbed/sim/test_sim_netem.py",
+    "testbed/sim/test_sim_queue.py",
+    "testbed/sim/test_sim_random32.py",
+    "nodes/oae/test_oae_link.py",
+)
+
+
+def test_what_is_held_to_a_plain_form_is_so_when_compiled() -> None:
+    """Draws, delays and the queue are not the same code when compiled; machines are."""
+    done = shell("-c", TESTS, *(str(ROOT / "tests" / name) for name in HELD))
+    assert done.returncode == 0, done.stdout
+
+
+KINDS = """
+import copy, pickle
+from testbed import compiled
+assert compiled.use() == (%r == "compiled")
+from nodes.core import Note, Send
+from nodes.frames import Frame, FrameKey, Kind, Message
+made = [Message(Kind.DATA, 1, 2), Message(Kind.DATA, round=1, step=2), Message(1, 2, 3, b"4", 5), Note("on", text="x")]
+made += [Frame(FrameKey(1, 2, 3), 4, 5, made[0]), Send(1, made[0])._replace(port=2), Message._make([1, 2, 3, b"", 4])]
+print(made, all(hash(one) == hash(tuple(one)) for one in made), copy.deepcopy(made) == made)
+print(pickle.loads(pickle.dumps(made)) == made, {type(one) for one in made} <= {Message, Note, Frame, Send})
+for wrong in ((1,), {}), ((1, 2, 3, 4, 5, 6), {}), ((1, 2, 3), {"stop": 4}), ((), {"kind": 1}):
+    try:
+        Message(*wrong[0], **wrong[1])
+    except TypeError as error:
+        print(error)
+"""
+
+
+def test_kinds_made_in_c_are_those_made_in_python() -> None:
+    plain, fast = shell("-c", KINDS % "sources", OAE_COMPILED="0"), shell("-c", KINDS % "compiled")
+    assert (plain.returncode, fast.returncode) == (0, 0), plain.stderr + fast.stderr
+    assert plain.stdout == fast.stdout
+    assert len(plain.stdout.splitlines()) == 6
+
+
 def test_sources_that_changed_run_themselves(tmp_path: Path) -> None:
     """Editing in place must never meet a stale build: a comment is enough to go without."""
     for room in ("nodes", "testbed", "topologies", "scenarios"):

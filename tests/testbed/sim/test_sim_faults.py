@@ -29,7 +29,7 @@ from nodes.core.driver import Moment
 from nodes.core.record import DISK_FULL, Died, Noted, Received, Sent, Started, Struck, TimerFired
 from nodes.frames import Kind, Message
 from testbed.engines.sim import SimEngine
-from testbed.engines.sim.random32 import Prng
+from testbed.engines.sim.prng import Prng
 from testbed.history import History
 from testbed.plan import Fault, derive_seed
 from topologies.impairment import Impairment

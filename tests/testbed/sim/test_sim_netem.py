@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from testbed.engines.sim.netem import CLONED, COPY, CORRELATION_START, CORRUPT, FULL, LOST, Direction
-from testbed.engines.sim.random32 import Prng
+from testbed.engines.sim.prng import Prng
 from topologies.impairment import CLEAN, GilbertElliott, Impairment
 from topologies.netem import netem_params
 

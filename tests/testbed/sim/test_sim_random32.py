@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testbed.engines.sim.random32 import Prng, draws, seed_registers
+from testbed.engines.sim.prng import Prng, seed_registers
+from testbed.engines.sim.random32 import draws
 
 MASK = 0xFFFF_FFFF
 WARMUP = 10
