@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live import isolation, syscalls
 from testbed.engines.live.channel import MOST_FDS, Channel
+from testbed.engines.live.netlink.requests import Home
 from testbed.engines.live.netlink.rtnl import Rtnl
 from testbed.engines.live.owner import Exit, OwnerError
 from testbed.engines.live.syscalls import CLONE_NEWNET, CLONE_NEWNS, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC
@@ -67,6 +68,11 @@ class Holder:
     def pid(self) -> int:
         """The holder's process."""
         return self._pid
+
+    @property
+    def home(self) -> Home:
+        """As Owner's."""
+        return Home(pid=self._pid)
 
     @property
     def netns(self) -> str:

@@ -7,7 +7,7 @@ import resource
 from testbed.engines.base import EngineUnavailable
 
 _FILES_BESIDES = 64
-_FILES_PER_HOST = 6  # journal, kept state, the channels of agent and holder, netlink, one to spare
+_FILES_PER_HOST = 6  # journal, kept state, agent's channel; holder's or namespace and what never polls; netlink
 
 
 def allow_files(hosts: int) -> None:

@@ -1,7 +1,8 @@
 """What holds the network namespace of a host: one small interface, whoever the owner is.
 
-A process forked from the fabric's own (testbed.engines.live.holder) is one. A container engine or an agent on another
-machine can be one too: the fabric needs no more of it than what stands here.
+A process forked from the fabric's own (testbed.engines.live.holder) is one, a mere descriptor of the namespace
+(testbed.engines.live.bare) another. A container engine or an agent on another machine can be one too: the fabric needs
+no more of it than what stands here.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from testbed.engines.live.netlink.requests import Home
 from testbed.engines.live.netlink.rtnl import Rtnl
 
 
@@ -28,8 +30,8 @@ class Owner(Protocol):
     """A host's network namespace, and processes in it. One that could not make it raises OwnerError at first use."""
 
     @property
-    def pid(self) -> int:
-        """A process that lives in the namespaces as long as they stand; NICs are moved to where it is."""
+    def home(self) -> Home:
+        """Where its NICs are made, as the kernel wants it told."""
 
     @property
     def netns(self) -> str:

@@ -89,7 +89,7 @@ class Supervisor:
         gc.freeze()
         self.progress("bringing the fabric up", 0.0)
         begin = time.monotonic()
-        fabric_net = FabricNet(self.plan.fabric)
+        fabric_net = FabricNet(self.plan.fabric, self._lives.make_owner)
         self._fabric_net = fabric_net
         try:
             fabric_net.start()

@@ -309,7 +309,7 @@ class Wiring:
         owners = list(self.hosts.values())
         self.hosts.clear()
         self.forget_arp()
-        spaces = {space for space in (_netns_id(owner.pid) for owner in owners) if space is not None}
+        spaces = {space for space in (_netns_id(owner.netns) for owner in owners) if space is not None}
         for owner in owners:
             owner.kill()
         for owner in owners:
@@ -339,12 +339,12 @@ def _veth_end(nic: Nic) -> requests.VethEnd:
     if nic.owner is None:
         return requests.VethEnd(nic.name, nic.mac, nic.index, master=nic.bridge)
     _ = nic.owner.rtnl  # its namespace stands
-    return requests.VethEnd(nic.name, nic.mac, nic.index, pid=nic.owner.pid)
+    return requests.VethEnd(nic.name, nic.mac, nic.index, nic.owner.home)
 
 
-def _netns_id(pid: int | str) -> int | None:
+def _netns_id(path: str) -> int | None:
     try:
-        return os.stat(f"/proc/{pid}/ns/net").st_ino
+        return os.stat(path).st_ino
     except OSError:
         return None
 
@@ -355,7 +355,9 @@ def kill_inhabitants(spaces: set[int]) -> None:
     One that starts another is found again; one that SIGKILL does not end is named, and left to the kernel.
     """
     for _ in range(ATTEMPTS):
-        found = [int(name) for name in os.listdir("/proc") if name.isdigit() and _netns_id(name) in spaces]
+        found = [
+            int(name) for name in os.listdir("/proc") if name.isdigit() and _netns_id(f"/proc/{name}/ns/net") in spaces
+        ]
         if not found:
             return
         for pid in found:

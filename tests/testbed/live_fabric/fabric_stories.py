@@ -21,11 +21,12 @@ from mininet.net import Mininet
 
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live import isolation, syscalls
+from testbed.engines.live.bare import Bare
 from testbed.engines.live.fabric_net import FabricNet, Interface
 from testbed.engines.live.mininet_fabric import MininetFabric
 from testbed.engines.live.mininet_nodes import HeldHost, ImpairedLink, StaticBridge
 from testbed.engines.live.netlink import codec, requests, rtnl
-from testbed.engines.live.owner import Exit
+from testbed.engines.live.owner import Exit, OwnerError
 from topologies.build import make_fabric
 from topologies.fabric import Fabric
 from topologies.impairment import Impairment
@@ -166,6 +167,28 @@ def spawned_processes() -> None:
         large = fabric_net.spawn("host1", "__main__:measures", {"text": "x" * 3_000_000})
         assert fabric_net.wait(large) == 3
     _expect_only(processes)
+
+
+def hosts_that_start_nothing_take_no_process() -> None:
+    """A descriptor holds their namespaces: frames pass, a muted NIC is silent, and with the fabric all of it goes."""
+    processes, files = _processes(), set(os.listdir("/proc/self/fd"))
+    with FabricNet(STAR, Bare) as fabric_net:
+        _expect_only(processes)
+        assert len({os.stat(fabric_net.netns(host)).st_ino for host in STAR.hosts}) == len(STAR.hosts)
+        wires = Wires(fabric_net)
+        wires.expect("host1", "host2", arrives=True)
+        fabric_net.nic_mute("host2", "host2-eth0", "tx")
+        wires.expect("host2", "host3", arrives=False)
+        fabric_net.nic_down("host3", "host3-eth0")
+        wires.expect("host1", "host3", arrives=False)
+        with pytest.raises(OwnerError, match="host1: no process stands for it"):
+            fabric_net.spawn("host1", "__main__:sleeps", {})
+        assert fabric_net.exited() == []
+        assert not select.select([fabric_net.exit_fd("host1")], [], [], 0)[0]
+        for held in wires.sockets.values():
+            held.close()
+    assert set(os.listdir("/proc/self/fd")) == files
+    assert _interfaces() == INTERFACES
 
 
 def jitter_without_netem_is_refused() -> None:

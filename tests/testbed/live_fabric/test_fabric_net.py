@@ -63,6 +63,7 @@ def _host_untouched() -> Iterator[None]:
         "muted_nics_are_silent",
         pytest.param("downed_nics_lose_carrier", marks=[needs_ping, pytest.mark.slow]),
         "spawned_processes",
+        "hosts_that_start_nothing_take_no_process",
         "jitter_without_netem_is_refused",
     ],
 )

@@ -19,6 +19,7 @@ from testbed.engines.live.netlink.codec import (
     IFLA_IFNAME,
     IFLA_LINKINFO,
     IFLA_MASTER,
+    IFLA_NET_NS_FD,
     IFLA_NET_NS_PID,
     IFLA_NUM_RX_QUEUES,
     IFLA_NUM_TX_QUEUES,
@@ -71,13 +72,23 @@ TC_ACT_STOLEN = 4  # drop, and tell the sender nothing: a silent NIC gives its p
 ETH_P_ALL = 0x0003
 
 
+class Home(NamedTuple):
+    """Which network namespace an interface goes to: that of a process, or that behind a descriptor of ours.
+
+    Neither: the socket's own.
+    """
+
+    pid: int = 0
+    fd: int = -1
+
+
 class VethEnd(NamedTuple):
-    """One end of a veth pair to be made. pid: whose network namespace it goes to, 0 = the socket's own."""
+    """One end of a veth pair to be made."""
 
     name: str
     mac: str
     ifindex: int
-    pid: int = 0
+    home: Home = Home()
     master: int = 0
 
 
@@ -257,6 +268,8 @@ def _end_attributes(end: VethEnd, group: int) -> bytes:
     attributes += attribute(IFLA_GROUP, struct.pack("I", group))
     attributes += attribute(IFLA_NUM_TX_QUEUES, struct.pack("I", 1))
     attributes += attribute(IFLA_NUM_RX_QUEUES, struct.pack("I", 1))
-    if end.pid:
-        attributes += attribute(IFLA_NET_NS_PID, struct.pack("I", end.pid))
+    if end.home.pid:
+        attributes += attribute(IFLA_NET_NS_PID, struct.pack("I", end.home.pid))
+    elif end.home.fd >= 0:
+        attributes += attribute(IFLA_NET_NS_FD, struct.pack("I", end.home.fd))
     return attributes
