@@ -216,6 +216,10 @@ def show(verdicts: Verdicts, expected: dict[str, Any], warnings: Sequence[str] =
     if verdicts.consensus is not None:
         _show_consensus(screen, verdicts.consensus)
     screen.print(f"fidelity   {coloured(fidelity.answer)}, latest timer {fidelity.timer_lag_max_ns} ns late")
+    if fidelity.left_waiting:
+        screen.print(
+            f"left       {fidelity.left_waiting} frames waited at nodes that were killed before they handled them"
+        )
     for what in fidelity.unchecked:
         screen.print(f"[yellow]unchecked[/]  {escape(what)}")
     if fidelity.power is not None:

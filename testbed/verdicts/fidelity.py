@@ -77,6 +77,7 @@ def judge_fidelity(plan: Plan, history: History, paths: Paths, timeline: Timelin
         fixed_cost_ns=max((direction.fixed_cost_ns for direction in directions if direction.n), default=0.0),
         timer_lag_max_ns=record.timer_lag_max_ns,
         limit_drops=record.limit_drops,
+        left_waiting=record.left_waiting,
         power=_power(stretches, shown),
         directions=tuple(directions),
     )

@@ -147,7 +147,8 @@ class Fidelity:
     """Whether the measurement itself can be trusted.
 
     reasons: why not, one sentence each; none unless ``not_trusted``. unchecked: what was not checked and why, one
-    sentence each; none when ``trusted``. power: None when no frame was compared.
+    sentence each; none when ``trusted``. left_waiting: frames that came in at a node and went with it as it was killed
+    before it handled them (known where hops were captured). power: None when no frame was compared.
     """
 
     answer: Trust
@@ -156,6 +157,7 @@ class Fidelity:
     fixed_cost_ns: float
     timer_lag_max_ns: int
     limit_drops: int
+    left_waiting: int = 0
     power: Power | None = None
     directions: tuple[DirectionFidelity, ...] = ()
 

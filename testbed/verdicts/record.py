@@ -34,6 +34,7 @@ class Record:
         self.columns = flights.columns
         self.timer_lag_max_ns = 0
         self.limit_drops = 0
+        self.left_waiting = 0
         self._hosts = np.array([direction.tx.node in paths.number for direction in paths.directions], dtype=bool)
         self._node_of_nic = np.array([paths.number.get(d.tx.node, -1) for d in paths.directions], dtype=np.int64)
 
@@ -254,7 +255,9 @@ class Record:
         off = int(np.sum(apart > self.facts.allowed_ns))
         if off:
             found.append(f"{off} frames were handled under another stamp than they came in at")
-        lost = self._due(rows[np.isin(code, codes[count < came])])
+        unhandled = rows[np.isin(code, codes[count < came])]
+        lost = self._due(unhandled)
+        self.left_waiting = self._overtaken_by_death(unhandled)
         if not self.facts.unseen:
             hurt = np.flatnonzero(came_in & seen.corrupt)
             unreadable = self.columns.unreadable
@@ -275,6 +278,20 @@ class Record:
             up = self._lives_through(name, t_ns, self._awake(name, t_ns)) & ~self._dead_at(nic, t_ns, _RX_DEAD)
             due[self.paths.number[name]] += int(up.sum())
         return due
+
+    def _overtaken_by_death(self, rows: Ints) -> int:
+        """Of the frames that came in in these rows and were not handled, those whose node was killed as they waited for
+        it: they went with its ring, and were not lost on the way."""
+        seen, left = self.columns.sightings, 0
+        for nic in np.unique(seen.nic[rows]).tolist():
+            t_ns, name = seen.t_ns[rows[seen.nic[rows] == nic]], self.paths.directions[nic].tx.node
+            waiting = np.zeros(len(t_ns), dtype=bool)
+            for life in self.timeline.lives.get(name, ()):
+                if life.until_ns < FOREVER_NS:
+                    waiting |= (life.since_ns <= t_ns) & (t_ns < life.until_ns)
+            due = self._lives_through(name, t_ns, self._awake(name, t_ns))
+            left += int(np.sum(waiting & ~due & ~self._dead_at(nic, t_ns, _RX_DEAD)))
+        return left
 
     def _dead_at(self, nic: int, t_ns: Ints, kinds: tuple[str, ...], edge_ns: int = 0) -> Bools:
         """Whether a fault of these kinds held a NIC then; edge_ns: shortly before and after as well."""

@@ -517,6 +517,29 @@ def test_a_fault_that_does_nothing(engine: str) -> None:
     assert_not_trusted(damage, "got through NICs that a fault held")
 
 
+PAUSED, KILLED = 40 * PERIOD_NS - 1, 45 * PERIOD_NS - 1
+DYING = (
+    Fault("node_pause", at_ns=PAUSED, target="host2"),
+    Fault("node_kill", at_ns=KILLED, target="host2"),
+)
+
+
+@BOTH
+def test_frames_that_waited_at_a_node_as_it_was_killed_are_told_from_frames_lost_unseen(engine: str) -> None:
+    """host2 is paused for five rounds and then killed. What came in meanwhile went with it, and is counted; a frame
+    that it did not handle while it was up, or one that came in after its death, is another matter."""
+    damage = record(PLAIN, engine, faults=DYING)
+    came = [hop for hop in damage.hops if (hop.node, hop.what) == ("host2", "in") and PAUSED <= hop.t_ns < KILLED]
+    fidelity = judged(damage).fidelity
+    assert fidelity.answer is Trust.TRUSTED, fidelity.reasons
+    assert fidelity.left_waiting == len(came) > 1
+    assert any((hop.node, hop.what) == ("host2", "in") and hop.t_ns > KILLED for hop in damage.hops)
+    unseen = next(e.what.key for e in damage.events if is_a(e, Received) and e.node == "host2" and e.what.round == 7)
+    damage.drop_events(lambda e: is_a(e, Received) and e.what.key == unseen)
+    assert judged(damage).fidelity.left_waiting == len(came)
+    assert_not_trusted(damage, "neither handled nor dropped: host2 1")
+
+
 BURST = (Fault("impair", at_ns=0, links=((0, "ab"), (0, "ba")), impairment=replace(PLAIN, delay_ns=40 * US, seed=5)),)
 
 
