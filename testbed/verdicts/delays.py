@@ -8,13 +8,13 @@ each by less than one step: P(S <= x - n step) <= P(S' <= x) <= P(S <= x + n ste
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from topologies.impairment import Impairment
 from topologies.tables import (
@@ -98,18 +98,16 @@ class Law:
 
     def quantile(self, p: float, took_ns: int | None = None) -> int:
         """The least x with P(delay <= x) >= p."""
-        took = np.array([self.slot_ns if took_ns is None else took_ns])
+        took = self.slot_ns if took_ns is None else took_ns
         if not self._uniform:
             place = min(int(np.searchsorted(self._cumulated, p - 1e-15)), len(self._drawn) - 1)
-            return max(LEAST_DELAY_NS, int(self._drawn[place] + took[0]))
-        below, above = int(self.least_of(took)[0]) - 1, int(self.greatest_of(took)[0])
-        while above - below > 1:
-            middle = (below + above) // 2
-            if self.cdf(np.array([middle]), took)[0] >= p:
-                above = middle
-            else:
-                below = middle
-        return above
+            return max(LEAST_DELAY_NS, int(self._drawn[place]) + took)
+        share, rest = divmod(_DRAWS, self._cells)  # the first ``rest`` cells have one draw more than the others
+        draws = math.ceil(p * _DRAWS)
+        cells = -(-draws // (share + 1))
+        if cells > rest:
+            cells = rest - (rest * (share + 1) - draws) // share
+        return max(LEAST_DELAY_NS, self._first + took + min(max(1, cells), self._cells) - 1)
 
     def lattice(self, step_ns: int) -> Lattice:
         """The law on multiples of ``step_ns``."""
@@ -161,6 +159,8 @@ def convolve(parts: Sequence[Lattice], last: int | None = None) -> Lattice:
     if len(moving) <= 1:
         p = moving[0].p * scale if moving else np.array([scale])
     else:
+        from scipy import fft  # takes a while to import, and most runs need it not: those in which hops are captured
+
         size = sum(len(part.p) - 1 for part in moving) + 1
         length = fft.next_fast_len(size, real=True)
         spectra: dict[int, NDArray[np.complex128]] = {}

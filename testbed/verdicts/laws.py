@@ -60,14 +60,14 @@ class DelayLaw:
     def quantile(self, p: float, took_ns: Ints) -> int:
         """The least x with P(delay <= x) >= p, for a frame drawn from these (none: a slot)."""
         if self.law is not None:
+            if len(took_ns) < 2 or (took_ns == took_ns[0]).all():
+                return self.law.quantile(p, int(took_ns[0]) if len(took_ns) else None)
             return _mixed_quantile(self.law, p, *np.unique(took_ns, return_counts=True))
         place = int(np.searchsorted(self._cumulated, p - 1e-12))
         return int(self._values[min(place, len(self._values) - 1)])
 
 
 def _mixed_quantile(law: Law, p: float, took_ns: Ints, counts: Ints) -> int:
-    if len(took_ns) < 2:
-        return law.quantile(p, int(took_ns[0]) if len(took_ns) else None)
     below, above = law.quantile(p, int(took_ns[0])) - 1, law.quantile(p, int(took_ns[-1]))
     while above - below > 1:
         middle = (below + above) // 2

@@ -6,6 +6,7 @@ a small share of timers and frames may be late (Facts.late_allowed).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -358,12 +359,13 @@ class Record:
 
     def _refused(self) -> list[str]:
         """Sends that the operating system refused although no fault held a NIC of the sender's."""
-        refused, failed = self.columns.refused, 0
-        for row in np.flatnonzero(~self.columns.no_room).tolist():
-            node = self.paths.hosts[int(refused.node[row])]
-            t_ns = int(refused.t_ns[row])
+        refused, rows, failed = self.columns.refused, ~self.columns.no_room, 0
+        alike = Counter(zip(refused.node[rows].tolist(), refused.t_ns[rows].tolist(), strict=True))
+        for (number, t_ns), sends in alike.items():
+            node = self.paths.hosts[number]
             nics = [nic for owner, nic in self.paths.nics if owner == node]
-            failed += not any(self.timeline.cut_off(node, nic, t_ns, t_ns) for nic in nics)
+            if not any(self.timeline.cut_off(node, nic, t_ns, t_ns) for nic in nics):
+                failed += sends
         return [f"{failed} sends failed although no fault was in force"] if failed else []
 
     # -- what the engine counted -------------------------------------------------------------------------------------

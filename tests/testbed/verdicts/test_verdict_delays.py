@@ -32,6 +32,22 @@ def test_the_law_is_the_exact_probability_mass_function(impairment: Impairment) 
         assert law.quantile(p) == offset + int(np.searchsorted(np.cumsum(pmf), p - 1e-13))
 
 
+@pytest.mark.parametrize("jitter_ns", [1, 3, 2_000, 777_777])
+@pytest.mark.parametrize("delay_ns", [0, 1, 5_000])
+def test_a_quantile_of_even_delays_is_the_least_that_reaches_its_share(jitter_ns: int, delay_ns: int) -> None:
+    """Not all cells hold equally many of the 2^32 draws; where that changes a closed form could slip."""
+    law = Law(Impairment(delay_ns, jitter_ns))
+    rest = (1 << 32) % (2 * jitter_ns)
+    cells = {1, 2, rest - 1, rest, rest + 1, jitter_ns, 2 * jitter_ns - 1}
+    edges = law.cdf(np.array([delay_ns - jitter_ns + cell for cell in cells]))
+    for edge in edges.tolist():
+        for p in (edge - 2**-32, edge, edge + 2**-33):
+            if 0 < p <= 1:
+                found = law.quantile(p)
+                assert law.cdf(np.array([found]))[0] >= p
+                assert found == law.least_ns or law.cdf(np.array([found - 1]))[0] < p
+
+
 @pytest.mark.parametrize("impairment", KINDS, ids=repr)
 @pytest.mark.parametrize("step_ns", [3, 10, 64, 1_000])
 def test_a_coarser_lattice_keeps_all_probability_and_the_mean(impairment: Impairment, step_ns: int) -> None:
