@@ -1,6 +1,7 @@
-"""From a configuration to its machine. Engines are found, not listed: every folder of nodes.consensus with a spec.py.
+"""From a configuration to its machine. Engines and services are found, not listed: every folder of nodes.consensus, or
+of nodes.services, with a spec.py.
 
-Only the engine that is asked for is imported, for agents start in a guest in which imports are dear.
+Only what is asked for is imported, for agents start in a guest in which imports are dear.
 """
 
 from __future__ import annotations
@@ -12,20 +13,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nodes.consensus
-from nodes.core.config import MEMBER
+import nodes.services
+from nodes.core.config import CLIENT, MEMBER
 from nodes.core.inputs import Inputs
 from nodes.core.segmented import Segmented
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from nodes.consensus.spec import EngineSpec
-    from nodes.core import Machine
+    from nodes.core import Consensus, Machine
     from nodes.core.config import NodeConfig
+    from nodes.services.spec import ServiceSpec
 
 
 @cache
 def engine_names() -> tuple[str, ...]:
     """The engines that there are, in the order of their names."""
-    folders = {spec.parent.name for place in nodes.consensus.__path__ for spec in Path(place).glob("*/spec.*")}
+    return _folders(nodes.consensus)
+
+
+def _folders(room: ModuleType) -> tuple[str, ...]:
+    folders = {spec.parent.name for place in room.__path__ for spec in Path(place).glob("*/spec.*")}
     return tuple(sorted(folders - {"__pycache__"}))
 
 
@@ -45,19 +54,61 @@ def engine_specs() -> tuple[EngineSpec, ...]:
     return tuple(engine_spec(name) for name in engine_names())
 
 
+@cache
+def service_names() -> tuple[str, ...]:
+    """The services that there are, in the order of their names."""
+    return _folders(nodes.services)
+
+
+@cache
+def service_spec(name: str) -> ServiceSpec:
+    """What the service says about itself. Raises ValueError for a name that is no service."""
+    if name not in service_names():
+        raise ValueError(f"{name!r} is no service; there are {', '.join(service_names())}")
+    spec: ServiceSpec = import_module(f"nodes.services.{name}.spec").SPEC
+    if spec.name != name:
+        raise ValueError(f"the service in nodes/services/{name} calls itself {spec.name!r}; one name for both")
+    return spec
+
+
 def build_machine(config: NodeConfig) -> Machine:
     """A fresh machine for a node's program, whose messages may have any size.
 
     Raises ValueError for a program that there is not.
     """
-    if config.program.role != MEMBER:
-        raise ValueError(f"{config.name}: there is no program {config.program.name!r} of role {config.program.role!r}")
-    return member(config, ())
+    role = config.program.role
+    if role == CLIENT:
+        return Segmented(_client(config))
+    if role == MEMBER:
+        return member(config, ())
+    raise ValueError(f"{config.name}: no program of role {role!r} can be run; nodes are {MEMBER} or {CLIENT}")
 
 
 def member(config: NodeConfig, pitfalls: Collection[str]) -> Machine:
     """A fresh machine of a member, with the engine's ``pitfalls`` planted in it."""
     spec = engine_spec(config.protocol.consensus)
     engine = spec.build(config, pitfalls)
+    if config.program.name:
+        return Segmented(_replica(config, engine))
     machine: Machine = Inputs(config, engine, spec.made_of_swaps) if spec.decides else engine
     return machine if spec.made_of_swaps else Segmented(machine)
+
+
+def _replica(config: NodeConfig, engine: Consensus) -> Machine:
+    from nodes.services.replica import Replica
+    from nodes.services.spec import LogParameters
+
+    program, spec = config.program, engine_spec(config.protocol.consensus)
+    if not spec.can_serve:
+        raise ValueError(f"{config.name}: {spec.name} decides a {spec.carries} at a time; a service needs bytes")
+    state = service_spec(program.name).build()
+    return Replica(config, engine, state, spec.made_of_swaps, LogParameters(**program.parameters))
+
+
+def _client(config: NodeConfig) -> Machine:
+    from nodes.services.client import Client, ClientParameters
+
+    parameters = ClientParameters(**config.program.parameters)
+    spec = service_spec(config.program.name)
+    load = spec.load(config.seed, f"{config.name}.{config.epoch}", spec.mix(**parameters.mix))
+    return Client(config, load, parameters)

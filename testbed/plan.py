@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from nodes.core.config import MEMBER, NodeConfig, Peer, Program, ProtocolConfig
+from nodes.core.config import CLIENT, MEMBER, NodeConfig, Peer, Program, ProtocolConfig
 from nodes.core.disk import State
 from nodes.core.driver import Moment
 from topologies.fabric import Fabric, fabric_from_json, impairment_from_json
@@ -107,6 +107,16 @@ class Plan:
     def members(self) -> tuple[int, ...]:
         """The numbers of the nodes that take part in the protocol, in order."""
         return tuple(node.node for node in self.nodes if node.program.role == MEMBER)
+
+    @cached_property
+    def service(self) -> str:
+        """The service that the members replicate, or nothing."""
+        return next((node.program.name for node in self.nodes if node.program.role == MEMBER), "")
+
+    @cached_property
+    def clients(self) -> tuple[int, ...]:
+        """The numbers of the nodes that ask for the service."""
+        return tuple(node.node for node in self.nodes if node.program.role == CLIENT)
 
     @cached_property
     def names(self) -> tuple[str, ...]:

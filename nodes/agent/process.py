@@ -25,7 +25,7 @@ from nodes.agent.loop import Agent
 from nodes.agent.nic import DEFAULT_RING_FRAMES
 from nodes.agent.nvram import nvram
 from nodes.agent.timers import NEVER, TimerFd, no_timer_slack
-from nodes.core.config import START_NS, node_config_from_json
+from nodes.core.config import START_NS, NodeConfig, node_config_from_json
 from nodes.core.disk import State
 from nodes.core.driver import Moment
 from nodes.frames import MAX_WIRE_BYTES, WIRE_BYTES
@@ -195,8 +195,13 @@ def _agent_from(payload: dict[str, Any], fds: Sequence[int], channel: socket.soc
         state=State(payload["state"]),
         clock=payload["clock"],
         ring_frames=payload.get("ring_frames", DEFAULT_RING_FRAMES),
-        frame_bytes=WIRE_BYTES if engine_spec(config.protocol.consensus).made_of_swaps else MAX_WIRE_BYTES,
+        frame_bytes=WIRE_BYTES if _slots_only(config) else MAX_WIRE_BYTES,
     )
+
+
+def _slots_only(config: NodeConfig) -> bool:
+    """Whether nothing but swaps is said."""
+    return engine_spec(config.protocol.consensus).made_of_swaps and not config.program.name
 
 
 def _enter(netns: str) -> None:

@@ -80,6 +80,11 @@ class EngineSpec:
         """Whether there is anything to decide in it."""
         return bool(self.properties)
 
+    @property
+    def can_serve(self) -> bool:
+        """Whether a log of entries can be made of it."""
+        return self.decides and self.carries == "bytes"
+
     def parameters_of(self, protocol: ProtocolConfig) -> Any:
         """The engine's own settings in ``protocol``, as its parameters type."""
         return self.parameters(**protocol.parameters)

@@ -110,6 +110,27 @@ class Propose(NamedTuple):
     value: bytes
 
 
+class Apply(NamedTuple):
+    """This replica of a service applies ``value`` as entry ``entry`` of its log."""
+
+    entry: int
+    value: bytes
+
+
+class Invoke(NamedTuple):
+    """This client asks for ``call``, a command of the service. operation: its number, which no other of the run has."""
+
+    operation: int
+    call: bytes
+
+
+class Return(NamedTuple):
+    """``operation`` is over, with ``result``. One that never returns may have happened, or may happen yet, or never."""
+
+    operation: int
+    result: bytes
+
+
 class RoundStart(NamedTuple):
     """A round begins at this node; ``offered`` is the register that it offers in the round's swaps."""
 
@@ -142,7 +163,21 @@ class Persist(NamedTuple):
     more: bool = False
 
 
-Effect = Send | SetTimer | CancelTimer | Transition | Resolve | Decide | Propose | RoundStart | Note | Persist
+Effect = (
+    Send
+    | SetTimer
+    | CancelTimer
+    | Transition
+    | Resolve
+    | Decide
+    | Propose
+    | Apply
+    | Invoke
+    | Return
+    | RoundStart
+    | Note
+    | Persist
+)
 Effects = list[Effect]
 
 

@@ -9,6 +9,9 @@ START_NS = -1_000_000
 """When machines of first lives are started, on the run's clock: 1 ms before round 0, so that all is set by then."""
 
 MEMBER = "member"
+CLIENT = "client"
+ROLES = (MEMBER, CLIENT, "relay", "foreign")
+"""What a node can be. Of the last two there is no program yet."""
 
 PLAIN_SWAPS = "none"
 """The engine that runs unless another is asked for: swaps, and nothing to decide."""
@@ -62,10 +65,12 @@ class ProtocolConfig:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What runs on a node. role: ``member`` takes part in the run's protocol; others are programs of their own.
+    """What runs on a node. role: one of ROLES; a ``member`` takes part in the run's protocol, a ``client`` asks them.
 
-    name and parameters: which program of that role, and its settings. A member's stay empty: what members run, and how,
-    is the run's (ProtocolConfig.consensus, ProtocolConfig.parameters), and stands there once.
+    name and parameters: which program of that role, and its settings. A member's is the service that it replicates,
+    with the settings of its log; empty where nothing but consensus is run. How members agree is the run's
+    (ProtocolConfig.consensus, ProtocolConfig.parameters), and stands there once. A client's is the service that it
+    asks for, with what it does.
     """
 
     role: str = MEMBER
@@ -77,9 +82,10 @@ class Program:
 class NodeConfig:
     """One node: its number, its ports in order, its own NICs' addresses, the protocol, and this life's epoch.
 
-    ``node`` numbers run over all hosts of the fabric; ``members`` are the numbers of those that take part, in order.
-    ``start_ns`` is when round 0 begins, counted on the run's clock (usually 0). keeps: the node's disk may be needed by
-    a later life, so that its machine has to persist what must survive.
+    Ports to members come before those to others. ``node`` numbers run over all hosts of the fabric; ``members`` are
+    the numbers of those that take part, in order. ``start_ns`` is when round 0 begins, counted on the run's clock
+    (usually 0). keeps: the node's disk may be needed by a later life, so that its machine has to persist what must
+    survive.
     """
 
     node: int

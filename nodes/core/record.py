@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, NamedTuple, get_args, get_type_hints
 
-from nodes.core import Decide, Effect, Note, Propose, Resolve, RoundStart, Transition
+from nodes.core import Apply, Decide, Effect, Invoke, Note, Propose, Resolve, Return, RoundStart, Transition
 from nodes.frames import WIRE_BYTES, Frame, FrameKey
 
 
@@ -124,6 +124,9 @@ What = (
     | Propose
     | Decide
     | RoundStart
+    | Apply
+    | Invoke
+    | Return
 )
 KINDS: tuple[type[What], ...] = get_args(What)
 

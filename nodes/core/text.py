@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nodes.core import (
+    Apply,
     CancelTimer,
     Decide,
     Effect,
+    Invoke,
     Note,
     Persist,
     Propose,
     Resolve,
+    Return,
     RoundStart,
     Send,
     SetTimer,
@@ -77,6 +80,8 @@ def effect_text(effect: Effect, config: NodeConfig, says: Says = body_text) -> s
             return f"propose {values.text(value)} in instance {instance}"
         case Decide(instance, value, round_):
             return f"decide {values.text(value)} in instance {instance}, led to by round {round_}"
+        case Apply() | Invoke() | Return():
+            return _service_text(effect)
         case RoundStart(round_, offered):
             return f"round {round_} begins, offering {says(Message(Kind.SWAP, round_, 0, offered))}"
         case Persist(key, data, sync, more):
@@ -84,6 +89,16 @@ def effect_text(effect: Effect, config: NodeConfig, says: Says = body_text) -> s
             return what + (", with what follows" if more else "" if sync else ", later")
         case Note():
             return _note_text(effect)
+
+
+def _service_text(effect: Apply | Invoke | Return) -> str:
+    match effect:
+        case Apply(entry, value):
+            return f"apply {values.text(value)} as entry {entry}"
+        case Invoke(operation, call):
+            return f"invoke operation {operation}: {values.text(call)}"
+        case Return(operation, result):
+            return f"operation {operation} returns {values.text(result)}"
 
 
 def _swap_text(swap: SwapId, config: NodeConfig) -> str:

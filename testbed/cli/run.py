@@ -215,6 +215,8 @@ def show(verdicts: Verdicts, expected: dict[str, Any], warnings: Sequence[str] =
         _show_breaks(screen, bisynchrony)
     if verdicts.consensus is not None:
         _show_consensus(screen, verdicts.consensus)
+    if verdicts.service is not None:
+        _show_service(screen, verdicts.service)
     screen.print(f"fidelity   {coloured(fidelity.answer)}, latest timer {fidelity.timer_lag_max_ns} ns late")
     if fidelity.left_waiting:
         screen.print(
@@ -267,3 +269,27 @@ def _show_consensus(screen: Any, consensus: Any) -> None:
         f"consensus  {consensus.decided} of {consensus.instances} instances decided everywhere, {cut}"
         f"[{colour}]{disagree} disagree[/], {len(consensus.invalid)} invalid"
     )
+
+
+def _show_service(screen: Any, service: Any) -> None:
+    from rich.markup import escape
+
+    from testbed.report.spacetime import nanoseconds
+
+    latencies = ", ".join(
+        f"p{100 * at:g} {nanoseconds(ns)}" for at, ns in zip(service.at, service.latency_ns, strict=True)
+    )
+    colour, words = ("green", "follows from it") if service.holds else ("red", "does not follow from it")
+    screen.print(
+        f"{service.name:<10} {service.done} operations done, {service.open} open"
+        + (f"; latency {latencies}" if latencies else "")
+    )
+    screen.print(
+        f"log        {service.entries} entries; [{colour}]what clients were told {words}[/]; "
+        f"not checked: {', '.join(service.unchecked)}"
+    )
+    for violation in service.violations[:_SHOWN_BREAKS]:
+        screen.print(f"  [red]{escape(violation)}[/]")
+    more = len(service.violations) - _SHOWN_BREAKS
+    if more > 0:
+        screen.print(f"[dim]and {more} more in verdicts.json[/]")

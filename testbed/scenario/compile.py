@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
-from nodes.core.config import ProtocolConfig
+from nodes.core.config import CLIENT, MEMBER, Program, ProtocolConfig
+from nodes.services.client import ClientParameters
 from testbed.faults import compile_orders
 from testbed.plan import Fault, Plan, PlannedNode, derive_seed
 from testbed.scenario.load import Scenario
+from testbed.scenario.model import Written
 from testbed.scenario.resolve import Resolved
 from topologies.fabric import Fabric, Link
 
@@ -21,7 +23,7 @@ def compile_plan(scenario: Scenario) -> Plan:
         seed=written.seed,
         fabric=seeded_fabric(resolved, written.seed),
         protocol=replace(resolved.protocol, seed=derive_seed(written.seed, "protocol")),
-        nodes=_nodes(resolved, written.seed),
+        nodes=_nodes(written, resolved),
         faults=faults,
         duration_ns=_last_instant_ns(resolved.protocol, faults) + resolved.settle_ns,
         epsilon_ns=written.protocol.window if written.epsilon is None else written.epsilon,
@@ -42,16 +44,43 @@ def _seeded(resolved: Resolved, index: int, link: Link, seed: int) -> Link:
     return Link(link.a, link.b, ab, ba)
 
 
-def _nodes(resolved: Resolved, seed: int) -> tuple[PlannedNode, ...]:
+def _nodes(written: Written, resolved: Resolved) -> tuple[PlannedNode, ...]:
     numbers = {host: number for number, host in enumerate(resolved.fabric.hosts)}
+    members = tuple(numbers[host] for host in resolved.participants)
+    clients = tuple(numbers[host] for host in resolved.clients)
+    programs = {**dict.fromkeys(members, _member(written)), **dict.fromkeys(clients, _client(written, resolved))}
+
+    def peers(node: int) -> tuple[int, ...] | None:
+        if clients:
+            others = tuple(member for member in members if member != node)
+            return others if node in clients else others + clients
+        return None if resolved.peers is None else resolved.peers[node]
+
     return tuple(
-        PlannedNode(
-            node=numbers[host],
-            seed=derive_seed(seed, "node", numbers[host]),
-            peers=None if resolved.peers is None else resolved.peers[numbers[host]],
-        )
-        for host in resolved.participants
+        PlannedNode(node, derive_seed(written.seed, "node", node), peers(node), programs[node])
+        for node in sorted(programs)
     )
+
+
+def _member(written: Written) -> Program:
+    service = written.service
+    if service is None:
+        return Program()
+    return Program(MEMBER, service.kind, service.model_dump(exclude={"kind"}))
+
+
+def _client(written: Written, resolved: Resolved) -> Program:
+    service, clients = written.service, written.clients
+    if service is None or clients is None:
+        return Program()
+    parameters = ClientParameters(
+        operations=clients.operations,
+        think_ns=clients.think or 0,
+        every_ns=clients.every or 0,
+        timeout_ns=clients.timeout or 10 * written.protocol.window,
+        mix=resolved.mix,
+    )
+    return Program(CLIENT, service.kind, asdict(parameters))
 
 
 def _last_instant_ns(protocol: ProtocolConfig, faults: tuple[Fault, ...]) -> int:

@@ -13,6 +13,7 @@ def unmet(expect: Expectation, verdicts: Mapping[str, Any]) -> list[str]:
     checks = [
         *_bisynchrony(expect, verdicts["bisynchrony"]),
         *_consensus(expect, verdicts["consensus"]),
+        *_service(expect, verdicts["service"]),
         _compare("fidelity", expect.fidelity, verdicts["fidelity"]["answer"]),
     ]
     return [problem for problem in checks if problem]
@@ -43,6 +44,17 @@ def _consensus(expect: Expectation, verdict: Mapping[str, Any] | None) -> list[s
         _compare("agreement", expect.agreement, "violated" if verdict["disagreements"] else "holds"),
         _compare("validity", expect.validity, "violated" if verdict["invalid"] else "holds"),
         "" if terminated else f"termination: expected {expect.termination}, found {found}",
+    ]
+
+
+def _service(expect: Expectation, verdict: Mapping[str, Any] | None) -> list[str]:
+    if verdict is None:
+        asked = expect.service is not None or expect.operations is not None
+        return ["service or operations was expected, but the run has no service"] if asked else []
+    returned = "none" if not verdict["done"] else "some" if verdict["open"] else "all"
+    return [
+        _compare("service", expect.service, "violated" if verdict["violations"] else "holds"),
+        _compare("operations", expect.operations, returned),
     ]
 
 

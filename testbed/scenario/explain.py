@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nodes.consensus.spec import EngineSpec
 from nodes.core.config import ProtocolConfig
-from nodes.registry import engine_spec
+from nodes.registry import engine_spec, service_spec
 from testbed.faults import describe as describe_fault
 from testbed.plan import Plan
 from testbed.scenario.compile import compile_plan
@@ -20,6 +20,8 @@ def explain(scenario: Scenario) -> str:
     """Protocol, times, participants, each link direction with its impairment and ``tc`` line, faults, warnings."""
     plan = compile_plan(scenario)
     parts = [_head(scenario, plan), _protocol(scenario, plan), _links(plan.fabric)]
+    if plan.service:
+        parts.insert(2, _service(scenario, plan))
     if plan.faults:
         listed = (f"  {number:>3}  {describe_fault(fault)}" for number, fault in enumerate(plan.faults))
         parts.append("\n".join(["faults", *listed]))
@@ -66,6 +68,26 @@ def _protocol(scenario: Scenario, plan: Plan) -> str:
         links = sum(len(plan.peers(member)) for member in plan.members) // 2
         rows.append(("peers", f"{neighbourhood}: {links} pairs of neighbours"))
     return "protocol\n" + _table(rows, "  ")
+
+
+def _service(scenario: Scenario, plan: Plan) -> str:
+    client = next(node.program.parameters for node in plan.nodes if node.node in plan.clients)
+    member = next(node.program.parameters for node in plan.nodes if node.node in plan.members)
+    loop = f"{spell_time(client['think_ns'])} after an answer the next call"
+    if client["every_ns"]:
+        loop = f"a call every {spell_time(client['every_ns'])}, answered or not"
+    hosts = scenario.resolved.clients
+    rows = [
+        ("kind", f"{plan.service}: {service_spec(plan.service).title}"),
+        ("log", f"up to {member['batch']} operations an entry, a snapshot every {member['snapshot_every']} entries"),
+        ("clients", f"{len(hosts)}: {' '.join(hosts)}"),
+        ("load", f"{client['operations']} operations each; {loop}"),
+        ("mix", ", ".join(f"{key} {value}" for key, value in client["mix"].items())),
+        ("timeout", f"{spell_time(client['timeout_ns'])}, then the next replica is asked"),
+    ]
+    if not engine_spec(plan.protocol.consensus).made_of_swaps:
+        rows.insert(2, ("entries", f"at most {plan.protocol.instances}, begun when there is something to propose"))
+    return "service\n" + _table(rows, "  ")
 
 
 def _length(engine: EngineSpec, protocol: ProtocolConfig) -> tuple[str, str]:

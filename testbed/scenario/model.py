@@ -21,7 +21,7 @@ from pydantic import (
 from nodes.core import LinkState
 from nodes.core.config import PLAIN_SWAPS
 from nodes.core.disk import State
-from nodes.registry import engine_names, engine_spec
+from nodes.registry import engine_names, engine_spec, service_names
 from testbed.faults import VERBS
 from testbed.scenario.errors import FieldError
 from testbed.scenario.neighbourhoods import ALL
@@ -44,10 +44,12 @@ if TYPE_CHECKING:
     StateName = str
     DiskState = str
     Consensus = str
+    ServiceName = str
     NeighbourhoodKind = str
 else:
     NeighbourhoodKind = Literal[KINDS_OF_NEIGHBOURHOOD]
     Consensus = Literal[engine_names()]
+    ServiceName = Literal[service_names()]
     VerbName = Literal[tuple(VERBS)]
     StateName = Literal[tuple(state.value for state in LinkState)]
     DiskState = Literal[tuple(state.value for state in State)]
@@ -249,6 +251,47 @@ class Protocol(Part):
         return self
 
 
+class Service(Part):
+    """What the participants replicate: a state machine on a log whose entries the consensus decides.
+
+    batch: most operations in one entry. snapshot_every: after so many entries a replica writes its state down in their
+    place.
+    """
+
+    kind: ServiceName
+    batch: Annotated[int, Field(ge=1, le=10_000)] = 64
+    snapshot_every: Annotated[int, Field(ge=1, le=1_000_000)] = 64
+
+
+def _as_service(value: object) -> object:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+NamedService = Annotated[Service, BeforeValidator(_as_service, json_schema_input_type=ServiceName | Service)]
+
+
+class Clients(Part):
+    """Hosts that ask for the service, besides the participants.
+
+    hosts: name patterns. operations: how many each asks for. think: from an answer to the next call (closed loop).
+    every: from one call to the next, answered or not, in place of think (open loop). timeout: without an answer for so
+    long, the next replica is asked (default: ten windows). mix: what is asked for, the service's own settings.
+    """
+
+    hosts: Names
+    operations: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] = 100
+    think: Time | None = None
+    every: Annotated[Time, Field(gt=0)] | None = None
+    timeout: Annotated[Time, Field(gt=0)] | None = None
+    mix: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_loop(self) -> Clients:
+        if self.think is not None and self.every is not None:
+            raise FieldError("every", "stands beside think; a client waits for answers, or it does not")
+        return self
+
+
 class Trigger(Part):
     """The protocol moment at which a fault strikes, once: a link state entered or left, or so many frames sent, or
     records written.
@@ -357,7 +400,8 @@ class FaultOrder(LinkSettings):
 
 
 class Expectation(Part):
-    """What the run is expected to show. kinds: exactly these kinds of breaks occur. splits, blocked: how many swaps."""
+    """What the run is expected to show. kinds: exactly these kinds of breaks occur. splits, blocked: how many swaps.
+    service: whether logs agree and every result follows from them. operations: how many of those asked for returned."""
 
     bisynchrony: Literal["holds", "breaks"] | None = None
     kinds: list[BreakKind] | None = None
@@ -366,12 +410,16 @@ class Expectation(Part):
     agreement: Literal["holds", "violated"] | None = None
     validity: Literal["holds", "violated"] | None = None
     termination: Literal["all", "some", "none"] | None = None
+    service: Literal["holds", "violated"] | None = None
+    operations: Literal["all", "some", "none"] | None = None
     fidelity: Literal["trusted", "not_checked", "not_trusted"] | None = None
 
 
 class Written(Part):
     """A scenario as it was written: a fabric, what its links do, the protocol on its hosts, what befalls them, and what
     is expected.
+
+    service: what the participants replicate, a name or a mapping. clients: who asks for it.
 
     links: ``default`` applies first, then the others in the order in which they are written, each overriding the
     fields that it names. epsilon: the greatest skew between the two ends of a swap (default: window). settle: how long
@@ -383,6 +431,8 @@ class Written(Part):
     topology: Topology
     links: dict[str, LinkSettings] = Field(default_factory=dict)
     protocol: Protocol = Protocol()
+    service: NamedService | None = None
+    clients: Clients | None = None
     faults: list[FaultOrder] = Field(default_factory=list)
     seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
     engine: EngineName = "sim"
@@ -390,6 +440,19 @@ class Written(Part):
     epsilon: Time | None = None
     settle: Time | None = None
     expect: Expectation = Expectation()
+
+    @model_validator(mode="after")
+    def _served(self) -> Written:
+        if self.clients is not None and self.service is None:
+            raise FieldError("clients", "ask for nothing: there is no service; add service: kv, or another")
+        if self.service is not None and self.clients is None:
+            raise FieldError("service", "is asked for by nobody; add clients: {hosts: ...}")
+        engine = engine_spec(self.protocol.consensus)
+        if self.service is not None and not engine.can_serve:
+            able = [name for name in engine_names() if engine_spec(name).can_serve]
+            what = f"decides a {engine.carries} at a time" if engine.decides else "decides nothing"
+            raise FieldError("service", f"needs a log of bytes, and {engine.name} {what}; take {' or '.join(able)}")
+        return self
 
     @field_validator("links")
     @classmethod

@@ -1,4 +1,5 @@
-"""An engine's own settings as they may stand under ``protocol.parameters``: made from the type that its spec names."""
+"""An engine's own settings as they may stand under ``protocol.parameters``, and a service's under ``clients.mix``: made
+from the types that their specs name."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import Field, create_model
 
-from nodes.registry import engine_spec, engine_specs
+from nodes.registry import engine_spec, engine_specs, service_names, service_spec
 from testbed.scenario.model import Part
 from testbed.scenario.units import Time
 
@@ -16,15 +17,24 @@ from testbed.scenario.units import Time
 @cache
 def parameters_model(engine: str) -> type[Part]:
     """What may be written for ``engine``: the fields of its parameters with their bounds, times with units."""
-    type_ = engine_spec(engine).parameters
+    return _model(engine, "Parameters", engine_spec(engine).parameters)
+
+
+@cache
+def mix_model(service: str) -> type[Part]:
+    """What may be written under ``clients.mix`` for ``service``."""
+    return _model(service, "Mix", service_spec(service).mix)
+
+
+def _model(name: str, what: str, type_: type) -> type[Part]:
     hints = get_type_hints(type_)
     found: dict[str, Any] = {}
     for parameter in fields(type_):
         bounds = dict(parameter.metadata)
         kind = Time if bounds.pop("time", False) else hints[parameter.name]
         found[parameter.name] = (Annotated[kind, Field(**bounds)], parameter.default)
-    name = "".join(word.capitalize() for word in engine.split("_")) + "Parameters"
-    return create_model(name, __base__=Part, __module__=__name__, __doc__=type_.__doc__, **found)
+    title = "".join(word.capitalize() for word in name.split("_")) + what
+    return create_model(title, __base__=Part, __module__=__name__, __doc__=type_.__doc__, **found)
 
 
 def parameters_schema() -> list[dict[str, Any]]:
@@ -36,3 +46,18 @@ def parameters_schema() -> list[dict[str, Any]]:
         }
         for spec in engine_specs()
     ]
+
+
+def mixes_schema() -> list[dict[str, Any]]:
+    """For the JSON schema of a scenario: which mix goes with which service."""
+    found = []
+    for name in service_names():
+        chosen = [{"const": name}, {"properties": {"kind": {"const": name}}, "required": ["kind"]}]
+        mix = {"properties": {"mix": mix_model(name).model_json_schema()}}
+        found.append(
+            {
+                "if": {"properties": {"service": {"anyOf": chosen}}, "required": ["service"]},
+                "then": {"properties": {"clients": mix}},
+            }
+        )
+    return found

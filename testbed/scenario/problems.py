@@ -13,16 +13,18 @@ from testbed.scenario.errors import FieldError, Path, shown, suggestion
 from testbed.scenario.model import (
     TOPOLOGY_MODELS,
     BurstLoss,
+    Clients,
     CustomClass,
     Expectation,
     FaultOrder,
     LinkSettings,
     MeasuredDelays,
     Protocol,
+    Service,
     Trigger,
     Written,
 )
-from testbed.scenario.parameters import parameters_model
+from testbed.scenario.parameters import mix_model, parameters_model
 
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): Written,
@@ -31,6 +33,8 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("links", "*", "burst_loss"): BurstLoss,
     ("links", "*", "distribution"): MeasuredDelays,
     ("protocol",): Protocol,
+    ("service",): Service,
+    ("clients",): Clients,
     ("faults", "*"): FaultOrder,
     ("faults", "*", "when"): Trigger,
     ("faults", "*", "burst_loss"): BurstLoss,
@@ -117,6 +121,9 @@ def _path_in(data: Any, loc: tuple[int | str, ...], keep_last: bool) -> Path:
 def _model_at(path: Path, data: Any) -> type[BaseModel] | None:
     if path == ("protocol", "parameters"):
         return parameters_model(data["protocol"].get("consensus", PLAIN_SWAPS))
+    if path == ("clients", "mix"):
+        service = data.get("service")
+        return mix_model(service if isinstance(service, str) else service["kind"])
     if path == ("topology",):
         topology = data["topology"]
         return TOPOLOGY_MODELS.get("custom" if "custom" in topology else topology.get("kind"))

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from nodes.core.config import ProtocolConfig
 from nodes.core.disk import State
 from nodes.core.driver import Moment
-from nodes.registry import engine_spec, engine_specs
+from nodes.registry import engine_spec, engine_specs, service_spec
 from testbed.faults import VERBS, Order
 from testbed.scenario.custom import custom_fabric
 from testbed.scenario.document import Document
@@ -32,7 +32,7 @@ from testbed.scenario.model import (
     instant_ns,
 )
 from testbed.scenario.neighbourhoods import ALL, neighbours, pairs
-from testbed.scenario.parameters import parameters_model
+from testbed.scenario.parameters import mix_model, parameters_model
 from testbed.scenario.problems import problem_lines
 from testbed.scenario.selectors import parse_selector, selected
 from testbed.scenario.settings import make_impairment, settings_of
@@ -56,14 +56,16 @@ class Resolved:
     """fabric: with clean links, and the forwarding that the neighbours need. routes: over the whole of it. impairments:
     one per direction, still without seeds. peers: participant -> its neighbours, as node numbers; None: everybody else.
 
-    protocol: what all nodes share, still without its seed. settle_ns: from the end of the last
-    round to the end of the run.
+    clients: the hosts that ask for the service. mix: what they ask for. protocol: what all nodes share, still without
+    its seed. settle_ns: from the end of the last round to the end of the run.
     """
 
     fabric: Fabric
     routes: Routes
     impairments: dict[Direction, Impairment]
     participants: tuple[str, ...]
+    clients: tuple[str, ...]
+    mix: dict[str, Any]
     peers: dict[int, tuple[int, ...]] | None
     orders: tuple[Order, ...]
     protocol: ProtocolConfig
@@ -111,6 +113,8 @@ class _Resolver:
         self.problems.stop()
         impairments = self._impairments()
         self.participants = self._participants()
+        self.clients = self._clients()
+        mix = self._mix()
         self.problems.stop()
         self.pairs = self._neighbourhood()
         self._check_f()
@@ -130,6 +134,8 @@ class _Resolver:
             routes=self.routes,
             impairments=impairments,
             participants=self.participants,
+            clients=self.clients,
+            mix=mix,
             peers=None if self.pairs is None else neighbours(self.members, self.pairs),
             orders=orders,
             protocol=replace(self.protocol, settle_ns=needed_ns),
@@ -220,11 +226,7 @@ class _Resolver:
         hosts = self.fabric.hosts
         chosen: set[str] = set()
         for place, pattern in enumerate(self.scenario.protocol.participants):
-            matching = [host for host in hosts if fnmatchcase(host, pattern)]
-            if not matching:
-                path: KeyPath = ("protocol", "participants", place)
-                self.problems.error(path, f"{shown(pattern)} matches no host; {suggestion(pattern, hosts)}")
-            chosen.update(matching)
+            chosen.update(self._matching(pattern, ("protocol", "participants", place)))
         if not self.problems.errors and len(chosen) < 2:
             listed = ", ".join(chosen)
             self.problems.error(
@@ -232,6 +234,46 @@ class _Resolver:
                 f"a protocol needs two participants at least, here only {listed} takes part",
             )
         return tuple(host for host in hosts if host in chosen)
+
+    def _matching(self, pattern: str, path: KeyPath) -> list[str]:
+        hosts = self.fabric.hosts
+        matching = [host for host in hosts if fnmatchcase(host, pattern)]
+        if not matching:
+            self.problems.error(path, f"{shown(pattern)} matches no host; {suggestion(pattern, hosts)}")
+        return matching
+
+    def _clients(self) -> tuple[str, ...]:
+        """The hosts that ask for the service; they are no participants."""
+        clients = self.scenario.clients
+        if clients is None:
+            return ()
+        chosen: set[str] = set()
+        for place, pattern in enumerate(clients.hosts):
+            chosen.update(self._matching(pattern, ("clients", "hosts", place)))
+        both = [host for host in self.participants if host in chosen]
+        if both:
+            self.problems.error(
+                ("clients", "hosts"),
+                f"{both[0]} takes part in the protocol; a client does not: leave it out here or in "
+                "protocol.participants",
+            )
+        return tuple(host for host in self.fabric.hosts if host in chosen)
+
+    def _mix(self) -> dict[str, Any]:
+        """What the clients ask for, all of it."""
+        service, clients = self.scenario.service, self.scenario.clients
+        if service is None or clients is None:
+            return {}
+        try:
+            mix = mix_model(service.kind).model_validate(clients.mix).model_dump()
+            service_spec(service.kind).mix(**mix)
+        except ValidationError as error:
+            self.problems.errors += problem_lines(error, self.document, below=("clients", "mix"))
+        except ValueError as error:
+            self.problems.error(("clients", "mix"), str(error))
+        else:
+            return mix
+        return {}
 
     @property
     def members(self) -> tuple[int, ...]:
@@ -352,6 +394,7 @@ class _Resolver:
 
     def _targets(self, fault: FaultOrder, path: KeyPath) -> tuple[tuple[str, str], ...]:
         """(host, interface) of everything that is struck; the interface is empty for a node's verb."""
+        running = (*self.participants, *self.clients)
         of_nic = VERBS[fault.do].strikes == "nic"
         if fault.on is None:
             names: list[str] = [fault.when.node] if fault.when else []
@@ -360,7 +403,7 @@ class _Resolver:
             names, on_path = list(fault.on), (*path, "on")
         found: list[tuple[str, str]] = []
         for name in names:
-            hosts = [host for host in self.participants if fnmatchcase(host, name)]
+            hosts = [host for host in running if fnmatchcase(host, name)]
             if hosts and of_nic:
                 found += [(host, end.nic) for host in hosts for end in self.routes.nics(host)]
             elif hosts:
@@ -370,7 +413,8 @@ class _Resolver:
         return tuple(dict.fromkeys(found))
 
     def _interfaces(self, name: str, of_nic: bool, path: KeyPath) -> list[tuple[str, str]]:
-        known = [(host, end.nic) for host in self.participants for end in self.routes.nics(host)]
+        running = (*self.participants, *self.clients)
+        known = [(host, end.nic) for host in running for end in self.routes.nics(host)]
         matching = [(host, nic) for host, nic in known if fnmatchcase(nic, name)]
         if matching and of_nic:
             return matching

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from testbed.scenario.model import Written
-from testbed.scenario.parameters import parameters_schema
+from testbed.scenario.parameters import mixes_schema, parameters_schema
 
 
 def json_schema() -> dict[str, Any]:
     """Draft 2020-12, of what a user writes (units as text)."""
     schema = Written.model_json_schema(by_alias=True, mode="validation")
     schema["$defs"]["Protocol"]["allOf"] = parameters_schema()
+    schema["allOf"] = mixes_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "OAE testbed scenario", **schema}
 
 

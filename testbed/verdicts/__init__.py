@@ -1,4 +1,5 @@
-"""Pure functions History -> verdict: bisynchrony, agreement, validity, termination, fidelity. They know no engine.
+"""Pure functions History -> verdict: bisynchrony, agreement, validity, termination, services, fidelity. They know no
+engine.
 
 ``judge`` is the whole of it; model.py says what comes out.
 """
@@ -13,6 +14,7 @@ from testbed.verdicts.consensus import judge_consensus
 from testbed.verdicts.fidelity import judge_fidelity
 from testbed.verdicts.model import Bisynchrony, Verdicts
 from testbed.verdicts.paths import Paths
+from testbed.verdicts.service import judge_service
 from testbed.verdicts.timeline import Timeline
 
 __all__ = ["judge"]
@@ -36,4 +38,5 @@ def judge(plan: Plan, history: History) -> Verdicts:
         consensus=judge_consensus(plan, history, timeline),
         fidelity=fidelity,
         notes=tuple(notes),
+        service=judge_service(plan, history),
     )

@@ -2,8 +2,10 @@
 
 Agreement is uniform: a node that died later is held to what it decided. Termination asks only those that lived through
 the instance. Instance i of a swap engine occupies the rounds [i * instance_rounds, (i + 1) * instance_rounds); a
-message engine's instance i begins at i * period_ns and has settle_ns, beside those that follow. Where the run ends
-decides nothing but whether this can be said: an instance whose time the end cuts off is neither decided nor undecided.
+message engine's instance i begins at i * period_ns and has settle_ns, beside those that follow; where it is an entry of
+a service's log, it begins with the first proposal, asks only those that proposed in it, and who has applied the entry
+knows the decision. Where the run ends decides nothing but whether this can be said: an instance whose time the end cuts
+off is neither decided nor undecided.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
-from nodes.core import Decide, Propose
+from nodes.core import Apply, Decide, Propose
 from nodes.core.values import text
 from nodes.registry import engine_spec
-from testbed.history import History
+from testbed.history import Event, History
 from testbed.plan import Plan
 from testbed.verdicts.facts import timer_tolerance_ns
 from testbed.verdicts.model import Consensus, Disagreement
@@ -38,15 +40,18 @@ def judge_consensus(plan: Plan, history: History, timeline: Timeline) -> Consens
     """
     proposals: dict[int, set[bytes]] = {}
     decisions: dict[int, list[_Made]] = {}
-    for event in history.events.of_kind(Propose, Decide):
+    judge = _Termination(plan, history, timeline)
+    for event in history.events.of_kind(Propose, Decide, Apply):
         what = event.what
         if isinstance(what, Propose):
             proposals.setdefault(what.instance, set()).add(what.value)
+            judge.proposed(what.instance, event)
+        elif isinstance(what, Apply):
+            judge.applied(what.entry, event)
         elif isinstance(what, Decide):
             decisions.setdefault(what.instance, []).append(_Made(event.t_ns, event.node, what.value, what.round))
     if not proposals:
         return None
-    judge = _Termination(plan, history, timeline)
     ends = {instance: judge.end(instance, decisions.get(instance, [])) for instance in sorted(proposals)}
     return Consensus(
         instances=len(proposals),
@@ -99,21 +104,42 @@ class _Termination:
         self.plan, self.timeline = plan, timeline
         self.tolerance_ns = timer_tolerance_ns(history.meta)
         self.members = [plan.fabric.hosts[number] for number in plan.members]
+        self.in_rounds = engine_spec(plan.protocol.consensus).made_of_swaps
+        self._first_ns: dict[int, int] = {}
+        self._proposers: dict[int, set[str]] = {}
+        self._appliers: dict[int, list[Event]] = {}
+
+    def proposed(self, instance: int, event: Event) -> None:
+        """Somebody proposes in it."""
+        self._first_ns.setdefault(instance, event.t_ns)
+        self._proposers.setdefault(instance, set()).add(event.node)
+
+    def applied(self, instance: int, event: Event) -> None:
+        """Somebody applies the entry that it decides."""
+        self._appliers.setdefault(instance, []).append(event)
 
     def end(self, instance: int, decisions: list[_Made]) -> _End:
         """What became of the instance: whether all that lived through it decided in it."""
         begin_ns, end_ns = self._span(instance)
         cut_off = end_ns + self.tolerance_ns > self.timeline.end_ns
-        deciders = {event.node for event in decisions if event.t_ns <= end_ns + self.tolerance_ns}
-        lived = {node for node in self.members if self.timeline.alive_through(node, begin_ns, end_ns)}
+        known = [*decisions, *self._appliers.get(instance, ())]
+        deciders = {event.node for event in known if event.t_ns <= end_ns + self.tolerance_ns}
+        asked = self._proposers.get(instance, set()) if self._on_demand else self.members
+        lived = {node for node in asked if self.timeline.alive_through(node, begin_ns, end_ns)}
         if lived <= deciders:
             return _End.DECIDED if deciders else _End.UNSEEN
         return _End.CUT_OFF if cut_off else _End.UNDECIDED
 
+    @property
+    def _on_demand(self) -> bool:
+        return bool(self.plan.service) and not self.in_rounds
+
     def _span(self, instance: int) -> tuple[int, int]:
         """When the instance begins, and by when its decisions must have fallen."""
         protocol = self.plan.protocol
-        if not engine_spec(protocol.consensus).made_of_swaps:
+        if self._on_demand:
+            return self._first_ns[instance], self._first_ns[instance] + protocol.settle_ns
+        if not self.in_rounds:
             return instance * protocol.period_ns, instance * protocol.period_ns + protocol.settle_ns
         begin_ns = instance * protocol.instance_rounds * protocol.period_ns
         return begin_ns, begin_ns + (protocol.instance_rounds - 1) * protocol.period_ns + protocol.window_ns

@@ -74,6 +74,29 @@ class Consensus:
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """What became of a service. entries: of its log. done, open: operations that returned, or that had not by the end.
+
+    latency_ns: from call to result, at the probabilities in ``at`` (none when nothing returned). violations: a sentence
+    for each contradiction among the logs, and between them and what clients were told. unchecked: what was not checked.
+    """
+
+    name: str
+    entries: int
+    done: int
+    open: int
+    at: tuple[float, ...]
+    latency_ns: tuple[int, ...]
+    violations: tuple[str, ...]
+    unchecked: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing contradicts anything."""
+        return not self.violations
+
+
+@dataclass(frozen=True, slots=True)
 class DirectionFidelity:
     """One link direction, realised against asked (ns). n: delays compared; quantiles at the probabilities in ``at``.
 
@@ -169,7 +192,7 @@ class Fidelity:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """All verdicts on one run. consensus is None when the protocol proposes nothing."""
+    """All verdicts on one run. consensus is None when the protocol proposes nothing, service when there is none."""
 
     name: str
     engine: str
@@ -179,6 +202,7 @@ class Verdicts:
     consensus: Consensus | None
     fidelity: Fidelity
     notes: tuple[str, ...] = field(default=())
+    service: Service | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -212,6 +236,9 @@ class Verdicts:
                     }
                 ),
                 "notes": tuple(data["notes"]),
+                "service": Service(**{name: _tuples(value) for name, value in data["service"].items()})
+                if data["service"]
+                else None,
             }
         )
 

@@ -81,7 +81,10 @@ class Record:
         return found
 
     def _rounds(self) -> list[str]:
-        """A node that was up begins every round, and in time."""
+        """A node that was up begins every round, and in time. A service's instances without rounds have no time: they
+        begin when there is something to propose."""
+        if self.plan.service and not self.paths.in_rounds:
+            return []
         begun, found, protocol = self.columns.begun, [], self.plan.protocol
         what, planned = ("rounds", protocol.rounds) if self.paths.in_rounds else ("instances", protocol.instances)
         starts = np.arange(planned, dtype=np.int64) * protocol.period_ns

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mypy_extensions import i64
 
-from nodes.core import Decide, Effect, Effects, Machine, Port, Propose, Resolve, RoundStart
+from nodes.core import Apply, Decide, Effect, Effects, Invoke, Machine, Port, Propose, Resolve, Return, RoundStart
 from nodes.core.config import NodeConfig
 from nodes.core.disk import DISK_BYTES, DiskFullError, Log, State
 from nodes.core.driver import Driver
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from testbed.engines.sim.run import Run
 
 Build = Callable[[NodeConfig], Machine]
-OUTCOMES = (RoundStart, Resolve, Propose, Decide)
+OUTCOMES = (RoundStart, Resolve, Propose, Decide, Apply, Invoke, Return)
 """The effects that a run with ``events="outcomes"`` records."""
 
 

@@ -15,6 +15,7 @@ from testbed.scenario.load import split_path
 
 ROOT = Path(__file__).resolve().parents[3]
 BASE = "name: x\ntopology: {kind: leaf_spine}\n"
+SERVED = BASE + "protocol: {consensus: paxos, participants: 'host[123]'}\nservice: kv\n"
 
 MISTAKES = [
     ("", "f.yaml:1: the document is empty"),
@@ -46,6 +47,22 @@ MISTAKES = [
         BASE + "protocol:\n  consensus: paxos\n  parameters:\n    patienc: 3",
         "f.yaml:6: protocol.parameters.patienc: unknown key 'patienc'; did you mean 'patience'?",
     ),
+    (BASE + "protocol: {consensus: paxos}\nservice: kw", "f.yaml:4: service: 'kw' is not known here; there is kv"),
+    (BASE + "protocol: {consensus: paxos}\nservice: kv", "f.yaml:4: service: is asked for by nobody; add clients:"),
+    (BASE + "clients: {hosts: host1}", "f.yaml:3: clients: ask for nothing: there is no service; add service: kv"),
+    (
+        BASE + "protocol: {consensus: ben_or}\nservice: kv\nclients: {hosts: host8}",
+        "f.yaml:4: service: needs a log of bytes, and ben_or decides a bit at a time; take paxos",
+    ),
+    (BASE + "service: kv\nclients: {hosts: host8}", "service: needs a log of bytes, and none decides nothing; take"),
+    (SERVED + "clients: {operations: 3}", "f.yaml:5: clients.hosts: is missing; add it"),
+    (SERVED + "clients: {hosts: hosst8}", "clients.hosts.0: 'hosst8' matches no host; did you mean 'host8'?"),
+    (SERVED + "clients: {hosts: host3}", "clients.hosts: host3 takes part in the protocol; a client does not"),
+    (SERVED + "clients: {hosts: host8, opertions: 3}", "clients.opertions: unknown key 'opertions'; did you mean"),
+    (SERVED + "clients: {hosts: host8, think: 1us, every: 1us}", "clients.every: stands beside think"),
+    (SERVED + "clients: {hosts: host8, mix: {gett: 3}}", "f.yaml:5: clients.mix.gett: unknown key 'gett'; did you"),
+    (SERVED + "clients: {hosts: host8, mix: {keys: 0}}", "clients.mix.keys: must be at least 1, not 0"),
+    (SERVED + "clients: {hosts: host8, mix: {get: 0, put: 0, cas: 0}}", "clients.mix: get, put and cas are all 0"),
     (BASE + "protocol: {consensus: paxos, parameters: {patience: 0}}", "patience: must be at least 1, not 0"),
     (BASE + "protocol: {consensus: floodset, parameters: {early_deciding: 1}}", "must be true or false, not 1"),
     (BASE + "protocol: {parameters: {patience: 3}}", "unknown key 'patience'; nothing can stand here"),
@@ -224,7 +241,8 @@ values = st.recursive(
 )
 PATHS = ["name", "topology", "topology.kind", "topology.hosts", "links", "links.default", "links.default.jitter",
          "links.default.distribution", "links.default.burst_loss", "protocol", "protocol.window", "protocol.f",
-         "protocol.participants", "faults", "faults.0", "faults.0.do", "faults.0.on", "faults.0.at", "faults.0.when",
+         "protocol.participants", "service", "clients", "clients.hosts", "clients.mix", "faults", "faults.0",
+         "faults.0.do", "faults.0.on", "faults.0.at", "faults.0.when",
          "faults.0.when.node", "faults.0.for", "seed", "expect", "expect.kinds", "capture", "epsilon"]  # fmt: skip
 
 

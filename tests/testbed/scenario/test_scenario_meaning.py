@@ -435,6 +435,7 @@ def verdicts(**changes):
             "swaps": {"split": 1, "blocked": 0},
         },
         "consensus": {"disagreements": [], "invalid": [], "undecided": [4], "decided": 3},
+        "service": {"done": 5, "open": 1, "violations": []},
         "fidelity": {"answer": "trusted"},
     }
     return {**found, **changes}
@@ -453,6 +454,17 @@ def test_expectations_are_held_against_the_verdicts():
     ]
     assert unmet(Expectation(termination="all"), verdicts()) == ["termination: expected all, found some"]
     assert "proposed nothing" in unmet(Expectation(agreement="holds"), verdicts(consensus=None))[0]
+
+
+def test_expectations_of_a_service_are_held_against_its_verdict():
+    assert unmet(Expectation(service="holds", operations="some"), verdicts()) == []
+    assert unmet(Expectation(operations="all"), verdicts()) == ["operations: expected all, found some"]
+    damaged = {"done": 5, "open": 0, "violations": ["another result than the log's"]}
+    assert unmet(Expectation(operations="all"), verdicts(service=damaged)) == []
+    assert unmet(Expectation(service="holds"), verdicts(service=damaged)) == ["service: expected holds, found violated"]
+    assert unmet(Expectation(service="holds"), verdicts(service=None)) == [
+        "service or operations was expected, but the run has no service"
+    ]
 
 
 def test_what_never_happened_meets_no_expectation():

@@ -1,0 +1,1 @@
+"""A replicated key-value store: get, put, and compare-and-set."""

@@ -1,0 +1,17 @@
+"""The key-value store as a service."""
+
+from __future__ import annotations
+
+from nodes.services.kv.load import KvLoad, Mix
+from nodes.services.kv.store import Store, call_text, result_text
+from nodes.services.spec import ServiceSpec
+
+SPEC = ServiceSpec(
+    name="kv",
+    title="a replicated key-value store: get, put, and compare-and-set",
+    build=Store,
+    mix=Mix,
+    load=KvLoad,
+    call_text=call_text,
+    result_text=result_text,
+)

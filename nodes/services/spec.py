@@ -1,0 +1,61 @@
+"""What a service is, and what it says about itself: each folder of nodes.services declares one ServiceSpec in spec.py.
+
+Nothing outside its folder names a service. Whoever needs to know something about one asks its spec through
+nodes.registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class StateMachine(Protocol):
+    """A deterministic service: equal states answer equal commands alike, on every replica."""
+
+    def apply(self, command: bytes) -> bytes:
+        """Carry the command out; its result. Never raises: what is no command has a result as well."""
+
+    def snapshot(self) -> bytes:
+        """The state; equal states give equal bytes."""
+
+    def restore(self, snapshot: bytes) -> None:
+        """Take on that state, in place of what was."""
+
+
+class Load(Protocol):
+    """What one client asks of the service, drawn from its seed."""
+
+    def call(self, number: int) -> bytes:
+        """The command of its operation ``number`` (0, 1, ..)."""
+
+    def returned(self, call: bytes, result: bytes) -> None:
+        """An operation is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """One service. name: its folder's, and what a scenario calls it. title: what it is, in a line.
+
+    build: its initial state. load: a client's load, of the client's seed, a name that differs between clients and
+    their lives, and its mix. mix: a frozen dataclass, what clients ask for (``clients.mix`` of a scenario), each field
+    with a default. call_text and result_text: a command, and the result of one, in words.
+    """
+
+    name: str
+    title: str
+    build: Callable[[], StateMachine]
+    mix: type
+    load: Callable[[int, str, Any], Load]
+    call_text: Callable[[bytes], str]
+    result_text: Callable[[bytes], str]
+
+
+@dataclass(frozen=True, slots=True)
+class LogParameters:
+    """How members keep the log of a service. batch: most operations in one entry. snapshot_every: after so many entries
+    the state is written down in place of them."""
+
+    batch: int = field(default=64, metadata={"ge": 1, "le": 10_000})
+    snapshot_every: int = field(default=64, metadata={"ge": 1, "le": 1_000_000})

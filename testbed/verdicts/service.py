@@ -1,0 +1,130 @@
+"""A service: whether replicas agree about the log, and whether what clients were told follows from it.
+
+Replicas record the entries that they apply, clients what they ask for and are told. The log is the entries that were
+applied, by their numbers; played back on a fresh state machine it gives the result of every operation, which happens in
+the first entry that holds it. That the log's order is one in which clients could have seen things happen in real time
+(linearizability) is not checked here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from nodes.core import Apply, Decide, Invoke, Return
+from nodes.core.values import text
+from nodes.registry import service_spec
+from nodes.services.log import read_entry
+from testbed.history import History
+from testbed.plan import Plan
+from testbed.quantiles import quantile
+from testbed.verdicts.model import Service
+
+_AT = (0.5, 0.9, 0.99, 1.0)
+NOT_CHECKED = "linearizability"
+
+
+def judge_service(plan: Plan, history: History) -> Service | None:
+    """None when no service was run."""
+    if not plan.service:
+        return None
+    log, violations = _log(history)
+    asked = _Asked(history)
+    violations += asked.violations + _against(plan.service, asked, log)
+    latencies = sorted(ended.t_ns - asked.invoked[number].t_ns for number, ended in asked.returned.items())
+    return Service(
+        name=plan.service,
+        entries=len(log),
+        done=len(asked.returned),
+        open=len(asked.invoked) - len(asked.returned),
+        at=_AT if latencies else (),
+        latency_ns=tuple(int(quantile(latencies, at)) for at in _AT) if latencies else (),
+        violations=tuple(violations),
+        unchecked=(NOT_CHECKED,),
+    )
+
+
+class _Told(NamedTuple):
+    """A call, or a result."""
+
+    t_ns: int
+    node: str
+    said: bytes
+
+
+class _Asked:
+    """What clients asked for and were told, by operation; whatever returned was asked for."""
+
+    def __init__(self, history: History) -> None:
+        self.invoked: dict[int, _Told] = {}
+        self.returned: dict[int, _Told] = {}
+        self.violations: list[str] = []
+        for t_ns, node, what in history.events.of_kind(Invoke, Return):
+            if isinstance(what, Invoke):
+                self._add(self.invoked, what.operation, _Told(t_ns, node, what.call), "was asked for")
+            elif isinstance(what, Return) and what.operation in self.invoked:
+                self._add(self.returned, what.operation, _Told(t_ns, node, what.result), "returned")
+            elif isinstance(what, Return):
+                self.violations.append(f"operation {what.operation} returned at {node} and had not been asked for")
+
+    def _add(self, known: dict[int, _Told], operation: int, told: _Told, did: str) -> None:
+        if known.setdefault(operation, told) is not told:
+            self.violations.append(f"operation {operation} {did} twice")
+
+
+def _against(service: str, asked: _Asked, log: dict[int, bytes]) -> list[str]:
+    """Where the log and what clients saw contradict each other."""
+    spec, violations = service_spec(service), []
+    results, commands = _played_back(service, log)
+    for number, ended in asked.returned.items():
+        name = f"operation {number} ({spec.call_text(asked.invoked[number].said)})"
+        if number not in results:
+            violations.append(f"{name} returned at {ended.node} and stands in no entry of the log")
+        elif results[number] != ended.said:
+            told, due = spec.result_text(ended.said), spec.result_text(results[number])
+            violations.append(f"{name} returned {told!r} at {ended.node}; by the log it is {due!r}")
+    for number, command in commands.items():
+        if number not in asked.invoked:
+            violations.append(f"operation {number} is in the log and was never asked for")
+        elif asked.invoked[number].said != command:
+            violations.append(f"operation {number} is another in the log than the one that was asked for")
+    return violations
+
+
+def _log(history: History) -> tuple[dict[int, bytes], list[str]]:
+    """The entries that replicas applied, and where they contradict each other, or what was decided."""
+    log: dict[int, bytes] = {}
+    by: dict[int, str] = {}
+    violations: dict[str, None] = {}
+    decided: dict[int, bytes] = {}
+    for event in history.events.of_kind(Apply, Decide):
+        what = event.what
+        if isinstance(what, Decide):
+            decided.setdefault(what.instance, what.value)
+        elif isinstance(what, Apply):
+            log.setdefault(what.entry, what.value)
+            by.setdefault(what.entry, event.node)
+            if what.value != log[what.entry]:
+                where = f"{text(log[what.entry])} at {by[what.entry]} and {text(what.value)} at {event.node}"
+                violations[f"entry {what.entry} of the log is {where}"] = None
+    for entry, value in log.items():
+        if entry not in decided:
+            violations[f"entry {entry} was applied at {by[entry]}, and nobody decided it"] = None
+        elif decided[entry] != value:
+            violations[f"entry {entry} was applied at {by[entry]} as something else than was decided"] = None
+    missing = next((entry for entry in range(len(log)) if entry not in log), None)
+    if missing is not None:
+        violations[f"entry {missing} of the log was applied by nobody, and later ones were"] = None
+    return log, list(violations)
+
+
+def _played_back(service: str, log: dict[int, bytes]) -> tuple[dict[int, bytes], dict[int, bytes]]:
+    """What each operation comes to, and its command, by the log alone."""
+    state = service_spec(service).build()
+    results: dict[int, bytes] = {}
+    commands: dict[int, bytes] = {}
+    for _, value in sorted(log.items()):
+        for number, _, command in read_entry(value) or ():
+            if number not in results:
+                results[number] = state.apply(command)
+                commands[number] = command
+    return results, commands

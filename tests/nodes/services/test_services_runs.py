@@ -1,0 +1,152 @@
+"""Replicas and clients on the simulator: what crashes, restarts, losses and silence leave of a service."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from nodes.core import Apply, Invoke, Return
+from nodes.core.config import Program
+from nodes.core.record import Died, Noted, Sent, Started
+from nodes.registry import build_machine
+from testbed.engines.sim import SimEngine
+from testbed.history import History
+from testbed.plan import Plan
+from testbed.scenario import compile_plan, from_data
+from testbed.verdicts import judge
+from testbed.verdicts.model import Verdicts
+
+
+def story(faults: list[dict[str, Any]], seed: int = 1, **changes: Any) -> tuple[Plan, History, Verdicts]:
+    """Three replicas (host1 to host3) and two clients, of 60 operations each."""
+    data: dict[str, Any] = {
+        "name": "x",
+        "topology": {"kind": "star", "hosts": 5},
+        "links": {"default": {"delay": "20us", "jitter": "5us", "loss": 0.01}},
+        "protocol": {"consensus": "paxos", "f": 1, "window": "1ms", "instances": 250, "retry": "300us",
+                     "participants": ["host[123]"]},
+        "service": {"kind": "kv", "snapshot_every": 16},
+        "clients": {"hosts": ["host[45]"], "operations": 60, "think": "200us", "timeout": "3ms", "mix": {"keys": 2}},
+        "faults": faults,
+        "seed": seed,
+    }  # fmt: skip
+    for key, value in changes.items():
+        data[key] = {**data[key], **value}
+    plan = compile_plan(from_data(data))
+    history = SimEngine().run(plan)
+    return plan, history, judge(plan, history)
+
+
+def applied(history: History, since_ns: int = -1) -> dict[str, list[int]]:
+    """Node -> the entries that it applied, in order."""
+    found: dict[str, list[int]] = {}
+    for event in history.events.of_kind(Apply):
+        if isinstance(event.what, Apply) and event.t_ns >= since_ns:
+            found.setdefault(event.node, []).append(event.what.entry)
+    return found
+
+
+CRASHES: dict[str, list[dict[str, Any]]] = {
+    "nothing": [],
+    "the leader dies": [{"at": "8ms", "do": "node_kill", "on": "host1"}],
+    "a follower dies": [{"at": "8ms", "do": "node_kill", "on": "host3"}],
+    "the leader restarts with its disk": [
+        {"at": "8ms", "do": "node_kill", "on": "host1", "for": "5ms", "keep_state": True}
+    ],
+    "a follower restarts without": [{"at": "8ms", "do": "node_kill", "on": "host2", "for": "5ms", "keep_state": False}],
+    "the leader is silent for a while": [{"at": "8ms", "do": "nic_mute", "on": "host1", "for": "10ms"}],
+    "a follower is paused": [{"at": "8ms", "do": "node_pause", "on": "host2", "for": "10ms"}],
+}
+
+
+@pytest.mark.parametrize("what", CRASHES)
+def test_every_operation_returns_once_and_by_the_log_whatever_one_replica_does(what: str) -> None:
+    for seed in range(2):
+        _, history, verdicts = story(CRASHES[what], seed)
+        service = verdicts.service
+        assert service is not None
+        assert service.violations == ()
+        assert (service.done, service.open) == (120, 0)
+        assert verdicts.consensus is not None
+        assert not verdicts.consensus.disagreements
+        assert not verdicts.consensus.invalid
+        assert verdicts.fidelity.reasons == ()
+        assert len(history.events.table(Invoke)) == len(history.events.table(Return)) == 120
+
+
+def test_a_replica_that_kept_its_disk_goes_on_in_its_log_and_proposes() -> None:
+    _, history, _ = story(CRASHES["the leader restarts with its disk"])
+    entries = applied(history)
+    assert entries["host1"][-1] == entries["host2"][-1]
+    born = [event.t_ns for event in history.events.of_kind(Started) if event.node == "host1"][-1]
+    again = applied(history, born)["host1"]
+    assert again == list(range(again[0], again[-1] + 1)), "from its last snapshot on, without a gap"
+    assert again[0] % 16 == 0
+
+
+def test_a_replica_without_its_disk_gets_the_log_from_the_others_and_takes_no_part_in_consensus() -> None:
+    _, history, _ = story(CRASHES["a follower restarts without"])
+    born = [event.t_ns for event in history.events.of_kind(Started) if event.node == "host2"][-1]
+    proposed = [
+        e for e in history.events if e.node == "host2" and e.t_ns >= born and type(e.what).__name__ == "Propose"
+    ]
+    assert proposed == []
+    entries = applied(history)
+    assert entries["host2"][-1] == entries["host1"][-1]
+    assert any(isinstance(e.what, Noted) and e.what.what == "restored" for e in history.events if e.node == "host2")
+
+
+def test_with_too_many_crashes_operations_stay_open_and_nothing_false_is_told() -> None:
+    faults = [{"at": "8ms", "do": "node_kill", "on": "host[12]"}]
+    _, _, verdicts = story(faults)
+    assert verdicts.service is not None
+    assert verdicts.service.violations == ()
+    assert verdicts.service.open == 2, "each client waits for one, and asks on"
+
+
+def test_a_client_that_dies_leaves_its_operation_open_and_its_next_life_begins_anew() -> None:
+    faults = [{"at": "8050us", "do": "node_kill", "on": "host4", "for": "2ms"}]
+    _, history, verdicts = story(faults)
+    assert verdicts.service is not None
+    assert verdicts.service.violations == ()
+    assert verdicts.service.open <= 1
+    numbers = {event.what.operation for event in history.events.of_kind(Invoke) if isinstance(event.what, Invoke)}
+    assert len(numbers) == verdicts.service.done + verdicts.service.open > 120
+    assert [e.node for e in history.events.of_kind(Died)] == ["host4"]
+
+
+def test_an_open_loop_calls_by_the_clock_and_answers_come_as_they_can() -> None:
+    clients = {"think": None, "every": "100us", "operations": 80}
+    _, history, verdicts = story([], clients=clients)
+    assert verdicts.service is not None
+    assert verdicts.service.violations == ()
+    assert (verdicts.service.done, verdicts.service.open) == (160, 0)
+    times = [event.t_ns for event in history.events.of_kind(Invoke) if event.node == "host4"]
+    assert times == [100_000 * place for place in range(80)]
+    assert verdicts.service.entries < 160, "what comes meanwhile shares an entry"
+
+
+def test_entries_longer_than_a_frame_travel_in_parts() -> None:
+    _, history, verdicts = story([], clients={"mix": {"keys": 2, "value_bytes": 4000, "get": 0}, "operations": 20})
+    assert verdicts.service is not None
+    assert verdicts.service.violations == ()
+    assert verdicts.service.done == 40
+    assert max(history.events.table(Sent)["size"].tolist()) == 1514
+
+
+def test_a_run_is_told_again_by_its_seed() -> None:
+    one, other = (story(CRASHES["the leader dies"], 3)[1] for _ in range(2))
+    assert one.events == other.events
+    assert story(CRASHES["the leader dies"], 4)[1].events != one.events
+
+
+def test_roles_without_a_program_and_engines_without_a_log_are_refused_by_name() -> None:
+    config = story([])[0].node_config("host1")
+    for role in ("relay", "foreign"):
+        with pytest.raises(ValueError, match=f"host1: no program of role '{role}' can be run"):
+            build_machine(replace(config, program=Program(role, "x")))
+    bits = replace(config, protocol=replace(config.protocol, consensus="ben_or", parameters={}))
+    with pytest.raises(ValueError, match="host1: ben_or decides a bit at a time; a service needs bytes"):
+        build_machine(bits)
