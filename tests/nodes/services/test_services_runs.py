@@ -53,9 +53,12 @@ CRASHES: dict[str, list[dict[str, Any]]] = {
     "the leader dies": [{"at": "8ms", "do": "node_kill", "on": "host1"}],
     "a follower dies": [{"at": "8ms", "do": "node_kill", "on": "host3"}],
     "the leader restarts with its disk": [
-        {"at": "8ms", "do": "node_kill", "on": "host1", "for": "5ms", "keep_state": True}
+        {"at": "8ms", "do": "node_kill", "on": "host1", "for": "5ms", "state": "kept"}
     ],
-    "a follower restarts without": [{"at": "8ms", "do": "node_kill", "on": "host2", "for": "5ms", "keep_state": False}],
+    "a follower's power fails in a write": [
+        {"when": {"node": "host2", "after_sends": 2, "round": 20}, "do": "node_kill", "for": "5ms", "state": "torn"}
+    ],
+    "a follower restarts without": [{"at": "8ms", "do": "node_kill", "on": "host2", "for": "5ms", "state": "lost"}],
     "the leader is silent for a while": [{"at": "8ms", "do": "nic_mute", "on": "host1", "for": "10ms"}],
     "a follower is paused": [{"at": "8ms", "do": "node_pause", "on": "host2", "for": "10ms"}],
 }
