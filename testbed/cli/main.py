@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import traceback
 
 import typer
 
 from testbed.cli import clean, compare, doctor, down, explain, kernel, replay, report, run, schema, study, topo, up
-from testbed.cli.output import DEFECT, INTERRUPTED
+from testbed.cli.output import DEFECT, verb
 
 app = typer.Typer(
     name="testbed",
@@ -51,10 +52,13 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
-    except KeyboardInterrupt:
-        print("testbed: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        verb(app)()  # help is printed outside of all verbs
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # rich ends with 1, which here means a failed expectation
+            sys.exit(128 + signal.SIGPIPE)
+        raise
     except Exception:
         traceback.print_exc()
         print("testbed: this is a defect of the testbed, please report it with the lines above", file=sys.stderr)

@@ -481,7 +481,7 @@ def test_as_a_process_json_is_all_that_stdout_holds(here: Path) -> None:
     assert json.loads(done.stdout)["verdicts"]["name"] == "small"
 
 
-@pytest.mark.parametrize("verb", ["schema", "topo list", "run small.yaml"])
+@pytest.mark.parametrize("verb", ["--help", "run --help", "schema", "topo list", "run small.yaml"])
 def test_a_reader_that_goes_away_is_no_failed_expectation(here: Path, verb: str) -> None:
     command = [sys.executable, "-m", "testbed.cli.main", *verb.split()]
     read, write = os.pipe()
@@ -489,6 +489,17 @@ def test_a_reader_that_goes_away_is_no_failed_expectation(here: Path, verb: str)
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, cwd=here, timeout=120, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize("verb", ["--help", "run --help", "schema"])
+def test_a_full_disk_under_what_is_printed_is_one_clear_line(here: Path, verb: str) -> None:
+    command = [sys.executable, "-m", "testbed.cli.main", *verb.split()]
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=here, timeout=120, check=False
+        )
+    told = "testbed: error: No space left on device; make room, or work in another directory\n"
+    assert (done.returncode, done.stderr) == (2, told)
 
 
 @pytest.mark.parametrize("verb", ["schema", "doctor", "topo list"])
