@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from math import ceil, comb, log
+from math import ceil, comb, log, log1p
 
 from nodes.consensus.ben_or.algorithm import Pitfall
 from nodes.consensus.ben_or.machine import BenOrMachine
@@ -12,7 +12,7 @@ from nodes.consensus.spec import RETRIES, EngineSpec, minority
 from nodes.core.config import NodeConfig, ProtocolConfig
 
 _UNLIKELY = 1e-6
-_MOST_ROUNDS = 100
+_MOST_ROUNDS = 1000
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> BenOrMachine:
@@ -21,17 +21,14 @@ def _build(config: NodeConfig, pitfalls: Collection[str]) -> BenOrMachine:
 
 def coin_rounds(n: int, t: int) -> int:
     """Rounds after which an instance in which all toss coins is undecided once in a million times at most, whatever
-    the order of messages is; 100 at most, for with a large t the bound grows beyond all use.
+    the order of messages is. That is so up to seven nodes, and up to 13 while t is below n/3; the bound doubles with
+    each node when t is the most that there can be, and is cut at 1,000 rounds (notes.md says what that leaves).
 
     A round decides for certain when more than n/2 + t coins fall alike: every n - t reports then show a majority.
     """
     needed = n // 2 + t + 1
     alike = min(1.0, 2 * sum(comb(n, heads) for heads in range(needed, n + 1)) / 2**n)
-    if alike == 1.0:
-        return 1
-    if alike <= 1 / _MOST_ROUNDS:
-        return _MOST_ROUNDS
-    return min(_MOST_ROUNDS, ceil(log(_UNLIKELY) / log(1 - alike)))
+    return 1 if alike == 1.0 else min(_MOST_ROUNDS, ceil(log(_UNLIKELY) / log1p(-alike)))
 
 
 def _settle_ns(protocol: ProtocolConfig, n: int, longest_ns: int) -> int:

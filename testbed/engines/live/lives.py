@@ -29,6 +29,7 @@ from testbed.engines.live.bare import Bare
 from testbed.engines.live.clock import ClockPolicy
 from testbed.engines.live.holder import Holder
 from testbed.engines.live.owner import Owner, OwnerError
+from testbed.memory import available_bytes
 from testbed.plan import Plan
 
 if TYPE_CHECKING:
@@ -251,11 +252,7 @@ class Lives:
 
 def _journal_bytes(nodes_: int) -> int:
     """Room for one node's journal. Pages that are never written take no memory, so it may well be generous."""
-    available = 1 << 30
-    for fact in Path("/proc/meminfo").read_text().splitlines():
-        if fact.startswith("MemAvailable:"):
-            available = int(fact.split()[1]) * 1024
-    share = int(available * _SHARE_OF_MEMORY) // max(1, nodes_)
+    share = int(available_bytes() * _SHARE_OF_MEMORY) // max(1, nodes_)
     return min(share, _MOST_JOURNAL_BYTES) // 4096 * 4096
 
 

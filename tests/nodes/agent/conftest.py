@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -58,10 +60,12 @@ def ip(words: str) -> None:
 
 
 def in_namespace(story: Callable[[], None]) -> None:
-    """Runs ``story`` there; its failure is the test's."""
+    """Runs ``story`` there; its failure is the test's. Processes that it leaves behind hold the pipe as well, so they
+    are killed before its end is waited for; what failed fits into the pipe."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
+        os.setpgid(0, 0)
         try:
             enter_namespace()
             story()
@@ -72,9 +76,12 @@ def in_namespace(story: Callable[[], None]) -> None:
         finally:
             os._exit(0)
     os.close(write_end)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # still there, so that its number names its group
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
     with os.fdopen(read_end, "rb") as answer:
         failure = answer.read().decode()
-    os.waitpid(child, 0)
     if failure.startswith(SKIP):
         lacking("namespaces", failure.removeprefix(SKIP))
     if failure:

@@ -89,10 +89,10 @@ class Timely(Storm):
 
 
 def timely(spec: EngineSpec, build: Build, seed: int, **settings: Any) -> Timely:
-    """Three to five nodes, of which as many die as the engine bears."""
+    """Three to five nodes, of which exactly as many die as the engine bears."""
     rng = random.Random(f"timely {spec.name} {seed}")
     n = rng.randint(3, 5)
-    f = rng.randint(1, min(spec.most_f(n), n - 1))
+    f = min(spec.most_f(n), n - 1)
     drawn = swift(rng) | counts(spec, 1 if spec.decides else 5, f) | settings
     rounds = max(drawn["rounds"], drawn["instances"])
     doomed: dict[int, Moment | int] = {}

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from nodes import frames
 from nodes.consensus.ben_or import BenOr, BenOrMachine, Pitfall
 from nodes.consensus.ben_or.messages import ASK, NO_VALUE, Message, Phase, read
+from nodes.consensus.ben_or.spec import coin_rounds
 from nodes.core import Decide, Note, Propose, Send
 from nodes.core.values import of_int
 from nodes.frames import Kind
@@ -484,6 +485,20 @@ def test_no_walk_ends_in_disagreement() -> None:
 @pytest.mark.parametrize("pitfall", [Pitfall.MAJORITY_OF_HEARD, Pitfall.ONE_PROPOSAL])
 def test_the_same_walks_show_each_known_bug(pitfall: Pitfall) -> None:
     assert disagreements(range(150), 4, 1, (pitfall,)) > 0
+
+
+@pytest.mark.parametrize(
+    ("n", "t", "rounds", "left"),
+    [(3, 1, 49, 1e-6), (4, 1, 104, 1e-6), (5, 1, 30, 1e-6), (5, 2, 215, 1e-6), (7, 3, 878, 1e-6), (9, 4, 1000, 0.02)],
+)
+def test_the_time_to_settle_leaves_an_instance_undecided_as_seldom_as_is_said(
+    n: int, t: int, rounds: int, left: float
+) -> None:
+    """Counted over all falls of n coins: any n - t of them show a majority when more than n/2 + t are alike."""
+    falls = [sum(coins) for coins in itertools.product((0, 1), repeat=n)]
+    sure = Fraction(sum(2 * max(heads, n - heads) > n + 2 * t for heads in falls), len(falls))
+    assert coin_rounds(n, t) == rounds
+    assert (1 - sure) ** rounds <= left < (1 - sure) ** (rounds - 1)
 
 
 def test_silence_after_deciding_leaves_others_waiting_for_good() -> None:
