@@ -5,7 +5,8 @@
 Optional, and never in the way: builds lie in the user's cache, each in a folder named by a hash of the sources that
 went into it, so that after any change of one of them nothing is found and the sources themselves run. What is compiled
 gives the same results, byte for byte (tests/testbed/sim/test_sim_compiled.py). The command line and a study's workers
-use it (testbed/cli/__init__.py), agents do not. ``OAE_COMPILED=0`` goes without.
+use it (testbed/cli/__init__.py), and so do the agents in a guest of ``vkernel``; those of ``live`` do not.
+``OAE_COMPILED=0`` goes without.
 """
 
 from __future__ import annotations

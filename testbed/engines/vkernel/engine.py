@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import testbed
+from testbed import compiled
 from testbed.engines.base import SCRATCH, EngineUnavailable, Progress
 from testbed.engines.live.engine import report_progress
 from testbed.engines.live.results import collect, write_pcapng
@@ -88,12 +89,18 @@ class VKernelEngine:
         job.mkdir(parents=True)
         (job / "plan.json").write_text(plan.to_json(), encoding="utf-8")
         packages = _where_packages_are()
+        build = compiled.folder()
+        built = build.is_dir() and os.environ.get("OAE_COMPILED") != "0"
         return Guest(
-            argv=(sys.executable, "-m", "testbed.engines.live.supervisor", str(JOB), "virtual"),
+            argv=(sys.executable, "-m", "testbed.engines.vkernel.inside", str(JOB)),
             job_dir=job,
             cwd=_REPOSITORY,
-            env=(("PYTHONPATH", os.pathsep.join(packages)),),
-            visible=tuple(Path(folder) for folder in packages if os.path.isdir(folder)),
+            env=(
+                ("PYTHONPATH", os.pathsep.join(packages)),
+                ("OAE_CACHE", str(build.parents[2])),
+                ("OAE_COMPILED", "1" if built else "0"),
+            ),
+            visible=tuple(Path(folder) for folder in (*packages, str(build)) if os.path.isdir(folder)),
             memory_mib=self.memory_mib or _MEMORY_MIB + _MEMORY_PER_HOST_MIB * len(plan.fabric.hosts),
             limit_s=self.limit_s,
         )

@@ -6,10 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from needs import ROOT, needs
+
+from testbed import compiled
+from testbed.engines.vkernel.boot import CONSOLE, boot
+from testbed.engines.vkernel.engine import VKernelEngine
+from testbed.scenario import compile_plan, load
 
 pytestmark = [
     pytest.mark.slow,
@@ -53,6 +59,33 @@ def test_every_shipped_scenario_gives_the_same_history() -> None:
     assert (plain.stderr.strip(), fast.stderr.strip()) == ("sources", "compiled")
     assert plain.stdout == fast.stdout
     assert len(plain.stdout.splitlines()) == len(shipped()) > 3
+
+
+IN_GUEST = """
+import hashlib, sys
+from pathlib import Path
+from testbed.engines.registry import engine_by_name
+from testbed.scenario import compile_plan, load
+plan = compile_plan(load(Path(sys.argv[1])))
+engine_by_name("vkernel").run(plan, Path(sys.argv[2]))
+job = Path(sys.argv[2]) / "vkernel"
+for path in sorted(job.glob("journal-*.txt")) + sorted(job.glob("*.blocks")):
+    print(path.name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+"""
+
+
+@pytest.mark.usefixtures("kernel")
+def test_agents_in_a_guest_are_compiled_and_record_the_same(tmp_path: Path) -> None:
+    scenario = str(ROOT / "scenarios" / "reconcile-restart.yaml")  # with a disk, and a life that goes on from it
+    plain = shell("-c", IN_GUEST, scenario, str(tmp_path / "plain"), OAE_COMPILED="0")
+    fast = shell("-c", IN_GUEST, scenario, str(tmp_path / "fast"))
+    assert (plain.returncode, fast.returncode) == (0, 0), plain.stderr + fast.stderr
+    assert plain.stdout == fast.stdout
+    assert "journal-" in plain.stdout
+    looks = "import testbed.engines.vkernel.inside, nodes.core.driver; print(nodes.core.driver.__file__)"
+    guest = VKernelEngine()._guest(compile_plan(load(Path(scenario))), tmp_path / "job")
+    boot(replace(guest, argv=(sys.executable, "-c", looks)))
+    assert str(compiled.folder()) in (tmp_path / "job" / CONSOLE).read_text()
 
 
 TESTS = """
