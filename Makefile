@@ -40,6 +40,11 @@ lock: ## write requirements.lock anew: the newest versions that pyproject.toml a
 compiled: setup ## compile sim's loop and the driver (optional; used for as long as the sources stay the same)
 	@$(BIN)/python -m testbed.compiled
 
+# Nobody has to know about it, and all works without it.
+.PHONY: compiled-if-possible
+compiled-if-possible: setup
+	@$(BIN)/python -m testbed.compiled >/dev/null || echo "going on without the compiled build: sim runs, more slowly" >&2
+
 kernel: setup ## build the virtual-time kernel, once, into the user's cache
 	@$(TESTBED) kernel build >&2
 
@@ -54,13 +59,13 @@ fabric: setup ## bring a fabric up and open Mininet's command line: TOPO, SPINES
 scenario: $(if $(filter vkernel,$(ENGINE)),kernel,setup) ## run one scenario: SCENARIO, ENGINE, SEED
 	@$(TESTBED) run $(SCENARIO) $(engine_option) $(seed_option) $(ARGS)
 
-study: kernel-if-possible ## run a study and write its report: STUDY
+study: kernel-if-possible compiled-if-possible ## run a study and write its report: STUDY
 	@$(TESTBED) study $(STUDY) $(ARGS)
 
 test: kernel-if-possible ## run all tests: PYTEST="options"
 	@$(BIN)/python -m pytest $(PYTEST)
 
-bench: kernel-if-possible compiled ## measure against peers, in the same run
+bench: kernel-if-possible compiled-if-possible ## measure against peers, in the same run
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
 lint: setup ## ruff, mypy, import directions

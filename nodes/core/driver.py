@@ -137,12 +137,13 @@ class Driver:
 
     def hear(self, port: Port, frame: Frame, now_ns: int) -> Effects:
         """What the machine answers to a frame from the peer behind ``port``; it never sees one of an earlier life."""
-        key, _, answers, message = frame
+        (_, epoch, _), _, answers, message = frame
         life = self.lives[port]
-        if life.epoch != key.epoch or life.answers != answers:
-            if key.epoch < life.epoch:
-                return [Note("stale", message.round, f"the sender is in epoch {life.epoch}", frame)]
-            life = self.lives[port] = Life(key.epoch, answers)
+        known_epoch, known_answers = life
+        if known_epoch != epoch or known_answers != answers:
+            if epoch < known_epoch:
+                return [Note("stale", message.round, f"the sender is in epoch {known_epoch}", frame)]
+            life = self.lives[port] = Life(epoch, answers)
             if self._keeps:
                 self._hearing = frame
                 known = Persist(_life_key(port), pack(*life))
@@ -159,12 +160,17 @@ class Driver:
         for effect in effects:
             if isinstance(effect, Send):
                 port, message = effect
-                if len(message.body) != BODY_BYTES:
+                _, round_, _, body, _ = message
+                if len(body) != BODY_BYTES:
                     check_body(message)
                 self._sent += 1
                 key = FrameKey(self._node, self._epoch, self._sent)
-                io.send(port, Frame(key, self._peers[port], self.lives[port].epoch, message), now_ns)
-                if self._waiting and not self._after_send(message.round, now_ns):
+                io.send(port, Frame(key, self._peers[port], self.lives[port][0], message), now_ns)
+                if self._waiting and not self._after_send(round_, now_ns):
+                    return False
+            elif isinstance(effect, Transition):
+                io.record(effect, now_ns)
+                if self._waiting and not self._at_transition(effect, now_ns):
                     return False
             elif isinstance(effect, SetTimer):
                 io.set_timer(effect.name, effect.at_ns)
@@ -175,8 +181,6 @@ class Driver:
                     return False
             else:
                 io.record(self._traced(effect) if isinstance(effect, Note) else effect, now_ns)
-                if isinstance(effect, Transition) and self._waiting and not self._at_transition(effect, now_ns):
-                    return False
         return True
 
     def _persist(self, effect: Persist, now_ns: int) -> bool:

@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Final
 
 from nodes.core import (
     Effect,
@@ -48,6 +49,13 @@ from nodes.oae.table import TABLE, Act, Deed, LinkEvent, Remark
 HANDSHAKES = ("alternating", "simultaneous")
 HORIZONS = tuple(TABLE)
 
+# Members of enumerations that every message asks for: looking one up takes as long as a small deed.
+_SWAP: Final = Kind.SWAP
+_RESET: Final = Kind.RESET
+_STRAY: Final = LinkEvent.STRAY
+_COMMITTED: Final = LinkState.COMMITTED
+_IN_DOUBT: Final = LinkState.IN_DOUBT
+
 _OPEN = (LinkState.TENTATIVE, LinkState.REFLECTING)
 _PROGRESS = (LinkEvent.STEP, LinkEvent.LAST, LinkEvent.FINAL)
 _RESOLVED = (LinkState.COMMITTED, LinkState.ABORTED)
@@ -55,7 +63,7 @@ SETTLED = 2
 """Frame flag: of the rounds before this one, the sender has no swap left that it will ask about (reconcile only)."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class End:
     """One end's knowledge of one swap. got, sent: the latest steps received and sent (0 = none).
 
@@ -67,14 +75,33 @@ class End:
     value: bytes
     deadline_ns: int
     peer_epoch: int
-    flags: int = 0
-    state: LinkState = LinkState.IDLE
-    peer_value: bytes = EMPTY_BODY
-    peer_flags: int = 0
-    got: int = 0
-    sent: int = 0
-    doubted: bool = False  # was in doubt at its horizon: what it brings later comes too late for its round
-    abandoned: bool = False  # the peer has lost its state: nothing that we could send would resolve this
+    flags: int
+    state: LinkState
+    peer_value: bytes
+    peer_flags: int
+    got: int
+    sent: int
+    doubted: bool  # was in doubt at its horizon: what it brings later comes too late for its round
+    abandoned: bool  # the peer has lost its state: nothing that we could send would resolve this
+
+    def __init__(  # written out so that it can be compiled: one is made at each end of every swap
+        self,
+        id: SwapId,
+        value: bytes,
+        deadline_ns: int,
+        peer_epoch: int,
+        flags: int = 0,
+        state: LinkState = LinkState.IDLE,
+        peer_value: bytes = EMPTY_BODY,
+        peer_flags: int = 0,
+        got: int = 0,
+        sent: int = 0,
+        doubted: bool = False,
+        abandoned: bool = False,
+    ) -> None:
+        self.id, self.value, self.deadline_ns, self.peer_epoch, self.flags = id, value, deadline_ns, peer_epoch, flags
+        self.state, self.peer_value, self.peer_flags = state, peer_value, peer_flags
+        self.got, self.sent, self.doubted, self.abandoned = got, sent, doubted, abandoned
 
 
 @cache
@@ -93,7 +120,7 @@ def _steps(handshake: str, depth: int, initiates: bool, horizon: str) -> tuple[L
     return tuple(events)
 
 
-_NO_END = End(SwapId(-1, -1, -1), b"", 0, 0)  # of a swap of which nothing is known; it is never changed
+_NO_END: Final = End(SwapId(-1, -1, -1), b"", 0, 0)  # of a swap of which nothing is known; it is never changed
 _NO_MESSAGE = Message(Kind.SWAP, -1, 0)  # of an event that no message brings
 _NO_LIFE = Life(0, 0)
 
@@ -154,14 +181,16 @@ class Link:
 
     def on_message(self, message: Message, life: Life, now_ns: int) -> Effects:
         """A SWAP or RESET from the peer."""
-        end = self.ends.get(message.round, _NO_END)
-        if life.epoch < self.peer_epoch:
+        _, round_, _, _, flags = message
+        epoch, _ = life
+        end = self.ends.get(round_, _NO_END)
+        if epoch < self.peer_epoch:
             return self._react(end, LinkEvent.STALE, message)
-        self.peer_epoch = life.epoch
+        self.peer_epoch = epoch
         if not self._answers_me(message, life):
             return self._react(end, self._unknown(message), message)
-        if message.flags & SETTLED:
-            self.settled = max(self.settled, message.round)
+        if flags & SETTLED:
+            self.settled = max(self.settled, round_)
         if end is _NO_END:
             return self._react(end, self._without_end(message), message, life)
         event = self._event(end, message)
@@ -193,7 +222,7 @@ class Link:
     def committed(self) -> End | None:
         """The current round's swap when it has committed here by its horizon, else None."""
         end = self.ends.get(self.round)
-        return end if end is not None and end.state is LinkState.COMMITTED and not end.doubted else None
+        return end if end is not None and end.state is _COMMITTED and not end.doubted else None
 
     def resume(self) -> Effects:
         """After a restart with kept state: tell the ending told last again; the crash may have swallowed it."""
@@ -247,18 +276,20 @@ class Link:
     def _answers_me(self, message: Message, life: Life) -> bool:
         """Whether this life may act on the message: an opening always (its sender may not know yet that we have
         restarted, and learns it from our answer), an answer only when it answers a life whose state we hold."""
-        opening = message.kind is Kind.SWAP and message.step == 1
-        return opening or life.answers == 0 or life.answers >= self.first_epoch
+        kind, _, step, _, _ = message
+        _, answers = life
+        opening = kind is _SWAP and step == 1
+        return opening or answers == 0 or answers >= self.first_epoch
 
     def _event(self, end: End, message: Message) -> LinkEvent:
         """Of a swap that has begun here."""
-        if message.kind is Kind.RESET:
+        kind, _, step, _, _ = message
+        if kind is _RESET:
             return LinkEvent.RESET
-        step = message.step
-        event = self.steps[step] if step < len(self.steps) else LinkEvent.STRAY
-        if event is LinkEvent.STRAY:
+        event = self.steps[step] if step < len(self.steps) else _STRAY
+        if event is _STRAY:
             return event
-        if step <= end.got or end.state is LinkState.COMMITTED:
+        if step <= end.got or end.state is _COMMITTED:
             # The peer repeats itself: our answer was lost. Answers to answers only climb, and so come to an end.
             return LinkEvent.AGAIN if step == end.got and self._answer_sent(end) > step else LinkEvent.OLD
         return event
@@ -292,8 +323,8 @@ class Link:
         return effects
 
     def _resolution(self, end: End) -> Resolve:
-        self.told = end.id.round
-        if end.state is LinkState.COMMITTED:
+        self.told, _, _ = end.id
+        if end.state is _COMMITTED:
             return Resolve(end.id, Outcome.COMMITTED, end.peer_value)
         return Resolve(end.id, Outcome.ABORTED if end.state is LinkState.ABORTED else Outcome.IN_DOUBT, end.value)
 
@@ -302,7 +333,8 @@ class Link:
         flags = end.flags
         if self.horizon == "reconcile" and self._asks_about_nothing_before():
             flags |= SETTLED
-        return Send(self.port, Message(Kind.SWAP, end.id.round, step, end.value, flags))
+        round_, _, _ = end.id
+        return Send(self.port, Message(_SWAP, round_, step, end.value, flags))
 
     def _asks_about_nothing_before(self) -> bool:
         return all(end.state in _RESOLVED or end.abandoned for end in self.ends.values() if end.id.round < self.round)
@@ -321,7 +353,7 @@ _Do = Callable[[Link, End, Message, Life], Effect | None]
 
 
 def _take(_link: Link, end: End, message: Message, _life: Life) -> None:
-    end.got, end.peer_value, end.peer_flags = message.step, message.body, message.flags
+    _, _, end.got, end.peer_value, end.peer_flags = message
 
 
 def _open(link: Link, end: End, _message: Message, _life: Life) -> Send:
@@ -372,7 +404,7 @@ _ACTS: dict[Act, _Do] = {
 def _entering(state: LinkState) -> _Do:
     def enter(_link: Link, end: End, _message: Message, _life: Life) -> Transition:
         old, end.state = end.state, state
-        if state is LinkState.IN_DOUBT:
+        if state is _IN_DOUBT:
             end.doubted = True
         return Transition(end.id, old, state)
 
@@ -392,7 +424,7 @@ def _doing(deed: Deed) -> _Do:
     return _entering(deed) if isinstance(deed, LinkState) else _remarking(deed)
 
 
-_DEEDS = {
+_DEEDS: Final = {
     horizon: {
         state: {event: tuple(map(_doing, deeds)) for event, deeds in rows.items()} for state, rows in states.items()
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from nodes.core import Decide, Effects, Life, Note, Port, Propose, RoundStart, SetTimer, values
 from nodes.core.config import NodeConfig
@@ -19,6 +20,7 @@ from nodes.oae.link import Link
 
 _REGISTER = struct.Struct("!QQ")
 _ROUNDS, _ALGORITHM, _LINK = "rounds", "algorithm", "link"  # what the keys on the disk begin with
+_DATA: Final = Kind.DATA
 IN_INSTANCE = 1  # flag: the register is a message of the current consensus instance
 
 
@@ -94,12 +96,13 @@ class RoundMachine:
 
     def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
         """A word of the neighbour behind ``port``."""
-        if message.kind is Kind.DATA or port >= len(self.links):
-            return [Note("stray", message.round, "no swap protocol", message)]
+        kind, round_, _, _, _ = message
+        if kind is _DATA or port >= len(self.links):
+            return [Note("stray", round_, "no swap protocol", message)]
         effects = self.links[port].on_message(message, life, now_ns)
         if self.written.keeps:
             wanted: dict[str, bytes | None] = {}
-            self._want_link(wanted, port, (message.round,))
+            self._want_link(wanted, port, (round_,))
             return [*self.written.news(wanted), *effects]
         return effects
 

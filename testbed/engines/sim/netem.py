@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import chain, repeat
 from operator import itemgetter
 from typing import Final
@@ -68,19 +68,17 @@ class Direction:
     """
 
     __slots__ = (
-        "_delay", "_delays", "_had_table", "_latest", "_limit", "_pending", "_room", "_simple", "_single",
-        "enqueue_all", "params", "single",
+        "_delay", "_delays", "_had_table", "_latest", "_line", "_simple", "_single", "enqueue_all",
+        "params", "single",
     )  # fmt: skip
 
     enqueue_all: Callable[[int, bool, int], list[Passage]]
     _delay: Draw
     _delays: Delays  # compiled, where nothing but delays is drawn
-    _limit: i64
-    _room: Callable[[int], bool]
     _single: Callable[[int], int]
 
     def __init__(self, impairment: Impairment) -> None:
-        self._pending: list[int] = []  # a heap of departure times; those past are removed when it seems full
+        self._line = Line()
         self._latest = [LOST]  # the last departure of all that was queued: the reference of the rate
         self._had_table = False
         self.change(impairment)
@@ -89,7 +87,7 @@ class Direction:
         """``tc qdisc change``: new parameters and a new seed; frames in the delay line keep their times."""
         params = self.params = changed_params(impairment, self._had_table)
         self._had_table = self._had_table or params.table is not None
-        self._latest[0] = max(self._pending, default=LOST)
+        self._latest[0] = self._line.latest()
         self.single = not (params.duplicate or params.corrupt or params.rate_bytes_per_s)
         draw: Draw = Prng(params.seed).u32 if COMPILED else draws(params.seed).__next__
         lose = _loss(params, draw)
@@ -99,30 +97,73 @@ class Direction:
             self._delay = self._delays.draw
         else:
             self._delay = _delay(params, draw, alone)
-        self._limit = params.limit
-        self._room = _room(params, self._pending)
+        self._line.limit = params.limit
         self._simple = self.single and alone and params.delay_corr == 0
-        place = _place(params, self._delay, self._pending, self._latest)
-        self._single = _single(lose, self._room, place)
-        self.enqueue_all = _multiple(params, draw, lose, self._room, place)
+        place = _place(params, self._delay, self._line, self._latest)
+        self._single = _single(lose, self._line, place)
+        self.enqueue_all = _multiple(params, draw, lose, self._line, place)
 
     def enqueue(self, now: i64) -> i64:
         """When a frame leaves that is handed over now."""
         if not self._simple:
             return self._single(now)
         # netem_enqueue of a direction that does nothing but delay: the usual one, written out for speed
-        if len(self._pending) >= self._limit and not self._room(now):
+        line = self._line
+        if not line.room(now):
             return FULL
         leaves: i64 = now + (self._delays.draw() if COMPILED else self._delay())
         if leaves <= now:
             leaves = now + LEAST_DELAY_NS
-        heappush(self._pending, leaves)
+        line.add(leaves)
         return leaves
 
     def drop_all(self) -> None:
         """The carrier is gone and with it all that was queued."""
-        self._pending.clear()
+        self._line.clear()
         self._latest[0] = LOST
+
+
+class Line:
+    """The delay line of one direction: when what is in it leaves, and whether there is room for more.
+
+    Times are only gathered until there seem to be ``limit`` frames; then those past are thrown out. While more than
+    half of the line is really in use that would be done too often, so that then the times are a heap.
+    """
+
+    __slots__ = ("_crowded", "_times", "limit")
+
+    def __init__(self) -> None:
+        self.limit: i64 = 0
+        self._times: list[int] = []
+        self._crowded = False
+
+    def room(self, now: i64) -> bool:
+        """Whether fewer than ``limit`` frames are queued; what leaves at this very instant has left."""
+        if len(self._times) < self.limit:
+            return True
+        if self._crowded:
+            while self._times and self._times[0] <= now:
+                heappop(self._times)
+        else:
+            self._times = [leaves for leaves in self._times if leaves > now]
+            heapify(self._times)
+        self._crowded = 2 * len(self._times) > self.limit
+        return len(self._times) < self.limit
+
+    def add(self, leaves: i64) -> None:
+        """One more."""
+        if self._crowded:
+            heappush(self._times, leaves)
+        else:
+            self._times.append(leaves)
+
+    def latest(self) -> int:
+        """When the last one leaves, or LOST."""
+        return max(self._times, default=LOST)
+
+    def clear(self) -> None:
+        """All are gone."""
+        self._times.clear()
 
 
 class Delays:
@@ -147,13 +188,13 @@ class Delays:
 # -- netem_enqueue -------------------------------------------------------------------------------------------------
 
 
-def _single(lose: Chance | None, room: Callable[[int], bool], place: Place) -> Callable[[int], int]:
+def _single(lose: Chance | None, line: Line, place: Place) -> Callable[[int], int]:
     """netem_enqueue without duplication, corruption and rate."""
 
     def enqueue(now: int) -> int:
         if lose is not None and lose():
             return LOST
-        if not room(now):
+        if not line.room(now):
             return FULL
         return place(now, LOST, 0)
 
@@ -161,7 +202,7 @@ def _single(lose: Chance | None, room: Callable[[int], bool], place: Place) -> C
 
 
 def _multiple(
-    params: NetemParams, draw: Draw, lose: Chance | None, room: Callable[[int], bool], place: Place
+    params: NetemParams, draw: Draw, lose: Chance | None, line: Line, place: Place
 ) -> Callable[[int, bool, int], list[Passage]]:
     """netem_enqueue, whole."""
     duplicate = _chance(params.duplicate, params.dup_corr, draw)
@@ -178,7 +219,7 @@ def _multiple(
             return [(LOST, flags)]
         if corrupt is not None and corrupt():
             flags |= CORRUPT
-        if not room(now):
+        if not line.room(now):
             return [(FULL, flags)]  # and the copy with it
         passages = queue(now, True, wire_bytes, is_copy=True) if count == 2 else []
         passages.append((place(now, passages[0][0] if passages else LOST, wire_bytes), flags))
@@ -193,21 +234,7 @@ def _multiple(
     return enqueue
 
 
-def _room(params: NetemParams, pending: list[int]) -> Callable[[int], bool]:
-    """Whether fewer than ``limit`` frames are queued; what leaves at this very instant has left."""
-    limit = params.limit
-
-    def room(now: int) -> bool:
-        if len(pending) < limit:
-            return True
-        while pending and pending[0] <= now:
-            heappop(pending)
-        return len(pending) < limit
-
-    return room
-
-
-def _place(params: NetemParams, delay: Draw, pending: list[int], latest: list[int]) -> Place:
+def _place(params: NetemParams, delay: Draw, line: Line, latest: list[int]) -> Place:
     """Draw the delay, count the rate from the last frame in the queue, and queue the frame by its time (tfifo).
 
     copy: the time of a copy that was queued just now, and so has not left, else LOST.
@@ -226,7 +253,7 @@ def _place(params: NetemParams, delay: Draw, pending: list[int], latest: list[in
             leaves = now + LEAST_DELAY_NS
         if rate:
             latest[0] = leaves
-        heappush(pending, leaves)
+        line.add(leaves)
         return leaves
 
     return place

@@ -195,7 +195,7 @@ class Node:
         if self.paused:
             self._held.append((self.record, (effect, now_ns)))
             return
-        if self.run.full or type(effect) in OUTCOMES:
+        if self.run.full or type(effect) in self.run.outcomes:
             what = recorded(effect)
             self.run.record((now_ns, self.number, type(what), what))
 

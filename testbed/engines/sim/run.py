@@ -20,7 +20,7 @@ from nodes.frames import Frame
 from testbed.engines.base import Progress
 from testbed.engines.sim.fabric import Leg, Network, Wire, ways
 from testbed.engines.sim.netem import CARRIED, CLONED, COPY, FULL, LOST
-from testbed.engines.sim.node import Build, Node
+from testbed.engines.sim.node import OUTCOMES, Build, Node
 from testbed.engines.sim.queue import FAULT, FRAME, MARK, Event, Queue
 from testbed.engines.sim.recorder import CROSSED, DEAF, HopRecorder
 from testbed.engines.sim.room import Room
@@ -44,6 +44,7 @@ class Run:
         self.plan = plan
         self._room = Room(memory_bytes)
         self.full = events == "all"
+        self.outcomes: tuple[type, ...] = () if events == "none" else OUTCOMES
         self.queue = Queue()
         self._serial: i64 = -1
         self.sent = 0
