@@ -101,6 +101,10 @@ def _replica(config: NodeConfig, engine: Consensus) -> Machine:
     program, spec = config.program, engine_spec(config.protocol.consensus)
     if not spec.can_serve:
         raise ValueError(f"{config.name}: {spec.name} decides a {spec.carries} at a time; a service needs bytes")
+    if spec.carries == "number":
+        from nodes.services.spread import Spread
+
+        engine = Spread(config, engine)
     state = service_spec(program.name).build()
     return Replica(config, engine, state, spec.made_of_swaps, LogParameters(**program.parameters))
 

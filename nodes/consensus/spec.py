@@ -82,8 +82,8 @@ class EngineSpec:
 
     @property
     def can_serve(self) -> bool:
-        """Whether a log of entries can be made of it."""
-        return self.decides and self.carries == "bytes"
+        """Whether a log of entries can be made of it: it carries bytes, or in rounds numbers that stand for them."""
+        return self.decides and (self.carries == "bytes" or (self.carries == "number" and self.made_of_swaps))
 
     def parameters_of(self, protocol: ProtocolConfig) -> Any:
         """The engine's own settings in ``protocol``, as its parameters type."""

@@ -25,7 +25,9 @@ class Replica:
     client when it has applied it. A member proposes what it has been asked or told and has not applied, in the first
     instance that it knows no decision of; where others have begun an instance, or its rounds begin, it proposes what it
     has, an entry without operations if that is nothing. An operation that stands in several entries happens in the
-    first (Sessions). A replica that misses entries asks one member after another, every retry_ns.
+    first (Sessions). A replica that misses entries asks one member after another, every retry_ns. The log goes no
+    further than the first entry whose decision nobody tells: an instance of rounds that ended undecided everywhere, as
+    when windows were missed, stalls the service, for one that is down may have decided in it and answered.
 
     Where the disk is kept, entries are persisted before they are applied, every ``snapshot_every`` of them the state in
     their place; a restart goes on from there and tells again what it applies again. Without the disk, a replica gets

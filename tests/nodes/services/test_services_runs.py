@@ -33,7 +33,7 @@ def story(faults: list[dict[str, Any]], seed: int = 1, **changes: Any) -> tuple[
         "seed": seed,
     }  # fmt: skip
     for key, value in changes.items():
-        data[key] = {**data[key], **value}
+        data[key] = {name: held for name, held in {**data[key], **value}.items() if held is not None}
     plan = compile_plan(from_data(data))
     history = SimEngine().run(plan)
     return plan, history, judge(plan, history)
@@ -77,6 +77,58 @@ def test_every_operation_returns_once_and_by_the_log_whatever_one_replica_does(w
         assert not verdicts.consensus.invalid
         assert verdicts.fidelity.reasons == ()
         assert len(history.events.table(Invoke)) == len(history.events.table(Return)) == 120
+
+
+SWAPS: dict[str, Any] = {
+    "links": {"default": {"delay": "20us", "jitter": "5us"}},
+    "clients": {"operations": 15, "timeout": "6ms"},
+}
+ON_SWAPS = {"consensus": "oae", "window": "250us"}
+
+
+def on_swaps(faults: list[dict[str, Any]], rounds: int = 500, **links: Any) -> tuple[Plan, History, Verdicts]:
+    """The same three replicas on rounds of swaps."""
+    changes = {**SWAPS, "links": {"default": {**SWAPS["links"]["default"], **links}}}
+    return story(faults, protocol={**ON_SWAPS, "rounds": rounds, "instances": None}, **changes)
+
+
+@pytest.mark.parametrize("what", [what for what in CRASHES if "power" not in what])
+def test_it_is_so_on_an_engine_made_of_swaps_as_well(what: str) -> None:
+    _, history, verdicts = on_swaps(CRASHES[what])
+    service = verdicts.service
+    assert service is not None
+    assert service.violations == ()
+    assert (service.done, service.open) == (30, 0)
+    assert verdicts.consensus is not None
+    assert not verdicts.consensus.disagreements
+    assert not verdicts.consensus.invalid
+    assert verdicts.fidelity.reasons == ()
+    last = {entries[-1] for node, entries in applied(history).items() if (node, what) not in DEAD}
+    assert len(last) == 1, "who was away or came back has the whole log"
+
+
+DEAD = {("host1", "the leader dies"), ("host3", "a follower dies")}
+
+
+def test_a_value_that_did_not_reach_a_member_is_asked_for_when_it_is_decided_on() -> None:
+    """Much of what goes to host3 is lost for a while, swaps and values alike."""
+    faults = [{"at": "10ms", "do": "jitter", "links": "*->host3", "loss": "15%", "for": "60ms"}]
+    _, history, verdicts = on_swaps(faults)
+    assert verdicts.service is not None
+    assert verdicts.service.violations == ()
+    assert (verdicts.service.done, verdicts.service.open) == (30, 0)
+    entries = applied(history)
+    assert entries["host3"][-1] == entries["host1"][-1]
+    assert {142, 143} <= set(history.events.table(Sent)["step"].tolist()), "a value was wanted, and given"
+
+
+def test_an_instance_of_rounds_that_nobody_decided_stalls_the_log_and_nothing_false_is_told() -> None:
+    faults = [{"at": "20ms", "do": "jitter", "delay": "400us", "jitter": "0us", "for": "5ms"}]
+    _, history, verdicts = on_swaps(faults)
+    assert verdicts.service is not None
+    assert verdicts.service.violations == ()
+    assert verdicts.service.open == 2
+    assert {entries[-1] for entries in applied(history).values()} < {12, 13, 14}, "20 ms into 1.5 ms an entry"
 
 
 def test_a_replica_that_kept_its_disk_goes_on_in_its_log_and_proposes() -> None:
