@@ -16,6 +16,7 @@ import nodes.consensus
 import nodes.services
 from nodes.core.config import CLIENT, MEMBER
 from nodes.core.inputs import Inputs
+from nodes.core.lies import Liar
 from nodes.core.segmented import Segmented
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from nodes.consensus.spec import EngineSpec
     from nodes.core import Consensus, Machine
     from nodes.core.config import NodeConfig
+    from nodes.frames import Message
     from nodes.services.spec import ServiceSpec
 
 
@@ -116,3 +118,15 @@ def _client(config: NodeConfig) -> Machine:
     spec = service_spec(config.program.name)
     load = spec.load(config.seed, f"{config.name}.{config.epoch}", spec.mix(**parameters.mix))
     return Client(config, load, parameters)
+
+
+def build_liar(config: NodeConfig) -> Liar | None:
+    """Who tells a node's lies; None: it has none to tell."""
+    if not config.lies:
+        return None
+    falsify = engine_spec(config.protocol.consensus).falsify
+
+    def falsified(message: Message, which: int) -> Message | None:
+        return None if falsify is None else falsify(config, message, which)
+
+    return Liar(config.lies, [peer.node for peer in config.peers], falsified)

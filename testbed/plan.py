@@ -13,7 +13,8 @@ from typing import Any
 
 from nodes.core.config import CLIENT, MEMBER, NodeConfig, Peer, Program, ProtocolConfig
 from nodes.core.disk import State
-from nodes.core.driver import Moment
+from nodes.core.lies import Lie
+from nodes.core.moments import Moment
 from topologies.fabric import Fabric, fabric_from_json, impairment_from_json
 from topologies.impairment import Impairment
 from topologies.routes import Routes
@@ -65,12 +66,14 @@ class PlannedNode:
     """What runs on a host. node: the host's number in the fabric. seed: of its machine's draws.
 
     peers: the nodes that it has a port to, in the order of its ports; None: all others of the plan, in its order.
+    lies: what it says that its machine does not.
     """
 
     node: int
     seed: int = 0
     peers: tuple[int, ...] | None = None
     program: Program = field(default_factory=Program)
+    lies: tuple[Lie, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,11 @@ class Plan:
     def clients(self) -> tuple[int, ...]:
         """The numbers of the nodes that ask for the service."""
         return tuple(node.node for node in self.nodes if node.program.role == CLIENT)
+
+    @cached_property
+    def liars(self) -> frozenset[int]:
+        """The numbers of the nodes that lie, whether or not they ever do; what is promised binds the others only."""
+        return frozenset(node.node for node in self.nodes if node.lies)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -166,6 +174,7 @@ class Plan:
             epoch=epoch,
             program=planned.program,
             keeps=name in self.keepers,
+            lies=planned.lies,
         )
 
     def _port(self, name: str, peer: int) -> Peer:
@@ -197,7 +206,8 @@ class Plan:
 
 def _node_from_json(data: dict[str, Any]) -> PlannedNode:
     peers = None if data["peers"] is None else tuple(data["peers"])
-    return PlannedNode(data["node"], data["seed"], peers, Program(**data["program"]))
+    lies = tuple(map(Lie.from_json, data["lies"]))
+    return PlannedNode(data["node"], data["seed"], peers, Program(**data["program"]), lies)
 
 
 def _fault_from_json(data: dict[str, Any]) -> Fault:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Protocol
 from nodes.core import CancelTimer, Effect, Effects, Machine, Persist, Port, SetTimer
 from nodes.core.config import START_NS, NodeConfig, Peer, ProtocolConfig
 from nodes.core.disk import DiskFullError, Log, State
-from nodes.core.driver import Driver, Moment
+from nodes.core.driver import Driver
+from nodes.core.moments import Moment
 from nodes.core.text import Says, body_text, effect_text, message_text, time_text
 from nodes.frames import Frame
 from nodes.registry import build_machine

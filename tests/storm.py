@@ -18,7 +18,7 @@ from network import Build, Node, all_pairs
 from nodes.core import Decide, Effect, LinkState, Outcome, Port, Propose, Resolve, SwapId, Transition
 from nodes.core.config import NodeConfig, ProtocolConfig
 from nodes.core.disk import State
-from nodes.core.driver import Moment
+from nodes.core.moments import Moment
 from nodes.frames import Frame, FrameError, Kind, decode, encode
 
 W = 1000

@@ -31,9 +31,12 @@ from nodes.core import (
 )
 from nodes.core.config import START_NS, NodeConfig
 from nodes.core.disk import DiskFullError, Log, State
-from nodes.core.driver import Driver, Moment
+from nodes.core.driver import driver_of
+from nodes.core.lies import Lied
+from nodes.core.moments import Moment
 from nodes.core.record import DISK_FULL, Dropped, Overrun, Received, Refused, Sent, Started, TimerFired, recorded
 from nodes.frames import WIRE_BYTES, Frame, FrameError, decode, encode
+from nodes.registry import build_liar
 
 CLOCKS = ("stamp", "read")
 
@@ -65,7 +68,7 @@ class Agent:
         self.reads_clock = clock == "read"
         found = {} if disk is None else disk.recover(state)
         self.kept = bool(found)
-        self.driver = Driver(machine, self, config, moments, found)
+        self.driver = driver_of(machine, self, config, moments, found, build_liar(config))
         self.timers = Timers()
         self.zero_ns = 0
         self.latest_ns = -NEVER  # the latest time known for sure; no event is handled before it
@@ -113,7 +116,7 @@ class Agent:
         """Disarms a timer of the machine."""
         self.timers.cancel(name)
 
-    def record(self, effect: Effect, now_ns: int) -> None:
+    def record(self, effect: Effect | Lied, now_ns: int) -> None:
         """Puts an effect into the record."""
         self._lines.append(line(now_ns, recorded(effect)))
 
@@ -215,7 +218,7 @@ class Agent:
         # waking for this timer has read the clock; only a frame with a later stamp may have come in between
         now_ns = self.latest_ns if self.latest_ns >= due_ns and not self.reads_clock else self.advance(self.clock_ns())
         self._lines.append(line(now_ns, TimerFired(name, due_ns)))
-        self._perform(self.machine.on_timer(name, now_ns), now_ns, turn_ns)
+        self._perform(self.driver.ring(name, now_ns), now_ns, turn_ns)
 
     def _perform(self, effects: Effects, now_ns: int, due_ns: int = NEVER) -> None:
         """Does what the machine answered to an event that was due at ``due_ns``."""

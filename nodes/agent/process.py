@@ -27,7 +27,7 @@ from nodes.agent.nvram import nvram
 from nodes.agent.timers import NEVER, TimerFd, no_timer_slack
 from nodes.core.config import START_NS, NodeConfig, node_config_from_json
 from nodes.core.disk import State
-from nodes.core.driver import Moment
+from nodes.core.moments import Moment
 from nodes.frames import MAX_WIRE_BYTES, WIRE_BYTES
 from nodes.registry import build_machine, engine_spec
 

@@ -12,13 +12,18 @@ from typing import Any
 
 from nodes.core import Consensus
 from nodes.core.config import NodeConfig, ProtocolConfig
+from nodes.core.lies import VALUES, LieKind
 from nodes.core.text import Says, body_text
+from nodes.frames import Message
 
 RETRIES = 5
 """Retransmissions that a message is given to come through when the time to settle is reckoned."""
 
 CARRIES = ("bytes", "number", "bit")
 """What a value may be, see EngineSpec.carries."""
+
+Falsified = Callable[[NodeConfig, Message, int], Message | None]
+"""nodes.core.lies.Falsify, of a node."""
 
 SettleTime = Callable[[ProtocolConfig, int, int], int]
 
@@ -56,7 +61,8 @@ class EngineSpec:
     (``time: True``).
     carries: what a value may be: any ``bytes``, a ``number`` (nodes.core.values), or of one a ``bit``, the lowest.
     pitfalls: known bugs that can be planted, each of which the conformance tests must find. says:
-    what the body of a message of its means, in words (for traces).
+    what the body of a message of its means, in words (for traces). falsify: what a message of its says when it tells
+    another value, the first, second .. one; None: of a message that tells none. Without it nobody can lie about values.
     """
 
     name: str
@@ -74,6 +80,7 @@ class EngineSpec:
     carries: str = "number"
     pitfalls: tuple[str, ...] = ()
     says: Says = body_text
+    falsify: Falsified | None = None
 
     @property
     def decides(self) -> bool:
@@ -84,6 +91,11 @@ class EngineSpec:
     def can_serve(self) -> bool:
         """Whether a log of entries can be made of it: it carries bytes, or in rounds numbers that stand for them."""
         return self.decides and (self.carries == "bytes" or (self.carries == "number" and self.made_of_swaps))
+
+    @property
+    def lies(self) -> tuple[LieKind, ...]:
+        """The lies that make sense in it."""
+        return tuple(kind for kind in LieKind if self.falsify is not None or kind not in VALUES)
 
     def parameters_of(self, protocol: ProtocolConfig) -> Any:
         """The engine's own settings in ``protocol``, as its parameters type."""

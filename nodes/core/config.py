@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from nodes.core.lies import Lie
+
 START_NS = -1_000_000
 """When machines of first lives are started, on the run's clock: 1 ms before round 0, so that all is set by then."""
 
@@ -85,7 +87,7 @@ class NodeConfig:
     Ports to members come before those to others. ``node`` numbers run over all hosts of the fabric; ``members`` are
     the numbers of those that take part, in order. ``start_ns`` is when round 0 begins, counted on the run's clock
     (usually 0). keeps: the node's disk may be needed by a later life, so that its machine has to persist what must
-    survive.
+    survive. lies: what it says that its machine does not.
     """
 
     node: int
@@ -99,6 +101,7 @@ class NodeConfig:
     start_ns: int = 0
     program: Program = Program()
     keeps: bool = False
+    lies: tuple[Lie, ...] = ()
 
     @property
     def n(self) -> int:
@@ -115,5 +118,6 @@ def node_config_from_json(data: dict[str, Any]) -> NodeConfig:
             "members": tuple(data["members"]),
             "protocol": ProtocolConfig(**data["protocol"]),
             "program": Program(**data["program"]),
+            "lies": tuple(map(Lie.from_json, data["lies"])),
         }
     )

@@ -7,8 +7,7 @@ machine says what is said to which port; the driver knows who speaks to whom, in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from nodes.core import (
     CancelTimer,
@@ -25,30 +24,9 @@ from nodes.core import (
 )
 from nodes.core.config import NodeConfig
 from nodes.core.disk import pack, unpack
+from nodes.core.lies import Liar, Lied
+from nodes.core.moments import Moment
 from nodes.frames import BODY_BYTES, Frame, FrameKey, check_body
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A protocol moment at which a fault strikes, once: a transition of a link, or after so many sends or writes.
-
-    index: which fault of the plan this is. enters / leaves: a LinkState's name, or empty. after_sends: strike right
-    after that many sends of ``round`` (0 = not by sends). after_writes: when that many records of a life have been
-    written to the disk, before the last is synced (0 = not by writes). round and peer: -1 means any.
-    """
-
-    index: int
-    enters: str = ""
-    leaves: str = ""
-    after_sends: int = 0
-    after_writes: int = 0
-    round: int = -1
-    peer: int = -1
-
-    @staticmethod
-    def from_json(data: dict[str, Any]) -> Moment:
-        """The inverse of ``dataclasses.asdict``."""
-        return Moment(**data)
 
 
 class NodeIO(Protocol):
@@ -63,8 +41,8 @@ class NodeIO(Protocol):
     def cancel_timer(self, name: str) -> None:
         """Disarm a timer."""
 
-    def record(self, effect: Effect, now_ns: int) -> None:
-        """Keep an effect for the history (everything but sends and timers)."""
+    def record(self, effect: Effect | Lied, now_ns: int) -> None:
+        """Keep an effect for the history (everything but sends and timers), or a lie that was told."""
 
     def persist(self, key: str, data: bytes | None, more: bool, now_ns: int) -> bool:
         """Write ``data`` to the node's disk, or that there is nothing under that key any more; False when this life
@@ -94,6 +72,7 @@ def _life(data: bytes | None) -> Life:
 
 class Driver:
     """Runs one life of a machine: call ``start``, ``frame`` and ``timer``; a False answer means that the node died.
+    ``wake``, ``hear`` and ``ring`` give the answers, which ``perform`` does.
 
     disk: what the lives before have persisted. lives: per port, the peer's life as last heard of, by this life or,
     where the disk is kept, by one before.
@@ -129,7 +108,7 @@ class Driver:
 
     def timer(self, name: str, now_ns: int) -> bool:
         """A timer is due."""
-        return self.perform(self.machine.on_timer(name, now_ns), now_ns)
+        return self.perform(self.ring(name, now_ns), now_ns)
 
     def wake(self, now_ns: int) -> Effects:
         """What the machine does first; it is told of nothing on the disk but its own."""
@@ -150,6 +129,10 @@ class Driver:
                 return [known, *self.machine.on_message(port, message, life, now_ns)]
         self._hearing = frame
         return self.machine.on_message(port, message, life, now_ns)
+
+    def ring(self, name: str, now_ns: int) -> Effects:
+        """What the machine answers to a timer of its."""
+        return self.machine.on_timer(name, now_ns)
 
     def perform(self, effects: Effects, now_ns: int) -> bool:
         """Do the effects in order; faults that wait for one of them strike before a transition, after a send.
@@ -225,5 +208,59 @@ class Driver:
         alive = True
         for moment in due:
             self._waiting.remove(moment)
-            alive = self._io.strike(moment.index, now_ns) and alive
+            alive = self._come(moment, now_ns) and alive
         return alive
+
+    def _come(self, moment: Moment, now_ns: int) -> bool:
+        """A moment that something waits for; False when the life ends with it."""
+        return self._io.strike(moment.index, now_ns)
+
+
+class LyingDriver(Driver):
+    """Runs one life of a machine whose node lies."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        io: NodeIO,
+        config: NodeConfig,
+        moments: Sequence[Moment],
+        disk: Mapping[str, bytes],
+        liar: Liar,
+    ) -> None:
+        super().__init__(machine, io, config, [*moments, *liar.moments()], disk)
+        self._liar = liar
+
+    def ring(self, name: str, now_ns: int) -> Effects:
+        """A timer of the machine's, or of what its node holds back."""
+        held = self._liar.released(name)
+        return super().ring(name, now_ns) if held is None else held
+
+    def perform(self, effects: Effects, now_ns: int) -> bool:
+        """Do what the liar does in place of the effects."""
+        for deed in self._liar.twisted(effects, now_ns):
+            if isinstance(deed, Lied):
+                self._io.record(deed, now_ns)
+            elif not super().perform([deed], now_ns):
+                return False
+        return True
+
+    def _come(self, moment: Moment, now_ns: int) -> bool:
+        if moment.index >= 0:
+            return super()._come(moment, now_ns)
+        self._liar.begin(moment, now_ns)
+        return True
+
+
+def driver_of(
+    machine: Machine,
+    io: NodeIO,
+    config: NodeConfig,
+    moments: Sequence[Moment],
+    disk: Mapping[str, bytes],
+    liar: Liar | None,
+) -> Driver:
+    """Who runs this life. liar: tells the node's lies; None: it has none to tell."""
+    if liar is None:
+        return Driver(machine, io, config, moments, disk)
+    return LyingDriver(machine, io, config, moments, disk, liar)

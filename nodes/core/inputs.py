@@ -34,6 +34,11 @@ def input_value(config: NodeConfig, instance: int) -> bytes:
     raise ValueError(f"inputs {inputs!r} are unknown; there are {', '.join(INPUTS)}")
 
 
+def another_value(config: NodeConfig, value: int, which: int) -> int:
+    """Another number that might have been proposed: the ``which``-th after ``value`` among all inputs."""
+    return (value + which) % (2 if config.protocol.inputs == "random" else config.n)
+
+
 _NEXT = "inputs next"
 _TIMER = "instance"
 

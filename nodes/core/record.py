@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 from nodes.core import Apply, Decide, Effect, Invoke, Note, Propose, Resolve, Return, RoundStart, Transition
+from nodes.core.lies import Lied
 from nodes.frames import WIRE_BYTES, Frame, FrameKey
 
 
@@ -119,6 +120,7 @@ What = (
     | TimerFired
     | Struck
     | Noted
+    | Lied
     | Transition
     | Resolve
     | Propose
@@ -131,7 +133,7 @@ What = (
 KINDS: tuple[type[What], ...] = get_args(What)
 
 
-def recorded(effect: Effect) -> What:
+def recorded(effect: Effect | Lied) -> What:
     """What the history keeps of an effect that is recorded: the effect, but of a note's frame the key alone."""
     if isinstance(effect, Note):
         what, round_, text, about = effect

@@ -30,6 +30,14 @@ def says(message: Message) -> str:
     return f"node {node}, round {round_}"
 
 
+def falsify(config: NodeConfig, message: Message, which: int) -> Message | None:  # noqa: ARG001 - as specs have it
+    """The register of a plain swap, of a round to come."""
+    if message.kind is not Kind.SWAP:
+        return None
+    node, round_ = _REGISTER.unpack(message.body)
+    return message._replace(body=_REGISTER.pack(node, round_ + which))
+
+
 class RoundMachine:
     """The machine of one node (nodes.core.Consensus): a Link per member that is a peer, and instances of an algorithm
     one after another.

@@ -1,7 +1,7 @@
 """Faults as a user orders them, compiled to the atomic, timed or triggered faults of a plan."""
 
 from testbed.faults.orders import Order, compile_orders
-from testbed.faults.text import describe
+from testbed.faults.text import describe, describe_lie
 from testbed.faults.verbs import VERBS, Verb
 
-__all__ = ["VERBS", "Order", "Verb", "compile_orders", "describe"]
+__all__ = ["VERBS", "Order", "Verb", "compile_orders", "describe", "describe_lie"]

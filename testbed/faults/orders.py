@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from nodes.core.disk import State
-from nodes.core.driver import Moment
+from nodes.core.moments import Moment
 from testbed.faults.verbs import VERBS
 from testbed.plan import Fault
 from topologies.impairment import Impairment

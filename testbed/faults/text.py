@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from nodes.core.driver import Moment
+from collections.abc import Sequence
+
+from nodes.core.lies import FOREVER_NS, Lie
+from nodes.core.moments import Moment
 from testbed.plan import Fault
 from topologies.draw import describe as describe_impairment
 from topologies.draw import spell_time
@@ -27,6 +30,20 @@ def _when(fault: Fault) -> str:
     if fault.follows >= 0:
         return f"{spell_time(fault.after_ns)} after fault {fault.follows}:"
     return f"at {spell_time(fault.at_ns)}"
+
+
+def describe_lie(lie: Lie, hosts: Sequence[str]) -> str:
+    """What, to whom, when; ``hosts`` by node number."""
+    words = [lie.kind.value.replace("_", " ")]
+    words += [f"by {spell_time(lie.by_ns)}"] if lie.by_ns else []
+    words += [f"to {', '.join(hosts[number] for number in lie.to)}"] if lie.to else []
+    if lie.moment is not None:
+        words += [f"{spell_time(lie.after_ns)} after it" if lie.after_ns else "from when it", _moment(lie.moment), "on"]
+        words += [f"for {spell_time(lie.for_ns)}"] if lie.for_ns < FOREVER_NS else []
+        return " ".join(words)
+    words += [f"from {spell_time(lie.from_ns)}"] if lie.from_ns > -FOREVER_NS else []
+    words += [f"until {spell_time(lie.until_ns)}"] if lie.until_ns < FOREVER_NS else []
+    return " ".join(words)
 
 
 def _moment(moment: Moment) -> str:

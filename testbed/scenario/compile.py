@@ -57,7 +57,9 @@ def _nodes(written: Written, resolved: Resolved) -> tuple[PlannedNode, ...]:
         return None if resolved.peers is None else resolved.peers[node]
 
     return tuple(
-        PlannedNode(node, derive_seed(written.seed, "node", node), peers(node), programs[node])
+        PlannedNode(
+            node, derive_seed(written.seed, "node", node), peers(node), programs[node], resolved.lies.get(node, ())
+        )
         for node in sorted(programs)
     )
 

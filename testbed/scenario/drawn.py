@@ -1,4 +1,5 @@
-"""Scenarios drawn at random: a fabric, impairments of every kind, an engine and faults of every verb, from one number.
+"""Scenarios drawn at random: a fabric, impairments of every kind, an engine, faults of every verb and lies,
+from one number.
 
 They are for holding engines against each other (``testbed compare --random``), not for studying anything.
 """
@@ -9,6 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from nodes.core.disk import State
+from nodes.core.lies import LieKind
 from nodes.registry import engine_specs
 from testbed.faults import VERBS
 from testbed.plan import derive_seed
@@ -40,6 +42,7 @@ def drawn_scenario(number: int) -> dict[str, Any]:
         "protocol": _protocol(random, hosts, rounds, spec),
         "faults": [_fault(random, hosts, rounds, spec.made_of_swaps) for _ in range(random.randint(0, 4))],
         "seed": number,
+        "lies": [_lie(random, hosts, rounds) for _ in range(random.choice((0, 0, 0, 1, 2)))],
     }
 
 
@@ -121,6 +124,26 @@ def _fault(random: Random, hosts: int, rounds: int, swaps: bool) -> dict[str, An
     if (verb.undo or verb.name == "node_restart") and random.random() < 0.8:
         order["for"] = random.choice(_TIMES)
     return order
+
+
+def _lie(random: Random, hosts: int, rounds: int) -> dict[str, Any]:
+    """Any kind, to some or all, for all of the run or a part of it."""
+    kind = random.choice(list(LieKind))
+    liar, *some = (
+        f"host{number}" for number in random.sample(range(1, hosts + 1), random.choice((2, 2, min(3, hosts))))
+    )
+    lie: dict[str, Any] = {"kind": kind.value, "on": liar}
+    if kind is LieKind.WITHHOLD or (kind is not LieKind.SILENT and random.random() < 0.5):
+        lie["to"] = some
+    if kind is LieKind.DELAY:
+        lie["by"] = random.choice(_TIMES)
+    if random.random() < 0.5:
+        lie["when"] = {"node": liar, "round": random.randrange(rounds), "after_sends": random.randint(1, 3)}
+    else:
+        lie["from"] = f"round {random.randrange(rounds)}"
+    if random.random() < 0.5:
+        lie["for"] = random.choice(_TIMES)
+    return lie
 
 
 def _moment(random: Random, hosts: int, rounds: int, swaps: bool) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from nodes.consensus.spec import EngineSpec
 from nodes.core.config import ProtocolConfig
 from nodes.registry import engine_spec, service_spec
 from testbed.faults import describe as describe_fault
+from testbed.faults import describe_lie
 from testbed.plan import Plan
 from testbed.scenario.compile import compile_plan
 from testbed.scenario.load import Scenario
@@ -17,7 +18,7 @@ from topologies.netem import tc_command
 
 
 def explain(scenario: Scenario) -> str:
-    """Protocol, times, participants, each link direction with its impairment and ``tc`` line, faults, warnings."""
+    """Protocol, times, participants, each link direction with its impairment and ``tc`` line, faults, lies."""
     plan = compile_plan(scenario)
     parts = [_head(scenario, plan), _protocol(scenario, plan), _links(plan.fabric)]
     if plan.service:
@@ -25,6 +26,9 @@ def explain(scenario: Scenario) -> str:
     if plan.faults:
         listed = (f"  {number:>3}  {describe_fault(fault)}" for number, fault in enumerate(plan.faults))
         parts.append("\n".join(["faults", *listed]))
+    told = [(plan.fabric.hosts[node.node], lie) for node in plan.nodes for lie in node.lies]
+    if told:
+        parts.append("\n".join(["lies", *(f"  {host} {describe_lie(lie, plan.fabric.hosts)}" for host, lie in told)]))
     expected = scenario.expect.model_dump(exclude_none=True)
     if expected:
         parts.append("\n".join(["expected", *(f"  {key}: {value}" for key, value in expected.items())]))

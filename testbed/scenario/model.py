@@ -21,6 +21,7 @@ from pydantic import (
 from nodes.core import LinkState
 from nodes.core.config import PLAIN_SWAPS
 from nodes.core.disk import State
+from nodes.core.lies import LieKind
 from nodes.registry import engine_names, engine_spec, service_names
 from testbed.faults import VERBS
 from testbed.scenario.errors import FieldError
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     VerbName = str
     StateName = str
     DiskState = str
+    KindOfLie = str
     Consensus = str
     ServiceName = str
     NeighbourhoodKind = str
@@ -53,6 +55,7 @@ else:
     VerbName = Literal[tuple(VERBS)]
     StateName = Literal[tuple(state.value for state in LinkState)]
     DiskState = Literal[tuple(state.value for state in State)]
+    KindOfLie = Literal[tuple(kind.value for kind in LieKind)]
 
 
 def _as_list(value: object) -> object:
@@ -399,6 +402,44 @@ class FaultOrder(LinkSettings):
             raise ValueError("jitter changes nothing; add jitter: 100us or another link setting")
 
 
+class LieOrder(Part):
+    """One lie: what a host says that its machine does not. Verdicts bind the hosts that have none to tell.
+
+    kind: equivocate (another value to ``to``, or to each peer its own), wrong_value (one to all), withhold (nothing to
+    ``to``), silent (nothing to anybody), replay (an old message again behind each), delay (``by`` so much later). on:
+    hosts by name pattern; default with ``when``: the node of the moment. to: the peers that it is told to (default:
+    all). from, until: instants (default: all of the run); for: so long. when: the protocol moment of the liar's own at
+    which it begins.
+    """
+
+    kind: KindOfLie
+    on: Names | None = None
+    to: Names | None = None
+    from_: Instant | None = Field(None, alias="from")
+    until: Instant | None = None
+    for_: Annotated[Time, Field(gt=0)] | None = Field(None, alias="for")
+    when: Trigger | None = None
+    by: Annotated[Time, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> LieOrder:
+        if self.on is None and self.when is None:
+            raise FieldError("on", "is missing; say which host lies")
+        if self.when is not None and (self.from_ is not None or self.until is not None):
+            extra = "from" if self.from_ is not None else "until"
+            raise FieldError(extra, "does not go with when; a lie that begins at a moment lasts for:, or to the end")
+        if self.until is not None and self.for_ is not None:
+            raise FieldError("for", "stands beside until; a lie has one end")
+        if self.kind == LieKind.SILENT and self.to is not None:
+            raise FieldError("to", "does not go with silent, which says nothing to anybody; take withhold")
+        if self.kind == LieKind.WITHHOLD and self.to is None:
+            raise FieldError("to", "is missing; say from whom it is withheld, or take silent")
+        if (self.by is None) == (self.kind == LieKind.DELAY):
+            what = "is missing; say how much later" if self.by is None else "goes with delay only"
+            raise FieldError("by", what)
+        return self
+
+
 class Expectation(Part):
     """What the run is expected to show. kinds: exactly these kinds of breaks occur. splits, blocked: how many swaps.
     service: whether logs agree and every result follows from them. operations: how many of those asked for returned."""
@@ -434,6 +475,7 @@ class Written(Part):
     service: NamedService | None = None
     clients: Clients | None = None
     faults: list[FaultOrder] = Field(default_factory=list)
+    lies: list[LieOrder] = Field(default_factory=list)
     seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
     engine: EngineName = "sim"
     capture: bool = True

@@ -5,7 +5,7 @@ Everything that needs the fabric to be checked is checked here; all problems are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from nodes.core.config import ProtocolConfig
 from nodes.core.disk import State
-from nodes.core.driver import Moment
+from nodes.core.lies import FOREVER_NS, Lie, LieKind
+from nodes.core.moments import Moment
 from nodes.registry import engine_spec, engine_specs, service_spec
 from testbed.faults import VERBS, Order
 from testbed.scenario.custom import custom_fabric
@@ -27,6 +28,7 @@ from testbed.scenario.errors import Path as KeyPath
 from testbed.scenario.model import (
     CustomTopology,
     FaultOrder,
+    LieOrder,
     Trigger,
     Written,
     instant_ns,
@@ -55,6 +57,7 @@ _EXACT_PATHS_UP_TO = 48  # participants; above that, delays over the longest pat
 class Resolved:
     """fabric: with clean links, and the forwarding that the neighbours need. routes: over the whole of it. impairments:
     one per direction, still without seeds. peers: participant -> its neighbours, as node numbers; None: everybody else.
+    lies: of those participants that have any to tell.
 
     clients: the hosts that ask for the service. mix: what they ask for. protocol: what all nodes share, still without
     its seed. settle_ns: from the end of the last round to the end of the run.
@@ -68,6 +71,7 @@ class Resolved:
     mix: dict[str, Any]
     peers: dict[int, tuple[int, ...]] | None
     orders: tuple[Order, ...]
+    lies: dict[int, tuple[Lie, ...]]
     protocol: ProtocolConfig
     settle_ns: int
     warnings: tuple[str, ...]
@@ -124,6 +128,7 @@ class _Resolver:
             for place, fault in enumerate(self.scenario.faults)
             if (order := self._order(fault, ("faults", place))) is not None
         )
+        lies = self._lies()
         self.problems.stop()
         longest, shortest = self._path_delays(impairments)
         self._warn_about_time(shortest)
@@ -138,6 +143,7 @@ class _Resolver:
             mix=mix,
             peers=None if self.pairs is None else neighbours(self.members, self.pairs),
             orders=orders,
+            lies=lies,
             protocol=replace(self.protocol, settle_ns=needed_ns),
             settle_ns=max(0, needed_ns - self.protocol.period_ns) if own is None else own,
             warnings=tuple(dict.fromkeys(self.problems.warnings)),
@@ -477,6 +483,62 @@ class _Resolver:
             except ValueError as error:
                 self.problems.error((*path, "links", place), str(error))
         return sorted(set(found))
+
+    # -- lies ---------------------------------------------------------------------------------------------------
+
+    def _lies(self) -> dict[int, tuple[Lie, ...]]:
+        found: dict[int, tuple[Lie, ...]] = {}
+        for place, order in enumerate(self.scenario.lies):
+            for node, lie in self._told(order, ("lies", place)):
+                found[node] = (*found.get(node, ()), lie)
+        if found.keys() == set(self.members):
+            self.problems.warn(("lies",), "all participants lie, and nobody is left whom verdicts bind")
+        return found
+
+    def _told(self, order: LieOrder, path: KeyPath) -> list[tuple[int, Lie]]:
+        """Who tells this lie; the same one each, but for the peers that they have."""
+        if order.kind not in self.engine.lies:
+            listed = ", ".join(self.engine.lies)
+            self.problems.error(
+                (*path, "kind"), f"{order.kind} has no meaning in {self.engine.name}; there are {listed}"
+            )
+        moment = self._moment(order.when, path) if order.when else None
+        liars = self._hosts(order.on, (*path, "on")) if order.on else [order.when.node] if order.when else []
+        if order.when and liars != [order.when.node]:
+            what = f"must be {order.when.node} alone: a lie begins at a moment of the liar's own"
+            self.problems.error((*path, "on"), what)
+        to = self._hosts(order.to, (*path, "to")) if order.to else []
+        period_ns = self.scenario.protocol.period_ns
+        from_ns = -FOREVER_NS if order.from_ is None else instant_ns(order.from_, period_ns)
+        for_ns = FOREVER_NS if order.for_ is None else order.for_
+        until_ns = FOREVER_NS if order.for_ is None else max(0, from_ns) + for_ns
+        if order.until is not None:
+            until_ns = instant_ns(order.until, period_ns)
+        if until_ns <= from_ns:
+            self.problems.error((*path, "until"), f"{spell_time(until_ns)} is not after {spell_time(from_ns)}, from:")
+        numbers = {host: number for number, host in enumerate(self.fabric.hosts)}
+        near = None if self.pairs is None else neighbours(self.members, self.pairs)
+        told = []
+        for liar in (host for host in liars if host in self.participants):
+            hearers = tuple(numbers[host] for host in to if host != liar)
+            if near is not None:
+                hearers = tuple(hearer for hearer in hearers if hearer in near[numbers[liar]])
+            if to and not hearers:
+                self.problems.error((*path, "to"), f"{liar} has none of them as a peer")
+            if moment is None:
+                lie = Lie(LieKind(order.kind), hearers, from_ns, until_ns, by_ns=order.by or 0)
+            else:
+                after_ns = order.when.after if order.when else 0
+                lie = Lie(LieKind(order.kind), hearers, 0, 0, moment, after_ns, for_ns, order.by or 0)
+            told.append((numbers[liar], lie))
+        return told
+
+    def _hosts(self, patterns: Sequence[str], path: KeyPath) -> list[str]:
+        """Participants by name pattern, in order."""
+        for pattern in patterns:
+            if not any(fnmatchcase(host, pattern) for host in self.participants):
+                self.problems.error(path, self._unknown_node(pattern))
+        return [host for host in self.participants if any(fnmatchcase(host, pattern) for pattern in patterns)]
 
     # -- time ---------------------------------------------------------------------------------------------------
 

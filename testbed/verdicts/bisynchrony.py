@@ -2,7 +2,8 @@
 
 A node is live in a round when one of its lives reaches from the round's start over its end: a killed node is excluded
 from the moment of its death, a restarted one until its next round begins. A NIC fault does not make a node dead, and a
-paused node is alive. Swaps with an end that is not live are excluded.
+paused node is alive. Swaps with an end that is not live are excluded, and so are those of a node that lies: nothing
+binds it, and what it records of others' registers is no evidence.
 
 A swap is atomic when both ends end alike and hold what they say they hold: an end that ends both ways, or commits
 another value of its peer's register than the peer offered or its other neighbours tell of it, makes the swap split.
@@ -10,6 +11,7 @@ another value of its peer's register than the peer offered or its other neighbou
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -52,7 +54,8 @@ class Broken(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """The judgement before causes are sought. excluded_splits: excluded swaps whose ends differ all the same."""
+    """The judgement before causes are sought. excluded_splits: excluded swaps between honest ends whose ends differ
+    all the same."""
 
     judged: int
     broken_rounds: tuple[int, ...]
@@ -72,14 +75,15 @@ def judge_rounds(plan: Plan, history: History, paths: Paths, timeline: Timeline)
         return Rounds(0, (), swaps, (), 0)
     tolerance_ns = timer_tolerance_ns(history.meta)
     rounds = _judged_rounds(plan, history, timeline, tolerance_ns)
-    ends = _Ends(history, rounds, pairs, len(paths.hosts))
+    ends = _Ends(history, rounds, pairs, len(paths.hosts), plan.liars)
     start_ns = rounds * plan.protocol.period_ns
     deadline_ns = start_ns + plan.protocol.window_ns
     live = np.zeros((len(paths.hosts), len(rounds)), dtype=bool)
     for node in plan.members:
         live[node] = timeline.alive_through_all(paths.hosts[node], start_ns, deadline_ns)
     low, high = np.array(pairs).T
-    both_live = (live[low] & live[high]).T
+    honest = ~np.isin(low, list(plan.liars)) & ~np.isin(high, list(plan.liars))
+    both_live = (live[low] & live[high]).T & honest
     is_split = ends.split()
     late_ns = deadline_ns[:, None] + tolerance_ns
     kinds = np.select(
@@ -105,7 +109,7 @@ def judge_rounds(plan: Plan, history: History, paths: Paths, timeline: Timeline)
         swap, kind = SwapId(int(rounds[row]), *pairs[column]), _KINDS[kinds[row, column]]
         broken.append(Broken(swap, kind, *times, *ends.endings(row, column), ends.why(row, column, swap, paths)))
     broken_rounds = tuple(dict.fromkeys(swap.swap.round for swap in broken))
-    return Rounds(len(rounds), broken_rounds, swaps, tuple(broken), int(np.count_nonzero(is_split & excluded)))
+    return Rounds(len(rounds), broken_rounds, swaps, tuple(broken), int(np.count_nonzero(is_split & excluded & honest)))
 
 
 _KINDS = ("", "excluded", "split", "blocked", "late", "skew")
@@ -124,7 +128,7 @@ class _Ends:
     offered it, and when it did not commit; by the neighbours that committed it.
     """
 
-    def __init__(self, history: History, rounds: Ints, pairs: list[Pair], hosts: int) -> None:
+    def __init__(self, history: History, rounds: Ints, pairs: list[Pair], hosts: int, liars: Collection[int]) -> None:
         shape = (len(rounds), len(pairs), 2)
         self.first = np.full(shape, _NONE)
         self.final = np.full(shape, _NONE)
@@ -150,8 +154,8 @@ class _Ends:
         begun_row, begun_known = _places(rounds, begun["round"])
         told_twice = _told_twice(
             (len(rounds), hosts),
-            (row * hosts + whose, table["value"], known_round),
-            (begun_row * hosts + begun.node, begun["offered"], begun_known),
+            (row * hosts + whose, table["value"], known_round & ~np.isin(table.node, list(liars))),
+            (begun_row * hosts + begun.node, begun["offered"], begun_known & ~np.isin(begun.node, list(liars))),
         )
         low, high = np.array(pairs).T
         other = np.stack([told_twice[:, high], told_twice[:, low]], axis=2)

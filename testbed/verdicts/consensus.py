@@ -6,12 +6,14 @@ message engine's instance i begins at i * period_ns and has settle_ns, beside th
 a service's log, it begins with the first proposal, asks only those that proposed in it, and who has applied the entry
 knows the decision. Where the run ends decides nothing but whether this can be said: an instance whose time the end cuts
 off is neither decided nor undecided.
+
+What a node that lies decides binds nobody, and nobody waits for it; but what it proposed counts as proposed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import NamedTuple
 
@@ -23,6 +25,13 @@ from testbed.plan import Plan
 from testbed.verdicts.facts import timer_tolerance_ns
 from testbed.verdicts.model import Consensus, Disagreement
 from testbed.verdicts.timeline import Timeline
+
+PROPERTIES: dict[str, Callable[[Consensus], bool]] = {
+    "agreement": lambda found: not found.disagreements,
+    "validity": lambda found: not found.invalid,
+    "termination": lambda found: not found.undecided,
+}
+"""What an engine may promise (EngineSpec.properties), and how it is checked: whether it held."""
 
 
 class _Made(NamedTuple):
@@ -38,6 +47,7 @@ def judge_consensus(plan: Plan, history: History, timeline: Timeline) -> Consens
     """None when nobody proposed anything. ``instances`` counts those that began; those that the run's end cut off, or
     that nobody lived through or decided, are judged for agreement and validity, and are neither decided nor undecided.
     """
+    liars = {plan.fabric.hosts[number] for number in plan.liars}
     proposals: dict[int, set[bytes]] = {}
     decisions: dict[int, list[_Made]] = {}
     judge = _Termination(plan, history, timeline)
@@ -48,7 +58,7 @@ def judge_consensus(plan: Plan, history: History, timeline: Timeline) -> Consens
             judge.proposed(what.instance, event)
         elif isinstance(what, Apply):
             judge.applied(what.entry, event)
-        elif isinstance(what, Decide):
+        elif isinstance(what, Decide) and event.node not in liars:
             decisions.setdefault(what.instance, []).append(_Made(event.t_ns, event.node, what.value, what.round))
     if not proposals:
         return None
@@ -103,7 +113,7 @@ class _Termination:
     def __init__(self, plan: Plan, history: History, timeline: Timeline) -> None:
         self.plan, self.timeline = plan, timeline
         self.tolerance_ns = timer_tolerance_ns(history.meta)
-        self.members = [plan.fabric.hosts[number] for number in plan.members]
+        self.members = [plan.fabric.hosts[number] for number in plan.members if number not in plan.liars]
         self.in_rounds = engine_spec(plan.protocol.consensus).made_of_swaps
         self._first_ns: dict[int, int] = {}
         self._proposers: dict[int, set[str]] = {}
@@ -112,7 +122,9 @@ class _Termination:
     def proposed(self, instance: int, event: Event) -> None:
         """Somebody proposes in it."""
         self._first_ns.setdefault(instance, event.t_ns)
-        self._proposers.setdefault(instance, set()).add(event.node)
+        proposers = self._proposers.setdefault(instance, set())
+        if event.node in self.members:
+            proposers.add(event.node)
 
     def applied(self, instance: int, event: Event) -> None:
         """Somebody applies the entry that it decides."""

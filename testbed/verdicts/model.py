@@ -192,7 +192,8 @@ class Fidelity:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """All verdicts on one run. consensus is None when the protocol proposes nothing, service when there is none."""
+    """All verdicts on one run. consensus is None when the protocol proposes nothing, service when there is none. lies:
+    how many each node that had some to tell has told, by kind; none of the verdicts binds these nodes."""
 
     name: str
     engine: str
@@ -203,6 +204,7 @@ class Verdicts:
     fidelity: Fidelity
     notes: tuple[str, ...] = field(default=())
     service: Service | None = None
+    lies: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""

@@ -13,11 +13,12 @@ from testbed.engines.sim import SimEngine
 from testbed.engines.vkernel.engine import VKernelEngine
 from testbed.history import History
 from testbed.plan import Plan
-from testbed.scenario import compile_plan, from_data
+from testbed.scenario import compile_plan, from_data, load, unmet
 from testbed.scenario.drawn import drawn_scenario
 from testbed.verdicts import judge
 from testbed.verdicts.comparison import compare
 
+SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
 ENGINES = {"sim": SimEngine, "vkernel": VKernelEngine}
 LINK = {"delay": "10us", "jitter": "1us"}
 REFLECTING = {"node": "host2", "enters": "REFLECTING", "round": 3}
@@ -119,6 +120,22 @@ def test_disks_that_tear_lose_and_fill_up_do_so_alike_and_agreement_holds(
     consensus_of = judge(plan, one).consensus
     assert consensus_of is not None
     assert consensus_of.disagreements == consensus_of.invalid == ()
+
+
+# -- lies --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.kernel
+def test_one_equivocating_host_splits_floodset_in_both_and_nothing_else_is_wrong(kernel) -> None:
+    shipped = load(SCENARIOS / "floodset-equivocation.yaml")
+    plan = compile_plan(shipped)
+    one, other = both(plan)
+    assert_one_run(one, other)
+    verdicts = [judge(plan, history) for history in (one, other)]
+    for verdict in verdicts:
+        assert unmet(shipped.expect, verdict.to_dict()) == []
+        assert verdict.lies == {"host1": {"equivocate": 4, "wrong_value": 16}}
 
 
 # -- nothing is lost on the way in -------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from network import EVERYTHING, KINDS, Network, Way, all_pairs
 
 from nodes.core.config import ProtocolConfig
 from nodes.core.disk import State
-from nodes.core.driver import Moment
+from nodes.core.moments import Moment
 from nodes.core.text import time_text
 from nodes.frames import Frame, FrameKey, Kind, Message
 from nodes.registry import engine_spec

@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from nodes import frames
+from nodes.core.config import NodeConfig
 
 _LAYOUT = struct.Struct("!II")
 
@@ -42,6 +43,14 @@ def read(message: frames.Message) -> Message | None:
         return None
     phase = Phase(message.step)
     return Message(round_, phase, value) if value <= (1 if phase is Phase.REPORT else NO_VALUE) else None
+
+
+def falsify(config: NodeConfig, message: frames.Message, which: int) -> frames.Message | None:  # noqa: ARG001 - a bit
+    """The same report or proposal of the other bit, for every odd ``which``; of a proposal of no value none."""
+    said = read(message)
+    if said is None or said.value == NO_VALUE:
+        return None
+    return message._replace(body=said._replace(value=said.value ^ (which & 1)).body())
 
 
 def says(message: frames.Message) -> str:

@@ -7,7 +7,7 @@ from math import ceil, comb, log, log1p
 
 from nodes.consensus.ben_or.algorithm import Pitfall
 from nodes.consensus.ben_or.machine import BenOrMachine
-from nodes.consensus.ben_or.messages import says
+from nodes.consensus.ben_or.messages import falsify, says
 from nodes.consensus.spec import RETRIES, EngineSpec, minority
 from nodes.core.config import NodeConfig, ProtocolConfig
 
@@ -49,4 +49,5 @@ SPEC = EngineSpec(
     carries="bit",
     pitfalls=tuple(Pitfall),
     says=says,
+    falsify=falsify,
 )

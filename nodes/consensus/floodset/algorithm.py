@@ -7,8 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from nodes.core.config import NodeConfig
 from nodes.core.disk import pack, unpack
-from nodes.frames import BODY_BYTES, Message
+from nodes.core.inputs import another_value
+from nodes.frames import BODY_BYTES, Kind, Message
 
 _REGISTER = struct.Struct("!II8x")  # early flag, estimate
 assert _REGISTER.size == BODY_BYTES
@@ -30,6 +32,14 @@ def says(message: Message) -> str:
     """A register in words."""
     early, estimate = _REGISTER.unpack(message.body)
     return f"estimate {estimate}" + (", final" if early else "")
+
+
+def falsify(config: NodeConfig, message: Message, which: int) -> Message | None:
+    """A register with another estimate."""
+    if message.kind is not Kind.SWAP:
+        return None
+    early, estimate = _REGISTER.unpack(message.body)
+    return message._replace(body=_REGISTER.pack(early, another_value(config, estimate, which)))
 
 
 @dataclass(slots=True)

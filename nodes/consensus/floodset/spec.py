@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
-from nodes.consensus.floodset.algorithm import FloodSet, Pitfall, rounds_needed, says
+from nodes.consensus.floodset.algorithm import FloodSet, Pitfall, falsify, rounds_needed, says
 from nodes.consensus.spec import EngineSpec, swaps_settle_ns
 from nodes.core.config import NodeConfig
 from nodes.oae.rounds import RoundMachine
@@ -38,4 +38,5 @@ SPEC = EngineSpec(
     parameters=Parameters,
     pitfalls=tuple(Pitfall),
     says=says,
+    falsify=falsify,
 )

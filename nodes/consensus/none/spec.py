@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from nodes.consensus.spec import EngineSpec, swaps_settle_ns
 from nodes.core.config import NodeConfig
-from nodes.oae.rounds import RoundMachine, says
+from nodes.oae.rounds import RoundMachine, falsify, says
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> RoundMachine:  # noqa: ARG001 - there are none
@@ -24,4 +24,5 @@ SPEC = EngineSpec(
     properties=(),
     all_pairs=False,
     says=says,
+    falsify=falsify,
 )

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
+from nodes.core.config import NodeConfig
 from nodes.core.disk import pack, unpack
-from nodes.frames import BODY_BYTES, Message
+from nodes.core.inputs import another_value
+from nodes.frames import BODY_BYTES, Kind, Message
 
 ROUNDS_PER_PHASE = 3
 
@@ -65,6 +67,17 @@ def says(message: Message) -> str:
     if tag in (Tag.CANDIDATE, Tag.VOTE):
         return f"{Tag(tag).name.lower()} {value} in phase {phase}"
     return f"proposal {value}" if tag == Tag.PROPOSAL else "nothing"
+
+
+def falsify(config: NodeConfig, message: Message, which: int) -> Message | None:
+    """A register with another value, and another vote where it tells one; of one that says nothing none."""
+    if message.kind is not Kind.SWAP:
+        return None
+    tag, phase, vote, value = _REGISTER.unpack(message.body)
+    if tag == Tag.NOTHING:
+        return None
+    other = another_value(config, vote, which) if tag == Tag.MRU_VOTE else vote
+    return message._replace(body=_REGISTER.pack(tag, phase, other, another_value(config, value, which)))
 
 
 def rounds_needed(f: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import partial
 
-from nodes.consensus.oae.algorithm import Oae, Pitfall, rounds_needed, says
+from nodes.consensus.oae.algorithm import Oae, Pitfall, falsify, rounds_needed, says
 from nodes.consensus.spec import EngineSpec, minority, swaps_settle_ns
 from nodes.core.config import NodeConfig
 from nodes.oae.rounds import RoundMachine
@@ -26,4 +26,5 @@ SPEC = EngineSpec(
     settle_ns=swaps_settle_ns,
     pitfalls=tuple(Pitfall),
     says=says,
+    falsify=falsify,
 )

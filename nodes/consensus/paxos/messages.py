@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from nodes import frames
 from nodes.core import values
+from nodes.core.config import NodeConfig
+from nodes.core.inputs import another_value
 
 _LAYOUT = struct.Struct("!II")
 
@@ -51,6 +53,19 @@ def read(message: frames.Message) -> Message | None:
     if step is None or not 1 <= ballot <= MAX_BALLOT or voted > MAX_BALLOT:
         return None
     return Message(step, ballot, voted, message.body[_LAYOUT.size :])
+
+
+def falsify(config: NodeConfig, message: frames.Message, which: int) -> frames.Message | None:
+    """The same with another value, where it tells one: a vote that was cast, what is to be accepted, what was decided.
+    Of a long value its beginning is another; one that goes in parts goes as it is."""
+    said = read(message) if message.kind is frames.Kind.DATA else None
+    if said is None or not (said.step in (Step.ACCEPT, Step.DECIDE) or (said.step is Step.PROMISE and said.voted)):
+        return None
+    size = len(values.of_int(0))
+    if len(said.value) < size:
+        return None
+    other = values.of_int(another_value(config, values.to_int(said.value[:size]), which))
+    return message._replace(body=said._replace(value=other + said.value[size:]).body())
 
 
 def says(message: frames.Message) -> str:

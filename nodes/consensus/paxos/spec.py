@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from nodes.consensus.paxos.machine import PATIENCE, PaxosMachine
-from nodes.consensus.paxos.messages import says
+from nodes.consensus.paxos.messages import falsify, says
 from nodes.consensus.paxos.roles import Pitfall
 from nodes.consensus.spec import RETRIES, EngineSpec, minority
 from nodes.core.config import NodeConfig, ProtocolConfig
@@ -56,4 +56,5 @@ SPEC = EngineSpec(
     parameters=Parameters,
     pitfalls=tuple(Pitfall),
     says=says,
+    falsify=falsify,
 )

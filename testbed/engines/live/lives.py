@@ -24,7 +24,7 @@ from nodes.agent.control import hear, tell
 from nodes.agent.journal import read_journal
 from nodes.agent.nvram import set_full
 from nodes.core.disk import DISK_BYTES, State
-from nodes.core.driver import Moment
+from nodes.core.moments import Moment
 from testbed.engines.live.bare import Bare
 from testbed.engines.live.clock import ClockPolicy
 from testbed.engines.live.holder import Holder

@@ -13,9 +13,11 @@ from mypy_extensions import i64
 from nodes.core import Apply, Decide, Effect, Effects, Invoke, Machine, Port, Propose, Resolve, Return, RoundStart
 from nodes.core.config import NodeConfig
 from nodes.core.disk import DISK_BYTES, DiskFullError, Log, State
-from nodes.core.driver import Driver
+from nodes.core.driver import Driver, driver_of
+from nodes.core.lies import Lied
 from nodes.core.record import DISK_FULL, KILLED, Died, Dropped, Received, Refused, Sent, Started, TimerFired, recorded
 from nodes.frames import Frame
+from nodes.registry import build_liar
 from testbed.engines.sim.netem import CORRUPT
 from testbed.engines.sim.queue import FRAME, TIMER, Event
 
@@ -61,7 +63,8 @@ class Node:
         found: Mapping[str, bytes] = {} if self._disk is None else self._disk.recover(state)
         self.machine = self._build(config)
         self.alive = True
-        self._driver = Driver(self.machine, self, config, self.run.schedule.moments(self.name), found)
+        moments = self.run.schedule.moments(self.name)
+        self._driver = driver_of(self.machine, self, config, moments, found, build_liar(config))
         self.run.record((now_ns, self.number, Started, Started(bool(found), now_ns)))
         self._do(self._driver.wake(now_ns), now_ns)
 
@@ -139,7 +142,7 @@ class Node:
         del self.timers[name]
         if self.run.full:
             self.run.record((now_ns, self.number, TimerFired, (name, due_ns)))
-        self._do(self.machine.on_timer(name, now_ns), now_ns)
+        self._do(self._driver.ring(name, now_ns), now_ns)
 
     def _do(self, effects: Effects, now_ns: int) -> None:
         if effects:
@@ -190,7 +193,7 @@ class Node:
     def _cancel_timer_held(self, name: str, _now_ns: int) -> None:
         self.cancel_timer(name)
 
-    def record(self, effect: Effect, now_ns: int) -> None:
+    def record(self, effect: Effect | Lied, now_ns: int) -> None:
         """Keep an effect for the history."""
         if self.paused:
             self._held.append((self.record, (effect, now_ns)))

@@ -18,7 +18,7 @@ from nodes.agent.process import Process
 from nodes.core import Effects, Life, Port, Send, SetTimer, SwapId, Transition
 from nodes.core import LinkState as State
 from nodes.core.config import START_NS, NodeConfig, Peer, ProtocolConfig
-from nodes.core.driver import Moment
+from nodes.core.moments import Moment
 from nodes.core.record import Dropped, Overrun, Received, Refused, Sent, Started, TimerFired, What
 from nodes.frames import Frame, FrameKey, Kind, Message, encode
 

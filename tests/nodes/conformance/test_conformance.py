@@ -20,12 +20,16 @@ from nodes.consensus.spec import EngineSpec
 from nodes.core import Decide, Effect, Effects, Life, Machine, Outcome, Propose, Resolve, SetTimer, swap_id
 from nodes.core.config import NodeConfig, ProtocolConfig
 from nodes.core.disk import State
+from nodes.core.lies import VALUES, Lied, LieKind
+from nodes.core.record import Noted
 from nodes.core.segmented import Segmented
 from nodes.core.snapshot import snapshot
 from nodes.core.values import of_int
 from nodes.frames import Kind, Message
 from nodes.registry import build_machine, engine_specs, member
+from testbed.engines.sim import SimEngine
 from testbed.scenario import compile_plan, from_data
+from testbed.verdicts import judge
 
 ROOM = Path(__file__).resolve().parents[1]
 SPECS = engine_specs()
@@ -329,3 +333,79 @@ def test_a_pitfall_that_is_planted_is_found(spec: EngineSpec, pitfall: str) -> N
         return
     check, seed = found
     assert check(spec, build_machine, seed) == "", f"{check.__name__} fails in seed {seed} without the pitfall too"
+
+
+# -- lies --------------------------------------------------------------------------------------------------------------
+
+
+@every_engine
+@pytest.mark.parametrize("kind", list(LieKind))
+def test_whatever_one_node_lies_the_others_stay_sound_in_form(spec: EngineSpec, kind: LieKind) -> None:
+    """They take nothing back and fail in nothing; what is false is well-formed, and no stray to anybody."""
+    more = {LieKind.WITHHOLD: {"to": ["host3", "host4"]}, LieKind.DELAY: {"by": "150us"}}.get(kind, {})
+    counted = {"rounds": 12} if spec.made_of_swaps else {"instances": 6}
+    data = {
+        "name": "lies",
+        "topology": {"kind": "star", "hosts": 5},
+        "links": {"default": {"delay": "10us", "jitter": "2us"}},
+        "protocol": {
+            "consensus": spec.name,
+            "window": "300us",
+            "retry": "100us",
+            "f": min(1, spec.most_f(5)),
+            **counted,
+        },
+        "lies": [{"kind": kind.value, "on": "host1", **more}],
+    }
+    plan = compile_plan(from_data(data))
+    history = SimEngine().run(plan)
+    assert kind in spec.lies
+    assert history.events.count(Lied) > 0
+    decided: dict[tuple[str, int], bytes] = {}
+    for event in history.events.of_kind(Decide, Noted):
+        what = event.what
+        if isinstance(what, Decide):
+            assert decided.setdefault((event.node, what.instance), what.value) == what.value
+        elif isinstance(what, Noted) and kind in VALUES:
+            assert what.what != "stray"
+    assert judge(plan, history).fidelity.reasons == ()
+
+
+@every_engine
+def test_what_is_false_says_something_else_and_the_same_each_time(spec: EngineSpec) -> None:
+    """In storms as they are: every message that tells a value has another, which the engine's own words tell apart."""
+    told = 0
+    assert spec.falsify is not None
+    plan = compile_plan(
+        from_data(
+            {
+                "name": "honest",
+                "topology": {"kind": "star", "hosts": 4},
+                "protocol": {"consensus": spec.name, "rounds" if spec.made_of_swaps else "instances": 3},
+            }
+        )
+    )
+    config = plan.node_config("host1")
+    said: list[Message] = []
+
+    class Hearing:
+        def __init__(self, config: NodeConfig) -> None:
+            self.machine = build_machine(config)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.machine, name)
+
+        def on_message(self, port: int, message: Message, life: Life, now_ns: int) -> Effects:
+            said.append(message)
+            return self.machine.on_message(port, message, life, now_ns)
+
+    SimEngine(build=Hearing).run(plan)
+    for message in said:
+        false = spec.falsify(config, message, 1)
+        if false is not None:
+            told += 1
+            assert false == spec.falsify(config, message, 1)
+            assert false._replace(body=message.body) == message
+            assert len(false.body) == len(message.body)
+            assert spec.says(false) != spec.says(message)
+    assert told > 0

@@ -17,7 +17,7 @@ from network import Build, Node
 from storm import FAULT, Storm, W
 
 from nodes.consensus.spec import EngineSpec
-from nodes.core.driver import Moment
+from nodes.core.moments import Moment
 from nodes.core.segmented import Segmented
 from nodes.frames import Frame
 

@@ -23,7 +23,7 @@ from nodes.consensus.paxos.roles import Acceptor, Ballots, Proposer
 from nodes.core import CancelTimer, Decide, Effects, Machine, Note, Persist, Propose, Send, SetTimer
 from nodes.core.config import ProtocolConfig
 from nodes.core.disk import State as DiskState
-from nodes.core.driver import Moment
+from nodes.core.moments import Moment
 from nodes.core.values import of_int
 from nodes.frames import Frame, Kind
 

@@ -25,7 +25,9 @@ from nodes.core import (
     Transition,
 )
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig
-from nodes.core.driver import Driver, Moment
+from nodes.core.driver import Driver, driver_of
+from nodes.core.lies import Liar, Lie, Lied, LieKind
+from nodes.core.moments import Moment
 from nodes.frames import MAX_BODY, Frame, FrameKey, Kind, Message
 
 ME, PEER, OTHER = 1, 0, 2
@@ -159,6 +161,23 @@ def test_a_node_without_need_of_a_disk_writes_nothing_and_one_with_it_each_peers
         for frame in (heard(1), heard(2), heard(3, answers=1), heard(4, answers=1)):
             driver.frame(0, frame, 5)
         assert node.done.count("synced") == 2 * keeps
+
+
+def test_a_liar_sends_other_frames_under_its_own_name_and_its_machine_never_hears_of_the_timer() -> None:
+    lies = (Lie(LieKind.DELAY, (PEER,), by_ns=10), Lie(LieKind.SILENT, moment=Moment(-1, after_sends=2)))
+    liar = Liar(lies, (PEER, OTHER), lambda message, which: None)
+    node = Told(survives=True)
+    driver = driver_of(Echo(), node, config(), [Moment(4, after_sends=1)], {}, liar)
+    assert driver.perform([send(port=0), send(port=1)], 7)
+    lied, timer, sent, fault = node.done
+    assert (lied, sent, fault) == (Lied(LieKind.DELAY, PEER, 0, 1), send(port=1), "fault 4 at 7")
+    assert isinstance(timer, SetTimer)
+    assert driver.timer(timer.name, timer.at_ns)  # its second send is the moment from which on it is silent
+    assert driver.perform([send(port=0), send(port=1)], 20)
+    assert node.done[4:] == [send(port=0), Lied(LieKind.SILENT, PEER, 0, 1), Lied(LieKind.SILENT, OTHER, 0, 1)]
+    assert [frame.key for frame in node.frames] == [(ME, 1, 1), (ME, 1, 2)]
+    assert driver.timer("tick", 21)
+    assert node.done[-1] == Note("tick", 21)
 
 
 def test_events_reach_the_machine_and_its_answers_the_node() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodes.core.driver import Moment
+from nodes.core.moments import Moment
 from testbed.faults.schedule import Phase, Schedule
 from testbed.plan import Fault
 

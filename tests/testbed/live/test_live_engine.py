@@ -17,7 +17,7 @@ from scapy.utils import PcapNgReader
 
 from nodes.core import Decide, Resolve, RoundStart
 from nodes.core.disk import State
-from nodes.core.driver import Moment
+from nodes.core.moments import Moment
 from nodes.core.record import (
     KINDS,
     Died,

@@ -11,7 +11,7 @@ import pytest
 
 from nodes.core import Resolve
 from nodes.core.disk import State
-from nodes.core.driver import Moment
+from nodes.core.moments import Moment
 from nodes.core.record import Sent, Struck
 from testbed.engines.live.results import collect
 from testbed.engines.vkernel.boot import JOB, Guest, boot

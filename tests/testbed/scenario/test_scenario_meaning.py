@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import pickle
 import random
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
+from nodes.core.config import node_config_from_json
 from nodes.core.disk import State
-from nodes.core.driver import Moment
+from nodes.core.lies import Lie, LieKind
+from nodes.core.moments import Moment
 from testbed.faults import VERBS, describe
 from testbed.plan import VERBS as ATOMIC
 from testbed.plan import Fault, Plan, derive_seed
@@ -19,6 +22,7 @@ from testbed.scenario import (
     ScenarioError,
     as_written,
     compile_plan,
+    explain,
     from_data,
     json_schema,
     load,
@@ -323,6 +327,35 @@ def test_faults_in_words():
         Fault("node_kill", moment=Moment(0, after_writes=2), node="h", target="h")
     )
     assert "has sent 3 frames" in describe(Fault("node_kill", moment=Moment(0, after_sends=3), node="h", target="h"))
+
+
+# -- lies --------------------------------------------------------------------------------------------------------
+
+
+def test_lies_are_data_of_the_nodes_that_tell_them():
+    written = """
+protocol: {consensus: oae, rounds: 6}
+lies:
+  - {kind: equivocate, on: "host[12]", to: [host2, host3], from: round 1, for: 20us}
+  - {kind: delay, by: 5us, when: {node: host1, enters: REFLECTING, round: 2, after: 1us}, for: 7us}
+"""
+    plan = compile_plan(parse(STAR + written))
+    told = Lie(LieKind.EQUIVOCATE, (1, 2), 300_000, 320_000)
+    later = Lie(LieKind.DELAY, (), 0, 0, Moment(-1, enters="REFLECTING", round=2), 1_000, 7_000, 5_000)
+    assert plan.nodes[0].lies == (told, later)
+    assert plan.nodes[1].lies == (replace(told, to=(2,)),)  # nobody lies to itself
+    assert plan.liars == {0, 1}
+    assert Plan.from_json(plan.to_json()) == plan
+    config = plan.node_config("host1")
+    assert node_config_from_json(json.loads(json.dumps(asdict(config)))) == config
+    shown = explain(parse(STAR + written))
+    assert "  host1 equivocate to host2, host3 from 300us until 320us" in shown
+    assert "  host1 delay by 5us 1us after it enters REFLECTING in round 2 on for 7us" in shown
+
+
+def test_where_all_lie_nobody_is_left_to_be_judged():
+    [warning] = parse(STAR + 'lies: [{kind: silent, on: "*"}]').warnings
+    assert "all participants lie" in warning
 
 
 # -- overrides, copies, the schema, expectations -----------------------------------------------------------------

@@ -25,7 +25,7 @@ from nodes.core import (
 )
 from nodes.core.config import NodeConfig, ProtocolConfig
 from nodes.core.disk import State
-from nodes.core.driver import Moment
+from nodes.core.moments import Moment
 from nodes.core.record import DISK_FULL, Died, Noted, Received, Sent, Started, Struck, TimerFired
 from nodes.frames import Kind, Message
 from testbed.engines.sim import SimEngine

@@ -1,9 +1,12 @@
 """When bisynchrony holds in a round, and when and how it breaks."""
 
+from dataclasses import replace
+
 import pytest
 from verdict_story import US, WINDOW, Story, pair, plan_on, star
 
-from nodes.core import RoundStart
+from nodes.core import Outcome, Resolve, RoundStart, swap_id
+from nodes.core.lies import Lie, LieKind
 from nodes.core.record import Died, Noted, Started, TimerFired
 from testbed.plan import Fault
 from testbed.verdicts import judge
@@ -263,3 +266,33 @@ def test_message_engines_have_no_swaps_to_judge() -> None:
     plan = plan_on(pair(), consensus="paxos")
     verdict = judge(plan, Story(plan).history()).bisynchrony
     assert (verdict.rounds, sum(verdict.swaps.values())) == (0, 0)
+
+
+# -- lies --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_swap_of_a_liar_is_excluded_and_what_it_tells_of_others_is_no_evidence() -> None:
+    """host1 lies: its swap with host2 ends split, and it tells of another register of host3's than host3 offered."""
+    honest = plan_on(star(3))
+    lying = replace(honest, nodes=(replace(honest.nodes[0], lies=(Lie(LieKind.WRONG_VALUE),)), *honest.nodes[1:]))
+    judged = {}
+    for name, plan in (("honest", honest), ("lying", lying)):
+        story = Story(plan)
+        for host in ("host1", "host2", "host3"):
+            story.event(0, host, RoundStart(0, host.encode()))
+        for node, swap, outcome, value in (
+            ("host1", (0, 1), Outcome.COMMITTED, b"host2"),
+            ("host2", (0, 1), Outcome.ABORTED, b"host2"),
+            ("host1", (0, 2), Outcome.COMMITTED, b"made up"),
+            ("host3", (0, 2), Outcome.COMMITTED, b"host1"),
+            ("host2", (1, 2), Outcome.COMMITTED, b"host3"),
+            ("host3", (1, 2), Outcome.COMMITTED, b"host2"),
+        ):
+            story.event(50 * US, node, Resolve(swap_id(0, *swap), outcome, value))
+        judged[name] = judge(plan, story.history())
+    assert judged["honest"].bisynchrony.swaps["split"] == 3
+    assert judged["lying"].bisynchrony.holds
+    swaps = judged["lying"].bisynchrony.swaps
+    assert (swaps["committed"], swaps["excluded"], swaps["split"]) == (1, 2, 0)
+    assert judged["lying"].lies == {"host1": {}}
+    assert judged["lying"].notes == ("host1 lies (no lie is in the record): the verdicts bind the others only",)

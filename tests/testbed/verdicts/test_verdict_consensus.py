@@ -1,12 +1,18 @@
 """Agreement, validity and termination of instances; here two rounds each, 400 us with their gaps."""
 
+from dataclasses import replace
+
+import pytest
 from verdict_story import US, WINDOW, Story, plan_on, star
 
 from nodes.core import Decide, Propose
+from nodes.core.lies import Lie, LieKind
 from nodes.core.record import Died, Started
 from nodes.core.values import of_int
+from nodes.registry import engine_specs
 from testbed.plan import Plan
 from testbed.verdicts import judge
+from testbed.verdicts.consensus import PROPERTIES
 from testbed.verdicts.model import Consensus
 
 PLAN = plan_on(star(3), consensus="floodset", instance_rounds=2, rounds=6)
@@ -126,3 +132,45 @@ def test_an_instance_that_the_end_leaves_no_time_is_cut_off_and_not_undecided() 
 
 def test_an_instance_in_which_all_decide_in_time_is_decided_wherever_the_run_ends() -> None:
     assert told([(node, 10, 1) for node in HOSTS], plan=of_messages(5_000 * US), instance=1).decided == 1
+
+
+# -- who lies is bound by nothing, and nobody waits for it -------------------------------------------------------------
+
+LYING = replace(PLAN, nodes=(replace(PLAN.nodes[0], lies=(Lie(LieKind.EQUIVOCATE),)), *PLAN.nodes[1:]))
+
+
+@pytest.mark.parametrize(
+    "decisions",
+    [
+        [("host1", 12, 1), ("host2", 11, 1), ("host3", 11, 1)],  # another value
+        [("host1", 99, 1), ("host2", 11, 1), ("host3", 11, 1)],  # one that nobody proposed
+        [("host1", 11, 0), ("host1", 12, 1), ("host2", 11, 1), ("host3", 11, 1)],  # two
+        [("host2", 11, 1), ("host3", 11, 1)],  # none
+    ],
+)
+def test_nothing_that_a_liar_decides_is_held_against_it(decisions: list[tuple[str, int, int]]) -> None:
+    verdict = told(decisions, LYING)
+    assert (verdict.disagreements, verdict.invalid, verdict.undecided, verdict.decided) == ((), (), (), 1)
+    honest = told(decisions)
+    assert honest.disagreements or honest.invalid or honest.undecided
+
+
+def test_the_others_are_held_to_their_word_whoever_lied_to_them() -> None:
+    assert len(told([("host2", 11, 1), ("host3", 12, 1)], LYING).disagreements) == 1
+    assert told([("host2", 99, 1), ("host3", 99, 1)], LYING).invalid == ((0, "host2", "99"), (0, "host3", "99"))
+    assert told([("host2", 11, 1)], LYING).undecided == (0,)
+    assert told([("host2", 10, 1), ("host3", 10, 1)], LYING).invalid == (), "what a liar proposed was proposed"
+
+
+# -- what engines promise ----------------------------------------------------------------------------------------------
+
+
+def test_whatever_an_engine_promises_has_a_checker_and_each_checker_sees_what_it_is_for() -> None:
+    assert {name for spec in engine_specs() for name in spec.properties} == set(PROPERTIES)
+    broken = {
+        "agreement": told([("host1", 10, 1), ("host2", 11, 1), ("host3", 10, 1)]),
+        "validity": told([(node, 99, 1) for node in HOSTS]),
+        "termination": told([("host1", 10, 1), ("host2", 10, 1)]),
+    }
+    for name, verdict in broken.items():
+        assert [each for each, held in PROPERTIES.items() if not held(verdict)] == [name]

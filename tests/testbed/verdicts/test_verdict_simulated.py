@@ -1,5 +1,6 @@
 """Verdicts on whole simulated runs: what the engine really records is what they read. Seeds are fixed."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from verdict_story import US, plan_on, star
 
 from nodes.core.disk import State
+from nodes.core.lies import Lie, LieKind
 from testbed.engines.sim.engine import SimEngine
 from testbed.plan import Fault, Plan, derive_seed
 from testbed.scenario import compile_plan, load
@@ -158,3 +160,27 @@ def test_timers_that_ran_out_while_a_node_was_down_are_no_lag() -> None:
     verdicts = judge(plan, SimEngine().run(plan))
     assert verdicts.fidelity.trusted, verdicts.fidelity.reasons
     assert verdicts.fidelity.timer_lag_max_ns == 0
+
+
+LIES = {
+    LieKind.EQUIVOCATE: {},
+    LieKind.WITHHOLD: {"to": (1, 2)},
+    LieKind.WRONG_VALUE: {},
+    LieKind.REPLAY: {},
+    LieKind.DELAY: {"by_ns": 77 * US},
+    LieKind.SILENT: {},
+}
+
+
+@pytest.mark.parametrize("kind", list(LieKind))
+def test_what_a_liar_does_to_its_frames_is_no_fault_of_the_measurement_nor_of_its_peers(kind: LieKind) -> None:
+    honest = seeded(plan_on(star(4, Impairment(10 * US, 2 * US)), window_ns=200 * US, period_ns=400 * US, rounds=60))
+    lie = Lie(kind, from_ns=10 * 400 * US, until_ns=50 * 400 * US, **LIES[kind])
+    plan = replace(honest, nodes=(replace(honest.nodes[0], lies=(lie,)), *honest.nodes[1:]))
+    verdicts = simulated(plan)
+    assert verdicts.fidelity.reasons == ()
+    assert verdicts.bisynchrony.holds
+    assert verdicts.bisynchrony.swaps["excluded"] == 60 * 3
+    assert list(verdicts.lies) == ["host1"]
+    assert list(verdicts.lies["host1"]) == [kind.value]
+    assert Verdicts.from_dict(json.loads(json.dumps(verdicts.to_dict()))) == verdicts
