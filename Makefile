@@ -37,7 +37,7 @@ setup: ## install what is missing: system packages (as root), the virtual enviro
 lock: ## write requirements.lock anew: the newest versions that pyproject.toml allows
 	@bash testbed/setup.sh lock
 
-compiled: setup ## compile sim's loop and the driver (optional; used for as long as the sources stay the same)
+compiled: setup ## compile sim's loop and what runs in it (optional; used for as long as the sources stay the same)
 	@$(BIN)/python -m testbed.compiled
 
 # Nobody has to know about it, and all works without it.
