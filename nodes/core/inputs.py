@@ -100,11 +100,11 @@ class Inputs:
         return [*self._kept(), *proposed, *self._await_instance()]
 
     def _kept(self) -> Effects:
-        """Which instance is next, durable together with what the engine keeps of this event: never one without the
-        other."""
+        """Which instance is next, in one batch with what the engine keeps of this event: a later life that found one
+        without the other would believe that it had proposed already, and stay silent in the instance for good."""
         if not self.written.keeps:
             return []
-        return [one._replace(sync=False) for one in self.written.news({_NEXT: pack(self.next_instance)})]
+        return [one._replace(sync=False, more=True) for one in self.written.news({_NEXT: pack(self.next_instance)})]
 
     def _start_ns(self, instance: int) -> int:
         return self.config.start_ns + instance * self.config.protocol.period_ns

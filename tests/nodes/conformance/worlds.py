@@ -234,5 +234,5 @@ def hunts(spec: EngineSpec) -> Iterator[tuple[Callable[[EngineSpec, Build, int],
     if spec.made_of_swaps:
         yield wrong_in_chains, 1200
     if spec.indulgent:
-        yield wrong_in_storm, 5
+        yield wrong_in_storm, 12
         yield (wrong_in_parts, 300) if spec.made_of_swaps else (wrong_in_stages, 600)
