@@ -18,26 +18,45 @@ class FabricTopo(Topo):  # type: ignore[misc]
 
     Hosts are ``host1``, ``host2``, ...; their first NIC has the address ``02:00:00:00:hh:ll`` with the number in the
     last two bytes. Every link's options may hold ``ab`` and ``ba``: the Impairment of what the first node sends to the
-    second, and of the way back (see topologies/fabric.py).
+    second, and of the way back (see topologies/fabric.py). A node's options may hold ``role``, ``tier``, ``group`` and
+    ``at``: its Place there.
     """
+
+    joins_everybody = True
+    """Whether every host reaches every other. Hosts do not forward: where they are joined directly, or by switches that
+    do not meet, only neighbours do."""
 
     _hosts = 0  # how many there are; Topo's constructor builds, so they stand here
     _switches = 0
 
+    @classmethod
+    def size(cls, **_params: int) -> tuple[int, int]:
+        """How many hosts it would have, and how many links that are not a host's only one; nothing is built."""
+        raise NotImplementedError(cls.__name__)
+
     def build(self, *_args: Any, **_params: Any) -> None:
         """Overridden by each topology, with its own named parameters."""
 
-    def add_host(self) -> str:
+    def add_host(self, group: str = "", at: tuple[int, ...] = ()) -> str:
         """The next host."""
         self._hosts += 1
         if self._hosts > MOST_HOSTS:
             raise ValueError(f"more than {MOST_HOSTS} hosts: node numbers have 16 bits")
-        return str(self.addHost(f"host{self._hosts}", mac=host_mac(self._hosts - 1)))
+        place = {"role": "host", "tier": 0, "group": group, "at": at}
+        return str(self.addHost(f"host{self._hosts}", mac=host_mac(self._hosts - 1), **place))
 
-    def add_switch(self, name: str) -> str:
+    def add_switch(
+        self, name: str, role: str = "switch", tier: int = 1, group: str = "", at: tuple[int, ...] = ()
+    ) -> str:
         """A switch with a datapath number of its own (Mininet would number leaf1 and spine1 alike)."""
         self._switches += 1
-        return str(self.addSwitch(name, dpid=f"{self._switches:016x}"))
+        place = {"role": role, "tier": tier, "group": group, "at": at}
+        return str(self.addSwitch(name, dpid=f"{self._switches:016x}", **place))
+
+    def add_hosts(self, count: int, switch: str, group: str = "") -> None:
+        """The next hosts, on one switch."""
+        for _ in range(count):
+            self.join(self.add_host(group), switch)
 
     def join(self, first: str, second: str, **options: Any) -> None:
         """A link; ``options`` may hold ``ab`` and ``ba``."""

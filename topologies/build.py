@@ -9,15 +9,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from topologies.base import MOST_HOSTS, NAME_BYTES, FabricTopo, at_least, host_mac, switch_mac
+from topologies.bcube import BCube
+from topologies.clos import Clos
+from topologies.dragonfly import Dragonfly
+from topologies.dumbbell import Dumbbell
 from topologies.fabric import Fabric, Link, LinkEnd
 from topologies.fat_tree import FatTree
+from topologies.lattice import Lattice
 from topologies.leaf_spine import LeafSpine
-from topologies.options import check_switch, checked_address, host_address, link_impairments
+from topologies.options import check_switch, checked_address, host_address, link_impairments, node_place
 from topologies.pair import Pair
 from topologies.paths import forwarding
+from topologies.ring import Ring
 from topologies.star import Star
+from topologies.torus import Torus
 
-MOST_CABLES = 200_000  # between switches; more than the greatest fat tree has, and minutes of building
+MOST_CABLES = 200_000  # beside those of hosts; more than the greatest fat tree has, and minutes of building
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,19 @@ def _kind(name: str, topo: type[FabricTopo]) -> Kind:
 
 KINDS: dict[str, Kind] = {
     name: _kind(name, topo)
-    for name, topo in (("pair", Pair), ("star", Star), ("leaf_spine", LeafSpine), ("fat_tree", FatTree))
+    for name, topo in (
+        ("pair", Pair),
+        ("star", Star),
+        ("leaf_spine", LeafSpine),
+        ("fat_tree", FatTree),
+        ("clos", Clos),
+        ("dumbbell", Dumbbell),
+        ("ring", Ring),
+        ("torus", Torus),
+        ("dragonfly", Dragonfly),
+        ("lattice", Lattice),
+        ("bcube", BCube),
+    )
 }
 
 
@@ -57,7 +76,7 @@ def make_topo(kind: str, parameters: Mapping[str, int] | None = None) -> FabricT
             takes = ", ".join(known.parameters) or "no parameters"
             raise ValueError(f"{kind} has no parameter {name!r}; it takes {takes}")
         at_least(name, value, 1)
-    _check_size(kind, {**known.parameters, **chosen})
+    _check_size(known, {**known.parameters, **chosen})
     return known.topo(**chosen)
 
 
@@ -72,8 +91,9 @@ def fabric(topo: Any, name: str = "") -> Fabric:
     """Any Mininet ``Topo`` as a fabric, with its forwarding: hosts, switches and links in natural order of names.
 
     Raises ValueError (one line) when it cannot be built: no hosts, too many hosts, a name or interface name longer
-    than Linux takes, a link of a node to itself, hosts that cannot reach each other, or an option of a host, switch or
-    link that a fabric cannot honour (see topologies/options.py).
+    than Linux takes, a link of a node to itself, hosts that cannot reach each other (where the class does not say that
+    they need not: ``joins_everybody``), or an option of a host, switch or link that a fabric cannot honour (see
+    topologies/options.py).
     """
     hosts = tuple(sorted(topo.hosts(sort=False), key=natural))
     switches = tuple(sorted(topo.switches(sort=False), key=natural))
@@ -86,7 +106,9 @@ def fabric(topo: Any, name: str = "") -> Fabric:
     macs = _Macs(topo, hosts, switches)
     links = tuple(_link(macs, info) for _, _, info in sorted(topo.iterLinks(withInfo=True), key=_link_order))
     _check_addresses(links)
-    return Fabric(name or type(topo).__name__, hosts, switches, links, forwarding(hosts, switches, links))
+    entries = forwarding(hosts, switches, links, getattr(topo, "joins_everybody", True))
+    places = {node: node_place(topo, node) for node in (*hosts, *switches)}
+    return Fabric(name or type(topo).__name__, hosts, switches, links, entries, places)
 
 
 def natural(text: str) -> tuple[tuple[int, str], ...]:
@@ -144,18 +166,10 @@ def _check_addresses(links: Sequence[Link]) -> None:
             raise ValueError(f"{other.node} and {end.node} have one address, {end.mac}; give each NIC its own")
 
 
-def _check_size(kind: str, chosen: Mapping[str, int]) -> None:
+def _check_size(kind: Kind, chosen: dict[str, int]) -> None:
     """Refuses before anything is built: a million hosts should not take minutes to say no."""
-    match kind:
-        case "star":
-            hosts, cables = chosen["hosts"], 0
-        case "leaf_spine":
-            hosts, cables = chosen["leaves"] * chosen["hosts_per_leaf"], chosen["leaves"] * chosen["spines"]
-        case "fat_tree":
-            hosts, cables = chosen["k"] ** 3 // 4, chosen["k"] ** 3 // 2
-        case _:
-            hosts, cables = 2, 0
+    hosts, cables = kind.topo.size(**chosen)
     if hosts > MOST_HOSTS:
-        raise ValueError(f"{kind} with {hosts} hosts: more than {MOST_HOSTS}, node numbers have 16 bits")
+        raise ValueError(f"{kind.name} with {hosts} hosts: more than {MOST_HOSTS}, node numbers have 16 bits")
     if cables > MOST_CABLES:
-        raise ValueError(f"{kind} with {cables} links between switches: more than {MOST_CABLES}")
+        raise ValueError(f"{kind.name} with {cables} links between switches: more than {MOST_CABLES}")

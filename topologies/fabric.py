@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from topologies.impairment import GilbertElliott, Impairment
@@ -37,11 +37,27 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """What a node is in its fabric.
+
+    role: what its fabric calls such nodes, ``host``, ``spine``. tier: 0 at hosts, one more for each layer of switches
+    above them. group: the rack, pod or group that it belongs to, empty for none. at: where it stands on a ring (one
+    number) or a grid (two or three, the first runs fastest), counted from 0; empty elsewhere.
+    """
+
+    role: str
+    tier: int
+    group: str = ""
+    at: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Fabric:
     """A whole fabric.
 
     hosts and switches: names in order; a host's place in ``hosts`` is its node number. links: see Link.
     forwarding: for every switch, destination address -> interface of that switch. No entry means: drop.
+    places: what each node is; ``place`` knows it of nodes that are not in there as well.
     """
 
     name: str
@@ -49,6 +65,11 @@ class Fabric:
     switches: tuple[str, ...]
     links: tuple[Link, ...]
     forwarding: dict[str, dict[str, str]]
+    places: dict[str, Place] = field(default_factory=dict)
+
+    def place(self, node: str) -> Place:
+        """What ``node`` is; where nobody said so, a host or a switch like any other."""
+        return self.places.get(node) or (Place("switch", 1) if node in self.switches else Place("host", 0))
 
 
 def fabric_from_json(data: dict[str, Any]) -> Fabric:
@@ -59,6 +80,7 @@ def fabric_from_json(data: dict[str, Any]) -> Fabric:
         switches=tuple(data["switches"]),
         links=tuple(_link_from_json(link) for link in data["links"]),
         forwarding=data["forwarding"],
+        places={node: Place(**{**place, "at": tuple(place["at"])}) for node, place in data.get("places", {}).items()},
     )
 
 

@@ -27,21 +27,26 @@ class FatTree(FabricTopo):
             raise ValueError(f"k must be even, not {k}: half of a switch's ports go up, half down")
         half = k // 2
         for core in range(1, half * half + 1):
-            self.add_switch(f"core{core}")
+            self.add_switch(f"core{core}", "core", 3)
         for pod in range(k):
             self._pod(pod, half)
 
     def _pod(self, pod: int, half: int) -> None:
-        aggs = [self.add_switch(f"agg{pod * half + place}") for place in range(1, half + 1)]
+        group = f"pod{pod + 1}"
+        aggs = [self.add_switch(f"agg{pod * half + place}", "aggregation", 2, group) for place in range(1, half + 1)]
         for place, agg in enumerate(aggs):
             for port in range(1, half + 1):
                 self.join(agg, f"core{place * half + port}")
         for place in range(1, half + 1):
-            edge = self.add_switch(f"edge{pod * half + place}")
-            for _ in range(half):
-                self.join(self.add_host(), edge)
+            edge = self.add_switch(f"edge{pod * half + place}", "edge", 1, group)
+            self.add_hosts(half, edge, group)
             for agg in aggs:
                 self.join(edge, agg)
+
+    @classmethod
+    def size(cls, **params: int) -> tuple[int, int]:
+        """See FabricTopo."""
+        return params["k"] ** 3 // 4, params["k"] ** 3 // 2
 
 
 topos = {"fat_tree": FatTree}

@@ -27,13 +27,17 @@ class LeafSpine(FabricTopo):
         at_least("leaves", leaves, 1)
         at_least("hosts_per_leaf", hosts_per_leaf, 1)
         for spine in range(1, spines + 1):
-            self.add_switch(f"spine{spine}")
+            self.add_switch(f"spine{spine}", "spine", 2)
         for leaf in range(1, leaves + 1):
-            self.add_switch(f"leaf{leaf}")
-            for _ in range(hosts_per_leaf):
-                self.join(self.add_host(), f"leaf{leaf}")
+            self.add_switch(f"leaf{leaf}", "leaf", 1, f"leaf{leaf}")
+            self.add_hosts(hosts_per_leaf, f"leaf{leaf}", f"leaf{leaf}")
             for spine in range(1, spines + 1):
                 self.join(f"leaf{leaf}", f"spine{spine}")
+
+    @classmethod
+    def size(cls, **params: int) -> tuple[int, int]:
+        """See FabricTopo."""
+        return params["leaves"] * params["hosts_per_leaf"], params["leaves"] * params["spines"]
 
 
 topos = {"leaf_spine": LeafSpine}

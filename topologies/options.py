@@ -14,6 +14,7 @@ from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
+from topologies.fabric import Place
 from topologies.impairment import CLEAN, Impairment
 
 SETTLED = frozenset({"node1", "node2", "port1", "port2", "ab", "ba", "addr1", "addr2", "params1", "params2"})
@@ -32,6 +33,7 @@ TAKEN_ANYWAY: Mapping[str, tuple[Any, ...]] = {  # values of Mininet's options t
 PLAIN_CLASSES = ("mininet.link.Link", "mininet.link.Intf", "mininet.link.TCLink", "mininet.link.TCIntf")
 NO_IP = "no protocol here uses IP, and `testbed up` numbers hosts 10.0.0.1, 10.0.0.2, ..."
 STATIC = "switches here forward on static shortest paths"
+_PLACE = tuple(field.name for field in fields(Place))
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|nsecs?|us|usecs?|ms|msecs?|s|secs?)")
 _SIZES = {"n": 1, "u": 10**3, "m": 10**6, "s": 10**9}  # by the first letter of the unit
 _OWN_FIELDS = tuple(field.name for field in fields(Impairment) if field.name != "loss")
@@ -41,7 +43,7 @@ def host_address(topo: Any, host: str) -> str:
     """The address asked for a host's first NIC, empty when none is; all else that is asked for a host is refused."""
     options = _given(topo.nodeInfo(host))
     for name, value in options.items():
-        if name not in ("mac", "isSwitch") and (name, value) != ("inNamespace", True):
+        if name not in ("mac", "isSwitch", *_PLACE) and (name, value) != ("inNamespace", True):
             raise _refusal(
                 f"host {host}", name, value, NO_IP if name in ("ip", "defaultRoute") else "hosts are all alike"
             )
@@ -51,8 +53,22 @@ def host_address(topo: Any, host: str) -> str:
 def check_switch(topo: Any, switch: str) -> None:
     """Refuses what is asked for a switch, except a datapath number, which only controllers would see."""
     for name, value in _given(topo.nodeInfo(switch)).items():
-        if name not in ("dpid", "isSwitch"):
+        if name not in ("dpid", "isSwitch", *_PLACE):
             raise _refusal(f"switch {switch}", name, value, STATIC)
+
+
+def node_place(topo: Any, node: str) -> Place:
+    """What a node is: ``role``, ``tier``, ``group`` and ``at`` of its options, else what it is as a host or switch."""
+    options = _given(topo.nodeInfo(node))
+    role, tier, group = options.get("role"), options.get("tier"), options.get("group", "")
+    if role is not None and not (isinstance(role, str) and re.fullmatch(r"[A-Za-z0-9_]+", role)):
+        raise ValueError(f"{node}: role={role!r} can't be used: only letters, digits and _ may stand in it")
+    if tier is not None and (isinstance(tier, bool) or not isinstance(tier, int) or tier < 0):
+        raise ValueError(f"{node}: tier={tier!r} must be a whole number, 0 for hosts and more for switches above them")
+    if not isinstance(group, str):
+        raise ValueError(f"{node}: group={group!r} must be a name")
+    plain = Place("switch", 1) if topo.isSwitch(node) else Place("host", 0)
+    return Place(role or plain.role, plain.tier if tier is None else tier, group, tuple(options.get("at", ())))
 
 
 def link_impairments(where: str, options: Mapping[str, Any]) -> tuple[Impairment, Impairment]:

@@ -22,5 +22,10 @@ class Pair(FabricTopo):
         """Builds it; there is nothing to choose."""
         self.join(self.add_host(), self.add_host())
 
+    @classmethod
+    def size(cls, **_params: int) -> tuple[int, int]:
+        """See FabricTopo."""
+        return 2, 0
+
 
 topos = {"pair": Pair}

@@ -8,7 +8,7 @@ to flood into.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from topologies.fabric import Fabric, Link, LinkEnd
@@ -16,37 +16,43 @@ from topologies.fabric import Fabric, Link, LinkEnd
 Vertex = TypeVar("Vertex", bound=Hashable)
 
 
-def forwarding(hosts: Sequence[str], switches: Sequence[str], links: Sequence[Link]) -> dict[str, dict[str, str]]:
-    """For every switch: destination address -> interface. Raises ValueError when some hosts can't reach each other.
+def forwarding(
+    hosts: Sequence[str], switches: Sequence[str], links: Sequence[Link], everybody: bool = True
+) -> dict[str, dict[str, str]]:
+    """For every switch: destination address -> interface. Raises ValueError when a host has no link, or some can't
+    reach each other though ``everybody`` is to.
 
     Among equally near neighbours the destination's number chooses: hosts of one rack are spread over the spines, and
     in a fat tree successive layers use different digits of the number, so that all cores are used.
     """
-    nics = _nics_between(switches, links)
+    ports = _ports(switches, links)
+    numbers = {switch: number for number, switch in enumerate(switches)}
     places = {host: place for place, host in enumerate(hosts)}
-    entries: dict[str, dict[str, str]] = {switch: {} for switch in switches}
-    distances: dict[str, dict[str, int]] = {}
+    tables: list[dict[str, str]] = [{} for _ in switches]
+    ways: list[tuple[int, int, list[str]]] = []
+    known_for = ""
     for end, access in _attachments(hosts, switches, links):
-        if access.node not in distances:
-            distances[access.node] = _distances(nics, access.node)
-        near = distances[access.node]
-        for switch, distance in near.items():
-            if distance == 0:
-                entries[switch][end.mac] = access.nic
-            else:
-                candidates = [nic for peer in nics[switch] if near[peer] == distance - 1 for nic in nics[switch][peer]]
-                entries[switch][end.mac] = candidates[_spread(places[end.node], distance, len(candidates))]
-    _check_reachable(hosts, links)
-    return entries
+        if access.node != known_for:  # hosts of one switch come one after the other
+            ways, known_for = list(_ways(ports, numbers[access.node])), access.node
+        place = places[end.node]
+        tables[numbers[access.node]][end.mac] = access.nic
+        for switch, hops, nics in ways:
+            tables[switch][end.mac] = nics[_spread(place, hops, len(nics))]
+    _check_linked(hosts, links)
+    apart = next(iter(strangers(hosts, links)), None) if everybody else None
+    if apart:
+        raise ValueError(f"{apart[0]} cannot reach {apart[1]}: no path of switches joins them")
+    return dict(zip(switches, tables, strict=True))
 
 
 def hop_bound(fabric: Fabric) -> int:
     """No path between two hosts crosses more links than this."""
     if not fabric.switches:
         return 1
-    nics = _nics_between(fabric.switches, fabric.links)
+    ports = _ports(fabric.switches, fabric.links)
+    numbers = {switch: number for number, switch in enumerate(fabric.switches)}
     access = {far.node for _, far in _attachments(fabric.hosts, fabric.switches, fabric.links)}
-    return 2 + max(max(_distances(nics, switch).values()) for switch in access)
+    return 2 + max((hops for switch in access for _, hops, _ in _ways(ports, numbers[switch])), default=0)
 
 
 def _spread(place: int, distance: int, ways: int) -> int:
@@ -54,30 +60,36 @@ def _spread(place: int, distance: int, ways: int) -> int:
     return (place if distance % 2 == 0 else place // ways) % ways
 
 
-def _distances(neighbours: Mapping[Vertex, Iterable[Vertex]], start: Vertex) -> dict[Vertex, int]:
-    """How many links each vertex that can be reached is away from ``start``."""
-    found = {start: 0}
-    edge = [start]
-    while edge:
-        beyond = []
-        for node in edge:
-            for peer in neighbours[node]:
-                if peer not in found:
-                    found[peer] = found[node] + 1
-                    beyond.append(peer)
-        edge = beyond
-    return found
+def _ways(ports: Sequence[Sequence[tuple[int, str]]], target: int) -> Iterator[tuple[int, int, list[str]]]:
+    """Of every switch that reaches ``target``, the nearest first: its number, hops to go, and its interfaces that lead
+    one hop nearer, in the links' order.
+
+    Breadth first over plain lists of numbers: a torus of a thousand switches has a million of pairs.
+    """
+    distances = [len(ports)] * len(ports)
+    distances[target] = 0
+    order = [target]
+    for switch in order:
+        after = distances[switch] + 1
+        for peer, _ in ports[switch]:
+            if distances[peer] > after:
+                distances[peer] = after
+                order.append(peer)
+    for switch in order[1:]:
+        hops = distances[switch]
+        yield switch, hops, [nic for peer, nic in ports[switch] if distances[peer] < hops]
 
 
-def _nics_between(switches: Sequence[str], links: Sequence[Link]) -> dict[str, dict[str, list[str]]]:
-    """switch -> neighbouring switch -> the first one's interfaces towards it, in the links' order."""
-    known = set(switches)
-    nics: dict[str, dict[str, list[str]]] = {switch: {} for switch in switches}
+def _ports(switches: Sequence[str], links: Sequence[Link]) -> list[list[tuple[int, str]]]:
+    """By a switch's number: (neighbouring switch's number, interface towards it), links to one neighbour together."""
+    numbers = {switch: number for number, switch in enumerate(switches)}
+    towards: list[dict[int, list[str]]] = [{} for _ in switches]
     for link in links:
-        if link.a.node in known and link.b.node in known:
-            nics[link.a.node].setdefault(link.b.node, []).append(link.a.nic)
-            nics[link.b.node].setdefault(link.a.node, []).append(link.b.nic)
-    return nics
+        one, other = numbers.get(link.a.node), numbers.get(link.b.node)
+        if one is not None and other is not None:
+            towards[one].setdefault(other, []).append(link.a.nic)
+            towards[other].setdefault(one, []).append(link.b.nic)
+    return [[(peer, nic) for peer, nics in found.items() for nic in nics] for found in towards]
 
 
 def _attachments(hosts: Sequence[str], switches: Sequence[str], links: Sequence[Link]) -> list[tuple[LinkEnd, LinkEnd]]:
@@ -91,26 +103,30 @@ def _attachments(hosts: Sequence[str], switches: Sequence[str], links: Sequence[
     return found
 
 
-def _check_reachable(hosts: Sequence[str], links: Sequence[Link]) -> None:
-    """Hosts do not forward, so two hosts meet when they share a link or an island of switches."""
-    islands = _islands(hosts, links)
-    by_host: dict[str, set[int]] = defaultdict(set)
-    for island, members in enumerate(islands):
-        for host in members:
-            by_host[host].add(island)
-    if len(hosts) > 1 and not all(by_host[host] for host in hosts):
-        lonely = next(host for host in hosts if not by_host[host])
+def _check_linked(hosts: Sequence[str], links: Sequence[Link]) -> None:
+    linked = {end.node for link in links for end in (link.a, link.b)}
+    lonely = next((host for host in hosts if host not in linked), None) if len(hosts) > 1 else None
+    if lonely:
         raise ValueError(f"{lonely} has no link")
-    if any(len(members) == len(hosts) for members in islands):
+
+
+def strangers(hosts: Sequence[str], links: Sequence[Link]) -> Iterator[tuple[str, str]]:
+    """Pairs of hosts that cannot reach each other, one per host that has some. Hosts do not forward, so two hosts meet
+    when they share a link or an island of switches."""
+    found = islands(hosts, links)
+    if any(len(members) == len(hosts) for members in found):
         return
-    together: Mapping[str, set[str]] = {host: set().union(*(islands[i] for i in by_host[host])) for host in hosts}
+    together: dict[str, set[str]] = {host: {host} for host in hosts}
+    for members in found:
+        for host in members:
+            together[host] |= members
     for host in hosts:
-        missing = next((other for other in hosts if other not in together[host] and other != host), None)
+        missing = next((other for other in hosts if other not in together[host]), None)
         if missing:
-            raise ValueError(f"{host} cannot reach {missing}: no path of switches joins them")
+            yield host, missing
 
 
-def _islands(hosts: Sequence[str], links: Sequence[Link]) -> list[set[str]]:
+def islands(hosts: Sequence[str], links: Sequence[Link]) -> list[set[str]]:
     """Sets of hosts that reach each other over one island of switches, or over one direct link."""
     known = set(hosts)
     joined: dict[str | tuple[str, int, str], list[str | tuple[str, int, str]]] = defaultdict(list)
@@ -121,11 +137,22 @@ def _islands(hosts: Sequence[str], links: Sequence[Link]) -> list[set[str]]:
         joined[one].append(other)
         joined[other].append(one)
     names = {end.nic: end.node for link in links for end in (link.a, link.b)}
-    islands: list[set[str]] = []
-    seen: set[str | tuple[str, int, str]] = set()
-    for vertex in joined:
-        if vertex not in seen:
-            members = _distances(joined, vertex).keys()
-            seen |= members
-            islands.append({names[member[2]] for member in members if isinstance(member, tuple)})
-    return islands
+    return [{names[member[2]] for member in members if isinstance(member, tuple)} for members in components(joined)]
+
+
+def components(neighbours: Mapping[Vertex, Iterable[Vertex]]) -> list[list[Vertex]]:
+    """The connected parts of a graph; parts and their vertices in the order in which they are come by."""
+    found: list[list[Vertex]] = []
+    seen: set[Vertex] = set()
+    for start in neighbours:
+        if start in seen:
+            continue
+        seen.add(start)
+        part = [start]
+        for vertex in part:
+            for peer in neighbours[vertex]:
+                if peer not in seen:
+                    seen.add(peer)
+                    part.append(peer)
+        found.append(part)
+    return found

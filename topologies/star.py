@@ -21,9 +21,12 @@ class Star(FabricTopo):
     def build(self, hosts: int = 3) -> None:
         """hosts: how many, at least 1."""
         at_least("hosts", hosts, 1)
-        self.add_switch("switch1")
-        for _ in range(hosts):
-            self.join(self.add_host(), "switch1")
+        self.add_hosts(hosts, self.add_switch("switch1"))
+
+    @classmethod
+    def size(cls, **params: int) -> tuple[int, int]:
+        """See FabricTopo."""
+        return params["hosts"], 0
 
 
 topos = {"star": Star}

@@ -60,12 +60,14 @@ def named_fabric(name: str, pairs: list[str] | None) -> Fabric:
     """The fabric of a topology's kind (``--set spines=2`` sets its parameters) or of a scenario's file."""
     from topologies.build import KINDS, make_fabric
 
+    if name == "from_file":
+        return _fabric_from_file(overrides(pairs))
     if name not in KINDS:
         if not Path(name).suffix and not Path(name).exists():
             try:
                 find_document(name, "scenarios")
             except UserError:
-                kinds = ", ".join(KINDS)
+                kinds = ", ".join((*KINDS, "from_file"))
                 raise UserError(f"{name or repr(name)}: neither a topology ({kinds}) nor a scenario") from None
         from testbed.scenario import compile_plan
 
@@ -79,6 +81,25 @@ def named_fabric(name: str, pairs: list[str] | None) -> Fabric:
         return make_fabric(name, parameters)
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def _fabric_from_file(pairs: list[tuple[str, str]]) -> Fabric:
+    from pydantic import ValidationError
+
+    from testbed.scenario.document import Document, resolve_scalar
+    from testbed.scenario.errors import FieldError
+    from testbed.scenario.from_file import file_fabric
+    from testbed.scenario.model import FromFileTopology
+    from testbed.scenario.problems import problem_lines
+
+    given = {"kind": "from_file", **{key: resolve_scalar(value) for key, value in pairs}}
+    try:
+        return file_fabric(FromFileTopology.model_validate(given), Path())
+    except FieldError as error:
+        raise UserError(str(error)) from None
+    except ValidationError as error:
+        known = [key for key in FromFileTopology.model_fields if key != "kind"]
+        raise UserError(problem_lines(error, Document(given, "--set"), lambda *_: known)[0]) from None
 
 
 def path_with_system_folders() -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from inspect import getdoc
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from testbed.cli.common import SetOption, named_fabric
 from testbed.cli.output import JsonFlag, console, print_json, verb
+
+if TYPE_CHECKING:
+    from testbed.scenario.model import Part
 
 app = typer.Typer(help="Topologies: list them, show one, draw one.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="A kind of topology (see `topo list`) or a scenario.")]
@@ -17,26 +21,31 @@ Name = Annotated[str, typer.Argument(help="A kind of topology (see `topo list`) 
 @verb
 def list_(json: JsonFlag = False) -> None:
     """List the kinds of topology and their parameters."""
-    from topologies.build import KINDS
+    from testbed.scenario.model import TOPOLOGY_MODELS
 
+    found = [_kind(name, model) for name, model in TOPOLOGY_MODELS.items() if name != "custom"]
     if json:
-        print_json(
-            [
-                {"kind": kind.name, "parameters": kind.parameters, "description": kind.description}
-                for kind in KINDS.values()
-            ]
-        )
+        print_json(found)
         return
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("kind", "parameters", "what it is"):
         table.add_column(heading)
-    for kind in KINDS.values():
-        table.add_row(
-            kind.name, ", ".join(f"{key}={value}" for key, value in kind.parameters.items()), kind.description
-        )
+    for kind in found:
+        chosen = ", ".join(f"{key}={value}" for key, value in kind["parameters"].items())
+        table.add_row(kind["kind"], chosen, kind["description"])
     console().print(table)
+
+
+def _kind(name: str, model: type[Part]) -> dict[str, Any]:
+    """What may be chosen of a kind, with the defaults; ``...`` stands for what has none."""
+    parameters = {
+        field.alias or key: "..." if field.is_required() else field.default
+        for key, field in model.model_fields.items()
+        if key != "kind"
+    }
+    return {"kind": name, "parameters": parameters, "description": (getdoc(model) or "").split("\n")[0]}
 
 
 @app.command("show")

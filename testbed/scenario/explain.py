@@ -67,7 +67,7 @@ def _protocol(scenario: Scenario, plan: Plan) -> str:
         ("inputs", protocol.inputs),
         ("hosts", f"{len(participants)}: {' '.join(participants)}"),
     ]
-    neighbourhood = scenario.protocol.neighbourhood
+    neighbourhood = scenario.resolved.neighbourhood
     if neighbourhood != ALL:
         links = sum(len(plan.peers(member)) for member in plan.members) // 2
         rows.append(("peers", f"{neighbourhood}: {links} pairs of neighbours"))

@@ -25,7 +25,7 @@ from nodes.core.lies import LieKind
 from nodes.registry import engine_names, engine_spec, service_names
 from testbed.faults import VERBS
 from testbed.scenario.errors import FieldError
-from testbed.scenario.neighbourhoods import ALL
+from testbed.scenario.neighbourhoods import ALL, OF_SOME_WIDTH
 from testbed.scenario.neighbourhoods import KINDS as KINDS_OF_NEIGHBOURHOOD
 from testbed.scenario.selectors import parse_selector
 from testbed.scenario.units import Rate, Share, Time, parse_time
@@ -90,6 +90,20 @@ class CustomTopology(Part):
     custom: CustomClass
 
 
+class FromFileTopology(Part):
+    """A fabric from a file: an adjacency list, GraphML, or a topology of containerlab's.
+
+    file: its path, from the scenario's directory. format: default by the file's ending (.adj and .txt, .graphml, .yml
+    and .yaml). hosts_per_switch: so many hosts are put on every switch of the file; nodes that it does not say to be
+    hosts are then switches (without: a node with one link is a host, one with more a switch).
+    """
+
+    kind: Literal["from_file"]
+    file: Annotated[str, Field(min_length=1)]
+    format: Literal["adjacency", "graphml", "containerlab"] | None = None
+    hosts_per_switch: Annotated[int, Field(ge=0, le=MOST_HOSTS)] = 0
+
+
 def _topology_model(kind: str) -> type[Part]:
     fields: dict[str, Any] = {
         name: (Annotated[int, Field(ge=1, le=MOST_HOSTS)], default) for name, default in KINDS[kind].parameters.items()
@@ -103,7 +117,11 @@ def _topology_model(kind: str) -> type[Part]:
     )
 
 
-TOPOLOGY_MODELS: dict[str, type[Part]] = {**{kind: _topology_model(kind) for kind in KINDS}, "custom": CustomTopology}
+TOPOLOGY_MODELS: dict[str, type[Part]] = {
+    **{kind: _topology_model(kind) for kind in KINDS},
+    "from_file": FromFileTopology,
+    "custom": CustomTopology,
+}
 globals().update({model.__name__: model for model in TOPOLOGY_MODELS.values()})  # pickle looks them up here
 
 
@@ -196,9 +214,10 @@ class Protocol(Part):
     (default: window). rounds: how many are run, for engines made of swaps. instances: how many are run, for engines
     that are not. f: crashes to bear. retry: retransmission interval (default: window). parameters: the engine's own
     settings. participants: name patterns of the hosts that take part. neighbourhood: who of them is whose peer: all;
-    tree (parent and children), groups (all of a group, and its first with those of the others), lattice (a grid), or
-    links (direct links only). neighbourhood_width: children in a tree (2), members of a group or columns of a lattice
-    (default: the root of the participants' number).
+    tree (parent and children), groups (all of a group, and its first with those of the others), lattice (a grid),
+    links (direct links only), or reach (whoever frames get to without another host between); default: all where all
+    reach each other, else reach. neighbourhood_width: children in a tree (2), members of a group or columns of a
+    lattice (default: the root of the participants' number).
     """
 
     consensus: Consensus = PLAIN_SWAPS
@@ -214,7 +233,7 @@ class Protocol(Part):
     parameters: dict[str, Any] = Field(default_factory=dict)
     inputs: Literal["distinct", "random"] = "distinct"
     participants: Names = Field(default_factory=lambda: ["*"])
-    neighbourhood: NeighbourhoodKind = ALL
+    neighbourhood: NeighbourhoodKind | None = None
     neighbourhood_width: Annotated[int, Field(ge=1, le=MOST_HOSTS)] | None = None
 
     @property
@@ -247,8 +266,8 @@ class Protocol(Part):
         if self.counted == "instances" and self.rounds is not None:
             what = f"{self.consensus} has no rounds of swaps; say how many instances: are run, in place of rounds:"
             raise FieldError("rounds", what)
-        if self.neighbourhood_width is not None and self.neighbourhood in (ALL, "links"):
-            raise FieldError("neighbourhood_width", f"means nothing with neighbourhood {self.neighbourhood}")
+        if self.neighbourhood_width is not None and self.neighbourhood not in OF_SOME_WIDTH:
+            raise FieldError("neighbourhood_width", f"means nothing with neighbourhood {self.neighbourhood or ALL}")
         if self.handshake == "alternating" and self.depth < 2:
             raise FieldError("depth", f"must be at least 2 for an alternating handshake, not {self.depth}")
         return self

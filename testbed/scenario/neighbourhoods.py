@@ -6,22 +6,27 @@ groups   all of its own group, members in a row; the first ones of all groups ar
          group, the root of their number)
 lattice  up to four on a grid filled row by row, with open borders (width: columns, the root of their number)
 links    whoever is at the other end of one of its own links, without a switch between
+reach    whoever frames get to without a host between, which would have to forward: over a link, or over switches
+
+The default is ``all`` where all participants reach each other, else ``reach`` (a lattice of hosts, a BCube).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from math import isqrt
 
 from topologies.fabric import Fabric
+from topologies.paths import islands, strangers
 
 Pair = tuple[int, int]
 
 
 def pairs(kind: str, members: Sequence[int], fabric: Fabric, width: int = 0) -> list[Pair]:
     """All pairs of neighbours among ``members`` (node numbers), the lower first, in order. width: 0 = the default."""
-    if kind == "links":
-        return _linked(members, fabric)
+    if kind in _OF_THE_FABRIC:
+        return _OF_THE_FABRIC[kind](members, fabric)
     n = len(members)
     places = _PLACES[kind](n, width or _DEFAULT_WIDTH[kind](n))
     return sorted((min(members[a], members[b]), max(members[a], members[b])) for a, b in places)
@@ -61,6 +66,21 @@ def _linked(members: Sequence[int], fabric: Fabric) -> list[Pair]:
     return sorted(found)
 
 
+def _reached(members: Sequence[int], fabric: Fabric) -> list[Pair]:
+    taking_part = {fabric.hosts[member]: member for member in members}
+    found: set[Pair] = set()
+    for island in islands(fabric.hosts, fabric.links):
+        found.update(combinations(sorted(taking_part[host] for host in island if host in taking_part), 2))
+    return sorted(found)
+
+
+def strangers_among(members: Sequence[int], fabric: Fabric) -> frozenset[Pair]:
+    """The pairs of members that frames do not get between; almost always there are none."""
+    if next(strangers(fabric.hosts, fabric.links), None) is None:
+        return frozenset()
+    return frozenset(combinations(members, 2)).difference(_reached(members, fabric))
+
+
 def _root(n: int) -> int:
     """The square root, rounded up."""
     return isqrt(n - 1) + 1
@@ -69,5 +89,11 @@ def _root(n: int) -> int:
 _PLACES: dict[str, Callable[[int, int], list[Pair]]] = {"tree": _tree, "groups": _groups, "lattice": _lattice}
 _DEFAULT_WIDTH: dict[str, Callable[[int], int]] = {"tree": lambda _: 2, "groups": _root, "lattice": _root}
 
-ALL = "all"
-KINDS = (ALL, *_PLACES, "links")
+ALL, LINKS, REACH = "all", "links", "reach"
+_OF_THE_FABRIC: dict[str, Callable[[Sequence[int], Fabric], list[Pair]]] = {
+    ALL: lambda members, _: list(combinations(members, 2)),
+    LINKS: _linked,
+    REACH: _reached,
+}
+OF_SOME_WIDTH = tuple(_PLACES)
+KINDS = (ALL, *OF_SOME_WIDTH, LINKS, REACH)

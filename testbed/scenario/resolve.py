@@ -5,7 +5,7 @@ Everything that needs the fabric to be checked is checked here; all problems are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -25,15 +25,17 @@ from testbed.scenario.custom import custom_fabric
 from testbed.scenario.document import Document
 from testbed.scenario.errors import FieldError, ScenarioError, shown, suggestion
 from testbed.scenario.errors import Path as KeyPath
+from testbed.scenario.from_file import file_fabric
 from testbed.scenario.model import (
     CustomTopology,
     FaultOrder,
+    FromFileTopology,
     LieOrder,
     Trigger,
     Written,
     instant_ns,
 )
-from testbed.scenario.neighbourhoods import ALL, neighbours, pairs
+from testbed.scenario.neighbourhoods import ALL, REACH, neighbours, pairs, strangers_among
 from testbed.scenario.parameters import mix_model, parameters_model
 from testbed.scenario.problems import problem_lines
 from testbed.scenario.selectors import parse_selector, selected
@@ -59,8 +61,9 @@ class Resolved:
     one per direction, still without seeds. peers: participant -> its neighbours, as node numbers; None: everybody else.
     lies: of those participants that have any to tell.
 
-    clients: the hosts that ask for the service. mix: what they ask for. protocol: what all nodes share, still without
-    its seed. settle_ns: from the end of the last round to the end of the run.
+    neighbourhood: the kind that peers came of. clients: the hosts that ask for the service. mix: what they ask for.
+    protocol: what all nodes share, still without its seed. settle_ns: from the end of the last round to the end of the
+    run.
     """
 
     fabric: Fabric
@@ -69,6 +72,7 @@ class Resolved:
     participants: tuple[str, ...]
     clients: tuple[str, ...]
     mix: dict[str, Any]
+    neighbourhood: str
     peers: dict[int, tuple[int, ...]] | None
     orders: tuple[Order, ...]
     lies: dict[int, tuple[Lie, ...]]
@@ -141,6 +145,7 @@ class _Resolver:
             participants=self.participants,
             clients=self.clients,
             mix=mix,
+            neighbourhood=self.neighbourhood,
             peers=None if self.pairs is None else neighbours(self.members, self.pairs),
             orders=orders,
             lies=lies,
@@ -156,6 +161,8 @@ class _Resolver:
         try:
             if isinstance(topology, CustomTopology):
                 return Routes(custom_fabric(topology, self.base_dir))
+            if isinstance(topology, FromFileTopology):
+                return Routes(file_fabric(topology, self.base_dir))
             chosen = topology.model_dump()
             return _known_routes(chosen.pop("kind"), tuple(chosen.items()))
         except FieldError as error:
@@ -289,25 +296,39 @@ class _Resolver:
 
     def _neighbourhood(self) -> list[tuple[int, int]] | None:
         """The pairs of neighbours; None when everybody is everybody's."""
-        protocol = self.scenario.protocol
-        kind = protocol.neighbourhood
-        if kind == ALL:
+        path: KeyPath = ("protocol", "neighbourhood")
+        apart = strangers_among(self.members, self.fabric)
+        kind = self.neighbourhood = self.scenario.protocol.neighbourhood or (REACH if apart else ALL)
+        if self.engine.all_pairs and (apart or kind != ALL):
+            self.problems.error(path, self._speaks_with_all(kind, apart))
+        if kind == ALL and not apart:
             return None
-        if self.engine.all_pairs:
-            self.problems.error(
-                ("protocol", "neighbourhood"),
-                f"{kind}, but in {self.engine.name} every member speaks with every other; take {ALL}, or an engine "
-                f"that does with neighbours: {', '.join(spec.name for spec in engine_specs() if not spec.all_pairs)}",
-            )
-        found = pairs(kind, self.members, self.fabric, protocol.neighbourhood_width or 0)
+        found = pairs(kind, self.members, self.fabric, self.scenario.protocol.neighbourhood_width or 0)
+        hosts = self.fabric.hosts
+        beyond = next((pair for pair in found if pair in apart), None)
+        if beyond:
+            one, other = (hosts[member] for member in beyond)
+            self.problems.error(path, f"{kind}, but {one} can't reach {other}: hosts do not forward; take {REACH}")
         lonely = sorted(set(self.members) - {member for pair in found for member in pair})
         if lonely:
             self.problems.error(
-                ("protocol", "neighbourhood"),
-                f"{kind} leaves {self.fabric.hosts[lonely[0]]} without a neighbour; take another, or leave it out of "
-                "participants",
+                path,
+                f"{kind} leaves {hosts[lonely[0]]} without a neighbour; take another, or leave it out of participants",
             )
+        if apart:
+            self.problems.stop()  # what follows looks for paths
         return found
+
+    def _speaks_with_all(self, kind: str, apart: Collection[tuple[int, int]]) -> str:
+        others = ", ".join(spec.name for spec in engine_specs() if not spec.all_pairs)
+        everybody = f"but in {self.engine.name} every member speaks with every other"
+        if not apart:
+            return f"{kind}, {everybody}; take {ALL}, or an engine that does with neighbours: {others}"
+        one, other = (self.fabric.hosts[member] for member in min(apart))
+        return (
+            f"{one} can't reach {other} (hosts do not forward), {everybody}; take another fabric, fewer participants, "
+            f"or an engine that does with neighbours: {others}"
+        )
 
     def _forwarding_for(self, found: list[tuple[int, int]]) -> Fabric:
         """The fabric with the entries that frames between neighbours pass, and no others."""

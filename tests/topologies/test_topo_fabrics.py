@@ -162,7 +162,7 @@ def test_equal_paths_are_shared_out_evenly_over_spines_and_cores():
         ("fat_tree", {"k": 10**6}, "more than 65535"),
         ("leaf_spine", {"leaves": 60_000, "spines": 30_000, "hosts_per_leaf": 1}, "links between switches"),
         ("star", {"hosts": 20_000}, "switch1-eth10000 is longer than Linux takes"),
-        ("ring", {}, "no topology 'ring'"),
+        ("rng", {}, "no topology 'rng'"),
         ("pair", {"hosts": 2}, "pair has no parameter 'hosts'"),
         ("star", {"hosts": 2.5}, "must be a whole number"),
         ("star", {"hosts": True}, "must be a whole number"),

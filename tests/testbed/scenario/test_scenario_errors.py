@@ -81,6 +81,15 @@ MISTAKES = [
     ),
     (BASE + "protocol: {neighbourhood: links}", "neighbourhood: links leaves host1 without a neighbour; take another"),
     (BASE + "protocol: {neighbourhood: ring}", "protocol.neighbourhood: 'ring' is not known here; there are all, tree"),
+    (
+        "name: x\ntopology: {kind: lattice}\nprotocol: {consensus: paxos}",
+        "host1 can't reach host3 (hosts do not forward), but in paxos every member speaks with every other; take "
+        "another fabric, fewer participants, or an engine that does with neighbours: none",
+    ),
+    (
+        "name: x\ntopology: {kind: lattice}\nprotocol: {neighbourhood: all}",
+        "neighbourhood: all, but host1 can't reach host3: hosts do not forward; take reach",
+    ),
     (BASE + "protocol: {neighbourhood_width: 3}", "neighbourhood_width: means nothing with neighbourhood all"),
     (BASE + "protocol: {participants: host1}", "protocol.participants: a protocol needs two participants"),
     (BASE + "protocol: {participants: [hosst1]}", "did you mean 'host1'?"),
