@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nodes.consensus.spec import EngineSpec
 from nodes.core.config import ProtocolConfig
 from nodes.registry import engine_spec, service_spec
@@ -11,6 +13,7 @@ from testbed.plan import Plan
 from testbed.scenario.compile import compile_plan
 from testbed.scenario.load import Scenario
 from testbed.scenario.neighbourhoods import ALL
+from testbed.scenario.selectors import is_of_a_place, parse_selector, selected
 from topologies.draw import describe as describe_impairment
 from topologies.draw import spell_time
 from topologies.fabric import Fabric
@@ -20,9 +23,12 @@ from topologies.netem import tc_command
 def explain(scenario: Scenario) -> str:
     """Protocol, times, participants, each link direction with its impairment and ``tc`` line, faults, lies."""
     plan = compile_plan(scenario)
-    parts = [_head(scenario, plan), _protocol(scenario, plan), _links(plan.fabric)]
+    parts = [_head(scenario, plan), _protocol(scenario, plan)]
     if plan.service:
-        parts.insert(2, _service(scenario, plan))
+        parts.append(_service(scenario, plan))
+    if any(is_of_a_place(text) for text in scenario.written.links):
+        parts.append(_selectors(scenario))
+    parts.append(_links(plan.fabric))
     if plan.faults:
         listed = (f"  {number:>3}  {describe_fault(fault)}" for number, fault in enumerate(plan.faults))
         parts.append("\n".join(["faults", *listed]))
@@ -101,6 +107,20 @@ def _length(engine: EngineSpec, protocol: ProtocolConfig) -> tuple[str, str]:
     per_instance = f"{protocol.instances} instances of {protocol.instance_rounds}"
     left_over = f", {rest} left over" if rest else ""
     return "rounds", f"{protocol.rounds} ({per_instance}{left_over})" if engine.decides else str(protocol.rounds)
+
+
+def _selectors(scenario: Scenario) -> str:
+    """What is meant by selectors that name roles and tiers, beside the others."""
+    fabric, links = scenario.resolved.fabric, scenario.written.links
+    rows = []
+    for text in links:
+        meant: Sequence[int] = range(len(fabric.links))
+        if text != "default":
+            meant = sorted({index for index, _ in selected(fabric, parse_selector(text))})
+        names = [fabric.links[index].name for index in meant]
+        listed = ", ".join(names[:3]) + (f", ... {names[-1]}" if len(names) > 3 else "")
+        rows.append((text, f"{len(names)} links: {listed}"))
+    return "selectors\n" + _table(rows, "  ")
 
 
 def _links(fabric: Fabric) -> str:

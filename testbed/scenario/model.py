@@ -213,11 +213,11 @@ class Protocol(Part):
     window: W, from a round's start to its horizon. period: from one round's start (or instance's) to the next
     (default: window). rounds: how many are run, for engines made of swaps. instances: how many are run, for engines
     that are not. f: crashes to bear. retry: retransmission interval (default: window). parameters: the engine's own
-    settings. participants: name patterns of the hosts that take part. neighbourhood: who of them is whose peer: all;
-    tree (parent and children), groups (all of a group, and its first with those of the others), lattice (a grid),
-    links (direct links only), or reach (whoever frames get to without another host between); default: all where all
-    reach each other, else reach. neighbourhood_width: children in a tree (2), members of a group or columns of a
-    lattice (default: the root of the participants' number).
+    settings. participants: patterns of the hosts that take part (names, or role:server, group:pod1). neighbourhood: who
+    of them is whose peer: all; tree (parent and children), groups (all of a group, and its first with those of the
+    others), lattice (a grid), links (direct links only), or reach (whoever frames get to without another host between);
+    default: all where all reach each other, else reach. neighbourhood_width: children in a tree (2), members of a group
+    or columns of a lattice (default: the root of the participants' number).
     """
 
     consensus: Consensus = PLAIN_SWAPS
@@ -375,10 +375,10 @@ def instant_ns(value: str | int | float, period_ns: int) -> int:
 class FaultOrder(LinkSettings):
     """One fault: what it does, on whom, and when (at an instant, or at a protocol moment).
 
-    on: hosts by name pattern, or interfaces (host1-eth0); default with ``when``: the node of the moment. for: undone
-    after this long. direction: tx or rx for nic_half. state: what a restarted node finds on its disk: all that
-    it had written (kept), what it had also synced (unsynced_lost), all but the last unsynced record, which was cut
-    (torn), or nothing (lost, the default).
+    on: hosts by name pattern, role:server or group:pod1, or interfaces (host1-eth0); default with ``when``: the node of
+    the moment. for: undone after this long. direction: tx or rx for nic_half. state: what a restarted node finds on
+    its disk: all that it had written (kept), what it had also synced (unsynced_lost), all but the last unsynced record,
+    which was cut (torn), or nothing (lost, the default).
     links: selectors for jitter (default: all links); the other link settings are what jitter changes there.
     """
 
@@ -482,8 +482,9 @@ class Written(Part):
     service: what the participants replicate, a name or a mapping. clients: who asks for it.
 
     links: ``default`` applies first, then the others in the order in which they are written, each overriding the
-    fields that it names. epsilon: the greatest skew between the two ends of a swap (default: window). settle: how long
-    the run goes on after the last round (default: long enough for late frames).
+    fields that it names; a selector is host1<->leaf1, leaf*->spine*, role:spine or tier:core-aggregation. epsilon: the
+    greatest skew between the two ends of a swap (default: window). settle: how long the run goes on after the last
+    round (default: long enough for late frames).
     """
 
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")]

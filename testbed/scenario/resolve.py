@@ -38,7 +38,7 @@ from testbed.scenario.model import (
 from testbed.scenario.neighbourhoods import ALL, REACH, neighbours, pairs, strangers_among
 from testbed.scenario.parameters import mix_model, parameters_model
 from testbed.scenario.problems import problem_lines
-from testbed.scenario.selectors import parse_selector, selected
+from testbed.scenario.selectors import Matches, is_of_a_place, matcher, parse_selector, selected
 from testbed.scenario.settings import make_impairment, settings_of
 from topologies.build import make_fabric
 from topologies.draw import spell_time
@@ -249,9 +249,10 @@ class _Resolver:
         return tuple(host for host in hosts if host in chosen)
 
     def _matching(self, pattern: str, path: KeyPath) -> list[str]:
-        hosts = self.fabric.hosts
-        matching = [host for host in hosts if fnmatchcase(host, pattern)]
-        if not matching:
+        hosts, before = self.fabric.hosts, len(self.problems.errors)
+        meant = self._matcher(pattern, path)
+        matching = [host for host in hosts if meant(host)]
+        if not matching and len(self.problems.errors) == before:
             self.problems.error(path, f"{shown(pattern)} matches no host; {suggestion(pattern, hosts)}")
         return matching
 
@@ -287,6 +288,14 @@ class _Resolver:
         else:
             return mix
         return {}
+
+    def _matcher(self, pattern: str, path: KeyPath) -> Matches:
+        """Which nodes a pattern means; none where it can't mean any, which is told."""
+        try:
+            return matcher(self.fabric, pattern)
+        except ValueError as error:
+            self.problems.error(path, str(error))
+            return lambda _: False
 
     @property
     def members(self) -> tuple[int, ...]:
@@ -430,7 +439,11 @@ class _Resolver:
             names, on_path = list(fault.on), (*path, "on")
         found: list[tuple[str, str]] = []
         for name in names:
-            hosts = [host for host in running if fnmatchcase(host, name)]
+            before = len(self.problems.errors)
+            meant = self._matcher(name, on_path)
+            hosts = [host for host in running if meant(host)]
+            if len(self.problems.errors) > before:
+                continue
             if hosts and of_nic:
                 found += [(host, end.nic) for host in hosts for end in self.routes.nics(host)]
             elif hosts:
@@ -451,6 +464,8 @@ class _Resolver:
     def _unknown_node(self, name: str, is_interface: bool = False) -> str:
         if is_interface:
             return f"{shown(name)} is an interface; this verb strikes a whole node: name the host"
+        if is_of_a_place(name):
+            return f"{name} means no host that takes part; faults strike hosts (for a link, use jitter with loss: 100%)"
         if name in self.fabric.switches:
             return f"{name} is a switch; faults strike hosts (for a link, use jitter with loss: 100%)"
         if name in self.fabric.hosts:
