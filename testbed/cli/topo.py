@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspect import getdoc
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -80,16 +81,21 @@ def show(name: Name, set_: SetOption = None, json: JsonFlag = False) -> None:
 def draw(
     name: Name,
     format_: Annotated[
-        Literal["text", "dot", "mermaid"], typer.Option("--format", "-f", help="Which language.")
+        Literal["text", "svg", "mermaid", "dot"], typer.Option("--format", "-f", help="Which language.")
     ] = "text",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write it to this file.")] = None,
     set_: SetOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Draw a fabric as text, Graphviz or Mermaid."""
+    """Draw a fabric as text, a picture (SVG), Mermaid or Graphviz. All but Graphviz draw large ones as groups."""
     from topologies.draw import draw_dot, draw_mermaid, draw_text
+    from topologies.svg import draw_svg
 
-    drawn = {"text": draw_text, "dot": draw_dot, "mermaid": draw_mermaid}[format_](named_fabric(name, set_))
-    if json:
+    painters = {"text": draw_text, "svg": draw_svg, "mermaid": draw_mermaid, "dot": draw_dot}
+    drawn = painters[format_](named_fabric(name, set_))
+    if out is not None:
+        out.write_text(drawn, encoding="utf-8")
+    elif json:
         print_json({"format": format_, "drawing": drawn})
     else:
         print(drawn, end="" if drawn.endswith("\n") else "\n")
