@@ -145,6 +145,7 @@ class Wiring:
         self.hosts: dict[str, Owner] = {}
         self.bridges: dict[str, int] = {}
         self.wires: list[tuple[Nic, Nic]] = []
+        self._ports: dict[str, dict[str, int]] = {}  # bridge -> its interfaces' indexes
         self._rtnl: Rtnl | None = None
         self._next_index = 0
         self._arp_set = False
@@ -178,6 +179,7 @@ class Wiring:
 
     def add_bridge(self, name: str) -> None:
         """A bridge without ports."""
+        self._ports[name] = {}
         self.bridges[name] = index = self._new_index()
         self.rtnl.add(*requests.bridge(name, index, self.group))
 
@@ -197,13 +199,14 @@ class Wiring:
         for nic in (one, two):
             if nic.owner is not None:
                 nic.rtnl.add(requests.filter_hooks(nic.index, optional=True))
+            else:
+                self._ports[nic.node][nic.name] = nic.index
         self.wires.append((one, two))
         return one, two
 
     def forward(self, switch: str, entries: dict[str, str]) -> None:
         """Static forwarding of a bridge: destination address -> its interface."""
-        ports = {nic.name: nic.index for nic in self.nics_of(switch)}
-        self.rtnl.add(*(requests.forward(ports[port], mac) for mac, port in entries.items()))
+        self.rtnl.add(*requests.forwarding(self._ports[switch], entries))
 
     def settle(self) -> None:
         """Sends what is pending everywhere and has the kernel finish with carriers, so that every port forwards."""
@@ -283,6 +286,9 @@ class Wiring:
     def remove_wire(self, nic: Nic) -> None:
         """Deletes a NIC, and with it the other end of its wire."""
         self.wires = [wire for wire in self.wires if nic not in wire]
+        for end in (nic, nic.peer):
+            if end.bridge:
+                self._ports[end.node].pop(end.name, None)
         nic.do(requests.delete(nic.index))
 
     def remove_host(self, name: str) -> None:
@@ -295,6 +301,7 @@ class Wiring:
 
     def remove_bridge(self, name: str) -> None:
         """Deletes one bridge; its ports stay, and lead nowhere."""
+        del self._ports[name]
         self.rtnl.do(requests.delete(self.bridges.pop(name)))
 
     def remove_wires(self) -> None:
@@ -302,6 +309,7 @@ class Wiring:
         if self._rtnl is not None:
             self._rtnl.do(requests.delete_group(self.group))
         self.bridges.clear()
+        self._ports.clear()
         self.wires.clear()
 
     def end_hosts(self) -> None:

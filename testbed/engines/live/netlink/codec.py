@@ -29,6 +29,9 @@ TCA_KIND, TCA_OPTIONS, TCA_STATS2 = 1, 2, 7
 TC_H_ROOT, TC_H_CLSACT = 0xFFFFFFFF, 0xFFFFFFF1
 
 
+_header = struct.Struct("IHHII").pack
+
+
 class Request(NamedTuple):
     """One netlink message without its header. label: for error messages. ignore: an errno that is no error here."""
 
@@ -41,7 +44,7 @@ class Request(NamedTuple):
 
 def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
     """A whole message, padded."""
-    return struct.pack("IHHII", 16 + len(body), kind, flags, sequence, 0) + body + b"\0" * (-len(body) % 4)
+    return _header(16 + len(body), kind, flags, sequence, 0) + body + b"\0" * (-len(body) % 4)
 
 
 def attribute(kind: int, value: bytes) -> bytes:

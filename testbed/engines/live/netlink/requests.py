@@ -11,6 +11,8 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from testbed.engines.live.netlink.codec import (
@@ -134,11 +136,21 @@ def static_port(index: int) -> Request:
     return Request(RTM_SETLINK, 0, body, f"flags of bridge port {index}")
 
 
-def forward(index: int, mac: str) -> Request:
-    """A static forwarding entry: frames for ``mac`` leave by port ``index``. Survives the port's going down."""
-    body = struct.pack("BxxxiHBB", socket.AF_BRIDGE, index, NUD_NOARP, NTF_MASTER, 0)
-    body += attribute(NDA_LLADDR, mac_bytes(mac))
-    return Request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, body, f"forwarding of {mac} by port {index}")
+def forwarding(ports: Mapping[str, int], entries: Mapping[str, str]) -> Iterator[Request]:
+    """A bridge's static forwarding entries: frames for an address leave by an interface, whose index stands in
+    ``ports``. They survive its going down. Large fabrics have hundreds of thousands: each part is packed once."""
+    heads = {
+        name: (struct.pack("BxxxiHBB", socket.AF_BRIDGE, index, NUD_NOARP, NTF_MASTER, 0), f"forwarding by {name}")
+        for name, index in ports.items()
+    }
+    for mac, name in entries.items():
+        head, label = heads[name]
+        yield Request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, head + _link_address(mac), label)
+
+
+@lru_cache(maxsize=65_536)  # every host has one at least
+def _link_address(mac: str) -> bytes:
+    return attribute(NDA_LLADDR, mac_bytes(mac))
 
 
 def neighbour(index: int, ip: str, mac: str) -> Request:
