@@ -10,7 +10,22 @@ import traceback
 
 import typer
 
-from testbed.cli import clean, compare, doctor, down, explain, kernel, replay, report, run, schema, study, topo, up
+from testbed.cli import (
+    clean,
+    compare,
+    doctor,
+    down,
+    explain,
+    export,
+    kernel,
+    replay,
+    report,
+    run,
+    schema,
+    study,
+    topo,
+    up,
+)
 from testbed.cli.output import DEFECT, verb
 
 app = typer.Typer(
@@ -25,6 +40,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(topo.app, name="topo")
 app.command("schema")(schema.schema)
 app.command("explain")(explain.explain)
+app.command("export")(export.export)
 app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("run")(run.run)
