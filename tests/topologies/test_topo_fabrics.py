@@ -239,7 +239,15 @@ assert len({{topo.nodeInfo(name)["dpid"] for name in topo.switches()}}) == len(t
 
 @pytest.mark.parametrize(
     ("wanted", "size"),
-    [("pair", "2 0 1"), ("star,4", "4 1 4"), ("leaf_spine,2,4,2", "8 6 16"), ("fat_tree,k=4", "16 20 48")],
+    [
+        ("pair", "2 0 1"),
+        ("star,4", "4 1 4"),
+        ("leaf_spine,2,4,2", "8 6 16"),
+        ("fat_tree,k=4", "16 20 48"),
+        ("torus,3,3,2", "18 18 63"),
+        ("lattice,3,3", "9 0 20"),
+        ("bcube,2,2", "4 4 8"),
+    ],
 )
 def test_mn_custom_loads_the_files_as_they_stand(wanted, size, tmp_path):
     """``mn --custom`` runs the file's text, with the repository not on its path."""

@@ -128,3 +128,28 @@ def test_a_thousand_hosts_are_a_plan_of_two_megabytes() -> None:
     text = compile_plan(parse(fabric + "protocol: {neighbourhood: groups}")).to_json()
     assert len(json.loads(text)["nodes"]) == 1000
     assert len(text) < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("topology", "pairs_there", "peers_of_first"),
+    [
+        ("{kind: lattice, rows: 3, columns: 4}", 29, (1, 4, 5)),
+        ("{kind: bcube, n: 3, levels: 2}", 18, (1, 2, 3, 6)),
+        ("{kind: torus, x: 2, y: 2}", 6, (1, 2, 3)),
+    ],
+)
+def test_where_a_scenario_names_none_peers_are_all_that_frames_reach(topology, pairs_there, peers_of_first) -> None:
+    """Eight neighbours on a lattice, those of its switches on a BCube, everybody where switches join everybody."""
+    plan = compile_plan(parse(f"name: x\ntopology: {topology}\nprotocol: {{window: 100us, rounds: 3}}"))
+    assert tuple(plan.peers(0)) == peers_of_first
+    verdicts = judge(plan, SimEngine().run(plan))
+    assert verdicts.bisynchrony.broken_rounds == ()
+    assert sum(verdicts.bisynchrony.swaps.values()) == 3 * pairs_there
+
+
+def test_a_part_of_a_lattice_where_all_reach_each_other_can_run_consensus() -> None:
+    """Four hosts in a square are joined by six links."""
+    text = "name: x\ntopology: {kind: lattice}\nprotocol: {consensus: oae, f: 1, rounds: 6, participants: %s}"
+    plan = compile_plan(parse(text % "[host1, host2, host4, host5]"))
+    assert plan.nodes[0].peers is None
+    assert judge(plan, SimEngine().run(plan)).bisynchrony.broken_rounds == ()
