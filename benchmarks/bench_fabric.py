@@ -1,5 +1,5 @@
 """Bringing a 100-host leaf-spine up and down: this project's fabric against stock Mininet, alternating, in one run.
-Then fabrics of 1,024 hosts, as runs bring them up (without Mininet's face): at most 10 s on two idle cores.
+Then fabrics of 1,024 hosts, as runs bring them up (without Mininet's face); the aim is 10 s on two idle cores.
 
     python benchmarks/bench_fabric.py [--spines 4 --leaves 10 --hosts-per-leaf 10] [--repetitions 5] [--json]
 
