@@ -37,6 +37,7 @@ NETEM_ADVICE = (
 HOOKS = {"tx": requests.CLSACT_TX, "rx": requests.CLSACT_RX}
 PATIENCE_S = 1.0
 ATTEMPTS = 10
+MANY_ENTRIES = 500  # of one switch; small fabrics, in the guest too, send all in one go
 
 
 class End(NamedTuple):
@@ -207,6 +208,8 @@ class Wiring:
     def forward(self, switch: str, entries: dict[str, str]) -> None:
         """Static forwarding of a bridge: destination address -> its interface."""
         self.rtnl.add(*requests.forwarding(self._ports[switch], entries))
+        if len(entries) > MANY_ENTRIES:
+            self.rtnl.flush()  # hundreds of thousands at once would be a burden to whoever looks for garbage
 
     def settle(self) -> None:
         """Sends what is pending everywhere and has the kernel finish with carriers, so that every port forwards."""
