@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from nodes.core.config import CLIENT, MEMBER, NodeConfig, Peer, Program, ProtocolConfig
+from nodes.core.clock import Clock
+from nodes.core.config import CLIENT, MEMBER, START_NS, NodeConfig, Peer, Program, ProtocolConfig
 from nodes.core.disk import State
 from nodes.core.lies import Lie
 from nodes.core.moments import Moment
@@ -31,6 +32,8 @@ VERBS = (
     "node_restart",  # kills if alive, then starts anew with the next epoch, see Fault.state
     "disk_full",  # what the node persists from now on ends its life
     "disk_free",  # ends disk_full
+    "clock_step",  # sets the node's clock forward by Fault.amount ns (back if negative)
+    "clock_drift",  # has it gain Fault.amount parts per billion more from now on
     "impair",  # gives link directions new impairments (a jitter burst)
     "unimpair",  # gives them back those of the fabric
 )
@@ -44,7 +47,7 @@ class Fault:
     direction: for nic_half, tx or rx as seen from the NIC. state: for node_restart, what the new life finds on its
     disk. links: for (un)impair, pairs of (link index, "ab" or "ba"). after_ns: for triggered faults, how long after the
     moment it strikes (0 = at once). follows: index of a fault whose striking starts this one ``after_ns`` later (the
-    end of a ``for:``), else -1.
+    end of a ``for:``), else -1. amount: for clock_step ns, for clock_drift parts per billion; may be negative.
     """
 
     verb: str
@@ -59,6 +62,7 @@ class Fault:
     impairment: Impairment | None = None
     follows: int = -1
     after_ns: int = 0
+    amount: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class PlannedNode:
 
     peers: the nodes that it has a port to, in the order of its ports; None: all others of the plan, in its order.
     lies: what it says that its machine does not.
+    clock: its own; None: it tells true time.
     """
 
     node: int
@@ -74,6 +79,7 @@ class PlannedNode:
     peers: tuple[int, ...] | None = None
     program: Program = field(default_factory=Program)
     lies: tuple[Lie, ...] = ()
+    clock: Clock | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,13 @@ class Plan:
         return frozenset(
             found | {one.node for one in self.faults if one.moment is not None and one.moment.after_writes}
         )
+
+    @cached_property
+    def clocks(self) -> dict[str, Clock]:
+        """The clocks that the hosts begin with which have their own: those planned, and those that faults strike."""
+        struck = {fault.target for fault in self.faults if fault.verb.startswith("clock_")}
+        named = zip(self.names, self.nodes, strict=True)
+        return {name: node.clock or Clock(since_ns=START_NS) for name, node in named if node.clock or name in struck}
 
     @cached_property
     def members(self) -> tuple[int, ...]:
@@ -175,6 +188,7 @@ class Plan:
             program=planned.program,
             keeps=name in self.keepers,
             lies=planned.lies,
+            clock=self.clocks.get(name),
         )
 
     def _port(self, name: str, peer: int) -> Peer:
@@ -207,7 +221,8 @@ class Plan:
 def _node_from_json(data: dict[str, Any]) -> PlannedNode:
     peers = None if data["peers"] is None else tuple(data["peers"])
     lies = tuple(map(Lie.from_json, data["lies"]))
-    return PlannedNode(data["node"], data["seed"], peers, Program(**data["program"]), lies)
+    clock = Clock.from_json(data["clock"]) if data["clock"] else None
+    return PlannedNode(data["node"], data["seed"], peers, Program(**data["program"]), lies, clock)
 
 
 def _fault_from_json(data: dict[str, Any]) -> Fault:

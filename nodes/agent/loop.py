@@ -14,10 +14,12 @@ resumption.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from nodes.agent.control import hear, tell
 from nodes.agent.journal import Journal, line, to_bytes
@@ -29,6 +31,7 @@ from nodes.core import (
     Machine,
     Port,
 )
+from nodes.core.clock import Clock
 from nodes.core.config import START_NS, NodeConfig
 from nodes.core.disk import DiskFullError, Log, State
 from nodes.core.driver import driver_of
@@ -61,7 +64,6 @@ class Agent:
         if clock not in CLOCKS:
             raise ValueError(f"clock {clock!r} is none of {', '.join(CLOCKS)}")
         self.config = config
-        self.machine = machine
         self.journal = journal
         self.channel = channel
         self.disk = disk
@@ -99,12 +101,13 @@ class Agent:
         self.advance(self.clock_ns())
 
     # -- NodeIO ------------------------------------------------------------------------------------------------------
+    # What happens is recorded at latest_ns: later than the event's now_ns if a pause struck in between.
 
-    def send(self, port: Port, frame: Frame, now_ns: int) -> None:
+    def send(self, port: Port, frame: Frame, now_ns: int) -> None:  # noqa: ARG002
         """Records the frame and puts it into the batch of its NIC."""
         nic, dst_mac, src_mac = self._ports[port]
         key, dst, _, message = frame
-        self._lines.append(line(now_ns, Sent(key, dst, message.round, message.step, frame.wire_bytes)))
+        self._lines.append(line(self.latest_ns, Sent(key, dst, message.round, message.step, frame.wire_bytes)))
         nic.queue(encode(frame, dst_mac, src_mac), frame)
         self._unsent[nic.name] = nic
 
@@ -116,36 +119,44 @@ class Agent:
         """Disarms a timer of the machine."""
         self.timers.cancel(name)
 
-    def record(self, effect: Effect | Lied, now_ns: int) -> None:
+    def record(self, effect: Effect | Lied, now_ns: int) -> None:  # noqa: ARG002
         """Puts an effect into the record."""
-        self._lines.append(line(now_ns, recorded(effect)))
+        self._lines.append(line(self.latest_ns, recorded(effect)))
 
-    def persist(self, key: str, data: bytes | None, more: bool, now_ns: int) -> bool:
+    def persist(self, key: str, data: bytes | None, more: bool, now_ns: int) -> bool:  # noqa: ARG002
         """Writes to the disk, if there is one; what was sent before it is on the wire by then. When it is full, the
         supervisor is told, who ends this life."""
         if self.disk is None:
             return True
         if self._unsent:
-            self._flush(self.latest_ns)
+            self._flush()
         try:
             self.disk.append(key, data, more)
         except DiskFullError:
-            self._flush(now_ns)
-            tell(self.channel, "died", now_ns, DISK_FULL)
+            self._flush()
+            tell(self.channel, "died", self.latest_ns, DISK_FULL)
             hear(self.channel)
             return False
         return True
 
-    def sync(self, now_ns: int) -> None:  # noqa: ARG002 - as NodeIO has it
+    def sync(self, now_ns: int) -> None:  # noqa: ARG002
         """What was written is durable."""
         if self.disk is not None:
             self.disk.sync()
 
-    def strike(self, index: int, now_ns: int) -> bool:
+    def strike(self, index: int, now_ns: int) -> bool:  # noqa: ARG002
         """Sends what stands before the fault, then lets the supervisor carry it out; waits until it has."""
-        self._flush(now_ns)
-        tell(self.channel, "strike", index, now_ns)
-        return hear(self.channel)[:1] == ["alive"]
+        self._flush()
+        tell(self.channel, "strike", index, self.latest_ns)
+        return self.hear()[:1] == ["alive"]
+
+    def hear(self) -> list[str]:
+        """Waits for what the supervisor says; what is to be done at once has been done."""
+        words = hear(self.channel)
+        while words[0] == "clock":
+            self.driver.set_clock(Clock.from_json(json.loads(" ".join(words[1:]))))
+            words = hear(self.channel)
+        return words
 
     # -- for its process ---------------------------------------------------------------------------------------------
 
@@ -159,6 +170,13 @@ class Agent:
         told_ns = START_NS if self.config.epoch == 1 else now_ns
         self._lines.append(line(now_ns, Started(self.kept, told_ns)))
         self._perform(self.driver.wake(told_ns), now_ns)
+
+    def obey(self) -> None:
+        """Does all that the supervisor has said by now."""
+        self.channel.setblocking(False)
+        with suppress(BlockingIOError):
+            self.hear()
+        self.channel.setblocking(True)
 
     def nic_fds(self) -> Iterable[int]:
         """What becomes readable when frames have come in."""
@@ -225,16 +243,16 @@ class Agent:
         self._instant_ns = now_ns if due_ns >= now_ns else -NEVER
         if not self.driver.perform(effects, now_ns):
             os._exit(0)  # its life has ended in this event; the supervisor's SIGKILL is on its way
-        self._flush(now_ns)
+        self._flush()
 
-    def _flush(self, now_ns: int) -> None:
+    def _flush(self) -> None:
         """Puts what was recorded into the journal and then what was sent on the wire: the record is never behind."""
         self._write()
         while self._unsent:
             _, nic = self._unsent.popitem()
             for frame, error in nic.flush():
                 refused = Refused(error, frame.key, frame.dst, frame.message.round, frame.message.step)
-                self._lines.append(line(now_ns, refused))
+                self._lines.append(line(self.latest_ns, refused))
                 self._write()
 
     def _write(self) -> None:

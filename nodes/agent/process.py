@@ -19,7 +19,7 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
-from nodes.agent.control import hear, tell
+from nodes.agent.control import tell
 from nodes.agent.journal import Journal, JournalFullError
 from nodes.agent.loop import Agent
 from nodes.agent.nic import DEFAULT_RING_FRAMES
@@ -50,6 +50,9 @@ class Process:
             for fd in agent.nic_fds():
                 self._places[fd] = place
                 self._epoll.register(fd, select.EPOLLIN)
+        self._channels = {agent.channel.fileno(): agent for agent in agents if agent.config.clock is not None}
+        for fd in self._channels:  # of those to whom the supervisor may have something to say
+            self._epoll.register(fd, select.EPOLLIN)
         self._dues = [NEVER] * len(agents)  # when each one's earliest timer is due
         self._agenda: list[tuple[int, int]] = []  # a heap of (due, place); what _dues does not confirm is stale
         self._armed_ns = NEVER
@@ -67,6 +70,7 @@ class Process:
             self._wait_until(zero_ns + waits_for_ns)
         for place, agent in enumerate(self._agents):
             self.serving = agent
+            agent.obey()
             agent.start()
             self._serve(place)
 
@@ -79,12 +83,25 @@ class Process:
         """Sleeps until a frame is there or a timer is due, and has handled what can be when this returns."""
         self._arm()
         events = self._epoll.poll(timeout_s)
+        if self._channels:
+            events = self._obeyed(events)
         if len(events) == 1:
             for place in self._woken(*events[0]):
                 self._serve(place)
             return
         for place in sorted({place for event in events for place in self._woken(*event)}):
             self._serve(place)
+
+    def _obeyed(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """The rest, when what the supervisor has said is done: that comes before all else."""
+        for fd, what in events:
+            if fd in self._channels:
+                self.serving = self._channels[fd]
+                self.serving.obey()
+                self._serve(self._agents.index(self.serving))
+                if what & _BROKEN:
+                    self._epoll.unregister(fd)
+        return [event for event in events if event[0] not in self._channels]
 
     def _woken(self, fd: int, what: int) -> Sequence[int]:
         """Whose events have come."""
@@ -156,7 +173,7 @@ def run(payload: dict[str, Any], fds: Sequence[int]) -> int:
         process = Process(agents)
         for agent in agents:
             tell(agent.channel, "ready")
-        orders = [hear(agent.channel) for agent in agents]
+        orders = [agent.hear() for agent in agents]
         if any(order[:1] != ["go"] for order in orders):
             return 0
         signal.signal(signal.SIGCONT, agents[0].resumed)

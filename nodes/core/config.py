@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from nodes.core.clock import Clock
 from nodes.core.lies import Lie
 
 START_NS = -1_000_000
@@ -87,7 +88,8 @@ class NodeConfig:
     Ports to members come before those to others. ``node`` numbers run over all hosts of the fabric; ``members`` are
     the numbers of those that take part, in order. ``start_ns`` is when round 0 begins, counted on the run's clock
     (usually 0). keeps: the node's disk may be needed by a later life, so that its machine has to persist what must
-    survive. lies: what it says that its machine does not.
+    survive. lies: what it says that its machine does not. clock: the node's own, by which its machine tells the time;
+    None: it tells true time.
     """
 
     node: int
@@ -102,6 +104,7 @@ class NodeConfig:
     program: Program = Program()
     keeps: bool = False
     lies: tuple[Lie, ...] = ()
+    clock: Clock | None = None
 
     @property
     def n(self) -> int:
@@ -119,5 +122,6 @@ def node_config_from_json(data: dict[str, Any]) -> NodeConfig:
             "protocol": ProtocolConfig(**data["protocol"]),
             "program": Program(**data["program"]),
             "lies": tuple(map(Lie.from_json, data["lies"])),
+            "clock": Clock.from_json(data["clock"]) if data["clock"] else None,
         }
     )

@@ -2,6 +2,9 @@
 
 The simulator's node and the agent on a NIC share this, so that a fault at a protocol moment means the same in both. A
 machine says what is said to which port; the driver knows who speaks to whom, in which life, and numbers the frames.
+
+Where a node has a clock of its own, its machine is told local times and its timers' times are local ones (LocalTime);
+the driver is given true time and hands it on: whoever runs the node, and the history, know no other.
 """
 
 from __future__ import annotations
@@ -22,11 +25,12 @@ from nodes.core import (
     SetTimer,
     Transition,
 )
+from nodes.core.clock import Clock
 from nodes.core.config import NodeConfig
 from nodes.core.disk import pack, unpack
 from nodes.core.lies import Liar, Lied
 from nodes.core.moments import Moment
-from nodes.frames import BODY_BYTES, Frame, FrameKey, check_body
+from nodes.frames import BODY_BYTES, Frame, FrameKey, Message, check_body
 
 
 class NodeIO(Protocol):
@@ -70,6 +74,43 @@ def _life(data: bytes | None) -> Life:
     return UNHEARD if data is None else Life(*unpack(data))
 
 
+class LocalTime:
+    """A machine on a node with a clock of its own: it is told the times that the clock shows.
+
+    due: per timer that is set, the local time that its machine asked for and the true time that it comes to.
+    """
+
+    def __init__(self, machine: Machine, clock: Clock) -> None:
+        self.machine = machine
+        self.clock = clock
+        self.due: dict[str, tuple[int, int]] = {}
+
+    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
+        """The node comes up."""
+        return self.machine.on_start(self.clock.local_ns(now_ns), disk)
+
+    def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
+        """A message came in."""
+        return self.machine.on_message(port, message, life, self.clock.local_ns(now_ns))
+
+    def on_timer(self, name: str, now_ns: int) -> Effects:
+        """A timer is due: the clock shows the time that it was set to."""
+        self.due.pop(name, None)
+        return self.machine.on_timer(name, self.clock.local_ns(now_ns))
+
+    def set_timer(self, name: str, local_ns: int, now_ns: int) -> int:
+        """The true time at which a timer is due."""
+        due_ns = self.clock.true_ns(local_ns, now_ns)
+        self.due[name] = (local_ns, due_ns)
+        return due_ns
+
+    def set_clock(self, clock: Clock) -> list[SetTimer]:
+        """Another clock from its ``since_ns`` on: when those timers are due now that had not been due before."""
+        self.clock = clock
+        coming = [(name, local_ns) for name, (local_ns, due_ns) in self.due.items() if due_ns >= clock.since_ns]
+        return [SetTimer(name, self.set_timer(name, local_ns, clock.since_ns)) for name, local_ns in coming]
+
+
 class Driver:
     """Runs one life of a machine: call ``start``, ``frame`` and ``timer``; a False answer means that the node died.
     ``wake``, ``hear`` and ``ring`` give the answers, which ``perform`` does.
@@ -86,7 +127,9 @@ class Driver:
         moments: Sequence[Moment] = (),
         disk: Mapping[str, bytes] = _EMPTY,
     ) -> None:
+        self._local = None if config.clock is None else LocalTime(machine, config.clock)
         self.machine = machine
+        self._told: Machine = self._local or machine
         self.lives = [_life(disk.get(_life_key(port))) for port in range(len(config.peers))]
         self._disk = {key: data for key, data in disk.items() if not key.startswith(_LIFE)}
         self._keeps = config.keeps
@@ -110,9 +153,19 @@ class Driver:
         """A timer is due."""
         return self.perform(self.ring(name, now_ns), now_ns)
 
+    def set_clock(self, clock: Clock) -> None:
+        """The node's clock is this one from its ``since_ns`` on; for a node that was born with a clock."""
+        assert self._local is not None
+        for name, at_ns in self._local.set_clock(clock):
+            self._io.set_timer(name, at_ns)
+
+    def due_ns(self, name: str, at_ns: int) -> int:
+        """When a timer is due that was asked for at ``at_ns``: the clock may be another one since."""
+        return at_ns if self._local is None else self._local.due.get(name, (0, at_ns))[1]
+
     def wake(self, now_ns: int) -> Effects:
         """What the machine does first; it is told of nothing on the disk but its own."""
-        return self.machine.on_start(now_ns, self._disk)
+        return self._told.on_start(now_ns, self._disk)
 
     def hear(self, port: Port, frame: Frame, now_ns: int) -> Effects:
         """What the machine answers to a frame from the peer behind ``port``; it never sees one of an earlier life."""
@@ -126,13 +179,13 @@ class Driver:
             if self._keeps:
                 self._hearing = frame
                 known = Persist(_life_key(port), pack(*life))
-                return [known, *self.machine.on_message(port, message, life, now_ns)]
+                return [known, *self._told.on_message(port, message, life, now_ns)]
         self._hearing = frame
-        return self.machine.on_message(port, message, life, now_ns)
+        return self._told.on_message(port, message, life, now_ns)
 
     def ring(self, name: str, now_ns: int) -> Effects:
         """What the machine answers to a timer of its."""
-        return self.machine.on_timer(name, now_ns)
+        return self._told.on_timer(name, now_ns)
 
     def perform(self, effects: Effects, now_ns: int) -> bool:
         """Do the effects in order; faults that wait for one of them strike before a transition, after a send.
@@ -156,8 +209,11 @@ class Driver:
                 if self._waiting and not self._at_transition(effect, now_ns):
                     return False
             elif isinstance(effect, SetTimer):
-                io.set_timer(effect.name, effect.at_ns)
+                name, at_ns = effect
+                io.set_timer(name, at_ns if self._local is None else self._local.set_timer(name, at_ns, now_ns))
             elif isinstance(effect, CancelTimer):
+                if self._local is not None:
+                    self._local.due.pop(effect.name, None)
                 io.cancel_timer(effect.name)
             elif isinstance(effect, Persist):
                 if not self._persist(effect, now_ns):
@@ -217,7 +273,7 @@ class Driver:
 
 
 class LyingDriver(Driver):
-    """Runs one life of a machine whose node lies."""
+    """Runs one life of a machine whose node lies, by the time that its clock shows."""
 
     def __init__(
         self,
@@ -234,21 +290,28 @@ class LyingDriver(Driver):
     def ring(self, name: str, now_ns: int) -> Effects:
         """A timer of the machine's, or of what its node holds back."""
         held = self._liar.released(name)
-        return super().ring(name, now_ns) if held is None else held
+        if held is None:
+            return super().ring(name, now_ns)
+        if self._local is not None:
+            self._local.due.pop(name, None)
+        return held
 
     def perform(self, effects: Effects, now_ns: int) -> bool:
         """Do what the liar does in place of the effects."""
-        for deed in self._liar.twisted(effects, now_ns):
+        for deed in self._liar.twisted(effects, self._shown_ns(now_ns)):
             if isinstance(deed, Lied):
                 self._io.record(deed, now_ns)
             elif not super().perform([deed], now_ns):
                 return False
         return True
 
+    def _shown_ns(self, now_ns: int) -> int:
+        return now_ns if self._local is None else self._local.clock.local_ns(now_ns)
+
     def _come(self, moment: Moment, now_ns: int) -> bool:
         if moment.index >= 0:
             return super()._come(moment, now_ns)
-        self._liar.begin(moment, now_ns)
+        self._liar.begin(moment, self._shown_ns(now_ns))
         return True
 
 

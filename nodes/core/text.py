@@ -112,3 +112,8 @@ def _note_text(note: Note) -> str:
     about = note.about
     said = f" [{about.kind.name} {about.step} of round {about.round}]" if isinstance(about, Message) else ""
     return f"note {note.what}" + (f": {note.text}" if note.text else "") + said
+
+
+def drift_text(ppb: int) -> str:
+    """``20ppm``, ``-300ppb``: how much a clock gains, exactly."""
+    return f"{ppb // 1000}ppm" if ppb % 1000 == 0 else f"{ppb}ppb"

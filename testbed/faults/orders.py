@@ -21,7 +21,8 @@ class Order:
 
     targets: (host, interface) pairs, the interface empty for verbs that strike a node. at_ns, or moment at ``node``
     (``Moment.index`` is filled in by compile_orders) and ``after_ns`` later. for_ns: undone after this long.
-    changes: for ``jitter``, the new impairment of each group of link directions.
+    amount: for clock_step ns, for clock_drift ppb; undone by its opposite. changes: for ``jitter``, the new impairment
+    of each group of link directions.
     """
 
     verb: str
@@ -33,6 +34,7 @@ class Order:
     for_ns: int = -1
     direction: str = ""
     state: State = State.LOST
+    amount: int = 0
     changes: tuple[tuple[Directions, Impairment], ...] = ()
 
 
@@ -68,6 +70,7 @@ def _strikes(order: Order) -> list[Fault]:
             nic=nic,
             direction=order.direction,
             state=order.state if order.verb == "node_restart" and not down_first else State.LOST,
+            amount=order.amount,
         )
         for host, nic in order.targets
     ]
@@ -85,4 +88,4 @@ def _begun(fault: Fault, order: Order, index: int, leader: int) -> Fault:
 def _undoing(fault: Fault, order: Order) -> Fault:
     undo = "node_restart" if order.verb == "node_restart" else VERBS[order.verb].undo
     state = order.state if undo == "node_restart" else State.LOST
-    return Fault(undo, target=fault.target, nic=fault.nic, links=fault.links, state=state)
+    return Fault(undo, target=fault.target, nic=fault.nic, links=fault.links, state=state, amount=-fault.amount)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from nodes.core.lies import FOREVER_NS, Lie
 from nodes.core.moments import Moment
+from nodes.core.text import drift_text
 from testbed.plan import Fault
 from topologies.draw import describe as describe_impairment
 from topologies.draw import spell_time
@@ -16,6 +17,10 @@ def describe(fault: Fault) -> str:
     words = [_when(fault), fault.verb, fault.nic or fault.target or _links(fault)]
     if fault.direction:
         words.append(fault.direction)
+    if fault.verb == "clock_step":
+        words.append(f"by {'-' if fault.amount < 0 else '+'}{spell_time(abs(fault.amount))}")
+    if fault.verb == "clock_drift":
+        words.append(f"by {'' if fault.amount < 0 else '+'}{drift_text(fault.amount)}")
     if fault.verb == "node_restart":
         words.append(f"with its state {fault.state.replace('_', ' ')}")
     if fault.impairment is not None:

@@ -29,6 +29,8 @@ _ALL = (
     Verb("node_restart", "node", "node_restart", "", "a new life with the next epoch and what is left of its state"),
     Verb("disk_full", "node", "disk_full", "disk_free", "what it persists fails, and with that its life ends"),
     Verb("disk_free", "node", "disk_free", "", "ends disk_full"),
+    Verb("clock_step", "node", "clock_step", "clock_step", "its clock is set forward (by: 5us) or back (by: -5us)"),
+    Verb("clock_drift", "node", "clock_drift", "clock_drift", "its clock gains (drift: 20ppm) or loses more"),
     Verb("jitter", "links", "impair", "unimpair", "other impairments on chosen links for a time"),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
+from nodes.core.clock import PPB, Clock
 from nodes.core.config import CLIENT, MEMBER, Program, ProtocolConfig
 from nodes.services.client import ClientParameters
 from testbed.faults import compile_orders
@@ -25,7 +26,7 @@ def compile_plan(scenario: Scenario) -> Plan:
         protocol=replace(resolved.protocol, seed=derive_seed(written.seed, "protocol")),
         nodes=_nodes(written, resolved),
         faults=faults,
-        duration_ns=_last_instant_ns(resolved.protocol, faults) + resolved.settle_ns,
+        duration_ns=_last_instant_ns(resolved.protocol, faults) + resolved.settle_ns + _lag_ns(resolved, faults),
         epsilon_ns=written.protocol.window if written.epsilon is None else written.epsilon,
         capture=written.capture,
     )
@@ -56,9 +57,18 @@ def _nodes(written: Written, resolved: Resolved) -> tuple[PlannedNode, ...]:
             return others if node in clients else others + clients
         return None if resolved.peers is None else resolved.peers[node]
 
+    def clock(node: int) -> Clock | None:
+        own = resolved.clocks.get(resolved.fabric.hosts[node])
+        return own and replace(own, seed=derive_seed(written.seed, "clock", node))
+
     return tuple(
         PlannedNode(
-            node, derive_seed(written.seed, "node", node), peers(node), programs[node], resolved.lies.get(node, ())
+            node,
+            derive_seed(written.seed, "node", node),
+            peers(node),
+            programs[node],
+            resolved.lies.get(node, ()),
+            clock(node),
         )
         for node in sorted(programs)
     )
@@ -83,6 +93,19 @@ def _client(written: Written, resolved: Resolved) -> Program:
         mix=resolved.mix,
     )
     return Program(CLIENT, service.kind, asdict(parameters))
+
+
+def _lag_ns(resolved: Resolved, faults: tuple[Fault, ...]) -> int:
+    """How much longer the last round may last where clocks are behind: a bound."""
+    length_ns, lag_ns = resolved.protocol.length_ns, 0
+    for host in {*resolved.clocks, *(fault.target for fault in faults if fault.verb.startswith("clock_"))}:
+        clock = resolved.clocks.get(host, Clock())
+        struck = [fault for fault in faults if fault.target == host and fault.amount < 0]
+        behind_ns = max(0, -clock.error_ns(0, length_ns)[0] - 1)
+        behind_ns -= sum(fault.amount for fault in struck if fault.verb == "clock_step")
+        behind_ns -= sum(fault.amount * length_ns // PPB for fault in struck if fault.verb == "clock_drift")
+        lag_ns = max(lag_ns, behind_ns)
+    return lag_ns + lag_ns // 8  # while it is behind it goes on losing, at most a tenth
 
 
 def _last_instant_ns(protocol: ProtocolConfig, faults: tuple[Fault, ...]) -> int:

@@ -121,6 +121,10 @@ def _fault(random: Random, hosts: int, rounds: int, swaps: bool) -> dict[str, An
         order["direction"] = random.choice(("rx", "tx"))
     if verb.name == "node_restart":
         order["state"] = random.choice(list(State)).value
+    if verb.name == "clock_step":
+        order["by"] = random.choice(("3us", "-3us", "-90us", "400us"))
+    if verb.name == "clock_drift":
+        order["drift"] = random.choice(("50ppm", "-2000ppm"))
     if (verb.undo or verb.name == "node_restart") and random.random() < 0.8:
         order["for"] = random.choice(_TIMES)
     return order

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nodes.consensus.spec import EngineSpec
+from nodes.core.clock import Clock
 from nodes.core.config import ProtocolConfig
+from nodes.core.text import drift_text
 from nodes.registry import engine_spec, service_spec
 from testbed.faults import describe as describe_fault
 from testbed.faults import describe_lie
@@ -14,6 +16,7 @@ from testbed.scenario.compile import compile_plan
 from testbed.scenario.load import Scenario
 from testbed.scenario.neighbourhoods import ALL
 from testbed.scenario.selectors import is_of_a_place, parse_selector, selected
+from testbed.scenario.units import spell_signed_time
 from topologies.draw import describe as describe_impairment
 from topologies.draw import spell_time
 from topologies.fabric import Fabric
@@ -29,6 +32,8 @@ def explain(scenario: Scenario) -> str:
     if any(is_of_a_place(text) for text in scenario.written.links):
         parts.append(_selectors(scenario))
     parts.append(_links(plan.fabric))
+    if plan.clocks:
+        parts.append("\n".join(["clocks", *(f"  {name}: {_clock(clock)}" for name, clock in plan.clocks.items())]))
     if plan.faults:
         listed = (f"  {number:>3}  {describe_fault(fault)}" for number, fault in enumerate(plan.faults))
         parts.append("\n".join(["faults", *listed]))
@@ -98,6 +103,14 @@ def _service(scenario: Scenario, plan: Plan) -> str:
     if not engine_spec(plan.protocol.consensus).made_of_swaps:
         rows.insert(2, ("entries", f"at most {plan.protocol.instances}, begun when there is something to propose"))
     return "service\n" + _table(rows, "  ")
+
+
+def _clock(clock: Clock) -> str:
+    drift = f"drifts by {drift_text(clock.drift_ppb)}"
+    if not clock.every_ns:
+        return f"{spell_signed_time(clock.local_ns(0))} ahead when round 0 begins, {drift}"
+    ahead = f"{spell_signed_time(clock.bias_ns)} ahead, give or take {spell_time(clock.within_ns)}"
+    return f"{drift}, set every {spell_time(clock.every_ns)} to {ahead}"
 
 
 def _length(engine: EngineSpec, protocol: ProtocolConfig) -> tuple[str, str]:

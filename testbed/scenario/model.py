@@ -28,7 +28,7 @@ from testbed.scenario.errors import FieldError
 from testbed.scenario.neighbourhoods import ALL, OF_SOME_WIDTH
 from testbed.scenario.neighbourhoods import KINDS as KINDS_OF_NEIGHBOURHOOD
 from testbed.scenario.selectors import parse_selector
-from testbed.scenario.units import Rate, Share, Time, parse_time
+from testbed.scenario.units import Drift, Rate, Share, SignedTime, Time, parse_time
 from topologies.base import MOST_HOSTS
 from topologies.build import KINDS
 from topologies.netem import INT_MAX
@@ -314,6 +314,26 @@ class Clients(Part):
         return self
 
 
+class ClockSync(Part):
+    """The synchronisation that a fabric would have: every clock is set at the multiples of ``every`` on the run's
+    clock, to within so much of true time; how far off it is then is drawn from the run's seed."""
+
+    every: Annotated[Time, Field(gt=0)]
+    within: Time = 0
+
+
+class ClockSettings(Part):
+    """A host's own clock.
+
+    offset: how far it is ahead of true time (behind, if negative) at the start; where it is synchronised, every time it
+    is set. drift: how much it gains. What is left out stays as earlier patterns set it.
+    """
+
+    offset: SignedTime | None = None
+    drift: Drift | None = None
+    sync: ClockSync | None = None
+
+
 class Trigger(Part):
     """The protocol moment at which a fault strikes, once: a link state entered or left, or so many frames sent, or
     records written.
@@ -379,6 +399,7 @@ class FaultOrder(LinkSettings):
     the moment. for: undone after this long. direction: tx or rx for nic_half. state: what a restarted node finds on
     its disk: all that it had written (kept), what it had also synced (unsynced_lost), all but the last unsynced record,
     which was cut (torn), or nothing (lost, the default).
+    by: how far clock_step sets a clock forward, or back. drift: what a clock gains by clock_drift.
     links: selectors for jitter (default: all links); the other link settings are what jitter changes there.
     """
 
@@ -389,6 +410,8 @@ class FaultOrder(LinkSettings):
     for_: Annotated[Time, Field(gt=0)] | None = Field(None, alias="for")
     direction: Literal["tx", "rx"] | None = None
     state: DiskState | None = None
+    by: SignedTime | None = None
+    drift: Drift | None = None
     links: Names | None = None
 
     @model_validator(mode="after")
@@ -408,11 +431,25 @@ class FaultOrder(LinkSettings):
         if (self.direction is None) == (self.do == "nic_half"):
             what = "is missing; nic_half needs tx or rx" if self.direction is None else "goes with nic_half only"
             raise FieldError("direction", what)
+        self._check_amount()
         if self.state is not None and self.do not in ("node_restart", "node_kill"):
             raise FieldError("state", "goes with node_restart, or with node_kill and for, only")
         if self.do == "node_kill" and self.state is not None and self.for_ is None:
             raise FieldError("state", "makes no sense for a node that is never restarted; add for:")
         return self
+
+    @property
+    def amount(self) -> int:
+        """How much of it: ns of ``by``, ppb of ``drift``."""
+        return self.by or self.drift or 0
+
+    def _check_amount(self) -> None:
+        for key, verb, example in (("by", "clock_step", "5us"), ("drift", "clock_drift", "20ppm")):
+            given = getattr(self, key)
+            if self.do == verb and not given:
+                raise FieldError(key, f"is missing; say how much, such as {key}: {example}")
+            if self.do != verb and given is not None:
+                raise FieldError(key, f"goes with {verb} only")
 
     def _check_burst(self) -> None:
         if self.on is not None:
@@ -479,7 +516,8 @@ class Written(Part):
     """A scenario as it was written: a fabric, what its links do, the protocol on its hosts, what befalls them, and what
     is expected.
 
-    service: what the participants replicate, a name or a mapping. clients: who asks for it.
+    clocks: hosts' own clocks by name pattern, in order, each overriding the fields that it names; any other host
+    tells true time. service: what the participants replicate, a name or a mapping. clients: who asks for it.
 
     links: ``default`` applies first, then the others in the order in which they are written, each overriding the
     fields that it names; a selector is host1<->leaf1, leaf*->spine*, role:spine or tier:core-aggregation. epsilon: the
@@ -494,6 +532,7 @@ class Written(Part):
     protocol: Protocol = Protocol()
     service: NamedService | None = None
     clients: Clients | None = None
+    clocks: dict[str, ClockSettings] = Field(default_factory=dict)
     faults: list[FaultOrder] = Field(default_factory=list)
     lies: list[LieOrder] = Field(default_factory=list)
     seed: Annotated[int, Field(ge=0, lt=2**64)] = 0

@@ -15,7 +15,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nodes.core.config import ProtocolConfig
+from nodes.core.clock import Clock
+from nodes.core.config import START_NS, ProtocolConfig
 from nodes.core.disk import State
 from nodes.core.lies import FOREVER_NS, Lie, LieKind
 from nodes.core.moments import Moment
@@ -27,6 +28,7 @@ from testbed.scenario.errors import FieldError, ScenarioError, shown, suggestion
 from testbed.scenario.errors import Path as KeyPath
 from testbed.scenario.from_file import file_fabric
 from testbed.scenario.model import (
+    ClockSync,
     CustomTopology,
     FaultOrder,
     FromFileTopology,
@@ -61,6 +63,7 @@ class Resolved:
     one per direction, still without seeds. peers: participant -> its neighbours, as node numbers; None: everybody else.
     lies: of those participants that have any to tell.
 
+    clocks: per host that has one of its own, its clock from the start on, still without its seed.
     neighbourhood: the kind that peers came of. clients: the hosts that ask for the service. mix: what they ask for.
     protocol: what all nodes share, still without its seed. settle_ns: from the end of the last round to the end of the
     run.
@@ -74,6 +77,7 @@ class Resolved:
     mix: dict[str, Any]
     neighbourhood: str
     peers: dict[int, tuple[int, ...]] | None
+    clocks: dict[str, Clock]
     orders: tuple[Order, ...]
     lies: dict[int, tuple[Lie, ...]]
     protocol: ProtocolConfig
@@ -123,6 +127,7 @@ class _Resolver:
         self.participants = self._participants()
         self.clients = self._clients()
         mix = self._mix()
+        clocks = self._clocks()
         self.problems.stop()
         self.pairs = self._neighbourhood()
         self._check_f()
@@ -147,6 +152,7 @@ class _Resolver:
             mix=mix,
             neighbourhood=self.neighbourhood,
             peers=None if self.pairs is None else neighbours(self.members, self.pairs),
+            clocks=clocks,
             orders=orders,
             lies=lies,
             protocol=replace(self.protocol, settle_ns=needed_ns),
@@ -272,6 +278,23 @@ class _Resolver:
                 "protocol.participants",
             )
         return tuple(host for host in self.fabric.hosts if host in chosen)
+
+    def _clocks(self) -> dict[str, Clock]:
+        """Hosts' own clocks; one that nothing befalls has to be one that tells the time at all."""
+        merged: dict[str, dict[str, Any]] = {}
+        last: dict[str, str] = {}
+        for pattern, settings in self.scenario.clocks.items():
+            for host in self._matching(pattern, ("clocks", pattern)):
+                fields = {name: getattr(settings, name) for name in settings.model_fields_set}
+                merged.setdefault(host, {}).update(fields)
+                last[host] = pattern
+        found: dict[str, Clock] = {}
+        for host, fields in merged.items():
+            try:
+                found[host] = _clock(fields.get("offset") or 0, fields.get("drift") or 0, fields.get("sync"))
+            except ValueError as error:
+                self.problems.error(("clocks", last[host]), str(error))
+        return found
 
     def _mix(self) -> dict[str, Any]:
         """What the clients ask for, all of it."""
@@ -413,6 +436,7 @@ class _Resolver:
             for_ns=-1 if fault.for_ is None else fault.for_,
             direction=fault.direction or "",
             state=State(fault.state or State.LOST),
+            amount=fault.amount,
             changes=changes,
         )
 
@@ -612,6 +636,14 @@ class _Resolver:
                 f"{protocol.count} are too few for one instance: {protocol.consensus} with f = {protocol.f} takes "
                 f"{instance_rounds} rounds",
             )
+
+
+def _clock(offset_ns: int, drift_ppb: int, sync: ClockSync | None) -> Clock:
+    """A clock that has run since the nodes were started. Raises ValueError."""
+    plain = Clock(drift_ppb=drift_ppb)
+    if sync is not None:
+        plain = replace(plain, every_ns=sync.every, within_ns=sync.within, bias_ns=offset_ns)
+    return plain.stepped(START_NS, offset_ns)
 
 
 @lru_cache(maxsize=8)

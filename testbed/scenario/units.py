@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from nodes.core.text import time_text
+from nodes.core.text import drift_text, time_text
 
 _TIME_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9}
 _RATE_UNITS = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9, "tbit": 10**12}
@@ -16,6 +16,9 @@ _NUMBER = r"(\d{1,18}(?:\.\d{1,18})?)"
 _TIME = re.compile(rf"{_NUMBER}\s*({'|'.join(_TIME_UNITS)})")
 _RATE = re.compile(rf"{_NUMBER}\s*({'|'.join(_RATE_UNITS)})(?:/s|ps)?", re.IGNORECASE)
 _SHARE = re.compile(rf"{_NUMBER}\s*(%?)")
+_DRIFT_UNITS = {"ppb": 1, "ppm": 1000}
+_DRIFT = re.compile(r"([+-]?\d{1,12}(?:\.\d{1,12})?)\s*(ppm|ppb)")
+FASTEST_DRIFT_PPB = 100_000_000
 LONGEST_NS = 10**15  # some eleven days
 FASTEST_BPS = 10**15
 
@@ -78,6 +81,34 @@ def parse_share(value: object) -> float:
     return float(share)
 
 
+def parse_signed_time(value: object) -> int:
+    """``-5us`` -> -5000 (ns): as parse_time, with a sign if one is wanted."""
+    if isinstance(value, str) and value.strip()[:1] in ("-", "+"):
+        size = parse_time(value.strip()[1:])
+        return -size if value.strip().startswith("-") else size
+    return parse_time(value)
+
+
+def parse_drift(value: object) -> int:
+    """``20ppm`` -> 20000 (parts per billion, nanoseconds a second). Units: ppm and ppb, with a sign if wanted."""
+    if value == 0 and not isinstance(value, bool):
+        return 0
+    match = _DRIFT.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"must be a drift such as 20ppm or -300ppb, not {value!r}")
+    exact = Decimal(match.group(1)) * _DRIFT_UNITS[match.group(2)]
+    if exact != int(exact) or abs(exact) > FASTEST_DRIFT_PPB:
+        raise ValueError(
+            f"{value!r} must be a whole number of ppb, and a tenth (100000ppm) at the most: no clock is worse"
+        )
+    return int(exact)
+
+
+def spell_signed_time(ns: int) -> str:
+    """The inverse of parse_signed_time, without loss."""
+    return f"-{time_text(-ns)}" if ns < 0 else time_text(ns)
+
+
 def spell_exact_rate(bps: int) -> str:
     """The inverse of parse_rate, without loss."""
     for unit, size in (("gbit", 10**9), ("mbit", 10**6), ("kbit", 10**3)):
@@ -96,6 +127,18 @@ Time = Annotated[
     BeforeValidator(parse_time),
     PlainSerializer(time_text, return_type=str, when_used="json"),
     _schema(r"^\s*\d+(\.\d+)?\s*(ns|us|µs|μs|ms|s)\s*$", "50us"),
+]
+SignedTime = Annotated[
+    int,
+    BeforeValidator(parse_signed_time),
+    PlainSerializer(spell_signed_time, return_type=str, when_used="json"),
+    _schema(r"^\s*[+-]?\d+(\.\d+)?\s*(ns|us|µs|μs|ms|s)\s*$", "-5us"),
+]
+Drift = Annotated[
+    int,
+    BeforeValidator(parse_drift),
+    PlainSerializer(drift_text, return_type=str, when_used="json"),
+    _schema(r"^\s*[+-]?\d+(\.\d+)?\s*(ppm|ppb)\s*$", "20ppm"),
 ]
 Rate = Annotated[
     int,

@@ -31,6 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nodes.core.clock import PPB
 from nodes.registry import engine_spec
 from testbed.plan import Plan
 from testbed.verdicts.delays import Lattice, convolve, lattice_of, law_of
@@ -261,6 +262,18 @@ def _last_step(before: Lattice, final: _Flight, grid: _Grid, loss: float) -> tup
     return in_time, missed, skewed
 
 
+# -- clocks --------------------------------------------------------------------------------------------------------
+
+
+def clock_skew_ns(drift_ppb: int, every_ns: int, within_ns: int = 0) -> int:
+    """How far two clocks may lie apart that drift by ``drift_ppb`` at most, either way, and are set every ``every_ns``
+    to within ``within_ns`` of true time: 2 rho T, the drift offset, and twice the residual, which a swap's two ends
+    begin apart by (H. Kopetz, W. Ochsenreiter, Clock Synchronization in Distributed Real-Time Systems, IEEE ToC 1987:
+    precision = convergence + 2 rho R). The nanosecond that each clock may round down by comes on top.
+    """
+    return 2 * (-(-abs(drift_ppb) * every_ns // PPB) + within_ns) + 2
+
+
 # -- plans ---------------------------------------------------------------------------------------------------------
 
 
@@ -312,6 +325,8 @@ def _check_plan(plan: Plan) -> None:
         raise NotClosedFormError(f"{protocol.consensus} is not made of swaps")
     if plan.faults:
         raise NotClosedFormError("the plan has faults")
+    if plan.clocks:
+        raise NotClosedFormError("nodes have clocks of their own")
     if protocol.window_ns > protocol.period_ns:
         raise NotClosedFormError("the window is longer than the period: rounds overlap")
 
@@ -328,6 +343,8 @@ def rounds_depend(plan: Plan) -> str:
     """Why the rounds of one run of ``plan`` are not independent of each other, or empty when they are."""
     if plan.faults:
         return "the plan has faults"
+    if plan.clocks:
+        return "nodes have clocks of their own"
     for link in plan.fabric.links:
         for one, other, impairment in ((link.a, link.b, link.ab), (link.b, link.a, link.ba)):
             if memory := _memory(impairment):

@@ -226,9 +226,23 @@ class _Inquest:
         pause = self.timeline.paused(node, broken.start_ns, t_ns)
         if pause is not None:
             return Cause("paused", "", f"{what}: {_pause(node, pause)}")
+        if blame := self._clock_to_blame(broken, node, t_ns - broken.deadline_ns, behind_ns):
+            return Cause("clock", "", f"{what}: {blame}")
         if end.first == COMMITTED and step is not None and sent is not None:
             return None
         return Cause("unknown", "", f"{what}: its horizon's timer was late")
+
+    def _clock_to_blame(self, broken: Broken, node: str, late_ns: int, behind_ns: int) -> str:
+        """Whose clock was behind whose by so much that the swap would else have been in time; empty: no one's."""
+        if broken.kind == "late":
+            clock_ns = self.timeline.shows_ns(node, broken.deadline_ns) - broken.deadline_ns
+            return f"its clock was {_us(clock_ns)} behind true time" if clock_ns >= late_ns else ""
+        begun = [(self.timeline.shows_ns(self.paths.hosts[end], broken.start_ns), end) for end in broken.swap[1:]]
+        (first_ns, fast), (last_ns, slow) = sorted(begun)
+        if last_ns - first_ns < max(1, behind_ns - self.plan.epsilon_ns):
+            return ""
+        hosts = self.paths.hosts
+        return f"the clock of {hosts[slow]} was {_us(last_ns - first_ns)} behind that of {hosts[fast]}"
 
     def _no_frame_to_blame(self, broken: Broken) -> Cause:
         """Every message was acted on by W: an end contradicts itself, or was stopped before it said how it ended."""

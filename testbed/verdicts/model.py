@@ -15,9 +15,9 @@ class Break:
     """One swap that broke bisynchrony in one round.
 
     link: ``host1<->host2``. kind: split | blocked | late | skew. cause: late | lost | crashed | corrupted | paused |
-    unknown. frame: the frame that caused it, ``host1>host2 round 17 step 3 (#412)``. hop: the interface where it was
-    lost or held up (``leaf1-eth2``), empty when nothing was captured. detail: a sentence with the figures. key: which
-    frame that is, when it was sent.
+    clock | unknown. frame: the frame that caused it, ``host1>host2 round 17 step 3 (#412)``. hop: the interface where
+    it was lost or held up (``leaf1-eth2``), empty when nothing was captured. detail: a sentence with the figures. key:
+    which frame that is, when it was sent.
     """
 
     round: int

@@ -81,17 +81,18 @@ class Record:
         return found
 
     def _rounds(self) -> list[str]:
-        """A node that was up begins every round, and in time. A service's instances without rounds have no time: they
-        begin when there is something to propose."""
+        """A node that was up begins every round, and in time by its own clock. A service's instances without rounds
+        have no time: they begin when there is something to propose."""
         if self.plan.service and not self.paths.in_rounds:
             return []
         begun, found, protocol = self.columns.begun, [], self.plan.protocol
         what, planned = ("rounds", protocol.rounds) if self.paths.in_rounds else ("instances", protocol.instances)
-        starts = np.arange(planned, dtype=np.int64) * protocol.period_ns
+        by_clock = np.arange(planned, dtype=np.int64) * protocol.period_ns
         missing: list[str] = []
         off = total = 0
         for node in self.plan.members:
             name = self.paths.hosts[node]
+            starts = self.timeline.shows_all_ns(name, by_clock)
             awake = self._awake(name, starts)
             due = self._lives_through(name, starts, awake)
             here = (begun.node == node) & (begun.round >= 0) & (begun.round < planned)

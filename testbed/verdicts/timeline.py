@@ -5,11 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nodes.core.clock import Clock
 from nodes.core.record import KINDS, Died, Started, Struck
 from testbed.history import NOBODY, Event, History, Ints, Mask
 from testbed.plan import Fault, Plan
@@ -35,7 +37,8 @@ class Span(NamedTuple):
 
 
 class Timeline:
-    """Lives and pauses by host name, NIC faults by (host, NIC), changed impairments by (link, way).
+    """Lives and pauses by host name, NIC faults by (host, NIC), changed impairments by (link, way). clocks: of
+    hosts that have one of their own, what it began with and what faults made of it, each until the next's ``since_ns``.
 
     end_ns: when the run ended: its planned end, or the last instant of which all is known when it was cut short.
     """
@@ -47,6 +50,7 @@ class Timeline:
         self.pauses: dict[str, list[Span]] = {}
         self.nic_faults: dict[tuple[str, str], list[Span]] = {}
         self.changes: dict[tuple[int, str], list[Span]] = {}
+        self.clocks: dict[str, list[Clock]] = {name: [clock] for name, clock in plan.clocks.items()}
         self.struck: dict[int, list[int]] = {}  # a fault's index in the plan -> when it struck
         self._impaired: dict[tuple[int, str], list[tuple[int, Impairment | None]]] = {}
         self._births: dict[str, list[int]] = {}
@@ -90,6 +94,21 @@ class Timeline:
         """A change of this direction's impairment in the given time."""
         return _first(self.changes.get((link, way), ()), from_ns, to_ns)
 
+    def shows_ns(self, node: str, local_ns: int) -> int:
+        """When the clock of ``node`` shows a time first: that very time where it has none of its own."""
+        due_ns = local_ns
+        for clock, following in zip_longest(self.clocks.get(node, []), self.clocks.get(node, [])[1:]):
+            due_ns = clock.true_ns(local_ns, clock.since_ns)
+            if following is None or due_ns < following.since_ns:
+                break
+        return due_ns
+
+    def shows_all_ns(self, node: str, local_ns: Ints) -> Ints:
+        """The same of many times at once."""
+        if node not in self.clocks:
+            return local_ns
+        return np.array([self.shows_ns(node, at_ns) for at_ns in local_ns.tolist()], dtype=np.int64)
+
     def in_force(self, direction: Direction) -> tuple[NDArray[np.int64], list[Impairment]]:
         """The instants at which faults changed this direction, and what was in force: before the first, from the
         first on, and so on. As the kernel does it: see topologies.netem.changed_params for what tables leave behind."""
@@ -131,7 +150,10 @@ class Timeline:
         faults, verb = self.plan.faults, struck.verb
         fault = faults[struck.fault] if 0 <= struck.fault < len(faults) else None
         self.struck.setdefault(struck.fault, []).append(event.t_ns)
-        if verb == "node_pause":
+        if verb in ("clock_step", "clock_drift") and fault is not None and event.node in self.clocks:
+            clocks = self.clocks[event.node]
+            clocks.append(clocks[-1].struck(verb, event.t_ns, fault.amount))
+        elif verb == "node_pause":
             self.pauses.setdefault(event.node, []).append(Span(event.t_ns, FOREVER_NS, "paused"))
         elif verb == "node_resume":
             self._close(self.pauses.get(event.node), event.t_ns)

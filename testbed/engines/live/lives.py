@@ -9,13 +9,14 @@ of nodes puts many nodes' agents into one process: less work for the guest's ker
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,7 @@ class Lives:
         self._moments = moments
         self._fabric_net: FabricNet
         self._epochs = dict.fromkeys(plan.names, 1)
+        self._clocks = dict(plan.clocks)
         self._present: dict[str, Life] = {}
         self._by_fd: dict[int, Life] = {}
         self._epoll = select.epoll()
@@ -77,7 +79,7 @@ class Lives:
         self._journal_bytes = _journal_bytes(len(plan.nodes))
         self._journals = {name: _memory(f"journal-{name}", self._journal_bytes) for name in plan.names}
         self._nvrams = {name: _memory(f"nvram-{name}", DISK_BYTES) for name in plan.names if name in plan.keepers}
-        apart = not policy.virtual or any(fault.verb.startswith(("node_", "disk_")) for fault in plan.faults)
+        apart = not policy.virtual or any(fault.verb.startswith(("node_", "disk_", "clock_")) for fault in plan.faults)
         self._together = 1 if apart else _NODES_PER_PROCESS
 
     # -- their beginning and end -------------------------------------------------------------------------------------
@@ -126,6 +128,13 @@ class Lives:
         """Nothing more can be written to a node's disk, or no longer so."""
         if node in self._nvrams:
             set_full(self._nvrams[node], full)
+
+    def strike_clock(self, node: str, verb: str, amount: int, at_ns: int) -> None:
+        """A node's clock is another one from ``at_ns`` on, in its present life and in those to come."""
+        self._clocks[node] = clock = self._clocks[node].struck(verb, at_ns, amount)
+        life = self._present.get(node)
+        if life is not None:
+            tell(life.channel, "clock", json.dumps(asdict(clock)))
 
     def signal(self, node: str, number: signal.Signals) -> None:
         """Stops or continues a node's process, if it has one."""
@@ -177,7 +186,7 @@ class Lives:
     def _payload(self, name: str, state: State) -> dict[str, Any]:
         epoch = self._epochs[name]
         return {
-            "config": asdict(self._plan.node_config(name, epoch)),
+            "config": asdict(replace(self._plan.node_config(name, epoch), clock=self._clocks.get(name))),
             "moments": [asdict(moment) for moment in self._moments(name)],
             "journal_bytes": self._journal_bytes,
             "clock": self._policy.agent,

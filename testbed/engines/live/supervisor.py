@@ -244,18 +244,28 @@ class Supervisor:
         if fault.verb in ("impair", "unimpair"):
             for link, way in fault.links:
                 self._fabric_net.set_impairment(link, way, self._changed(index, fault, link, way))
-        elif fault.verb == "nic_down":
+        elif fault.verb.startswith("nic_"):
+            self._strike_nic(fault)
+        else:
+            self._strike_node(fault, t_ns)
+
+    def _strike_nic(self, fault: Fault) -> None:
+        if fault.verb == "nic_down":
             self._fabric_net.nic_down(fault.target, fault.nic)
         elif fault.verb == "nic_up":
             self._fabric_net.nic_up(fault.target, fault.nic)
-        elif fault.verb in ("nic_mute", "nic_half"):
-            self._fabric_net.nic_mute(fault.target, fault.nic, fault.direction or "both")
         elif fault.verb == "nic_unmute":
             self._fabric_net.nic_unmute(fault.target, fault.nic)
-        elif fault.verb == "node_pause":
+        else:
+            self._fabric_net.nic_mute(fault.target, fault.nic, fault.direction or "both")
+
+    def _strike_node(self, fault: Fault, t_ns: int) -> None:
+        if fault.verb == "node_pause":
             self._lives.signal(fault.target, signal.SIGSTOP)
         elif fault.verb == "node_resume":
             self._lives.signal(fault.target, signal.SIGCONT)
+        elif fault.verb in ("clock_step", "clock_drift"):
+            self._lives.strike_clock(fault.target, fault.verb, fault.amount, t_ns)
         elif fault.verb in ("disk_full", "disk_free"):
             self._lives.set_disk_full(fault.target, fault.verb == "disk_full")
         else:

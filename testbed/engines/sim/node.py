@@ -41,6 +41,7 @@ class Node:
         self.config = config
         self.name = config.name
         self.epoch = config.epoch
+        self.clock = config.clock
         self.alive = False
         self.paused = False
         self.machine: Machine
@@ -59,7 +60,7 @@ class Node:
 
     def start(self, now_ns: int, state: State) -> None:
         """A life begins, with what is found on the disk of the last one."""
-        config = replace(self.config, epoch=self.epoch)
+        config = replace(self.config, epoch=self.epoch, clock=self.clock)
         found: Mapping[str, bytes] = {} if self._disk is None else self._disk.recover(state)
         self.machine = self._build(config)
         self.alive = True
@@ -113,6 +114,16 @@ class Node:
         """Nothing more can be written to the disk, if there is one, or no longer so."""
         if self._disk is not None:
             self._disk.set_full(full)
+
+    def strike_clock(self, verb: str, amount: int, now_ns: int) -> None:
+        """Its clock is another one from now on, in this life and in those to come."""
+        assert self.clock is not None
+        self.clock = clock = self.clock.struck(verb, now_ns, amount)
+        if self.alive:
+            self.now = now_ns
+            held, self.paused = self.paused, False  # timers run whether or not anybody looks
+            self._driver.set_clock(clock)
+            self.paused = held
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -181,7 +192,7 @@ class Node:
 
     def _set_timer_held(self, name: str, at_ns: int, now_ns: int) -> None:
         self.now = now_ns
-        self.set_timer(name, at_ns)
+        self.set_timer(name, self._driver.due_ns(name, at_ns))
 
     def cancel_timer(self, name: str) -> None:
         """Disarm a timer."""

@@ -257,6 +257,8 @@ class Run:
             node.pause()
         elif fault.verb == "node_resume":
             node.resume(now_ns)
+        elif fault.verb in ("clock_step", "clock_drift"):
+            node.strike_clock(fault.verb, fault.amount, now_ns)
         elif fault.verb in ("disk_full", "disk_free"):
             node.set_disk_full(fault.verb == "disk_full")
         elif amid:  # what else comes in at this instant dies with the socket of the old life

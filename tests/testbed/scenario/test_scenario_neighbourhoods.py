@@ -116,7 +116,7 @@ def test_a_node_that_speaks_to_a_stranger_is_refused_by_the_map() -> None:
 def test_what_all_share_stands_once_in_a_plan() -> None:
     """The size of a plan grows with its hosts and their neighbours, not with all pairs of hosts."""
     data = json.loads(plan_of("neighbourhood: lattice").to_json())
-    assert set(data["nodes"][0]) == {"node", "seed", "peers", "program", "lies"}
+    assert set(data["nodes"][0]) == {"node", "seed", "peers", "program", "lies", "clock"}
     assert data["protocol"]["rounds"] == 20
     text = json.dumps(data["nodes"]) + json.dumps(data["protocol"])
     assert "02:00" not in text

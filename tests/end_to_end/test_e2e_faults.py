@@ -1,0 +1,85 @@
+"""Every fault means the same under sim and on a real kernel: every event of every node at the same instant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from nodes.core.record import Struck
+from testbed.engines.sim import SimEngine
+from testbed.engines.vkernel.engine import VKernelEngine
+from testbed.faults import VERBS
+from testbed.history import History
+from testbed.plan import VERBS as ATOMIC
+from testbed.plan import Plan
+from testbed.verdicts import judge
+
+pytestmark = [pytest.mark.slow, pytest.mark.kernel]
+
+FABRIC = {"kind": "leaf_spine", "spines": 2, "leaves": 3, "hosts_per_leaf": 1}
+TABLE: dict[str, dict[str, Any]] = {
+    "nic_down": {},
+    "nic_up": {},
+    "nic_mute": {},
+    "nic_unmute": {},
+    "nic_half": {"direction": "tx"},
+    "node_pause": {},
+    "node_resume": {},
+    "node_kill": {},
+    "node_restart": {"state": "kept"},
+    "clock_step": {"by": "70us"},
+    "clock_drift": {"drift": "-4000ppm"},
+    "jitter": {"jitter": "9us", "loss": "5%"},
+    "disk_free": {},
+    "disk_full": {},
+}
+"""What each verb says besides whom and when; disk_full comes last, for whom it strikes is dead from then on."""
+
+EVERY_ROUNDS = 8
+FOR = "1ms"
+
+
+def orders(when: str, hosts: list[str]) -> list[dict[str, Any]]:
+    """Each verb once, one after the other. when: timed, triggered, or following, both with what ends it FOR later."""
+    found = []
+    for place, (verb, says) in enumerate(TABLE.items()):
+        round_ = 3 + EVERY_ROUNDS * place
+        order: dict[str, Any] = {"do": verb, **says}
+        if VERBS[verb].strikes == "links":
+            order["links"] = [f"{host}<->*" for host in hosts]
+        else:
+            order["on"] = hosts
+        if when == "triggered":
+            order["when"] = {"node": "host1", "enters": "REFLECTING", "round": round_}
+        else:
+            order["at"] = f"round {round_} + 20us"
+        if when != "timed" and (VERBS[verb].undo or verb == "node_restart"):
+            order["for"] = FOR
+        found.append(order)
+    return found
+
+
+def rows(history: History) -> list[tuple[int, str, str]]:
+    return sorted((event.t_ns, event.node, repr(event.what)) for event in history.events)
+
+
+def test_the_table_holds_every_verb() -> None:
+    assert TABLE.keys() == VERBS.keys()
+    assert {verb.atomic for verb in VERBS.values()} | {verb.undo for verb in VERBS.values()} - {""} == set(ATOMIC)
+
+
+@pytest.mark.parametrize("hosts", [["host1"], ["host2"], ["host1", "host3"]], ids=["own", "other", "several"])
+@pytest.mark.parametrize("when", ["timed", "triggered", "following"])
+def test_every_verb_means_the_same(kernel, plan_of: Callable[..., Plan], when: str, hosts: list[str]) -> None:
+    protocol = {"horizon": "reconcile", "rounds": EVERY_ROUNDS * len(TABLE) + 10}
+    plan = plan_of(FABRIC, {"delay": "15us", "jitter": "5us"}, protocol, faults=orders(when, hosts), capture=False)
+    one, other = SimEngine().run(plan), VKernelEngine().run(plan)
+    assert other.complete, other.meta
+    for mine, theirs in zip(rows(one), rows(other), strict=True):
+        assert mine == theirs
+    struck = {event.what.verb for event in one.events.of_kind(Struck)}
+    assert {VERBS[verb].atomic for verb in TABLE} <= struck
+    swaps = [judge(plan, history).bisynchrony.swaps for history in (one, other)]
+    assert swaps[0] == swaps[1]
