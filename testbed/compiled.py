@@ -47,15 +47,17 @@ HASTENED = ("nodes.frames", "nodes.core")
 
 _GROUP = "oae"  # the library that all these modules share is oae__mypyc
 _HASTE = "oae_named_tuples"
+_IN_C = {name: Path(__file__).with_name(source) for name, source in {
+    _HASTE: "named_tuples.c", "oae_columns": "columns.c",
+}.items()}  # fmt: skip
 _ROOT = Path(__file__).resolve().parent.parent
-_HASTE_SOURCE = Path(__file__).with_name("named_tuples.c")
 _SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 _MOST_BUILDS = 8
 
 
 def sources() -> list[Path]:
     """The files that are compiled."""
-    return [*(_ROOT / (name.replace(".", "/") + ".py") for name in MODULES), _HASTE_SOURCE]
+    return [*(_ROOT / (name.replace(".", "/") + ".py") for name in MODULES), *_IN_C.values()]
 
 
 def folder() -> Path:
@@ -71,7 +73,7 @@ class _Finder(MetaPathFinder):
     """Finds the compiled modules, and leaves all others to those who come after."""
 
     def __init__(self, place: Path) -> None:
-        self._files = {name: place / f"{name}{_SUFFIX}" for name in (*MODULES, f"{_GROUP}__mypyc", _HASTE)}
+        self._files = {name: place / f"{name}{_SUFFIX}" for name in (*MODULES, f"{_GROUP}__mypyc", *_IN_C)}
 
     def find_spec(
         self,
@@ -126,13 +128,13 @@ def build() -> Path:
         os.chdir(_ROOT)  # mypy takes module names from paths
         try:
             extensions = mypycify(
-                [str(path.relative_to(_ROOT)) for path in sources() if path != _HASTE_SOURCE],
+                [str(path.relative_to(_ROOT)) for path in sources() if path.suffix == ".py"],
                 opt_level="2",
                 debug_level="0",
                 group_name=_GROUP,
                 target_dir=f"{scratch}/c",
             )
-            extensions.append(Extension(_HASTE, [str(_HASTE_SOURCE)]))
+            extensions += [Extension(name, [str(source)]) for name, source in _IN_C.items()]
             distribution = Distribution({"name": _GROUP, "ext_modules": extensions, "packages": []})
             distribution.script_args = [
                 "-q", "build_ext", "--build-temp", f"{scratch}/o", "--build-lib", f"{scratch}/lib",

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from nodes.core.record import KINDS, What, schema
 from nodes.frames import FrameKey
+from testbed.columns import Pick, codes, gather, grouped
 from topologies.fabric import Fabric
 
 Ints = NDArray[np.int64]
@@ -101,15 +102,6 @@ class Coded:
         )
 
     __hash__ = None  # type: ignore[assignment]  # columns are compared, never keys
-
-
-def coded(values: Iterable[Any], known: dict[Any, int] | None = None) -> Coded:
-    """The column that holds ``values``. known: value -> code, shared by the pieces of one column that grows."""
-    table: dict[Any, int] = {} if known is None else known
-    rows = list(values)
-    for value in dict.fromkeys(rows):
-        table.setdefault(value, len(table))
-    return Coded(np.fromiter(map(table.__getitem__, rows), dtype=np.int32, count=len(rows)), list(table))
 
 
 ColumnData = Ints | Mask | Coded
@@ -240,6 +232,8 @@ def _empty(kind: type[What], names: tuple[str, ...]) -> Table:
 Row = tuple[int, int, type[What], Any]
 """An event as it is recorded: when, the node's number, its kind, what."""
 
+_T_NS, _NODE, _KIND, _WHAT = range(4)
+
 _PACKED_FROM_ROWS = 1 << 12  # few enough that they are still in the processor's cache when they are packed
 
 
@@ -258,17 +252,9 @@ class Recorder:
         rows = self.rows
         if len(rows) < least:
             return
-        places: dict[type[What], list[int]] = {}
-        for place, row in enumerate(rows):
-            kind = row[2]
-            if kind in places:
-                places[kind].append(place)
-            else:
-                places[kind] = [place]
-        for kind, chosen in places.items():
-            t_ns, node, _, whats = zip(*[rows[place] for place in chosen], strict=True)
+        for kind, chosen in grouped(rows, _KIND).items():
             order = np.array(chosen, dtype=np.int64) + self._packed
-            self._tables[kind].add(order, t_ns, node, schema(kind).flat_columns(whats))
+            self._tables[kind].add_rows(order, [rows[place] for place in chosen])
         self._packed += len(rows)
         rows.clear()
 
@@ -293,15 +279,30 @@ class TableBuilder:
         self._fixed: list[tuple[Ints, Ints, NDArray[np.int32]]] = []
         self._pieces: list[list[NDArray[Any]]] = [[] for _ in self.schema.columns]
         self._codes: list[dict[Any, int]] = [{} for _ in self.schema.columns]
+        self._picks: tuple[Pick, ...] = (
+            ((_T_NS,), None),
+            ((_NODE,), None),
+            *(
+                ((_WHAT, *path), known if column.holds in (str, bytes) else None)
+                for path, known, column in zip(self.schema.paths(), self._codes, self.schema.columns, strict=True)
+            ),
+        )
 
     def add(self, order: Ints, t_ns: _Values, node: _Values, columns: Sequence[Sequence[Any]]) -> None:
         """More rows; ``columns`` are those of the kind's schema."""
         self._fixed.append((order, packed(t_ns, np.int64), packed(node, np.int32)))
         for place, (column, values) in enumerate(zip(self.schema.columns, columns, strict=True)):
             if column.holds in (str, bytes):
-                self._pieces[place].append(coded(values, self._codes[place]).codes)
+                self._pieces[place].append(codes(values, self._codes[place]))
             else:
                 self._pieces[place].append(packed(values, _DTYPES[column.holds]))
+
+    def add_rows(self, order: Ints, rows: list[Row]) -> None:
+        """More rows, as they were recorded."""
+        t_ns, node, *columns = gather(rows, self._picks)
+        self._fixed.append((order, t_ns, node.astype(np.int32)))
+        for pieces, column, values in zip(self._pieces, self.schema.columns, columns, strict=True):
+            pieces.append(values.astype(_DTYPES[column.holds]))
 
     def table(self) -> Table:
         """All rows so far, by ``order``; those for which it is negative are left out."""
@@ -310,9 +311,9 @@ class TableBuilder:
             for place, dtype in enumerate((np.int64, np.int64, np.int32))
         )
         columns: dict[str, ColumnData] = {}
-        for column, pieces, codes in zip(self.schema.columns, self._pieces, self._codes, strict=True):
+        for column, pieces, known in zip(self.schema.columns, self._pieces, self._codes, strict=True):
             joined = _joined(pieces, _DTYPES[column.holds])
-            columns[column.name] = Coded(joined, list(codes)) if column.holds in (str, bytes) else joined
+            columns[column.name] = Coded(joined, list(known)) if column.holds in (str, bytes) else joined
         table = Table(self.kind, self.names, order, t_ns, node, columns)
         if len(order) == 0 or (order[0] >= 0 and bool(np.all(order[1:] > order[:-1]))):
             return table

@@ -181,23 +181,17 @@ class Schema(NamedTuple):
             row[place : place + 1] = missing if value is None else value
         return row
 
-    def flat_columns(self, whats: Sequence[What]) -> list[Sequence[Any]]:
-        """The columns of many, each as one sequence."""
-        if not whats:
-            return [()] * len(self.columns)
-        columns: list[Sequence[Any]] = []
-        for part, values in zip(self.parts, zip(*whats, strict=True), strict=True):
-            if part.nested is None:
-                columns.append(values)
-            elif None in values:
-                missing = (_NO_TUPLE,) * len(part.columns)
-                columns += zip(*(missing if value is None else value for value in values), strict=True)
-            else:
-                columns += zip(*values, strict=True)
-        return columns
+    def paths(self) -> list[tuple[int, ...]]:
+        """Where in one of the kind each column's value is: the place of its field and, in a nested tuple, its place
+        there."""
+        return [
+            (field,) if part.nested is None else (field, place)
+            for field, part in enumerate(self.parts)
+            for place in range(len(part.columns))
+        ]
 
     def whats(self, columns: Sequence[Sequence[Any]], rows: int) -> Iterator[Any]:
-        """The inverse of flat_columns: ``rows`` of this kind."""
+        """The inverse of ``flat`` for columns of many: ``rows`` of this kind."""
         fields: list[Iterator[Any]] = []
         at = 0
         for part in self.parts:

@@ -40,15 +40,17 @@ class Wire:
     """One direction of a link.
 
     blocked: why nothing may be sent now (``cut``, ``mute``), or empty. deaf: what arrives is dropped (a muted NIC).
-    direct: may be sent with ``qdisc.enqueue`` (not blocked, and the direction is ``single``). rank: added to the serial
-    of what is on it, so that frames that are due at one instant arrive in the order of the fabric's links (a to b
-    first), as the kernel runs the queues of its interfaces; those of one wire keep the order in which they were queued.
+    direct: may be sent with ``qdisc.enqueue`` (not blocked, and the direction is ``single``). number: its place in
+    ``Network.wires``. rank: added to the serial of what is on it, so that frames that are due at one instant arrive in
+    the order of the fabric's links (a to b first), as the kernel runs the queues of its interfaces; those of one wire
+    keep the order in which they were queued.
     """
 
-    __slots__ = ("base", "blocked", "deaf", "direct", "qdisc", "rank", "sink", "source")
+    __slots__ = ("base", "blocked", "deaf", "direct", "number", "qdisc", "rank", "sink", "source")
 
     def __init__(self, source: Interface, sink: Interface, impairment: Impairment, place: int) -> None:
         self.source, self.sink, self.base = source, sink, impairment
+        self.number = place
         self.rank: i64 = place << RANK_SHIFT
         self.qdisc = Direction(impairment)
         self.blocked = ""

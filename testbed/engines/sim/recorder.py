@@ -7,20 +7,33 @@ from typing import Any
 import numpy as np
 
 from nodes.frames import Frame
-from testbed.engines.sim.fabric import RANK_SHIFT, Network, Wire
+from testbed.columns import Pick, gather
+from testbed.engines.sim.fabric import Network
 from testbed.engines.sim.netem import COPY, CORRUPT
-from testbed.history import WHATS, Hops, packed
+from testbed.history import WHATS, Hops
 
 CROSSED, DEAF = "cross", "deaf"
 """What a row can say besides what a Hop can: the frame left one end of its wire and came in at the other, or was
 dropped there."""
 
-HopRow = tuple[int, str, Wire, Frame, int]
-"""When, what, on which wire, which frame, with which flags (testbed.engines.sim.netem)."""
+HopRow = tuple[int, str, int, Frame, int]
+"""When, what, the number of the wire, which frame, with which flags (testbed.engines.sim.netem)."""
 
 _SAID = (*WHATS, CROSSED, DEAF)
 _CODES = {what: code for code, what in enumerate(_SAID)}
-_OF_FRAME = ("key_src", "key_epoch", "key_seq", "dst", "round", "step")
+_FRAME = 3  # its place in a row
+_OF_FRAME = {
+    "key_src": (_FRAME, 0, 0),
+    "key_epoch": (_FRAME, 0, 1),
+    "key_seq": (_FRAME, 0, 2),
+    "dst": (_FRAME, 1),
+    "round": (_FRAME, 3, 1),
+    "step": (_FRAME, 3, 2),
+}
+"""Columns of what is in a frame, and where in a row that is."""
+_PICKS: tuple[Pick, ...] = (
+    ((0,), None), ((1,), _CODES), ((2,), None), ((4,), None), *((path, None) for path in _OF_FRAME.values()),
+)  # fmt: skip
 _LEAST_ROWS = 1 << 11  # few enough that they are still in the processor's cache when they are packed
 
 
@@ -40,26 +53,20 @@ class HopRecorder:
         """Into columns, when there are at least so many rows that are not yet."""
         if len(self.rows) < least:
             return
-        t_ns, said, wires, frames, flags = zip(*self.rows, strict=True)
+        t_ns, what, wire, flag, *content = gather(self.rows, _PICKS)
         self.rows.clear()
-        what = packed([_CODES[word] for word in said], np.int8)
-        wire = packed([one.rank for one in wires], np.int64) >> RANK_SHIFT
-        flag = packed(flags, np.int8)
         crossed, deaf, unknown = (what == _CODES[word] for word in (CROSSED, DEAF, "unknown"))
         row = np.repeat(np.arange(len(what)), 1 + (crossed | deaf))  # those are seen at both ends of the wire
         at_end = (np.diff(row, prepend=-1) == 0) | unknown[row]
         left = np.where(crossed | deaf, np.where(flag & COPY, _CODES["dup"], _CODES["out"]), what)
         came = np.select([deaf, unknown], [_CODES["mute"], _CODES["unknown"]], _CODES["in"])
-        keys, dst, _, messages = zip(*frames, strict=True)
-        _, round_, step, _, _ = zip(*messages, strict=True)
-        content = zip(_OF_FRAME, (*zip(*keys, strict=True), dst, round_, step), strict=True)
         self._pieces.append(
             {
-                "t_ns": packed(t_ns, np.int64)[row],
+                "t_ns": t_ns[row],
                 "place": np.where(at_end, self._sink[wire[row]], self._source[wire[row]]),
                 "what": np.where(at_end, came[row], left[row]),
                 "corrupt": (flag & CORRUPT).astype(bool)[row],
-                **{name: packed(values, np.int64)[row] for name, values in content},
+                **{name: values[row] for name, values in zip(_OF_FRAME, content, strict=True)},
             }
         )
 

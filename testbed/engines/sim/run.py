@@ -115,7 +115,7 @@ class Run:
                 wire = leg.wire
                 crossings += 1
                 if capture:
-                    crossed.append((now, DEAF if wire.deaf else CROSSED, wire, event.item, event.extra))
+                    crossed.append((now, DEAF if wire.deaf else CROSSED, wire.number, event.item, event.extra))
                 if wire.deaf:
                     queue.pop()
                     traffic["mute"] += 1
@@ -141,7 +141,7 @@ class Run:
                 if leg.unknown:
                     traffic["unknown"] += 1
                     if capture:
-                        crossed.append((now, "unknown", wire, event.item, event.extra))
+                        crossed.append((now, "unknown", wire.number, event.item, event.extra))
                     continue
                 delivered += 1
                 node: Node | None = leg.receiver
@@ -213,7 +213,7 @@ class Run:
     def _drop(self, what: str, wire: Wire, frame: Frame, flags: i64, now_ns: i64) -> None:
         self.traffic[what] += 1
         if self._capture and not flags & COPY:  # a copy that did not get out never was
-            self._hops.rows.append((now_ns, what, wire, frame, flags))
+            self._hops.rows.append((now_ns, what, wire.number, frame, flags))
 
     # -- faults ------------------------------------------------------------------------------------------------------
 

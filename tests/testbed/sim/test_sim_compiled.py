@@ -96,6 +96,7 @@ assert compiled.use()
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-m", "not slow", *sys.argv[1:]]))
 """
 HELD = (
+    "testbed/test_columns.py",
     "testbed/sim/test_sim_netem.py",
     "testbed/sim/test_sim_queue.py",
     "testbed/sim/test_sim_random32.py",
@@ -104,7 +105,7 @@ HELD = (
 
 
 def test_what_is_held_to_a_plain_form_is_so_when_compiled() -> None:
-    """Draws, delays and the queue are not the same code when compiled; machines are."""
+    """Columns, draws, delays and the queue are not the same code when compiled; machines are."""
     done = shell("-c", TESTS, *(str(ROOT / "tests" / name) for name in HELD))
     assert done.returncode == 0, done.stdout
 
