@@ -34,6 +34,11 @@ VERBS = (
     "disk_free",  # ends disk_full
     "clock_step",  # sets the node's clock forward by Fault.amount ns (back if negative)
     "clock_drift",  # has it gain Fault.amount parts per billion more from now on
+    "link_down",  # the links of Fault.links lose their carrier at both ends, and with it the frames on them
+    "link_up",
+    "switch_kill",  # all links of a switch do
+    "switch_restart",
+    "reroute",  # switches forward around all that is down at this instant
     "impair",  # gives link directions new impairments (a jitter burst)
     "unimpair",  # gives them back those of the fabric
 )
@@ -43,9 +48,9 @@ VERBS = (
 class Fault:
     """One atomic fault. Either timed (``at_ns`` >= 0 on the run's clock) or triggered (``moment``, at ``node``).
 
-    verb: one of VERBS. target: the host it strikes (node verbs), or nic as ``(host, nic)`` names (nic verbs).
+    verb: one of VERBS. target: the host it strikes (node verbs) or the switch, or nic as ``(host, nic)`` names (nic verbs).
     direction: for nic_half, tx or rx as seen from the NIC. state: for node_restart, what the new life finds on its
-    disk. links: for (un)impair, pairs of (link index, "ab" or "ba"). after_ns: for triggered faults, how long after the
+    disk. links: for links and (un)impair, pairs of (link index, "ab" or "ba"). after_ns: for triggered faults, how long after the
     moment it strikes (0 = at once). follows: index of a fault whose striking starts this one ``after_ns`` later (the
     end of a ``for:``), else -1. amount: for clock_step ns, for clock_drift parts per billion; may be negative.
     """

@@ -8,7 +8,7 @@ to flood into.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import TypeVar
 
 from topologies.fabric import Fabric, Link, LinkEnd
@@ -25,6 +25,33 @@ def forwarding(
     Among equally near neighbours the destination's number chooses: hosts of one rack are spread over the spines, and
     in a fat tree successive layers use different digits of the number, so that all cores are used.
     """
+    tables = _shortest(hosts, switches, links)
+    _check_linked(hosts, links)
+    apart = next(iter(strangers(hosts, links)), None) if everybody else None
+    if apart:
+        raise ValueError(f"{apart[0]} cannot reach {apart[1]}: no path of switches joins them")
+    return tables
+
+
+def forwarding_around(fabric: Fabric, links_down: Set[int], switches_down: Set[str]) -> dict[str, dict[str, str]]:
+    """The tables without these links and switches, for the addresses that the fabric forwards to. An address that
+    can't be reached any more keeps the fabric's own entries, which end where something is down."""
+    links = [
+        link
+        for index, link in enumerate(fabric.links)
+        if index not in links_down and not {link.a.node, link.b.node} & switches_down
+    ]
+    up = [switch for switch in fabric.switches if switch not in switches_down]
+    around = _shortest(fabric.hosts, up, links)
+    known = {mac for entries in fabric.forwarding.values() for mac in entries}
+    return {
+        switch: entries | {mac: nic for mac, nic in around.get(switch, {}).items() if mac in known}
+        for switch, entries in fabric.forwarding.items()
+    }
+
+
+def _shortest(hosts: Sequence[str], switches: Sequence[str], links: Sequence[Link]) -> dict[str, dict[str, str]]:
+    """For every switch: the address of whoever it reaches -> interface."""
     ports = _ports(switches, links)
     numbers = {switch: number for number, switch in enumerate(switches)}
     places = {host: place for place, host in enumerate(hosts)}
@@ -38,10 +65,6 @@ def forwarding(
         tables[numbers[access.node]][end.mac] = access.nic
         for switch, hops, nics in ways:
             tables[switch][end.mac] = nics[_spread(place, hops, len(nics))]
-    _check_linked(hosts, links)
-    apart = next(iter(strangers(hosts, links)), None) if everybody else None
-    if apart:
-        raise ValueError(f"{apart[0]} cannot reach {apart[1]}: no path of switches joins them")
     return dict(zip(switches, tables, strict=True))
 
 

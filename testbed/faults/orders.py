@@ -19,10 +19,11 @@ Directions = tuple[tuple[int, str], ...]
 class Order:
     """One fault as ordered. Times in ns on the run's clock, or -1 for: not given.
 
-    targets: (host, interface) pairs, the interface empty for verbs that strike a node. at_ns, or moment at ``node``
+    targets: (host, interface) pairs, the interface empty for verbs that strike a node or a switch. at_ns, or moment at ``node``
     (``Moment.index`` is filled in by compile_orders) and ``after_ns`` later. for_ns: undone after this long.
     amount: for clock_step ns, for clock_drift ppb; undone by its opposite. changes: for ``jitter``, the new impairment
-    of each group of link directions.
+    of each group of link directions. links: for link_down and link_up. reroute_ns: so long after it has struck, and
+    after it is undone, switches forward around what is down (-1: never).
     """
 
     verb: str
@@ -35,6 +36,8 @@ class Order:
     direction: str = ""
     state: State = State.LOST
     amount: int = 0
+    links: Directions = ()
+    reroute_ns: int = -1
     changes: tuple[tuple[Directions, Impairment], ...] = ()
 
 
@@ -49,11 +52,15 @@ def compile_orders(orders: Sequence[Order]) -> tuple[Fault, ...]:
         struck = _strikes(order)
         for place, fault in enumerate(struck):
             faults.append(_begun(fault, order, len(faults), first if place else -1))
+        begun = [first]
         if order.for_ns >= 0:
+            begun.append(len(faults))
             faults += [
                 replace(undo, follows=first + place, after_ns=order.for_ns)
                 for place, undo in enumerate(_undoing(fault, order) for fault in struck)
             ]
+        if order.reroute_ns >= 0:
+            faults += [Fault("reroute", follows=index, after_ns=order.reroute_ns) for index in begun]
     return tuple(faults)
 
 
@@ -61,6 +68,8 @@ def _strikes(order: Order) -> list[Fault]:
     verb = VERBS[order.verb]
     if verb.strikes == "links":
         return [Fault(verb.atomic, links=links, impairment=impairment) for links, impairment in order.changes]
+    if verb.strikes == "link":
+        return [Fault(verb.atomic, links=order.links)]
     # Restarting with a pause between: killed first, started anew by what undoes the kill.
     down_first = order.verb == "node_restart" and order.for_ns >= 0
     return [

@@ -63,4 +63,6 @@ def _moment(moment: Moment) -> str:
 
 
 def _links(fault: Fault) -> str:
+    if fault.verb in ("link_down", "link_up"):
+        return f"{len(fault.links)} link{'s' if len(fault.links) > 1 else ''}"
     return f"{len(fault.links)} link directions" if fault.links else ""

@@ -11,7 +11,7 @@ class Verb:
     """One verb. atomic: the plan's verb that carries it out; undo: the plan's verb that ends it ("" = nothing does)."""
 
     name: str
-    strikes: Literal["node", "nic", "links"]
+    strikes: Literal["node", "nic", "links", "link", "switch"]
     atomic: str
     undo: str
     meaning: str
@@ -31,6 +31,10 @@ _ALL = (
     Verb("disk_free", "node", "disk_free", "", "ends disk_full"),
     Verb("clock_step", "node", "clock_step", "clock_step", "its clock is set forward (by: 5us) or back (by: -5us)"),
     Verb("clock_drift", "node", "clock_drift", "clock_drift", "its clock gains (drift: 20ppm) or loses more"),
+    Verb("link_down", "link", "link_down", "link_up", "the carrier is lost at both ends, and the frames on the wire"),
+    Verb("link_up", "link", "link_up", "", "ends link_down"),
+    Verb("switch_kill", "switch", "switch_kill", "switch_restart", "all its links lose their carrier"),
+    Verb("switch_restart", "switch", "switch_restart", "", "ends switch_kill; it forwards as before"),
     Verb("jitter", "links", "impair", "unimpair", "other impairments on chosen links for a time"),
 )
 

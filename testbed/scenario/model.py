@@ -400,7 +400,8 @@ class FaultOrder(LinkSettings):
     its disk: all that it had written (kept), what it had also synced (unsynced_lost), all but the last unsynced record,
     which was cut (torn), or nothing (lost, the default).
     by: how far clock_step sets a clock forward, or back. drift: what a clock gains by clock_drift.
-    links: selectors for jitter (default: all links); the other link settings are what jitter changes there.
+    reroute: so long after a link or switch went down, and after it came back, switches forward around what is down.
+    links: selectors of the links that go down or come up, or for jitter (default: all links); the other link settings are what jitter changes there.
     """
 
     do: VerbName
@@ -412,6 +413,7 @@ class FaultOrder(LinkSettings):
     state: DiskState | None = None
     by: SignedTime | None = None
     drift: Drift | None = None
+    reroute: Time | None = None
     links: Names | None = None
 
     @model_validator(mode="after")
@@ -421,11 +423,10 @@ class FaultOrder(LinkSettings):
             raise ValueError("give either at: (an instant) or when: (a protocol moment)")
         if verb.strikes == "links":
             self._check_burst()
-        elif self.settings() or self.links:
+        elif self.settings() or (self.links and verb.strikes != "link"):
             extra = next(iter(self.settings()), "links")
             raise FieldError(extra, f"goes with jitter only; {self.do} strikes a {verb.strikes}")
-        if verb.strikes != "links" and self.on is None and self.when is None:
-            raise FieldError("on", f"is missing; say which host {self.do} strikes")
+        self._check_targets()
         if self.for_ is not None and not verb.undo and self.do != "node_restart":
             raise FieldError("for", f"makes no sense with {self.do}, which nothing undoes")
         if (self.direction is None) == (self.do == "nic_half"):
@@ -437,6 +438,19 @@ class FaultOrder(LinkSettings):
         if self.do == "node_kill" and self.state is not None and self.for_ is None:
             raise FieldError("state", "makes no sense for a node that is never restarted; add for:")
         return self
+
+    def _check_targets(self) -> None:
+        strikes = VERBS[self.do].strikes
+        if strikes == "link" and self.on is not None:
+            raise FieldError("on", f"does not go with {self.do}; name the links with links:")
+        if strikes == "link" and self.links is None:
+            raise FieldError("links", f"is missing; say which links {self.do} strikes, such as leaf1<->spine1")
+        if strikes == "switch" and self.on is None:
+            raise FieldError("on", f"is missing; say which switch {self.do} strikes")
+        if strikes in ("node", "nic") and self.on is None and self.when is None:
+            raise FieldError("on", f"is missing; say which host {self.do} strikes")
+        if self.reroute is not None and strikes not in ("link", "switch"):
+            raise FieldError("reroute", "goes with link_down, link_up, switch_kill and switch_restart only")
 
     @property
     def amount(self) -> int:

@@ -419,8 +419,13 @@ class _Resolver:
         verb = VERBS[fault.do]
         targets: tuple[tuple[str, str], ...] = ()
         changes: tuple[tuple[tuple[Direction, ...], Impairment], ...] = ()
+        links: tuple[Direction, ...] = ()
         if verb.strikes == "links":
             changes = self._changes(fault, path)
+        elif verb.strikes == "link":
+            links = tuple((link, "ab") for link in sorted({link for link, _ in self._directions(fault, path)}))
+        elif verb.strikes == "switch":
+            targets = self._switches(fault, path)
         else:
             targets = self._targets(fault, path)
         moment = self._moment(fault.when, path) if fault.when else None
@@ -437,6 +442,8 @@ class _Resolver:
             direction=fault.direction or "",
             state=State(fault.state or State.LOST),
             amount=fault.amount,
+            links=links,
+            reroute_ns=-1 if fault.reroute is None else fault.reroute,
             changes=changes,
         )
 
@@ -476,6 +483,16 @@ class _Resolver:
                 found += self._interfaces(name, of_nic, on_path)
         return tuple(dict.fromkeys(found))
 
+    def _switches(self, fault: FaultOrder, path: KeyPath) -> tuple[tuple[str, str], ...]:
+        found: list[str] = []
+        for name in fault.on or ():
+            matching = [switch for switch in self.fabric.switches if fnmatchcase(switch, name)]
+            if not matching:
+                what = f"no switch {shown(name)} in this fabric; {suggestion(name, self.fabric.switches)}"
+                self.problems.error((*path, "on"), what)
+            found += matching
+        return tuple((switch, "") for switch in dict.fromkeys(found))
+
     def _interfaces(self, name: str, of_nic: bool, path: KeyPath) -> list[tuple[str, str]]:
         running = (*self.participants, *self.clients)
         known = [(host, end.nic) for host in running for end in self.routes.nics(host)]
@@ -491,7 +508,7 @@ class _Resolver:
         if is_of_a_place(name):
             return f"{name} means no host that takes part; faults strike hosts (for a link, use jitter with loss: 100%)"
         if name in self.fabric.switches:
-            return f"{name} is a switch; faults strike hosts (for a link, use jitter with loss: 100%)"
+            return f"{name} is a switch; this strikes hosts (for a switch there is switch_kill, for a link link_down)"
         if name in self.fabric.hosts:
             return f"{name} takes no part in the protocol; see protocol.participants"
         return f"no host {shown(name)} in this fabric; {suggestion(name, self.participants)}"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nodes.core.clock import Clock
 from nodes.core.record import KINDS, Died, Started, Struck
+from testbed.faults.outages import Outages
 from testbed.history import NOBODY, Event, History, Ints, Mask
 from testbed.plan import Fault, Plan
 from testbed.verdicts.paths import Direction
@@ -51,6 +52,8 @@ class Timeline:
         self.nic_faults: dict[tuple[str, str], list[Span]] = {}
         self.changes: dict[tuple[int, str], list[Span]] = {}
         self.clocks: dict[str, list[Clock]] = {name: [clock] for name, clock in plan.clocks.items()}
+        self.outages = Outages(plan.fabric)
+        self.reroutes: list[tuple[int, dict[str, dict[str, str]]]] = []  # when, and the tables from then on
         self.struck: dict[int, list[int]] = {}  # a fault's index in the plan -> when it struck
         self._impaired: dict[tuple[int, str], list[tuple[int, Impairment | None]]] = {}
         self._births: dict[str, list[int]] = {}
@@ -153,6 +156,15 @@ class Timeline:
         if verb in ("clock_step", "clock_drift") and fault is not None and event.node in self.clocks:
             clocks = self.clocks[event.node]
             clocks.append(clocks[-1].struck(verb, event.t_ns, fault.amount))
+        elif verb == "reroute":
+            self.reroutes.append((event.t_ns, self.outages.forwarding()))
+        elif fault is not None and verb in ("link_down", "link_up", "switch_kill", "switch_restart"):
+            down, up = self.outages.strike(fault)
+            for end in down:
+                spans = self.nic_faults.setdefault((end.node, end.nic), [])
+                spans.append(Span(event.t_ns, FOREVER_NS, "link_down" if verb == "link_down" else "switch_kill"))
+            for end in up:
+                self._close(self.nic_faults[end.node, end.nic], event.t_ns)
         elif verb == "node_pause":
             self.pauses.setdefault(event.node, []).append(Span(event.t_ns, FOREVER_NS, "paused"))
         elif verb == "node_resume":

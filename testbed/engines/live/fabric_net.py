@@ -64,6 +64,7 @@ class FabricNet:
         self._make_owner = make_owner
         self._wiring: Wiring | None = None
         self._pids: dict[int, str] = {}
+        self._forwarding = fabric.forwarding
         self._nics: dict[tuple[str, str], Nic] = {}
 
     def start(self) -> None:
@@ -192,6 +193,18 @@ class FabricNet:
         near.up()
         near.state()
         near.peer.state()
+
+    def reroute(self, forwarding: dict[str, dict[str, str]]) -> None:
+        """Other forwarding tables, which name no address that the fabric's own do not."""
+        if self._wiring is None:
+            raise RuntimeError("the fabric is not up")
+        for switch, entries in forwarding.items():
+            known = self._forwarding.get(switch, {})
+            changed = {mac: nic for mac, nic in entries.items() if known.get(mac) != nic}
+            if changed:
+                self._wiring.forward(switch, changed)
+        self._wiring.rtnl.flush()
+        self._forwarding = forwarding
 
     def nic_mute(self, host: str, nic: str, direction: str = "both") -> None:
         """The NIC silently drops what it would send ("tx"), what arrives ("rx"), or both. Carrier stays.

@@ -37,6 +37,7 @@ from testbed.engines.live.capture import Capture, CaptureError, Tapped
 from testbed.engines.live.clock import POLICIES, ClockPolicy, now_ns, offset_ns
 from testbed.engines.live.limits import allow_files
 from testbed.engines.live.lives import Life, Lives, RunAborted
+from testbed.faults.outages import Outages
 from testbed.faults.schedule import Phase, Schedule
 from testbed.plan import Fault, Plan, derive_seed
 from topologies.impairment import Impairment
@@ -73,6 +74,7 @@ class Supervisor:
         self.meta: dict[str, object] = {}
         self._fabric_net: FabricNet
         self._schedule = Schedule(plan.faults)
+        self._outages = Outages(plan.fabric)
         self._lives = Lives(plan, policy, workdir, self._schedule.moments)
         self._timer = TimerFd()
         self._steps = 0  # of the progress that is told
@@ -246,6 +248,14 @@ class Supervisor:
                 self._fabric_net.set_impairment(link, way, self._changed(index, fault, link, way))
         elif fault.verb.startswith("nic_"):
             self._strike_nic(fault)
+        elif fault.verb == "reroute":
+            self._fabric_net.reroute(self._outages.forwarding())
+        elif fault.verb.startswith(("link_", "switch_")):
+            down, up = self._outages.strike(fault)
+            for end in down:
+                self._fabric_net.nic_down(end.node, end.nic)
+            for end in up:
+                self._fabric_net.nic_up(end.node, end.nic)
         else:
             self._strike_node(fault, t_ns)
 

@@ -58,8 +58,8 @@ def _check_fault(plan: Plan, fault: Fault, what: str) -> None:
         raise ValueError(f"{what}: no such verb; there are {', '.join(VERBS)}")
     if fault.follows >= len(plan.faults):
         raise ValueError(f"{what}: follows fault {fault.follows}, which does not exist")
-    if fault.verb in ("impair", "unimpair"):
-        _check_impair(plan, fault, what)
+    if fault.verb in ("impair", "unimpair", "link_down", "link_up", "reroute"):
+        _check_links(plan, fault, what)
         return
     if fault.target not in plan.fabric.hosts and fault.target not in plan.fabric.switches:
         raise ValueError(f"{what}: there is no node {fault.target!r} in fabric {plan.fabric.name!r}")
@@ -70,7 +70,7 @@ def _check_fault(plan: Plan, fault: Fault, what: str) -> None:
         raise ValueError(f"{what}: {fault.target} has no interface {fault.nic!r}")
 
 
-def _check_impair(plan: Plan, fault: Fault, what: str) -> None:
+def _check_links(plan: Plan, fault: Fault, what: str) -> None:
     for link, way in fault.links:
         if not 0 <= link < len(plan.fabric.links) or way not in ("ab", "ba"):
             raise ValueError(f"{what}: there is no link direction {(link, way)}")

@@ -77,14 +77,15 @@ class Wire:
 class Leg:
     """One wire of one port's way, what follows it, and at the end the receiver and its port (-1: no peer of its).
 
-    receiver: the simulated node at the end; None on the way, at a host that runs none, and where the way is lost.
+    way: the host that sends on it, and its port there. receiver: the simulated node at the end; None on the way, at a host that runs none, and where the way is lost.
     unknown: the way ends here because nobody forwards or takes this address.
     """
 
-    __slots__ = ("next", "port", "receiver", "unknown", "wire")
+    __slots__ = ("next", "port", "receiver", "unknown", "way", "wire")
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, way: tuple[str, int]) -> None:
         self.wire = wire
+        self.way = way
         self.next: Leg | None = None
         self.receiver: Any = None
         self.port = -1
@@ -96,6 +97,7 @@ class Network:
 
     def __init__(self, fabric: Fabric) -> None:
         self.fabric = fabric
+        self.forwarding = fabric.forwarding
         self._switches = frozenset(fabric.switches)
         self.interfaces: dict[tuple[str, str], Interface] = {}
         self.wires: dict[tuple[int, str], Wire] = {}
@@ -125,22 +127,22 @@ class Network:
             return [self.interface(node, nic)]
         return [interface for (owner, _), interface in self.interfaces.items() if owner == node]
 
-    def way(self, host: str, peer: Peer) -> Leg:
-        """The legs from ``host`` to ``peer``; the last one is without receiver and port yet."""
-        first = leg = Leg(self.interface(host, peer.nic).out)
+    def legs(self, wire: Wire, peer: Peer, way: tuple[str, int]) -> Leg:
+        """The legs to ``peer`` from ``wire`` on; the last one is without receiver and port yet."""
+        first = leg = Leg(wire, way)
         for _ in range(len(self.fabric.switches) + 1):
             sink = leg.wire.sink
             if sink.node not in self._switches:
                 leg.unknown = sink.mac != peer.mac
                 return first
-            nic = self.fabric.forwarding.get(sink.node, {}).get(peer.mac)
+            nic = self.forwarding.get(sink.node, {}).get(peer.mac)
             if nic is None or nic == sink.nic:  # a bridge does not send back where it came from
                 leg.unknown = True
                 return first
-            onward = Leg(self.interface(sink.node, nic).out)
-            leg.next = onward
-            leg = onward
-        raise ValueError(f"forwarding to {peer.mac} from {host} runs in a loop in fabric {self.fabric.name!r}")
+            following = Leg(self.interface(sink.node, nic).out, way)
+            leg.next = following
+            leg = following
+        raise ValueError(f"forwarding to {peer.mac} from {way[0]} runs in a loop in fabric {self.fabric.name!r}")
 
 
 def ways(network: Network, nodes: dict[str, Any]) -> dict[str, list[Leg]]:
@@ -149,17 +151,39 @@ def ways(network: Network, nodes: dict[str, Any]) -> dict[str, list[Leg]]:
     found: dict[str, list[Leg]] = {}
     for name, sender in nodes.items():
         node: NodeConfig = sender.config
-        found[name] = []
-        for peer in node.peers:
-            leg = first = network.way(name, peer)
-            while leg.next is not None:
-                leg = leg.next
-            end, source = leg.wire.sink, first.wire.source
-            if not leg.unknown:
-                leg.receiver = nodes.get(end.node)
-                leg.port = ports.get(end.node, {}).get((end.nic, node.nics.get(peer.nic, source.mac)), -1)
-            found[name].append(first)
+        found[name] = [
+            _joined(network.legs(network.interface(name, peer.nic).out, peer, (name, port)), nodes, ports)
+            for port, peer in enumerate(node.peers)
+        ]
     return found
+
+
+def onward(network: Network, nodes: dict[str, Any], leg: Leg) -> Leg:
+    """This leg, followed by those that it leads to now."""
+    name, port = leg.way
+    peer = nodes[name].config.peers[port]
+    first = network.legs(leg.wire, peer, leg.way)
+    receiver = nodes.get(leg_end(first).wire.sink.node)
+    return _joined(first, nodes, {receiver.name: _ports(receiver.config)} if receiver is not None else {})
+
+
+def leg_end(leg: Leg) -> Leg:
+    """The last leg of a way."""
+    while leg.next is not None:
+        leg = leg.next
+    return leg
+
+
+def _joined(first: Leg, nodes: dict[str, Any], ports: dict[str, dict[tuple[str, str], int]]) -> Leg:
+    """With the receiver at its end, and the port there of the peer that sends."""
+    last, (name, port) = leg_end(first), first.way
+    sender: NodeConfig = nodes[name].config
+    end = last.wire.sink
+    if not last.unknown:
+        nic = sender.peers[port].nic
+        last.receiver = nodes.get(end.node)
+        last.port = ports.get(end.node, {}).get((end.nic, sender.nics[nic]), -1)
+    return first
 
 
 def _ports(node: NodeConfig) -> dict[tuple[str, str], int]:

@@ -18,12 +18,13 @@ from nodes.core.disk import State
 from nodes.core.record import Struck
 from nodes.frames import Frame
 from testbed.engines.base import Progress
-from testbed.engines.sim.fabric import Leg, Network, Wire, ways
+from testbed.engines.sim.fabric import Leg, Network, Wire, onward, ways
 from testbed.engines.sim.netem import CARRIED, CLONED, COPY, FULL, LOST
 from testbed.engines.sim.node import OUTCOMES, Build, Node
 from testbed.engines.sim.queue import FAULT, FRAME, MARK, Event, Queue
 from testbed.engines.sim.recorder import CROSSED, DEAF, HopRecorder
 from testbed.engines.sim.room import Room
+from testbed.faults.outages import Outages
 from testbed.faults.schedule import Phase, Schedule
 from testbed.history import NOBODY, History, Recorder, Row, node_names
 from testbed.plan import Fault, Plan, derive_seed
@@ -57,6 +58,7 @@ class Run:
         self._capture = hops
         self.record: Callable[[Row], None] = _forget if events == "none" else self._recorder.rows.append
         self.network = Network(plan.fabric)
+        self.outages = Outages(plan.fabric)
         self._hops = HopRecorder(self.network)
         self.schedule = Schedule(plan.faults, self._expect)
         self.nodes = {name: Node(self, plan.node_config(name), build) for name in plan.names}
@@ -242,6 +244,10 @@ class Run:
         self.record((now_ns, self._numbers[fault.target], Struck, Struck(index, fault.verb)))
         if fault.verb in ("impair", "unimpair"):
             self._impair(fault, index)
+        elif fault.verb == "reroute":
+            self._reroute()
+        elif fault.verb.startswith(("link_", "switch_")):
+            self._strike_links(fault, now_ns)
         elif fault.verb.startswith("nic_"):
             self._strike_nic(fault, now_ns, amid)
         else:
@@ -287,6 +293,25 @@ class Run:
             interface.update()
             if interface.down:
                 self._cut((interface.out, interface.out.sink.out), now_ns)
+
+    def _strike_links(self, fault: Fault, now_ns: int) -> None:
+        down, up = self.outages.strike(fault)
+        for ends, is_down in ((down, True), (up, False)):
+            for end in ends:
+                interface = self.network.interface(end.node, end.nic)
+                interface.down = is_down
+                interface.update()
+                if is_down:
+                    self._cut((interface.out, interface.out.sink.out), now_ns)
+
+    def _reroute(self) -> None:
+        """Other tables from now on, also for what is on the way."""
+        self.network.forwarding = self.outages.forwarding()
+        for name, legs in ways(self.network, self.nodes).items():
+            self.nodes[name].legs = legs
+        for event in self.queue.events():
+            if event.key & 3 == FRAME:
+                event.target = onward(self.network, self.nodes, event.target)
 
     def _cut(self, wires: tuple[Wire, Wire], now_ns: int) -> None:
         """What is on these wires is lost."""
