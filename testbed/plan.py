@@ -48,11 +48,12 @@ VERBS = (
 class Fault:
     """One atomic fault. Either timed (``at_ns`` >= 0 on the run's clock) or triggered (``moment``, at ``node``).
 
-    verb: one of VERBS. target: the host it strikes (node verbs) or the switch, or nic as ``(host, nic)`` names (nic verbs).
-    direction: for nic_half, tx or rx as seen from the NIC. state: for node_restart, what the new life finds on its
-    disk. links: for links and (un)impair, pairs of (link index, "ab" or "ba"). after_ns: for triggered faults, how long after the
-    moment it strikes (0 = at once). follows: index of a fault whose striking starts this one ``after_ns`` later (the
-    end of a ``for:``), else -1. amount: for clock_step ns, for clock_drift parts per billion; may be negative.
+    verb: one of VERBS. target: the host it strikes (node verbs) or the switch, or nic as ``(host, nic)`` names (nic
+    verbs). direction: for nic_half, tx or rx as seen from the NIC. state: for node_restart, what the new life finds on
+    its disk. links: for links and (un)impair, pairs of (link index, "ab" or "ba"). after_ns: for triggered faults, how
+    long after the moment it strikes (0 = at once). follows: index of a fault whose striking starts this one
+    ``after_ns`` later (the end of a ``for:``, or forwarding around what is down), else -1. amount: for clock_step ns,
+    for clock_drift parts per billion; may be negative.
     """
 
     verb: str

@@ -19,11 +19,11 @@ Directions = tuple[tuple[int, str], ...]
 class Order:
     """One fault as ordered. Times in ns on the run's clock, or -1 for: not given.
 
-    targets: (host, interface) pairs, the interface empty for verbs that strike a node or a switch. at_ns, or moment at ``node``
-    (``Moment.index`` is filled in by compile_orders) and ``after_ns`` later. for_ns: undone after this long.
-    amount: for clock_step ns, for clock_drift ppb; undone by its opposite. changes: for ``jitter``, the new impairment
-    of each group of link directions. links: for link_down and link_up. reroute_ns: so long after it has struck, and
-    after it is undone, switches forward around what is down (-1: never).
+    targets: (host, interface) pairs, the interface empty for verbs that strike a node or a switch. at_ns, or moment at
+    ``node`` (``Moment.index`` is filled in by compile_orders) and ``after_ns`` later. for_ns: undone after this long.
+    amount: for clock_step ns, for clock_drift ppb; undone by its opposite. changes: for ``jitter`` and its like, the
+    new impairment of each group of link directions. links: for link_down and link_up. reroute_ns: so long after it has
+    struck, and after it is undone, switches forward around what is down (-1: never).
     """
 
     verb: str

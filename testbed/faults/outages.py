@@ -1,4 +1,4 @@
-"""Which links and switches are down, and what that means for interfaces and for forwarding: the same in every engine."""
+"""Which links and switches are down, and what that means for interfaces and forwarding: the same in every engine."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nodes.core.disk import State
 from nodes.core.lies import LieKind
 from nodes.registry import engine_specs
-from testbed.faults import VERBS
+from testbed.faults import VERBS, Verb
 from testbed.plan import derive_seed
 
 if TYPE_CHECKING:
@@ -103,10 +103,9 @@ def _protocol(random: Random, hosts: int, rounds: int, spec: EngineSpec) -> dict
 
 def _fault(random: Random, hosts: int, rounds: int, swaps: bool) -> dict[str, Any]:
     """Any verb, at an instant that may be one at which frames arrive or timers fire, or at a protocol moment."""
-    verb = VERBS[random.choice(sorted(VERBS))]
+    possible = sorted(name for name, verb in VERBS.items() if hosts > 2 or verb.strikes != "switch")
+    verb = VERBS[random.choice(possible)]
     order: dict[str, Any] = {"do": verb.name}
-    if verb.strikes == "links":
-        order |= {"delay": "30us", "jitter": random.choice(("0us", "1us"))}
     if random.random() < 0.3:
         order["when"] = _moment(random, hosts, rounds, swaps)
     else:
@@ -114,9 +113,7 @@ def _fault(random: Random, hosts: int, rounds: int, swaps: bool) -> dict[str, An
         order["at"] = random.choice(
             (f"round {number}", f"round {number} + 20us", f"{random.randint(1, rounds * _PERIOD_US)}us")
         )
-    if verb.strikes != "links":
-        names = [f"host{number}" for number in random.sample(range(1, hosts + 1), random.choice((1, 1, 2)))]
-        order["on"] = names
+    order |= _struck(random, hosts, verb)
     if verb.name == "nic_half":
         order["direction"] = random.choice(("rx", "tx"))
     if verb.name == "node_restart":
@@ -148,6 +145,19 @@ def _lie(random: Random, hosts: int, rounds: int) -> dict[str, Any]:
     if random.random() < 0.5:
         lie["for"] = random.choice(_TIMES)
     return lie
+
+
+def _struck(random: Random, hosts: int, verb: Verb) -> dict[str, Any]:
+    """Whom or what a fault strikes, and how much of it where it has to be said."""
+    if verb.strikes == "links":
+        needed = {name: {"rate": "1gbit"}.get(name, "1%") for name in verb.needs[:1]}
+        return {**needed, "delay": "30us", "jitter": random.choice(("0us", "1us"))}
+    if verb.strikes in ("node", "nic"):
+        return {"on": [f"host{number}" for number in random.sample(range(1, hosts + 1), random.choice((1, 1, 2)))]}
+    found: dict[str, Any] = {"on": ["*1"]} if verb.strikes == "switch" else {"links": ["host1<->*"]}
+    if random.random() < 0.7:
+        found["reroute"] = random.choice(_TIMES)
+    return found
 
 
 def _moment(random: Random, hosts: int, rounds: int, swaps: bool) -> dict[str, Any]:

@@ -392,6 +392,12 @@ def instant_ns(value: str | int | float, period_ns: int) -> int:
     return int(number) * period_ns + (parse_time(later) if plus else 0)
 
 
+def _example(verb: str) -> str:
+    """What a verb that changes links might say."""
+    examples = {"delay": "delay: 1ms", "loss": "loss: 5%", "rate_limit": "rate: 10mbit"}
+    return examples.get(verb, "jitter: 100us" if verb == "jitter" else f"{verb}: 1%")
+
+
 class FaultOrder(LinkSettings):
     """One fault: what it does, on whom, and when (at an instant, or at a protocol moment).
 
@@ -401,7 +407,8 @@ class FaultOrder(LinkSettings):
     which was cut (torn), or nothing (lost, the default).
     by: how far clock_step sets a clock forward, or back. drift: what a clock gains by clock_drift.
     reroute: so long after a link or switch went down, and after it came back, switches forward around what is down.
-    links: selectors of the links that go down or come up, or for jitter (default: all links); the other link settings are what jitter changes there.
+    links: selectors of the links that go down or come up, or, for jitter, delay, loss, duplicate, corrupt and
+    rate_limit, of those whose settings are others then (default: all); the link settings given here are what changes.
     """
 
     do: VerbName
@@ -425,7 +432,7 @@ class FaultOrder(LinkSettings):
             self._check_burst()
         elif self.settings() or (self.links and verb.strikes != "link"):
             extra = next(iter(self.settings()), "links")
-            raise FieldError(extra, f"goes with jitter only; {self.do} strikes a {verb.strikes}")
+            raise FieldError(extra, f"goes with jitter only, and its like; {self.do} strikes a {verb.strikes}")
         self._check_targets()
         if self.for_ is not None and not verb.undo and self.do != "node_restart":
             raise FieldError("for", f"makes no sense with {self.do}, which nothing undoes")
@@ -467,9 +474,12 @@ class FaultOrder(LinkSettings):
 
     def _check_burst(self) -> None:
         if self.on is not None:
-            raise FieldError("on", "does not go with jitter; name the links with links:")
+            raise FieldError("on", f"does not go with {self.do}; name the links with links:")
         if not self.settings():
-            raise ValueError("jitter changes nothing; add jitter: 100us or another link setting")
+            raise ValueError(f"{self.do} changes nothing; add {_example(self.do)} or another link setting")
+        needs = VERBS[self.do].needs
+        if needs and not any(name in self.settings() for name in needs):
+            raise FieldError(needs[0], f"is missing; say how much, such as {_example(self.do)}")
 
 
 class LieOrder(Part):

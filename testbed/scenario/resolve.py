@@ -486,7 +486,7 @@ class _Resolver:
     def _switches(self, fault: FaultOrder, path: KeyPath) -> tuple[tuple[str, str], ...]:
         found: list[str] = []
         for name in fault.on or ():
-            matching = [switch for switch in self.fabric.switches if fnmatchcase(switch, name)]
+            matching = [*filter(self._matcher(name, (*path, "on")), self.fabric.switches)]
             if not matching:
                 what = f"no switch {shown(name)} in this fabric; {suggestion(name, self.fabric.switches)}"
                 self.problems.error((*path, "on"), what)

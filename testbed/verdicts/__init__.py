@@ -27,7 +27,8 @@ __all__ = ["judge"]
 
 def judge(plan: Plan, history: History) -> Verdicts:
     """All verdicts on one run of ``plan``. Pure, and near linear in events and hops."""
-    paths, timeline = Paths(plan), Timeline(plan, history)
+    timeline = Timeline(plan, history)
+    paths = Paths(plan, timeline.tables)
     rounds = judge_rounds(plan, history, paths, timeline)
     breaks = explain(plan, history, rounds.broken, paths, timeline)
     notes = []

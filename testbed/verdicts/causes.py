@@ -203,7 +203,7 @@ class _Inquest:
             return self._no_frame_to_blame(broken)
         if sent is None:
             return self._never_sent(broken, step)
-        flight = _Flight(step, sent, self.paths.path(step.src, step.dst), broken)
+        flight = _Flight(step, sent, self.paths.path(step.src, step.dst, self.paths.era(sent.t_ns)), broken)
         if sent.t_ns > broken.deadline_ns:
             return self._sent_late(flight)
         recv = self.recvs.get(sent.key)

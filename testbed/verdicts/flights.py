@@ -78,14 +78,16 @@ class Stretch:
 
 class Flights:
     """Follows every frame along its way. captured: whether there are hops. missed: frames that were seen further on,
-    but not where they must have passed. spoilt: whether directions double or hurt frames: such are not followed on,
-    though others wait for them. gone_by_ns: per crossing, the instant by which the frame must have left."""
+    but not where they must have passed. spoilt: whether directions double or hurt frames, or some went on other ways
+    than those before them: such are not followed on, though others wait for them. gone_by_ns: per crossing,
+    the instant by which the frame must have left."""
 
     def __init__(self, columns: Columns, paths: Paths, timeline: Timeline) -> None:
         self.columns, self.paths, self.timeline = columns, paths, timeline
         self.captured = bool(len(columns.sightings.t_ns))
         asked = [one for direction in paths.directions for one in timeline.in_force(direction)[1]]
-        self.spoilt = any(one.duplicate or one.corrupt for one in asked)
+        self.spoilt = any(one.duplicate or one.corrupt for one in asked) or bool(paths.changed_ns)
+        self._longest_ns = self._longest_flight_ns()
         self.ways: list[Way] = []
         self.missed = 0
         self._numbers: dict[Way, int] = {}
@@ -95,12 +97,35 @@ class Flights:
 
     # -- following ---------------------------------------------------------------------------------------------------
 
+    def in_change(self, at_ns: Ints) -> Bools:
+        """What may belong to a frame that was on its way when switches began to forward otherwise: until all of those
+        have arrived."""
+        held = np.zeros(len(at_ns), dtype=bool)
+        for changed_ns in self.paths.changed_ns:
+            held |= (changed_ns <= at_ns) & (at_ns <= changed_ns + self._longest_ns)
+        return held
+
+    def _longest_flight_ns(self) -> int:
+        """From a frame's being sent until it was last seen or handled: the longest of all."""
+        columns = self.columns
+        if not self.paths.changed_ns or not len(columns.sends.t_ns):
+            return 0
+        sent = np.full(columns.frames, -NEVER)
+        np.minimum.at(sent, columns.sends.frame, columns.sends.t_ns)
+        last = np.full(columns.frames, NEVER)
+        np.maximum.at(last, columns.sightings.frame, columns.sightings.t_ns)
+        np.maximum.at(last, columns.arrivals.frame, columns.arrivals.stamp_ns)
+        known = (sent < -NEVER) & (last > NEVER)
+        return int((last - sent)[known].max(initial=0))
+
     def _follow(self) -> Crossings:
         columns = self.columns
         sends = columns.sends
         gone = np.isin(sends.frame, columns.refused.frame)
+        gone |= self.in_change(sends.t_ns + self._longest_ns)  # nobody can tell which way they went
         rows = np.flatnonzero((sends.peer >= 0) & ~gone)
-        routes, route_of = self._routes(sends.node[rows], sends.peer[rows])
+        eras = np.searchsorted(self.paths.changed_ns, sends.t_ns[rows], side="right")
+        routes, route_of = self._routes(sends.node[rows], sends.peer[rows], eras)
         if not self.captured:
             return _sorted([self._whole_ways(rows, routes[route_of, 0])] if len(rows) else [])
         seen = _Seen(columns.sightings, len(self.paths.directions))
@@ -127,14 +152,15 @@ class Flights:
             frame, size, route_of = frame[on], size[on], route_of[on]
         return _sorted(parts)
 
-    def _routes(self, src: Ints, dst: Ints) -> tuple[Ints, Ints]:
-        """Which ways make up each path (a row per pair of hosts, -1 behind its end), and each frame's row."""
+    def _routes(self, src: Ints, dst: Ints, era: Ints) -> tuple[Ints, Ints]:
+        """Which ways make up each path (a row per pair of hosts and era, -1 behind its end), and each frame's row."""
         hosts = len(self.paths.hosts)
-        pairs, route_of = np.unique(src * hosts + dst, return_inverse=True)
+        pairs, route_of = np.unique((era * hosts + src) * hosts + dst, return_inverse=True)
         found = []
         for pair in pairs.tolist():
+            in_era, ends = divmod(pair, hosts * hosts)
             try:
-                path = self.paths.path(*divmod(pair, hosts))
+                path = self.paths.path(*divmod(ends, hosts), in_era)
             except NoPathError:
                 path = ()
             ways = [(direction,) for direction in path] if self.captured else [path] if path else []

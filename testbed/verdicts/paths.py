@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from nodes.registry import engine_spec
 from testbed.plan import Plan
 from topologies.fabric import LinkEnd
 from topologies.impairment import Impairment
+
+Tables = dict[str, dict[str, str]]
+"""Switch -> destination address -> interface."""
 
 
 class Direction(NamedTuple):
@@ -37,9 +42,12 @@ class NoPathError(ValueError):
 
 
 class Paths:
-    """The plan's map, looked up quickly: directions by NIC, paths by pair of hosts, pairs that swap."""
+    """The plan's map, looked up quickly: directions by NIC, paths by pair of hosts, pairs that swap.
 
-    def __init__(self, plan: Plan) -> None:
+    changes: when switches began to forward otherwise, in order, and their tables from then on.
+    """
+
+    def __init__(self, plan: Plan, changes: Sequence[tuple[int, Tables]] = ()) -> None:
         self.plan = plan
         self.hosts = plan.fabric.hosts
         self.number = {name: index for index, name in enumerate(self.hosts)}
@@ -50,13 +58,19 @@ class Paths:
         self.nics = [(direction.tx.node, direction.tx.nic) for direction in self.directions]
         self.by_nic = dict(zip(self.nics, self.directions, strict=True))
         self.in_rounds = engine_spec(plan.protocol.consensus).made_of_swaps
-        self._paths: dict[tuple[int, int], tuple[Direction, ...]] = {}
+        self.changed_ns = [at_ns for at_ns, _ in changes]  # when each era but the first begins
+        self._tables = [plan.fabric.forwarding, *(tables for _, tables in changes)]  # of every era
+        self._paths: dict[tuple[int, int, int], tuple[Direction, ...]] = {}
 
-    def path(self, src: int, dst: int) -> tuple[Direction, ...]:
+    def era(self, at_ns: int) -> int:
+        """Which tables were in force then."""
+        return bisect_right(self.changed_ns, at_ns)
+
+    def path(self, src: int, dst: int, era: int = 0) -> tuple[Direction, ...]:
         """The directions that a frame from host ``src`` to host ``dst`` passes, in order. Raises NoPathError."""
-        found = self._paths.get((src, dst))
+        found = self._paths.get((src, dst, era))
         if found is None:
-            found = self._paths[src, dst] = self._walk(src, dst)
+            found = self._paths[src, dst, era] = self._walk(src, dst, era)
         return found
 
     def address(self, src: int, dst: int) -> str:
@@ -67,7 +81,7 @@ class Paths:
         """The NIC of ``src`` through which ``dst`` is reached."""
         return self.plan.routes.port(self.hosts[src], self.hosts[dst]).nic
 
-    def _walk(self, src: int, dst: int) -> tuple[Direction, ...]:
+    def _walk(self, src: int, dst: int, era: int) -> tuple[Direction, ...]:
         if not self.plan.are_peers(src, dst):
             raise NoPathError(f"{self.hosts[src]} has no port to {self.hosts[dst]}")
         _, nic, mac = self.plan.routes.port(self.hosts[src], self.hosts[dst])
@@ -83,7 +97,7 @@ class Paths:
             node = direction.rx.node
             if node == self.hosts[dst]:
                 return tuple(steps)
-            nic = self.plan.fabric.forwarding.get(node, {}).get(mac, "")
+            nic = self._tables[era].get(node, {}).get(mac, "")
             if not nic or len(steps) > len(self.by_nic):
                 raise NoPathError(f"{node} forwards nothing from {self.hosts[src]} to {self.hosts[dst]}")
 

@@ -18,10 +18,10 @@ from testbed.verdicts.columns import CODE, Bools, Ints
 from testbed.verdicts.facts import VIRTUAL, Facts
 from testbed.verdicts.flights import NEVER, Flights
 from testbed.verdicts.paths import Direction, Paths
-from testbed.verdicts.timeline import FOREVER_NS, Span, Timeline
+from testbed.verdicts.timeline import CARRIER_LOST, FOREVER_NS, Span, Timeline
 
-_TX_DEAD = ("nic_down", "nic_mute", "nic_half tx")
-_RX_DEAD = ("nic_down", "nic_mute", "nic_half rx")
+_TX_DEAD = (*CARRIER_LOST, "nic_mute", "nic_half tx")
+_RX_DEAD = (*CARRIER_LOST, "nic_mute", "nic_half rx")
 
 
 class Record:
@@ -312,7 +312,7 @@ class Record:
     def _drops(self) -> list[str]:
         """Frames that were dropped as if by a fault, while none was in force."""
         seen, edge_ns, found = self.columns.sightings, self.facts.timer_ns, []
-        for what, kinds in (("cut", ("nic_down",)), ("mute", ("nic_mute", "nic_half tx", "nic_half rx"))):
+        for what, kinds in (("cut", CARRIER_LOST), ("mute", ("nic_mute", "nic_half tx", "nic_half rx"))):
             rows = np.flatnonzero(seen.what == CODE[what])
             groundless = 0
             for nic in np.unique(seen.nic[rows]).tolist():
@@ -323,7 +323,8 @@ class Record:
                 groundless += int(np.sum(~held))
             if groundless:
                 found.append(f"{groundless} frames were dropped as {what} though no fault was in force")
-        unknown = int(np.sum(seen.what == CODE["unknown"]))
+        lost = seen.t_ns[seen.what == CODE["unknown"]]
+        unknown = int(np.sum(~self.flights.in_change(lost)))
         if unknown:
             found.append(f"{unknown} frames were dropped because nobody forwards or takes their address")
         return found
@@ -337,9 +338,9 @@ class Record:
         for way in np.unique(crossings.way).tolist():
             spans = [
                 *((span, crossings.entered_ns) for span in self._spans(way, _TX_DEAD)),
-                *((span, crossings.entered_ns) for span in self._spans(way ^ 1, ("nic_down",))),
-                *((span, crossings.left_ns) for span in self._spans(way, ("nic_down",))),
-                *((span, crossings.left_ns) for span in self._spans(way ^ 1, ("nic_down",))),
+                *((span, crossings.entered_ns) for span in self._spans(way ^ 1, CARRIER_LOST)),
+                *((span, crossings.left_ns) for span in self._spans(way, CARRIER_LOST)),
+                *((span, crossings.left_ns) for span in self._spans(way ^ 1, CARRIER_LOST)),
             ]
             passed = (crossings.way == way) & (crossings.left_ns > NEVER)
             inside = np.zeros(len(passed), dtype=bool)

@@ -16,11 +16,12 @@ from nodes.core.record import KINDS, Died, Started, Struck
 from testbed.faults.outages import Outages
 from testbed.history import NOBODY, Event, History, Ints, Mask
 from testbed.plan import Fault, Plan
-from testbed.verdicts.paths import Direction
+from testbed.verdicts.paths import Direction, Tables
 from topologies.impairment import Impairment
 from topologies.netem import UNIFORM_TABLE, changed_params, netem_params
 
 FOREVER_NS = 1 << 62
+CARRIER_LOST = ("nic_down", "link_down", "switch_kill")
 _NIC_OFF = ("nic_down", "nic_mute", "nic_half")
 _NIC_ON = {"nic_up": ("nic_down",), "nic_unmute": ("nic_mute", "nic_half")}
 
@@ -53,7 +54,7 @@ class Timeline:
         self.changes: dict[tuple[int, str], list[Span]] = {}
         self.clocks: dict[str, list[Clock]] = {name: [clock] for name, clock in plan.clocks.items()}
         self.outages = Outages(plan.fabric)
-        self.reroutes: list[tuple[int, dict[str, dict[str, str]]]] = []  # when, and the tables from then on
+        self.tables: list[tuple[int, Tables]] = []  # when switches began to forward otherwise, and how
         self.struck: dict[int, list[int]] = {}  # a fault's index in the plan -> when it struck
         self._impaired: dict[tuple[int, str], list[tuple[int, Impairment | None]]] = {}
         self._births: dict[str, list[int]] = {}
@@ -157,7 +158,7 @@ class Timeline:
             clocks = self.clocks[event.node]
             clocks.append(clocks[-1].struck(verb, event.t_ns, fault.amount))
         elif verb == "reroute":
-            self.reroutes.append((event.t_ns, self.outages.forwarding()))
+            self.tables.append((event.t_ns, self.outages.forwarding()))
         elif fault is not None and verb in ("link_down", "link_up", "switch_kill", "switch_restart"):
             down, up = self.outages.strike(fault)
             for end in down:

@@ -77,8 +77,9 @@ class Wire:
 class Leg:
     """One wire of one port's way, what follows it, and at the end the receiver and its port (-1: no peer of its).
 
-    way: the host that sends on it, and its port there. receiver: the simulated node at the end; None on the way, at a host that runs none, and where the way is lost.
-    unknown: the way ends here because nobody forwards or takes this address.
+    way: the host that sends on it, and its port there. receiver: the simulated node at the end; None on the way, at a
+    host that runs none, and where the way is lost. unknown: the way ends here because nobody forwards or takes this
+    address.
     """
 
     __slots__ = ("next", "port", "receiver", "unknown", "way", "wire")
