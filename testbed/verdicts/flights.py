@@ -235,6 +235,8 @@ class Flights:
         """Way by way, in order. edge_ns: how far an instant at which a fault struck may be off."""
         for begin, part in zip(self._bounds.tolist(), self._parts(), strict=False):
             gone_by_ns = self.gone_by_ns[begin : begin + len(part.way)]
+            if self.timeline.changes:
+                part = _not_behind_overtakers(part)  # noqa: PLW2901
             yield from self._stretches(self.ways[int(part.way[0])], part, gone_by_ns, edge_ns)
 
     def _parts(self) -> Iterator[Crossings]:
@@ -305,6 +307,19 @@ class Flights:
         for span in timeline.lives.get(receiver, ()):
             alive |= (span.since_ns < since) & (until < span.until_ns)
         return touched | ~alive
+
+
+def _not_behind_overtakers(part: Crossings) -> Crossings:
+    """No frame waits for one that entered after it and left before it, as when a change makes delays shorter."""
+    came = np.flatnonzero(part.left_ns > NEVER)
+    order = came[np.argsort(part.left_ns[came], kind="stable")]
+    left, entered = np.append(part.left_ns[order], -NEVER), np.append(part.entered_ns[order], NEVER)
+
+    def waited_for(before_ns: Ints) -> Ints:
+        place = np.searchsorted(left, before_ns)
+        return np.where((left[place] == before_ns) & (entered[place] > part.entered_ns), NEVER, before_ns)
+
+    return part._replace(before_ns=waited_for(part.before_ns), second_before_ns=waited_for(part.second_before_ns))
 
 
 def queued(asked: Impairment) -> bool:
