@@ -159,8 +159,9 @@ class Flights:
         found = []
         for pair in pairs.tolist():
             in_era, ends = divmod(pair, hosts * hosts)
+            one, other = divmod(ends, hosts)
             try:
-                path = self.paths.path(*divmod(ends, hosts), in_era)
+                path = self.paths.path(one, other, in_era)
             except NoPathError:
                 path = ()
             ways = [(direction,) for direction in path] if self.captured else [path] if path else []
