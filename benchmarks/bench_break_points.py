@@ -5,7 +5,8 @@ says how many found a bracket, the rounds they took on average, how often the br
 estimate, held a crossing (with the exact 99 % interval of that frequency), and their widths as multiples of what an
 interval would be if all these rounds had been spent at the break point, and the slope there were known.
 
-    python benchmarks/bench_break_points.py [--searches 1000] [--rounds 60000] [--curve "p = 0.1"] [--json]
+    python benchmarks/bench_break_points.py [--searches 1000] [--rounds 60000] [--curve "p = 0.1"]
+                                             [--first-seed 0] [--json]
 """
 
 from __future__ import annotations
@@ -44,15 +45,17 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=1000, help="searches of each curve")
     parser.add_argument("--rounds", type=int, default=60_000, help="what a search may spend")
     parser.add_argument("--curve", action="append", choices=list(CURVES), help="only this curve (repeatable)")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the first search; the next one's is one more")
     parser.add_argument("--json", action="store_true", help="the table as JSON")
     options = parser.parse_args()
     scores = []
+    seeds = range(options.first_seed, options.first_seed + options.searches)
     if not options.json:
         print(f"{'curve':14} found   rounds   {'bracket holds':24} width (median)   {'interval holds':24} width")
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for name in options.curve or CURVES:
             search = partial(one, name, options.rounds)
-            found = score(CURVES[name], pool.map(search, range(options.searches), chunksize=25))
+            found = score(CURVES[name], pool.map(search, seeds, chunksize=25))
             scores.append(asdict(found))
             if not options.json:
                 print(spelled(found), flush=True)

@@ -34,25 +34,40 @@ class Side(StrEnum):
     ABOVE = "above"
 
 
-class _Mixture(NamedTuple):
-    """A beta law of mean p, as wide as one success tells, cut to one side of p. log_norm: of what is left of it."""
+class Law(NamedTuple):
+    """A beta law: how a bet is spread over the probabilities, before it is cut to one side of p."""
 
     a: float
     b: float
-    log_norm: float
 
 
-def log_evidence(side: Side, count: Count, p: float) -> float:
-    """The logarithm of the bet that the probability lies on this side of p; 0 before the first round."""
+def wide_law(p: float) -> Law:
+    """Of mean p, as wide as one broken round tells: for who knows nothing."""
+    return Law(1.0, (1 - p) / p) if p <= 0.5 else Law(p / (1 - p), 1.0)
+
+
+def expecting(q: float, deviation: float, p: float) -> Law:
+    """Of mean q and this standard deviation: for who has an idea of the probability. A wrong idea costs rounds, never
+    truth. Where no hump is that wide, so near to 0 or 1, the wide law."""
+    known = q * (1 - q) / deviation**2 - 1
+    law = Law(q * known, (1 - q) * known)
+    return law if min(law) >= 1 else wide_law(p)
+
+
+def log_evidence(side: Side, count: Count, p: float, law: Law | None = None) -> float:
+    """The logarithm of the bet that the probability lies on this side of p; 0 before the first round.
+
+    law: how the bet is spread, chosen before the first of these rounds; the wide one unless told otherwise.
+    """
     broken, rounds = count
     if not rounds:
         return 0.0
-    a, b, log_norm = _mixture(p, side)
+    a, b = law or wide_law(p)
     left = _share(side, a + broken, b + rounds - broken, p)
     if left <= 0:
         return -math.inf
     weight = float(special.betaln(a + broken, b + rounds - broken)) + math.log(left)
-    return weight - log_norm - broken * math.log(p) - (rounds - broken) * math.log1p(-p)
+    return weight - _log_norm(side, a, b, p) - broken * math.log(p) - (rounds - broken) * math.log1p(-p)
 
 
 def divergence(q: float, p: float) -> float:
@@ -66,7 +81,7 @@ def confidence_sequence(count: Count, confidence: float, p: float) -> Interval:
     """The probabilities that no bet has refuted: with probability >= ``confidence`` it holds the truth at every number
     of rounds at once, unlike an interval for one number fixed before. p: about where it should be narrowest."""
     broken, rounds = count
-    a, b = _shape(p)
+    a, b = wide_law(p)
     weight = float(special.betaln(a + broken, b + rounds - broken) - special.betaln(a, b)) + math.log1p(-confidence)
 
     def refuted(q: float) -> bool:
@@ -90,14 +105,10 @@ def _edge(refuted: Callable[[float], bool], inside: float, outside: float) -> fl
     return outside
 
 
-def _shape(p: float) -> tuple[float, float]:
-    return (1.0, (1 - p) / p) if p <= 0.5 else (p / (1 - p), 1.0)
-
-
 @lru_cache(maxsize=64)
-def _mixture(p: float, side: Side) -> _Mixture:
-    a, b = _shape(p)
-    return _Mixture(a, b, float(special.betaln(a, b)) + math.log(_share(side, a, b, p)))
+def _log_norm(side: Side, a: float, b: float, p: float) -> float:
+    """Of what a beta law has on this side of p."""
+    return float(special.betaln(a, b)) + math.log(_share(side, a, b, p))
 
 
 def _share(side: Side, a: float, b: float, p: float) -> float:

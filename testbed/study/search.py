@@ -11,8 +11,10 @@ turns out too near to p to be decided is given up for one farther off, and a poi
 nearer one, until the rounds are spent, nothing nearer can be paid, or the bracket is as narrow as was asked.
 
 Confidence. The error is spent on what is tried, not on what might be: a quarter on the points of the grid, the rest on
-aims, half on either side. An aim gets the more of what is left the more of the rounds it takes; of the rounds it counts
-only those that came after it was chosen. The sum over all claims is at most 1 - confidence, so all hold together.
+aims, half on either side, one after the other. An aim stakes a part of what its side has left, and loses it when it is
+given up; a claim that is made returns its stake, for the next one is only reached when this one is true, or wrong
+already (a fixed sequence of tests). Of the rounds at an aim only those count that came after it was chosen. So the
+chance of any wrong claim at all is at most 1 - confidence.
 
 A search is deterministic: fed the same counts it asks for the same rounds, so an interrupted study goes on exactly
 where it stopped by going through it again with the trials that are there.
@@ -21,19 +23,20 @@ where it stopped by going through it again with the trials that are there.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
 from testbed.study.crossing import Crossing, fit_crossing
-from testbed.study.evidence import Count, Side, divergence, log_evidence
+from testbed.study.evidence import Count, Law, Side, divergence, expecting, log_evidence, wide_law
 from testbed.study.statistics import clopper_pearson
 
 _GRID_SHARE = 0.25  # of the error, for all points of the grid together
-_AIM_SHARES = (0.05, 0.6)  # of what is left for a side, for one aim
+_AIM_SHARE = 0.6  # of what is left for a side, for one aim
+_UNSURE = 0.5  # how far from what the fit expects an aim's bet is spread (one deviation), as a share of the way to p
 _LEANS = 4.0  # log-likelihood by which a point leans to a side: good enough to choose where to look, not to claim
-_MIXING = 2.0  # log-evidence that a bet loses because it does not know the probability it bets on
+_MIXING = 1.0  # log-evidence that a bet loses because it does not know the probability it bets on
 _APART = 1.5  # standard errors of the estimate that an aim keeps off it, and those that costs are reckoned nearer
 _CAUTION = 0.5
 _PLANNED = 0.6  # share of the rounds left that new aims may be expected to take
@@ -96,12 +99,14 @@ class BreakPoint:
 
 
 class _Aim(NamedTuple):
-    """A claim being tried: that the probability at x is on this side of p. before: the rounds that do not count."""
+    """A claim being tried: that the probability at x is on this side of p. before: the rounds that do not count.
+    law: how its bet is spread."""
 
     x: float
     side: Side
     error: float
     before: Count
+    law: Law
 
 
 class Search:
@@ -116,6 +121,7 @@ class Search:
         self._certain: dict[float, Side] = {}
         self._counts: Mapping[float, Count] = {}
         self._rising: bool | None = None
+        self._reach = spec.grid[0], spec.grid[-1]
         self._looks = self._tried = 0
 
     # -- from outside ------------------------------------------------------------------------------------------------
@@ -149,13 +155,13 @@ class Search:
                 if self._evidence(side, x) >= -math.log(self._grid_error):
                     self._certain.setdefault(x, side)
         for side, aim in list(self._aims.items()):
-            if self._evidence(side, aim.x, aim.before) >= -math.log(aim.error):
+            if self._evidence(side, aim.x, aim.before, aim.law) >= -math.log(aim.error):
                 self._certain.setdefault(aim.x, side)
                 del self._aims[side]
 
-    def _evidence(self, side: Side, x: float, before: Count = _NOTHING) -> float:
+    def _evidence(self, side: Side, x: float, before: Count = _NOTHING, law: Law | None = None) -> float:
         broken, rounds = self._count(x)
-        return log_evidence(side, Count(broken - before.broken, rounds - before.rounds), self.spec.probability)
+        return log_evidence(side, Count(broken - before.broken, rounds - before.rounds), self.spec.probability, law)
 
     def _count(self, x: float) -> Count:
         return self._counts.get(x, _NOTHING)
@@ -178,8 +184,11 @@ class Search:
         rising = sides[region[0]] is Side.BELOW
         if rising is not self._rising:
             self._rising = rising
-            self._aims.clear()
+            for side in list(self._aims):
+                self._give_up(side)
         crossing = _fitted(self.spec, self._counts, sides, region, bracket)
+        near = _around(region, self._counts, sides)
+        self._stay_within(min(near), max(near), sides)
         lo, hi = region
         saving = bracket is None and room < _RESERVE * self.spec.rounds
         if not self._narrow(lo, hi) and not saving and (middle := self._halved(lo, hi, crossing)) is not None:
@@ -191,7 +200,7 @@ class Search:
         wanted = self._pursue(crossing, room)
         if crossing is None and not wanted:
             wanted = self._undecided(lo, hi, room)
-        return self._secure(region, sides, room) if bracket is None and (saving or not wanted) else wanted
+        return self._secure(region, near, sides, room) if bracket is None and (saving or not wanted) else wanted
 
     def _narrow(self, lo: float, hi: float) -> bool:
         return hi - lo <= self.spec.resolution * abs(hi) or (self.spec.integral and hi - lo <= 1)
@@ -224,10 +233,11 @@ class Search:
             return {}
         return {x: self._count(x).rounds}
 
-    def _secure(self, region: tuple[float, float], sides: Mapping[float, Side], room: int) -> dict[float, int]:
+    def _secure(
+        self, region: tuple[float, float], near: Mapping[float, Count], sides: Mapping[float, Side], room: int
+    ) -> dict[float, int]:
         """Rather a wide bracket than none: make sure of the nearest points of the grid that are easy to be sure of."""
         p = self.spec.probability
-        near = _around(region, self._counts, sides)
         wanted: dict[float, int] = {}
         for side in Side:
             leaning = [x for x in self.spec.grid if x in near and sides.get(x) is side]
@@ -247,15 +257,33 @@ class Search:
             aim = self._aims.get(side)
             if aim is not None and aim.x == x:
                 continue
-            self._aims.pop(side, None)
+            if aim is not None:
+                self._give_up(side)
             if x not in self._certain:
-                self._take_aim(side, x, _AIM_SHARES[1])
+                self._take(self._made(side, x, None))
 
-    def _take_aim(self, side: Side, x: float, share: float) -> None:
-        error = self._left[side] * share
-        self._left[side] -= error
-        self._aims[side] = _Aim(x, side, error, self._count(x))
+    def _stay_within(self, least: float, greatest: float, sides: Mapping[float, Side]) -> None:
+        """Aim at nothing behind another hill, nor go on with an aim whose own counts lean to the wrong side."""
+        self._reach = least, greatest
+        for side, aim in list(self._aims.items()):
+            if not least <= aim.x <= greatest or sides.get(aim.x, side) is not side:
+                self._give_up(side)
+
+    def _made(self, side: Side, x: float, crossing: Crossing | None) -> _Aim:
+        """An aim at x, its bet spread around what the fit, if there is one, expects there."""
+        p = self.spec.probability
+        q = p if crossing is None else crossing.probability(x)
+        expected = q != p and (q < p) is (side is Side.BELOW)
+        law = expecting(q, _UNSURE * abs(q - p), p) if expected else wide_law(p)
+        return _Aim(x, side, self._left[side] * _AIM_SHARE, self._count(x), law)
+
+    def _take(self, aim: _Aim) -> None:
+        self._aims[aim.side] = aim
         self._tried += 1
+
+    def _give_up(self, side: Side) -> None:
+        """An aim that was not decided has cost its error; a decided one has not."""
+        self._left[side] -= self._aims.pop(side).error
 
     def _aim(self, crossing: Crossing, room: int) -> None:
         """Give up aims that cannot be paid, and choose new ones where there are none."""
@@ -263,7 +291,8 @@ class Search:
         bare = any(self._end(side) is None for side in self._aims)
         while costs and sum(costs.values()) > (_GIVEN_UP_BARE if bare else _GIVEN_UP) * room:
             dearest = max(costs, key=lambda side: (costs[side], side))
-            del self._aims[dearest], costs[dearest]
+            self._give_up(dearest)
+            del costs[dearest]
         free = [side for side in Side if side not in self._aims]
         spare = room - sum(costs.values())
         for side in free:
@@ -279,8 +308,7 @@ class Search:
             return
         if end is not None and abs(aim.x - crossing.x) > _WORTH * abs(end - crossing.x):
             return
-        least, most = _AIM_SHARES
-        self._take_aim(side, aim.x, min(most, max(least, most * cost / planned)))
+        self._take(aim)
 
     def _nearest(self, side: Side, crossing: Crossing, planned: float) -> _Aim:
         grid = self.spec.grid
@@ -288,10 +316,9 @@ class Search:
         enough = max(0.0, min(0.45 * wide, wide / 2 - 1)) if self.spec.integral else 0.45 * wide  # ends move outwards
         least = max(_APART * crossing.error, enough)
         near, far = math.log(max(least, 1e-12 * abs(grid[-1]))), math.log(2 * (grid[-1] - grid[0]))
-        error = self._left[side] * _AIM_SHARES[1]
 
         def at(distance: float) -> _Aim:
-            return _Aim(self._placed(side, crossing.x, distance), side, error, _NOTHING)
+            return self._made(side, self._placed(side, crossing.x, distance), crossing)
 
         if near >= far or self._cost(crossing, at(math.exp(near))) <= planned:
             return at(math.exp(near))
@@ -311,7 +338,7 @@ class Search:
         if (q < p) is not (aim.side is Side.BELOW):
             return math.inf
         begun = self._aims.get(aim.side) is aim
-        needed = -math.log(aim.error) + (-self._evidence(aim.side, aim.x, aim.before) if begun else _MIXING)
+        needed = -math.log(aim.error) + (-self._evidence(aim.side, aim.x, aim.before, aim.law) if begun else _MIXING)
         gain = divergence(q, p)
         return max(needed, 0.5) / gain if gain > 0 else math.inf
 
@@ -339,7 +366,8 @@ class Search:
     def _placed(self, side: Side, x: float, distance: float) -> float:
         """A point at this distance or the next one beyond that the parameter can take, inside the sweep."""
         way = self._way(side)
-        place = min(max(x + way * distance, self.spec.grid[0]), self.spec.grid[-1])  # a distance may be infinite
+        least, greatest = self._reach
+        place = min(max(x + way * distance, least), greatest)  # a distance may be infinite
         if self.spec.integral:
             place = float(math.floor(place) if way < 0 else math.ceil(place))
         return self._inside(place)
@@ -382,9 +410,35 @@ def _leanings(counts: Mapping[float, Count], p: float) -> dict[float, Side]:
 def _around(
     region: tuple[float, float], counts: Mapping[float, Count], sides: Mapping[float, Side]
 ) -> dict[float, Count]:
-    """The counts without those behind the next change of side: they tell of another crossing."""
-    behind = [x for x in sorted(sides) if x > region[1] and sides[x] is not sides[region[1]]]
-    return {x: count for x, count in counts.items() if not behind or x < behind[0]}
+    """The counts of the curve's way through p alone: not those from where, outwards of the region, it changes side
+    again or turns back, for they tell of a hill or of another crossing."""
+    lo, hi = region
+    seen = sorted(x for x, count in counts.items() if count.rounds)
+    above = sides[hi] is Side.ABOVE
+    left = _straight_on([x for x in reversed(seen) if x <= lo], counts, sides, not above)
+    right = _straight_on([x for x in seen if x >= hi], counts, sides, above)
+    return {x: counts[x] for x in seen if left <= x <= right}
+
+
+def _straight_on(
+    outwards: Sequence[float], counts: Mapping[float, Count], sides: Mapping[float, Side], up: bool
+) -> float:
+    """The last of these points up to which the curve goes on the way it should, as far as the counts can tell."""
+    last = outwards[0]
+    for place, x in enumerate(outwards):
+        nearer = [counts[y] for y in outwards[:place]]
+        turned = any(_lean_apart(*((counts[x], count) if up else (count, counts[x]))) for count in nearer)
+        if turned or sides.get(x, sides[outwards[0]]) is not sides[outwards[0]]:
+            break
+        last = x
+    return last
+
+
+def _lean_apart(less: Count, more: Count) -> bool:
+    """Whether the first breaks less often than the second, as clearly as a point leans to a side."""
+    both = (less.broken + more.broken) / (less.rounds + more.rounds)
+    low, high = less.broken / less.rounds, more.broken / more.rounds
+    return low < high and less.rounds * divergence(low, both) + more.rounds * divergence(high, both) >= _LEANS
 
 
 def _fitted(
@@ -417,5 +471,5 @@ def _answer(spec: SearchSpec, counts: Mapping[float, Count], certain: Mapping[fl
     crossing = _fitted(spec, counts, sides, region, bracket)
     if crossing is None or not grid[0] <= crossing.x <= grid[-1]:
         return replace(found, estimate=sum(bracket) / 2 if bracket else None)
-    low, high = crossing.interval(confidence, grid[0], grid[-1])
+    low, high = crossing.interval(confidence, *(bracket or (grid[0], grid[-1])))
     return replace(found, estimate=crossing.x, low=low, high=high)
