@@ -64,7 +64,7 @@ def test_looking_after_every_round_costs_nothing(side: Side, p: float, error: fl
     ("side", "idea"), [(Side.BELOW, 0.02), (Side.BELOW, 0.045), (Side.ABOVE, 0.06), (Side.ABOVE, 0.4)]
 )
 def test_an_idea_of_the_probability_costs_no_truth_and_saves_rounds(side: Side, idea: float) -> None:
-    """A bet spread around an idea is as fair and errs as seldom, over 400 looks; where the idea is right it grows faster."""
+    """A bet spread around an idea is as fair and errs as seldom, over 400 looks; a right idea grows faster."""
     p, error = 0.05, 0.1
     law = expecting(idea, abs(idea - p) / 2, p)
     worth = [math.exp(log_evidence(side, Count(k, 60), p, law)) for k in range(61)]
