@@ -88,6 +88,14 @@ class PlannedNode:
     clock: Clock | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What every node's container may take. cpus: processors' worth of time, memory_bytes; 0: no limit of its own."""
+
+    cpus: float = 0.0
+    memory_bytes: int = 0
+
+
 @dataclass(frozen=True)
 class Plan:
     """One run. Times in nanoseconds on the run's clock, whose zero is the start of round 0.
@@ -95,7 +103,8 @@ class Plan:
     Each thing stands once: what all nodes share in ``protocol``, names and addresses in ``fabric``. What one node is
     told at birth is put together from them when it is started (``node_config``).
     duration_ns: when the run ends. epsilon_ns: the greatest skew between the ends of a swap. capture: whether hop
-    records (and a pcapng) are wanted.
+    records (and a pcapng) are wanted. container: nodes are containers with these limits, where nodes are processes;
+    None: they are plain namespaces.
     """
 
     name: str
@@ -107,6 +116,7 @@ class Plan:
     duration_ns: int
     epsilon_ns: int
     capture: bool = True
+    container: Container | None = None
 
     @cached_property
     def keepers(self) -> frozenset[str]:
@@ -220,6 +230,7 @@ class Plan:
                 "protocol": ProtocolConfig(**data["protocol"]),
                 "nodes": tuple(_node_from_json(node) for node in data["nodes"]),
                 "faults": tuple(_fault_from_json(fault) for fault in data["faults"]),
+                "container": Container(**data["container"]) if data["container"] else None,
             }
         )
 

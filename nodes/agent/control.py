@@ -1,6 +1,6 @@
-"""What agent and supervisor say to each other, over a socket pair of packets: one short ASCII message each.
+"""What agent and supervisor say to each other, over a socket pair of packets: one short message each.
 
-agent -> supervisor    ready · strike <index> <t_ns> · died <t_ns> <why> · full <text> · crash <text>
+agent -> supervisor    ready · strike <index> <t_ns> · died <t_ns> <why> · full <text> · crash <traceback>
 supervisor -> agent    go <zero_ns> <begins_ns> · alive · clock <Clock as JSON>
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 
-MAX_BYTES = 4096
+MAX_BYTES = 16_384  # a traceback, or the end of one
 
 
 def tell(channel: socket.socket, *words: object) -> None:

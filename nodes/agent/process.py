@@ -16,10 +16,9 @@ import socket
 import traceback
 from collections.abc import Sequence
 from heapq import heappop, heappush
-from pathlib import Path
 from typing import Any
 
-from nodes.agent.control import tell
+from nodes.agent.control import MAX_BYTES, tell
 from nodes.agent.journal import Journal, JournalFullError
 from nodes.agent.loop import Agent
 from nodes.agent.nic import DEFAULT_RING_FRAMES
@@ -154,8 +153,7 @@ class Process:
 
 def run(payload: dict[str, Any], fds: Sequence[int]) -> int:
     """The lives of some nodes, until killed. payload: ``nodes``, for each of them what _agent_from reads, ``fds``, how
-    many of the descriptors are its own (they stand in the order of the nodes), and ``crash_file``, where a traceback
-    goes.
+    many of the descriptors are its own (they stand in the order of the nodes).
     """
     no_timer_slack()
     agents: list[Agent] = []
@@ -185,9 +183,9 @@ def run(payload: dict[str, Any], fds: Sequence[int]) -> int:
     except JournalFullError as error:
         tell(channels[failing()], "full", error)
         return _EXIT_FULL
-    except Exception as error:
-        Path(nodes[failing()]["crash_file"]).write_text(traceback.format_exc(), encoding="utf-8")
-        tell(channels[failing()], "crash", f"{type(error).__name__}: {error}")
+    except Exception:
+        traceback.print_exc()  # where a container's log can be read
+        tell(channels[failing()], "crash", traceback.format_exc()[-MAX_BYTES // 2 :])
         return _EXIT_CRASHED
     return 0
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from testbed.processes import start_time, state_folder
+
 _PATIENCE_S = 5.0
-_START_TIME_FIELD = 19  # of /proc/<pid>/stat, counted behind the closing parenthesis of the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,28 +26,6 @@ class Running:
     pid: int
     started: int
     fabric: str
-
-
-def state_folder() -> Path:
-    """This user's own folder; created when missing, refused when it belongs to somebody else."""
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    home = Path(base) if base and os.access(base, os.W_OK) else Path(tempfile.gettempdir())
-    folder = home / f"oae-testbed-{os.geteuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise PermissionError(f"{folder}: is not a directory of yours; remove it or set XDG_RUNTIME_DIR")
-    return folder
-
-
-def start_time(pid: int) -> int | None:
-    """When the process started, None when there is none."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[_START_TIME_FIELD])
 
 
 @contextmanager

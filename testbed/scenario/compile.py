@@ -8,9 +8,9 @@ from nodes.core.clock import PPB, Clock
 from nodes.core.config import CLIENT, MEMBER, Program, ProtocolConfig
 from nodes.services.client import ClientParameters
 from testbed.faults import compile_orders
-from testbed.plan import Fault, Plan, PlannedNode, derive_seed
+from testbed.plan import Container, Fault, Plan, PlannedNode, derive_seed
 from testbed.scenario.load import Scenario
-from testbed.scenario.model import Written
+from testbed.scenario.model import ContainerNodes, Written
 from testbed.scenario.resolve import Resolved
 from topologies.fabric import Fabric, Link
 
@@ -29,7 +29,14 @@ def compile_plan(scenario: Scenario) -> Plan:
         duration_ns=_last_instant_ns(resolved.protocol, faults) + resolved.settle_ns + _lag_ns(resolved, faults),
         epsilon_ns=written.protocol.window if written.epsilon is None else written.epsilon,
         capture=written.capture,
+        container=_container(written.nodes),
     )
+
+
+def _container(nodes: str | ContainerNodes) -> Container | None:
+    if isinstance(nodes, ContainerNodes):
+        return Container(nodes.cpus or 0.0, nodes.memory or 0)
+    return Container() if nodes == "container" else None
 
 
 def seeded_fabric(resolved: Resolved, seed: int) -> Fabric:

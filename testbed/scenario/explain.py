@@ -11,12 +11,12 @@ from nodes.core.text import drift_text
 from nodes.registry import engine_spec, service_spec
 from testbed.faults import describe as describe_fault
 from testbed.faults import describe_lie
-from testbed.plan import Plan
+from testbed.plan import Container, Plan
 from testbed.scenario.compile import compile_plan
 from testbed.scenario.load import Scenario
 from testbed.scenario.neighbourhoods import ALL
 from testbed.scenario.selectors import is_of_a_place, parse_selector, selected
-from testbed.scenario.units import spell_signed_time
+from testbed.scenario.units import spell_signed_time, spell_size
 from topologies.draw import describe as describe_impairment
 from topologies.draw import spell_time
 from topologies.fabric import Fabric
@@ -60,9 +60,18 @@ def _head(scenario: Scenario, plan: Plan) -> str:
         ("epsilon", spell_time(plan.epsilon_ns)),
         ("capture", "yes" if plan.capture else "no"),
     ]
+    if plan.container is not None:
+        rows.append(("nodes", _containers(plan.container)))
     if scenario.written.description:
         rows.insert(1, ("about", " ".join(scenario.written.description.split())))
     return _table(rows)
+
+
+def _containers(limits: Container) -> str:
+    """``containers: 0.5 processors and 64MiB of memory each``."""
+    bounds = [f"{limits.cpus:g} processors"] if limits.cpus else []
+    bounds += [f"{spell_size(limits.memory_bytes)} of memory"] if limits.memory_bytes else []
+    return f"containers: {' and '.join(bounds)} each" if bounds else "containers, without limits of their own"
 
 
 def _protocol(scenario: Scenario, plan: Plan) -> str:

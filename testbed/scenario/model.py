@@ -28,7 +28,7 @@ from testbed.scenario.errors import FieldError
 from testbed.scenario.neighbourhoods import ALL, OF_SOME_WIDTH
 from testbed.scenario.neighbourhoods import KINDS as KINDS_OF_NEIGHBOURHOOD
 from testbed.scenario.selectors import parse_selector
-from testbed.scenario.units import Drift, Rate, Share, SignedTime, Time, parse_time
+from testbed.scenario.units import Drift, Rate, Share, SignedTime, Size, Time, parse_time, spell_size
 from topologies.base import MOST_HOSTS
 from topologies.build import KINDS
 from topologies.netem import INT_MAX
@@ -520,6 +520,38 @@ class LieOrder(Part):
         return self
 
 
+LEAST_MEMORY = 32 * 2**20  # with less the engine can't even start a node
+
+
+class ContainerNodes(Part):
+    """Nodes are containers. cpus: how many processors' worth of time each may take; memory: how much (default: no limit
+    of its own). What a node records counts.
+    """
+
+    kind: Literal["container"]
+    cpus: Annotated[float, Field(ge=0.01, le=1024)] | None = None
+    memory: Size | None = None
+
+    @field_validator("memory")
+    @classmethod
+    def _enough(cls, memory: int | None) -> int | None:
+        if memory is not None and memory < LEAST_MEMORY:
+            raise ValueError(
+                f"{spell_size(memory)} are too little to start a node in; {spell_size(LEAST_MEMORY)} at least"
+            )
+        return memory
+
+
+def _nodes_tag(value: object) -> str:
+    return "mapping" if isinstance(value, dict | ContainerNodes) else "name"
+
+
+Nodes = Annotated[
+    Annotated[Literal["namespace", "container"], Tag("name")] | Annotated[ContainerNodes, Tag("mapping")],
+    Discriminator(_nodes_tag),
+]
+
+
 class Expectation(Part):
     """What the run is expected to show. kinds: exactly these kinds of breaks occur. splits, blocked: how many swaps.
     service: whether logs agree and every result follows from them. operations: how many of those asked for returned."""
@@ -546,7 +578,8 @@ class Written(Part):
     links: ``default`` applies first, then the others in the order in which they are written, each overriding the
     fields that it names; a selector is host1<->leaf1, leaf*->spine*, role:spine or tier:core-aggregation. epsilon: the
     greatest skew between the two ends of a swap (default: window). settle: how long the run goes on after the last
-    round (default: long enough for late frames).
+    round (default: long enough for late frames). nodes: what a host is in live and vkernel: a plain namespace, or a
+    container; sim computes both alike.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")]
@@ -561,6 +594,7 @@ class Written(Part):
     lies: list[LieOrder] = Field(default_factory=list)
     seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
     engine: EngineName = "sim"
+    nodes: Nodes = "namespace"
     capture: bool = True
     epsilon: Time | None = None
     settle: Time | None = None

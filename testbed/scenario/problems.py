@@ -16,6 +16,7 @@ from testbed.scenario.model import (
     Clients,
     ClockSettings,
     ClockSync,
+    ContainerNodes,
     CustomClass,
     Expectation,
     FaultOrder,
@@ -47,6 +48,7 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("faults", "*", "burst_loss"): BurstLoss,
     ("faults", "*", "distribution"): MeasuredDelays,
     ("expect",): Expectation,
+    ("nodes",): ContainerNodes,
 }
 
 

@@ -12,15 +12,18 @@ from nodes.core.text import drift_text, time_text
 
 _TIME_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9}
 _RATE_UNITS = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9, "tbit": 10**12}
+_SIZE_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _NUMBER = r"(\d{1,18}(?:\.\d{1,18})?)"
 _TIME = re.compile(rf"{_NUMBER}\s*({'|'.join(_TIME_UNITS)})")
 _RATE = re.compile(rf"{_NUMBER}\s*({'|'.join(_RATE_UNITS)})(?:/s|ps)?", re.IGNORECASE)
+_SIZE = re.compile(rf"{_NUMBER}\s*({'|'.join(_SIZE_UNITS)})")
 _SHARE = re.compile(rf"{_NUMBER}\s*(%?)")
 _DRIFT_UNITS = {"ppb": 1, "ppm": 1000}
 _DRIFT = re.compile(r"([+-]?\d{1,12}(?:\.\d{1,12})?)\s*(ppm|ppb)")
 FASTEST_DRIFT_PPB = 100_000_000
 LONGEST_NS = 10**15  # some eleven days
 FASTEST_BPS = 10**15
+LARGEST_BYTES = 2**40
 
 
 def parse_time(value: object) -> int:
@@ -63,6 +66,25 @@ def parse_rate(value: object) -> int:
     if exact != int(exact) or exact > FASTEST_BPS or 0 < exact < 8:
         raise ValueError(f"{value!r} must be whole bits per second, 8 at least, {FASTEST_BPS // 10**12}tbit at most")
     return int(exact)
+
+
+def parse_size(value: object) -> int:
+    """``64MiB`` -> 67108864 (bytes). Units: KiB, MiB, GiB."""
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is no size; write a number and KiB, MiB or GiB, as 64MiB")
+    exact = Decimal(match.group(1)) * _SIZE_UNITS[match.group(2)]
+    if exact != int(exact) or exact > LARGEST_BYTES:
+        raise ValueError(f"{value!r} must be whole bytes, {LARGEST_BYTES // 2**30}GiB at most")
+    return int(exact)
+
+
+def spell_size(size: int) -> str:
+    """The inverse of parse_size, without loss for whole KiB."""
+    for unit, bytes_ in reversed(_SIZE_UNITS.items()):
+        if size % bytes_ == 0:
+            return f"{size // bytes_}{unit}"
+    return f"{Decimal(size) / 2**10}KiB"
 
 
 def parse_share(value: object) -> float:
@@ -145,6 +167,12 @@ Rate = Annotated[
     BeforeValidator(parse_rate),
     PlainSerializer(spell_exact_rate, return_type=str, when_used="json"),
     _schema(r"^\s*\d+(\.\d+)?\s*([kKmMgGtT]?[bB][iI][tT])(/s|ps)?\s*$", "10gbit"),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    PlainSerializer(spell_size, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*[KMG]iB\s*$", "examples": ["64MiB"]}),
 ]
 Share = Annotated[
     float,

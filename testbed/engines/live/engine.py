@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from testbed.engines.base import SCRATCH, EngineUnavailable, Progress
@@ -34,6 +37,10 @@ class LiveEngine:
             from testbed.engines.live.wires import netem_available
 
             netem_available()
+        if plan.container is not None:
+            from testbed.engines.live.containers.hosting import check_engine
+
+            check_engine()
 
     def run(self, plan: Plan, directory: Path | None = None, progress: Progress | None = None) -> History:
         """Runs to the end. Interrupted or killed, it leaves no process and no interface behind.
@@ -50,11 +57,11 @@ class LiveEngine:
         job = directory / "live"
         job.mkdir(parents=True, exist_ok=True)
         for stale in job.iterdir():
-            stale.unlink()
+            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
         (job / "plan.json").write_text(plan.to_json(), encoding="utf-8")
         argv = [sys.executable, "-m", "testbed.engines.live.supervisor", str(job.resolve()), "live"]
-        with (job / "output.txt").open("wb") as output:
-            process = isolated_popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        with _containers(plan, job) as fds, (job / "output.txt").open("wb") as output:
+            process = isolated_popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=fds)
             try:
                 _wait(process, job, plan, progress)
             finally:
@@ -65,6 +72,19 @@ class LiveEngine:
         if plan.capture:
             write_pcapng(job, job / "frames.pcapng")
         return history
+
+
+@contextmanager
+def _containers(plan: Plan, job: Path) -> Iterator[tuple[int, ...]]:
+    """Where nodes are containers: tells the supervisor how to make them, and removes what it leaves. Yields descriptors
+    that it needs."""
+    if plan.container is None:
+        yield ()
+        return
+    from testbed.engines.live.containers.hosting import hosted
+
+    with hosted(job) as settings:
+        yield (settings.host_proc,)
 
 
 def needs_netem(plan: Plan) -> bool:

@@ -12,6 +12,7 @@ a run in virtual time stays a function of its seed.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
@@ -118,7 +119,7 @@ class FabricNet:
         self.stop()
 
     def spawn(self, host: str, target: str, payload: dict[str, Any], fds: Sequence[int] = ()) -> int:
-        """Runs ``target`` ("module:function") inside the host's namespaces; returns the process id (valid for os.kill).
+        """Runs ``target`` ("module:function") inside the host's namespaces; returns its id.
 
         The function is called as ``function(payload, fds)`` in a process that the host's owner starts;
         ``fds`` are duplicates of the given descriptors (passed with SCM_RIGHTS, in the same order). Its return value
@@ -145,6 +146,10 @@ class FabricNet:
         if pid not in self._pids:
             raise ValueError(f"process {pid} was not spawned here")
         return self._host(self._pids[pid]).wait(pid)
+
+    def signal(self, pid: int, number: signal.Signals) -> None:
+        """Kills, stops or continues what ``spawn`` started, as its host's owner does that."""
+        self._host(self._pids[pid]).signal(pid, number)
 
     def set_impairment(self, link: int, way: str, impairment: Impairment) -> None:
         """Live change of one direction ("ab" or "ba") of ``fabric.links[link]``; what is queued stays queued.

@@ -23,9 +23,9 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from nodes.agent.channel import MOST_FDS, Channel
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live import isolation, syscalls
-from testbed.engines.live.channel import MOST_FDS, Channel
 from testbed.engines.live.netlink.requests import Home
 from testbed.engines.live.netlink.rtnl import Rtnl
 from testbed.engines.live.owner import Exit, OwnerError
@@ -97,6 +97,10 @@ class Holder:
             raise OwnerError(f"{self.name}: {len(fds)} descriptors to pass; at most {MOST_FDS} go over a socket")
         _ = self.rtnl
         return int(self._order({"target": target, "payload": payload}, "spawned", fds))
+
+    def signal(self, pid: int, number: signal.Signals) -> None:
+        """As Owner's; any signal."""
+        os.kill(pid, number)
 
     def make_mounts(self) -> None:
         """Gives the node mounts of its own, with a /sys that shows its interfaces; once.

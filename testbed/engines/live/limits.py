@@ -10,9 +10,15 @@ _FILES_BESIDES = 64
 _FILES_PER_HOST = 6  # journal, kept state, agent's channel; holder's or namespace and what never polls; netlink
 
 
-def allow_files(hosts: int) -> None:
-    """Raises this process's limit of open files to what the hosts take. Raises EngineUnavailable when it may not."""
-    needed = _FILES_BESIDES + _FILES_PER_HOST * hosts
+FILES_PER_CONTAINER = 16  # beside those: its namespace, its socket and the agent's, two that tell, the engine's
+
+
+def allow_files(hosts: int, per_host: int = 0) -> None:
+    """Raises this process's limit of open files to what the hosts take, ``per_host`` of them beside the usual ones.
+
+    Raises EngineUnavailable when it may not.
+    """
+    needed = _FILES_BESIDES + (_FILES_PER_HOST + per_host) * hosts
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= needed or soft == resource.RLIM_INFINITY:
         return

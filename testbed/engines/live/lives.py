@@ -79,7 +79,8 @@ class Lives:
         self._journal_bytes = _journal_bytes(len(plan.nodes))
         self._journals = {name: _memory(f"journal-{name}", self._journal_bytes) for name in plan.names}
         self._nvrams = {name: _memory(f"nvram-{name}", DISK_BYTES) for name in plan.names if name in plan.keepers}
-        apart = not policy.virtual or any(fault.verb.startswith(("node_", "disk_", "clock_")) for fault in plan.faults)
+        strikes_nodes = any(fault.verb.startswith(("node_", "disk_", "clock_")) for fault in plan.faults)
+        apart = not policy.virtual or plan.container is not None or strikes_nodes
         self._together = 1 if apart else _NODES_PER_PROCESS
 
     # -- their beginning and end -------------------------------------------------------------------------------------
@@ -140,7 +141,7 @@ class Lives:
         """Stops or continues a node's process, if it has one."""
         life = self._present.get(node)
         if life is not None:
-            os.kill(life.pid, number)
+            self._fabric_net.signal(life.pid, number)
 
     def end(self, node: str) -> bool:
         """Ends a node's life, which shares its process with no other; False when it had none."""
@@ -156,7 +157,7 @@ class Lives:
 
     def _end_process(self, pid: int) -> None:
         with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+            self._fabric_net.signal(pid, signal.SIGKILL)
         with suppress(OwnerError):  # gone, and the process with it
             self._fabric_net.wait(pid)
         for life in [life for life in self._present.values() if life.pid == pid]:
@@ -184,14 +185,12 @@ class Lives:
             self._epoll.register(ours.fileno(), select.EPOLLIN)
 
     def _payload(self, name: str, state: State) -> dict[str, Any]:
-        epoch = self._epochs[name]
         return {
-            "config": asdict(replace(self._plan.node_config(name, epoch), clock=self._clocks.get(name))),
+            "config": asdict(replace(self._plan.node_config(name, self._epochs[name]), clock=self._clocks.get(name))),
             "moments": [asdict(moment) for moment in self._moments(name)],
             "journal_bytes": self._journal_bytes,
             "clock": self._policy.agent,
             "state": state,
-            "crash_file": str(self._crash_file(name, epoch)),
         }
 
     def _netns(self, name: str, names: Sequence[str]) -> str:
@@ -229,8 +228,11 @@ class Lives:
 
     def _raise_failure(self, life: Life, words: list[str]) -> None:
         if words[0] == "crash":
-            where = self._crash_file(life.node, life.epoch)
-            raise RunAborted(f"the agent of {life.node} failed: {' '.join(words[1:])} (traceback in {where.name})")
+            told = " ".join(words[1:])
+            where = self._workdir / f"crash-{life.node}-{life.epoch}.txt"
+            where.write_text(told, encoding="utf-8")
+            reason = told.strip().splitlines()[-1]
+            raise RunAborted(f"the agent of {life.node} failed: {reason} (traceback in {where.name})")
         if words[0] == "full":
             raise RunAborted(
                 f"{life.node} recorded more than fits into memory ({' '.join(words[1:])}); run fewer rounds at a time"
@@ -254,9 +256,6 @@ class Lives:
         """Leaves each node's journal in the folder of the run."""
         for name, fd in self._journals.items():
             (self._workdir / f"journal-{name}.txt").write_bytes(read_journal(fd, self._journal_bytes))
-
-    def _crash_file(self, name: str, epoch: int) -> Path:
-        return self._workdir / f"crash-{name}-{epoch}.txt"
 
 
 def _journal_bytes(nodes_: int) -> int:

@@ -10,22 +10,29 @@ Apart from fabric_net.py, so that runs, which have no use for Mininet's face, ne
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mininet.net import Mininet
 from mininet.topo import Topo
 
 from testbed.engines.live.fabric_net import FabricNet
-from testbed.engines.live.mininet_nodes import HeldHost, ImpairedLink, StaticBridge
+from testbed.engines.live.mininet_nodes import ContainerHost, HeldHost, ImpairedLink, StaticBridge
 from testbed.engines.live.wires import Wiring
 from topologies.fabric import Fabric
 
+if TYPE_CHECKING:
+    from testbed.engines.live.containers.owner import ContainerOwner, Containers
+
 
 class MininetFabric(FabricNet):
-    """A FabricNet whose nodes are Mininet's. ``net`` is the real mininet.net.Mininet object while it is up."""
+    """A FabricNet whose nodes are Mininet's. ``net`` is the real mininet.net.Mininet object while it is up.
 
-    def __init__(self, fabric: Fabric) -> None:
+    containers: hosts are these; None: plain namespaces.
+    """
+
+    def __init__(self, fabric: Fabric, containers: Containers | None = None) -> None:
         super().__init__(fabric)
+        self._containers = containers
         self._net: FabricMininet | None = None
 
     @property
@@ -36,7 +43,11 @@ class MininetFabric(FabricNet):
         return self._net
 
     def _bring_up(self) -> Wiring:
-        net = FabricMininet(fabric_topo(self.fabric))
+        options: dict[str, Any] = {}
+        if self._containers is not None:
+            owners = {name: self._containers.owner(name) for name in self.fabric.hosts}  # they start all at once
+            options["host"] = partial(_container_host, owners, self._containers)
+        net = FabricMininet(fabric_topo(self.fabric), **options)
         net.start()
         self._net = net
         return net.wiring
@@ -55,7 +66,7 @@ class FabricMininet(Mininet):  # type: ignore[misc]
     def __init__(self, topo: Topo, **options: Any) -> None:
         self.wiring = Wiring()
         defaults = {
-            "host": partial(HeldHost, wiring=self.wiring),
+            "host": partial(options.pop("host", HeldHost), wiring=self.wiring),
             "switch": partial(_bridge, wiring=self.wiring),
             "link": ImpairedLink,
             "controller": None,
@@ -92,6 +103,12 @@ class FabricMininet(Mininet):  # type: ignore[misc]
 def _bridge(name: str, **params: Any) -> StaticBridge:
     params.pop("batch", None)
     return StaticBridge(name, **params)
+
+
+def _container_host(
+    owners: dict[str, ContainerOwner], containers: Containers, name: str, **params: Any
+) -> ContainerHost:
+    return ContainerHost(name, owners[name], containers.command_in(name), **params)
 
 
 def fabric_topo(fabric: Fabric) -> Topo:

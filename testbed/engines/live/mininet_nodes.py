@@ -26,6 +26,7 @@ from testbed.engines.live import syscalls
 from testbed.engines.live.holder import Holder
 from testbed.engines.live.netlink import requests
 from testbed.engines.live.netlink.rtnl import NetlinkError, Rtnl
+from testbed.engines.live.owner import Owner
 from testbed.engines.live.wires import PATIENCE_S, End, Nic, Wiring
 from testbed.plan import derive_seed
 from topologies.build import natural
@@ -299,24 +300,23 @@ def _enter(pid: int, directory: str, on_terminal: bool) -> None:
     os.chdir(directory)  # joining a mount namespace leads to its root
 
 
-class HeldHost(_ShellOnDemand):
-    """A host whose namespaces are held by a process forked from this one (see holder.py)."""
+class OwnedHost(_ShellOnDemand):
+    """A host whose namespaces have an owner (see owner.py)."""
 
-    def __init__(self, name: str, wiring: Wiring | None = None, **params: Any) -> None:
-        self.wiring = wiring or _plain_use
-        self.holder = Holder.fork(name)
-        self.wiring.add_host(name, self.holder)
+    def __init__(self, name: str, owner: Owner, wiring: Wiring, **params: Any) -> None:
+        self.wiring, self.owner = wiring, owner
+        self.wiring.add_host(name, owner)
         super().__init__(name, **{**params, "inNamespace": True})
 
     def startShell(self, mnopts: str | None = None) -> None:  # noqa: ARG002, N802
-        """No shell yet; the process id is the holder's."""
+        """No shell yet; the process id is the owner's, where that is a process of ours."""
         self.shell = None
-        self.pid = self.holder.pid
+        self.pid = self.owner.home.pid
 
     @property
     def rtnl(self) -> Rtnl:
         """The netlink socket inside."""
-        return self.holder.rtnl
+        return self.owner.rtnl
 
     def config(
         self,
@@ -342,16 +342,38 @@ class HeldHost(_ShellOnDemand):
         self.rtnl.do(requests.neighbour(self.wiring.nics_of(self.name)[0].index, ip, mac))
 
     def _before_commands(self) -> None:
-        self.holder.make_mounts()
+        self.owner.make_mounts()
         self.wiring.set_arp()
-
-    def _preparation(self, on_terminal: bool) -> Callable[[], None]:
-        return partial(_enter, self.holder.pid, os.getcwd(), on_terminal)
 
     def terminate(self) -> None:
         """Ends everything in it."""
         self.close_shell()
         self.wiring.remove_host(self.name)
+
+
+class HeldHost(OwnedHost):
+    """A host whose namespaces are held by a process forked from this one (see holder.py)."""
+
+    def __init__(self, name: str, wiring: Wiring | None = None, **params: Any) -> None:
+        super().__init__(name, Holder.fork(name), wiring or _plain_use, **params)
+
+    def _preparation(self, on_terminal: bool) -> Callable[[], None]:
+        return partial(_enter, self.pid, os.getcwd(), on_terminal)
+
+
+class ContainerHost(OwnedHost):
+    """A host that is a container. command: what runs one in it (``docker exec``, and the container's name)."""
+
+    def __init__(self, name: str, owner: Owner, command: Sequence[str], wiring: Wiring, **params: Any) -> None:
+        self._command = tuple(command)
+        super().__init__(name, owner, wiring, **params)
+
+    def _popen(self, cmd: list[str], **params: Any) -> Any:
+        *run, container = self._command
+        if cmd and cmd[0] == "mnexec":  # Node.startShell: "mnexec -cd env PS1=... bash ..."
+            options, prompt = cmd[1], cmd[3]
+            return super()._popen(["mnexec", options, *run, "-t", "-e", prompt, container, "sh", "-i"], **params)
+        return super()._popen([*run, container, *cmd], **params)
 
 
 class StaticBridge(_ShellOnDemand, Switch):  # type: ignore[misc]

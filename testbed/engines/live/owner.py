@@ -1,12 +1,13 @@
 """What holds the network namespace of a host: one small interface, whoever the owner is.
 
 A process forked from the fabric's own (testbed.engines.live.holder) is one, a mere descriptor of the namespace
-(testbed.engines.live.bare) another. A container engine or an agent on another machine can be one too: the fabric needs
-no more of it than what stands here.
+(testbed.engines.live.bare) another, a container (testbed.engines.live.containers) a third. An agent on another machine
+can be one too: the fabric needs no more of it than what stands here.
 """
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -42,7 +43,13 @@ class Owner(Protocol):
         """A netlink socket inside."""
 
     def spawn(self, target: str, payload: Any, fds: Sequence[int] = ()) -> int:
-        """Runs "module:function" as ``function(payload, fds)`` in a process inside; its id, valid for os.kill."""
+        """Runs "module:function" as ``function(payload, fds)`` in a process inside; its id among all of the fabric.
+
+        In virtual time it is the process's own number.
+        """
+
+    def signal(self, pid: int, number: signal.Signals) -> None:
+        """SIGKILL ends what was spawned, SIGSTOP stops it, SIGCONT has it go on. ProcessLookupError: it has ended."""
 
     def make_mounts(self) -> None:
         """Gives the host mounts of its own, once, for people's shells."""

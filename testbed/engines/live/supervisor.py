@@ -35,8 +35,10 @@ from nodes.core.record import Died, Struck
 from nodes.registry import build_machine
 from testbed.engines.live.capture import Capture, CaptureError, Tapped
 from testbed.engines.live.clock import POLICIES, ClockPolicy, now_ns, offset_ns
+from testbed.engines.live.containers.settings import Settings
 from testbed.engines.live.limits import allow_files
 from testbed.engines.live.lives import Life, Lives, RunAborted
+from testbed.engines.live.owner import MakeOwner
 from testbed.faults.outages import Outages
 from testbed.faults.schedule import Phase, Schedule
 from testbed.plan import Fault, Plan, derive_seed
@@ -91,7 +93,7 @@ class Supervisor:
         gc.freeze()
         self.progress("bringing the fabric up", 0.0)
         begin = time.monotonic()
-        fabric_net = FabricNet(self.plan.fabric, self._lives.make_owner)
+        fabric_net = FabricNet(self.plan.fabric, self._make_owner())
         self._fabric_net = fabric_net
         try:
             fabric_net.start()
@@ -103,6 +105,21 @@ class Supervisor:
         finally:
             fabric_net.stop()
         self._write_results()
+
+    def _make_owner(self) -> MakeOwner:
+        """Nodes are processes of ours, containers of this host's engine, or, in a guest, containers of a runtime."""
+        limits = self.plan.container
+        if limits is None:
+            return self._lives.make_owner
+        settings = Settings.read(self.workdir)
+        if self.policy.virtual:
+            from testbed.engines.live.containers.runtime import Runtime
+
+            return Runtime(settings, limits).owner
+        from testbed.engines.live.containers.owner import Containers
+
+        restarted = {fault.target for fault in self.plan.faults if fault.verb == "node_restart"}
+        return Containers(settings, limits, restarted).owner
 
     def _run_in(self, fabric_net: FabricNet) -> None:
         no_timer_slack()

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 import testbed
 from testbed import compiled
 from testbed.engines.base import SCRATCH, EngineUnavailable, Progress
+from testbed.engines.live.containers.image import find_image, image_name
+from testbed.engines.live.containers.runtime import RUNTIMES, find_runtime
+from testbed.engines.live.containers.settings import Settings
 from testbed.engines.live.engine import report_progress
 from testbed.engines.live.results import collect, write_pcapng
 from testbed.engines.vkernel.boot import CONSOLE, JOB, Guest, GuestFailed, boot, boot_many
@@ -31,6 +34,8 @@ _REPOSITORY = Path(testbed.__file__).resolve().parent.parent
 _POLL_S = 0.1
 _LIMIT_S = 3600.0  # of real time for one run; a guest that is still busy then is stuck
 _MEMORY_MIB, _MEMORY_PER_HOST_MIB = 1024, 8  # a fat tree of 128 hosts fits; what a guest does not use costs nothing
+_GUEST_FOLDER = "/run/containers"  # of bundles and sockets: not in the job's folder, which is the host's
+_MEMORY_PER_CONTAINER_MIB = 32  # a Python and a runtime of its own
 
 
 class VKernelEngine:
@@ -47,11 +52,12 @@ class VKernelEngine:
 
     def check(self, plan: Plan) -> None:
         """Raises EngineUnavailable when no kernel has been built."""
-        del plan  # the guest's kernel has all that any plan can ask for
         if find_kernel() is None:
             raise EngineUnavailable(
                 "engine vkernel", "the virtual-time kernel has not been built", "Build it once with `make kernel`"
             )
+        if plan.container is not None:
+            _containers_in_guest()
 
     def run(self, plan: Plan, directory: Path | None = None, progress: Progress | None = None) -> History:
         """Runs to the end. ``directory`` gets ``vkernel/``: raw results, console, what was captured."""
@@ -91,6 +97,13 @@ class VKernelEngine:
         packages = _where_packages_are()
         build = compiled.folder()
         built = build.is_dir() and os.environ.get("OAE_COMPILED") != "0"
+        needed = [Path(folder) for folder in (*packages, str(build)) if os.path.isdir(folder)]
+        memory_mib = _MEMORY_MIB + _MEMORY_PER_HOST_MIB * len(plan.fabric.hosts)
+        if plan.container is not None:
+            settings = _containers_in_guest()
+            settings.write(job)
+            needed += [Path(settings.image), Path(settings.program).parent]
+            memory_mib += _MEMORY_PER_CONTAINER_MIB * len(plan.nodes)
         return Guest(
             argv=(sys.executable, "-m", "testbed.engines.vkernel.inside", str(JOB)),
             job_dir=job,
@@ -100,10 +113,22 @@ class VKernelEngine:
                 ("OAE_CACHE", str(build.parents[2])),
                 ("OAE_COMPILED", "1" if built else "0"),
             ),
-            visible=tuple(Path(folder) for folder in (*packages, str(build)) if os.path.isdir(folder)),
-            memory_mib=self.memory_mib or _MEMORY_MIB + _MEMORY_PER_HOST_MIB * len(plan.fabric.hosts),
+            visible=tuple(needed),
+            memory_mib=self.memory_mib or memory_mib,
             limit_s=self.limit_s,
         )
+
+
+def _containers_in_guest() -> Settings:
+    """How containers are run in a guest. Raises EngineUnavailable when the host lacks what that takes."""
+    runtime, image = find_runtime(), find_image()
+    if not runtime:
+        why = f"no OCI runtime is installed ({' or '.join(RUNTIMES)})"
+        raise EngineUnavailable("nodes in containers", why, "apt-get install crun")
+    if image is None:
+        why = f"the image {image_name()} has not been made (it is named for this version of nodes/)"
+        raise EngineUnavailable("nodes in containers", why, "Make it: testbed image build")
+    return Settings(runtime, str(image.rootfs), folder=_GUEST_FOLDER)
 
 
 def _where_packages_are() -> list[str]:

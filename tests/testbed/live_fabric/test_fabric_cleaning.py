@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from nodes.agent.channel import Channel
 from testbed.engines.live import wires
-from testbed.engines.live.channel import Channel
 from testbed.engines.live.holder import Holder
 from testbed.engines.live.owner import OwnerError
 

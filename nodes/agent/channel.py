@@ -12,6 +12,7 @@ from typing import Any
 
 MOST_FDS = 250  # SCM_MAX_FD is 253
 _HEAD = struct.Struct("!I")
+_PEER = struct.Struct("=iII")  # process, user, group
 
 
 class Channel:
@@ -29,6 +30,10 @@ class Channel:
     def fileno(self) -> int:
         """Polls readable when ``receive`` has something to read, the end of the other side included."""
         return self._sock.fileno()
+
+    def peer(self) -> int:
+        """The process at the other side that connected; 0 when it can't be seen from here."""
+        return int(_PEER.unpack(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[0])
 
     def close(self) -> None:
         """The other side then receives None."""
