@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from testbed.cli.output import JsonFlag, existing, print_json, verb
 
+if TYPE_CHECKING:
+    from testbed.engines.live.containers.engine import ContainerEngine
+
 _A_DAY_S = 86_400
+CONTAINER, IMAGE, LEDGER = "container", "image", "entry of a killed run"
 
 
 @verb
@@ -17,15 +21,19 @@ def clean(
     runs: Annotated[
         Path | None, typer.Option(help="Also delete the run and study directories in this directory.")
     ] = None,
-    cache: Annotated[bool, typer.Option("--cache", help="Also delete built virtual-time kernels.")] = False,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Also delete built virtual-time kernels and images of nodes.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would go, and touch nothing.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Remove the state of fabrics that ended and forgotten scratch directories.
+    """Remove the state of fabrics that ended, containers of runs that were killed, and forgotten scratch directories.
 
     Fabrics and guests need no cleaning: their namespaces go with the process that made them, whatever ends it.
     """
-    found = [*_states(), *_scratch(), *(_runs(runs) if runs else ()), *(_kernels() if cache else ())]
+    found = [*_states(), *_containers(), *_scratch(), *(_runs(runs) if runs else ())]
+    if cache:
+        found += [*_kernels(), *_images()]
     if not dry_run:
         for kind, name in found:
             _remove(kind, name)
@@ -46,6 +54,38 @@ def _states() -> list[tuple[str, str]]:
     from testbed.cli.fabrics import stale
 
     return [("state file", str(path)) for path in stale()]
+
+
+def _containers() -> list[tuple[str, str]]:
+    """By their labels, which name the process that they belonged to; and runs in the ledger, after which an engine may
+    still be busy."""
+    from testbed.engines.live.containers.hosting import left_behind, stale_entries
+
+    found = [(LEDGER, str(path)) for path, _ in stale_entries()]
+    engine = _engine()
+    return found if engine is None else [*((CONTAINER, each.name) for each in left_behind(engine)), *found]
+
+
+def _engine() -> ContainerEngine | None:
+    """This host's, if one answers: without it nothing of ours can be there."""
+    from testbed.engines.base import EngineUnavailable
+    from testbed.engines.live.containers.engine import ContainerEngine
+
+    try:
+        return ContainerEngine.find()
+    except EngineUnavailable:
+        return None
+
+
+def _images() -> list[tuple[str, str]]:
+    """In the cache and in the engine, by their label."""
+    from testbed.engines.live.containers.image import image_folder
+
+    engine = _engine()
+    found = [
+        ("directory", str(path)) for path in sorted(image_folder().parent.glob("*")) if (path / "digest").is_file()
+    ]
+    return found if engine is None else [*found, *((IMAGE, name) for name in engine.images())]
 
 
 def _scratch() -> list[tuple[str, str]]:
@@ -92,5 +132,19 @@ def _remove(kind: str, name: str) -> None:
 
     if kind == "directory":
         shutil.rmtree(name)
+    elif kind in (CONTAINER, IMAGE):
+        _remove_from_engine(kind, name)
+    elif kind == LEDGER:
+        from testbed.engines.live.containers.hosting import close_entry
+
+        close_entry(Path(name))
     else:
         Path(name).unlink(missing_ok=True)
+
+
+def _remove_from_engine(kind: str, name: str) -> None:
+    engine = _engine()
+    if engine is not None and kind == CONTAINER:
+        engine.remove(name)
+    elif engine is not None:
+        engine.remove_image(name)

@@ -13,6 +13,7 @@ from testbed.errors import UserError
 
 if TYPE_CHECKING:
     from testbed.engines.base import Engine
+    from testbed.plan import Container
     from testbed.scenario import Scenario
     from topologies.fabric import Fabric
 
@@ -58,10 +59,15 @@ def named_engine(name: str) -> Engine:
 
 def named_fabric(name: str, pairs: list[str] | None) -> Fabric:
     """The fabric of a topology's kind (``--set spines=2`` sets its parameters) or of a scenario's file."""
+    return named_ground(name, pairs)[0]
+
+
+def named_ground(name: str, pairs: list[str] | None) -> tuple[Fabric, Container | None]:
+    """As named_fabric, and what its hosts are: containers with these limits, or plain namespaces."""
     from topologies.build import KINDS, make_fabric
 
     if name == "from_file":
-        return _fabric_from_file(overrides(pairs))
+        return _fabric_from_file(overrides(pairs)), None
     if name not in KINDS:
         if not Path(name).suffix and not Path(name).exists():
             try:
@@ -71,14 +77,15 @@ def named_fabric(name: str, pairs: list[str] | None) -> Fabric:
                 raise UserError(f"{name or repr(name)}: neither a topology ({kinds}) nor a scenario") from None
         from testbed.scenario import compile_plan
 
-        return compile_plan(load_scenario(name, pairs)).fabric
+        plan = compile_plan(load_scenario(name, pairs))
+        return plan.fabric, plan.container
     parameters: dict[str, int] = {}
     for key, value in overrides(pairs):
         if not value.isdigit():
             raise UserError(f"--set {key}={value}: {key} of {name} must be a whole number")
         parameters[key] = int(value)
     try:
-        return make_fabric(name, parameters)
+        return make_fabric(name, parameters), None
     except ValueError as error:
         raise UserError(str(error)) from None
 

@@ -46,6 +46,9 @@ def examine() -> list[Check]:
         _kernel_source,
         _mininet,
         _tools,
+        _container_engine,
+        _node_image,
+        _oci_runtime,
     )
     return [look() for look in looks]
 
@@ -174,3 +177,50 @@ def _tools() -> Check:
         return Check("ip and tc", "ok", "iproute2 is installed", "commands in hosts")
     advice = "apt-get install iproute2"
     return Check("ip and tc", "missing", f"lacks {', '.join(lacking)}", "commands in hosts", advice)
+
+
+def _container_engine() -> Check:
+    from testbed.engines.base import EngineUnavailable
+    from testbed.engines.live.containers.engine import ContainerEngine
+
+    needed_for = "nodes: container in live"
+    try:
+        engine = ContainerEngine.find()
+    except EngineUnavailable as error:
+        return Check("container engine", "missing", error.why, needed_for, error.advice)
+    if os.geteuid() != 0:
+        advice = "Run as root, or use --engine vkernel: NICs are moved into containers, which takes root."
+        return Check("container engine", "limited", f"{engine.about()}, but you are not root", needed_for, advice)
+    if not engine.filters_calls():
+        advice = "Nodes run all the same; what this engine was built or started without is one fence around them."
+        return Check("container engine", "limited", f"{engine.about()}, without seccomp", needed_for, advice)
+    return Check("container engine", "ok", engine.about(), needed_for)
+
+
+def _node_image() -> Check:
+    from testbed.engines.base import EngineUnavailable
+    from testbed.engines.live.containers.engine import ContainerEngine
+    from testbed.engines.live.containers.image import find_image, image_name
+
+    name, lacking = image_name(), []
+    if find_image() is None:
+        lacking.append("in the cache, for vkernel")
+    try:
+        if not ContainerEngine.find().has_image(name):
+            lacking.append("in the engine, for live")
+    except EngineUnavailable:
+        pass  # told by the check before
+    if not lacking:
+        return Check("node image", "ok", name, "nodes: container")
+    found = f"{name} is not {' nor '.join(lacking)}"
+    return Check("node image", "missing", found, "nodes: container", "Make it, in some seconds: testbed image build")
+
+
+def _oci_runtime() -> Check:
+    from testbed.engines.live.containers.runtime import RUNTIMES, find_runtime
+
+    found = find_runtime()
+    if found:
+        return Check("OCI runtime", "ok", found, "nodes: container in vkernel")
+    why = f"neither {' nor '.join(RUNTIMES)}"
+    return Check("OCI runtime", "missing", why, "nodes: container in vkernel", "apt-get install crun")

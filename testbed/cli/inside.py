@@ -8,12 +8,15 @@ import os
 import signal
 import sys
 from contextlib import redirect_stdout
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live.mininet_fabric import MininetFabric
 from testbed.engines.live.wires import NETEM_ADVICE
 from topologies.fabric import fabric_from_json
+
+if TYPE_CHECKING:
+    from testbed.engines.live.containers.owner import Containers
 
 _COMMAND_FAILED = 1
 _USER_ERROR = 2
@@ -30,12 +33,24 @@ def main(descriptor: int) -> int:
     with os.fdopen(descriptor, encoding="utf-8") as file:
         job = json.load(file)
     try:
-        with MininetFabric(fabric_from_json(job["fabric"])) as running:
+        with MininetFabric(fabric_from_json(job["fabric"]), _containers(job)) as running:
             return _commands(running.net, job) if job["exec"] else _interactive(running.net)
     except EngineUnavailable as error:
         advice = _ADVICE if error.advice == NETEM_ADVICE else error.advice
         print(f"testbed: error: {error.what}: {error.why}. {advice}", file=sys.stderr)
         return _USER_ERROR
+
+
+def _containers(job: dict[str, Any]) -> Containers | None:
+    """The hosts, where they are containers."""
+    if "settings" not in job:
+        return None
+    from testbed.engines.live.containers.owner import Containers
+    from testbed.engines.live.containers.settings import Settings
+    from testbed.plan import Container
+
+    settings = Settings(**job["settings"])
+    return Containers(settings, Container(**job["container"]))
 
 
 def _interactive(net: Any) -> int:

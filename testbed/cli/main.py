@@ -17,6 +17,7 @@ from testbed.cli import (
     down,
     explain,
     export,
+    image,
     kernel,
     replay,
     report,
@@ -49,6 +50,7 @@ app.command("study")(study.study)
 app.command("report")(report.report)
 app.command("replay")(replay.replay)
 app.add_typer(kernel.app, name="kernel")
+app.add_typer(image.app, name="image")
 app.command("clean")(clean.clean)
 
 

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from testbed.cli.common import SetOption, named_fabric, path_with_system_folders
+from testbed.cli.common import SetOption, named_ground, path_with_system_folders
 from testbed.cli.output import JsonFlag, verb
+from testbed.engines.base import SCRATCH
 from testbed.errors import UserError
+from testbed.plan import Container
 
 if TYPE_CHECKING:
+    from testbed.engines.live.containers.settings import Settings
     from topologies.fabric import Fabric
+
+
+class Nodes(StrEnum):
+    """What a host is."""
+
+    NAMESPACE = "namespace"
+    CONTAINER = "container"
 
 
 @verb
@@ -26,6 +42,9 @@ def up(
         list[str] | None,
         typer.Option("--exec", "-x", metavar="COMMAND", help="Run this in Mininet's command line and end; repeatable."),
     ] = None,
+    nodes: Annotated[
+        Nodes | None, typer.Option(help="What hosts are (default: what the scenario says, else namespaces).")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Bring a fabric up, isolated from the host's network, and open Mininet's command line on it.
@@ -34,36 +53,56 @@ def up(
     """
     import json as json_module
     import os
-    from dataclasses import asdict
 
     from testbed.cli import fabrics
     from testbed.engines.live.isolation import run_isolated
 
     if json and not exec_:
         raise UserError("--json goes with --exec: without commands to run there is nothing to report")
-    fabric = named_fabric(name, set_)
+    fabric, container = named_ground(name, set_)
+    if nodes is not None:
+        container = (container or Container()) if nodes is Nodes.CONTAINER else None
     for command in exec_ or []:
         check_command(command, fabric)
-    document = json_module.dumps({"fabric": asdict(fabric), "exec": exec_ or [], "json": json})
-    descriptor = os.memfd_create("fabric")
-    os.write(descriptor, document.encode())
-    os.lseek(descriptor, 0, os.SEEK_SET)
     if not json:
         print(f"{fabric.name}: {len(fabric.hosts)} hosts, {len(fabric.switches)} switches", file=sys.stderr)
     os.environ["PATH"] = path_with_system_folders()
     signal.signal(signal.SIGTERM, _as_interrupt)
     signal.signal(signal.SIGHUP, _as_interrupt)
-    inside = [sys.executable, "-m", "testbed.cli.inside", str(descriptor)]
-    with fabrics.announced(fabric.name):
+    with fabrics.announced(fabric.name), _hosted(container) as settings:
+        described: dict[str, Any] = {"fabric": asdict(fabric), "exec": exec_ or [], "json": json}
+        if settings is not None:
+            described |= {"settings": asdict(settings), "container": asdict(container or Container())}
+        descriptor = os.memfd_create("fabric")
+        os.write(descriptor, json_module.dumps(described).encode())
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        inside = [sys.executable, "-m", "testbed.cli.inside", str(descriptor)]
+        passed = (descriptor,) if settings is None else (descriptor, settings.host_proc)
         # Ctrl-C at Mininet's prompt belongs to the command that runs there, not to the fabric.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN) if not exec_ else None
         try:
-            code = run_isolated(inside, pass_fds=(descriptor,))
+            code = run_isolated(inside, pass_fds=passed)
         finally:
             if before is not None:
                 signal.signal(signal.SIGINT, before)
     if code != 0:
         raise typer.Exit(code)
+
+
+@contextmanager
+def _hosted(container: Container | None) -> Iterator[Settings | None]:
+    """How containers are made, where hosts are containers; none is left afterwards."""
+    if container is None:
+        yield None
+        return
+    from testbed.engines.live.containers.hosting import hosted
+
+    with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}up-") as scratch, hosted(Path(scratch)) as settings:
+        print(
+            f"containers: oae-{settings.run}-<host>, as in: docker exec -it oae-{settings.run}-host1 sh",
+            file=sys.stderr,
+        )
+        yield settings
 
 
 def check_command(command: str, fabric: Fabric) -> None:
