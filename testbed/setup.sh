@@ -7,8 +7,11 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 VENV=${VENV:-.venv}
 STAMP=$VENV/.set-up-for
-# What the engines need beyond Python: ip and tc; the tools that build the virtual-time kernel; its sources.
-NEEDED="iproute2 iputils-ping util-linux gcc make patch flex bison bc libelf-dev libssl-dev xz-utils"
+# What the engines need beyond Python: ip and tc; the tools that build the virtual-time kernel; what runs containers in it;
+# its sources. No container engine: installing one starts it, and it changes the host's network; only where the tests are
+# to have one (they start their own, which doesn't).
+NEEDED="iproute2 iputils-ping util-linux gcc make patch flex bison bc libelf-dev libssl-dev xz-utils crun"
+case ",${OAE_REQUIRE:-}," in *,engine,* | *,all,*) NEEDED="$NEEDED docker.io" ;; esac
 SOURCES="linux-source-6.12"
 
 say() { printf 'setup: %s\n' "$*" >&2; }

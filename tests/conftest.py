@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,9 +12,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # needs.py, whatever pytest's import mode
 
+from container_engine import started_engine
 from needs import MOOT, NEEDS, as_nobody, demanded, lacking
 
 import nodes.core.driver  # noqa: F401  (tests are of the sources: with one of them here, no compiled build is used)
+from testbed.engines.live.containers.engine import ContainerEngine
+from testbed.engines.live.containers.image import Image
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 _required: frozenset[str] = frozenset()
@@ -68,6 +71,40 @@ def namespaces() -> None:
         check_isolation()
     except EngineUnavailable as refusal:
         lacking("namespaces", str(refusal))
+
+
+@pytest.fixture(scope="session")
+def node_image() -> Image:
+    """The image of nodes, in the cache."""
+    from testbed.engines.live.containers.image import ImageUnavailable, build, find_image
+
+    try:
+        return find_image() or build()
+    except ImageUnavailable as refusal:
+        lacking("runtime", str(refusal))
+
+
+@pytest.fixture(scope="session")
+def runtime() -> str:
+    """What runs containers in a guest."""
+    from testbed.engines.live.containers.runtime import find_runtime
+
+    return find_runtime() or lacking("runtime", "there is neither crun nor runc")
+
+
+@pytest.fixture(scope="session")
+def _engine_socket(node_image: Image, namespaces: None) -> Iterator[str]:
+    with started_engine() as address:
+        engine = ContainerEngine(address)
+        engine.load_image(node_image.archive)
+        yield address
+
+
+@pytest.fixture
+def engine(_engine_socket: str, monkeypatch: pytest.MonkeyPatch) -> ContainerEngine:
+    """A container engine that the tests have started for themselves, with the image of nodes in it."""
+    monkeypatch.setenv("DOCKER_HOST", _engine_socket)
+    return ContainerEngine(_engine_socket)
 
 
 @pytest.fixture(params=["as this user", "as an ordinary user"])

@@ -21,6 +21,8 @@ NEEDS = {
     "user": "somebody else than the one who runs the tests: root, to become nobody",
     "tools": "programs: a compiler, make, ping, tc",
     "ansible": "ansible-core and ansible-runner",
+    "engine": "root, and a container engine to start (dockerd: docker.io)",
+    "runtime": "an OCI runtime (crun or runc) for containers in the virtual-time kernel",
 }
 MOOT = "moot"
 """The word of a skip that is no lack: the test shows what only other machines do. It can't be demanded."""

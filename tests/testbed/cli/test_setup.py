@@ -160,6 +160,13 @@ def test_without_root_it_names_what_is_missing_and_goes_on(clone: Clone) -> None
     assert clone.made() == ["-m venv .venv"]
 
 
+def test_a_container_engine_is_wanted_only_where_tests_are_to_have_one(clone: Clone) -> None:
+    """Installing one starts it, and it changes the host's network."""
+    clone.missing.write_text("docker.io\ncrun\n")
+    assert "apt-get install crun \n" in clone.set_up().stderr
+    assert "apt-get install crun docker.io \n" in clone.set_up(OAE_REQUIRE="kernel,engine").stderr
+
+
 def test_a_python_that_is_not_there_is_one_clear_line(clone: Clone) -> None:
     done = clone.set_up(PYTHON="/nowhere/python9")
     assert done.returncode == 2
