@@ -1,6 +1,7 @@
 # The OAE testbed. `make help` lists the targets; each sets up what it needs first.
 #
 #   make fabric   TOPO=leaf_spine SPINES=2 LEAVES=4 HOSTS_PER_LEAF=2    a fabric with Mininet's command line
+#   make fabric   NODES=container                                       the same, its hosts containers
 #   make scenario SCENARIO=nic-crash-mid-swap ENGINE=vkernel SEED=7     one run, judged
 #   make study    STUDY=jitter-leaf-spine                               a sweep with break points and a report
 #   make test     PYTEST="-k link -x"                                   the tests
@@ -20,13 +21,15 @@ ARGS     ?=
 # Optional variables become options only where they are given.
 engine_option  = $(if $(ENGINE),--engine $(ENGINE))
 seed_option    = $(if $(SEED),--seed $(SEED))
+nodes_option   = $(if $(NODES),--nodes $(NODES))
+nodes_setting  = $(if $(NODES),--set nodes=$(NODES))
 shape_options  = $(foreach pair,SPINES:spines LEAVES:leaves HOSTS_PER_LEAF:hosts_per_leaf HOSTS:hosts K:k,\
                  $(if $($(word 1,$(subst :, ,$(pair)))),--set $(word 2,$(subst :, ,$(pair)))=$($(word 1,$(subst :, ,$(pair))))))
 
 export PYTHON VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock kernel fabric scenario study test bench lint report clean
+.PHONY: help setup lock kernel image fabric scenario study test bench lint report clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2} /^#   make/ {sub(/^# /, ""); print}' $(MAKEFILE_LIST)
@@ -48,16 +51,19 @@ compiled-if-possible: setup
 kernel: setup ## build the virtual-time kernel, once, into the user's cache
 	@$(TESTBED) kernel build >&2
 
+image: setup ## make the image of nodes in containers, without a registry, and hand it to the engine that is there
+	@$(TESTBED) image build
+
 # Everything but the kernel itself works without the kernel, so not having one must not stop anybody.
 .PHONY: kernel-if-possible
 kernel-if-possible: setup
 	@$(TESTBED) kernel build >/dev/null || echo "going on without the virtual-time kernel: sim still runs" >&2
 
-fabric: setup ## bring a fabric up and open Mininet's command line: TOPO, SPINES, LEAVES, HOSTS_PER_LEAF, HOSTS, K
-	@$(TESTBED) up $(TOPO) $(shape_options) $(ARGS)
+fabric: $(if $(filter container,$(NODES)),image,setup) ## bring a fabric up and open Mininet's command line: TOPO, SPINES, LEAVES, HOSTS_PER_LEAF, HOSTS, K, NODES
+	@$(TESTBED) up $(TOPO) $(shape_options) $(nodes_option) $(ARGS)
 
-scenario: $(if $(filter vkernel,$(ENGINE)),kernel,setup) ## run one scenario: SCENARIO, ENGINE, SEED
-	@$(TESTBED) run $(SCENARIO) $(engine_option) $(seed_option) $(ARGS)
+scenario: $(if $(filter vkernel,$(ENGINE)),kernel,setup) $(if $(filter container,$(NODES)),image) ## run one scenario: SCENARIO, ENGINE, SEED, NODES
+	@$(TESTBED) run $(SCENARIO) $(engine_option) $(seed_option) $(nodes_setting) $(ARGS)
 
 study: kernel-if-possible compiled-if-possible ## run a study and write its report: STUDY
 	@$(TESTBED) study $(STUDY) $(ARGS)
