@@ -4,6 +4,7 @@
 #   make fabric   NODES=container                                       the same, its hosts containers
 #   make scenario SCENARIO=nic-crash-mid-swap ENGINE=vkernel SEED=7     one run, judged
 #   make study    STUDY=jitter-leaf-spine                               a sweep with break points and a report
+#   make remote-scenario INVENTORY=machines.ini SCENARIO=clean-live     on other machines, by Ansible
 #   make test     PYTEST="-k link -x"                                   the tests
 
 PYTHON  ?= python3
@@ -30,9 +31,10 @@ export PYTHON VENV
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock kernel image fabric scenario study test bench lint report clean
+.PHONY: provision play remote-fabric remote-scenario remote-study
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2} /^#   make/ {sub(/^# /, ""); print}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2} /^#   make/ {sub(/^# /, ""); print}' $(MAKEFILE_LIST)
 
 setup: ## install what is missing: system packages (as root), the virtual environment
 	@bash testbed/setup.sh
@@ -67,6 +69,25 @@ scenario: $(if $(filter vkernel,$(ENGINE)),kernel,setup) $(if $(filter container
 
 study: kernel-if-possible compiled-if-possible ## run a study and write its report: STUDY
 	@$(TESTBED) study $(STUDY) $(ARGS)
+
+# By Ansible, on the machines of an inventory (default: this one); what the playbooks take stands at their head.
+play_on = $(TESTBED) play $(1) $(if $(INVENTORY),--inventory $(INVENTORY)) $(foreach pair,$(2),\
+          $(if $($(word 1,$(subst :, ,$(pair)))),-e $(word 2,$(subst :, ,$(pair)))=$($(word 1,$(subst :, ,$(pair))))))
+
+provision: setup ## make machines ready, by Ansible: INVENTORY
+	@$(call play_on,provision) $(ARGS)
+
+remote-fabric: setup ## launch, show or stop fabrics on machines, by Ansible: INVENTORY, DO, TOPO, NODES
+	@$(call play_on,fabric,DO:do TOPO:topology NODES:nodes) $(ARGS)
+
+remote-scenario: setup ## run a scenario on machines and bring it back, by Ansible: INVENTORY, SCENARIO, ENGINE
+	@$(call play_on,scenario,SCENARIO:scenario ENGINE:engine) $(ARGS)
+
+remote-study: setup ## run a study on machines and bring it back, by Ansible: INVENTORY, STUDY
+	@$(call play_on,study,STUDY:study) $(ARGS)
+
+play: setup ## a playbook of yours in the nodes of a running fabric: PLAYBOOK, FABRIC
+	@$(TESTBED) play $(PLAYBOOK) $(if $(FABRIC),--fabric $(FABRIC)) $(ARGS)
 
 test: kernel-if-possible ## run all tests: PYTEST="options"
 	@$(BIN)/python -m pytest $(PYTEST)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from testbed.cli.output import JsonFlag, print_json, verb
 
 
 @verb
-def down(json: JsonFlag = False) -> None:
+def down(
+    name: Annotated[str | None, typer.Argument(help="The one to end, as `testbed ps` calls it (default: all).")] = None,
+    json: JsonFlag = False,
+) -> None:
     """End this user's running fabrics (those of `testbed up`), and nothing else."""
     from dataclasses import asdict
 
     from testbed.cli import fabrics
 
-    found = fabrics.running()
+    found = fabrics.running() if name is None else [fabrics.find(name)]
     for entry in found:
         fabrics.end(entry)
     fabrics.running()
@@ -22,4 +29,4 @@ def down(json: JsonFlag = False) -> None:
         print("No fabric of yours is up.")
     else:
         for entry in found:
-            print(f"{entry.fabric} (process {entry.pid}) is down.")
+            print(f"{entry.name} (process {entry.pid}) is down.")

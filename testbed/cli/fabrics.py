@@ -5,41 +5,114 @@ One file per `testbed up` process: its id and its start time from /proc, which t
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
+import socket
+import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from itertools import count
 from pathlib import Path
+from typing import Any
 
+from testbed.errors import UserError
 from testbed.processes import start_time, state_folder
 
 _PATIENCE_S = 5.0
+_REPORT_BYTES = 1 << 20
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
+_SCM_CREDENTIALS = 2  # socket(7); Python 3.11 has no name for it
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A `testbed up` that runs. started: its start time in clock ticks since boot."""
+    """A `testbed up` that runs. started: its start time in clock ticks since boot. name: what it is called.
+
+    inside: the process in the fabric's namespaces, 0 until the fabric is up. hosts: the path of each host's network
+    namespace as seen from there. commands: what runs a command in a host that is a container, up to its name.
+    """
 
     pid: int
     started: int
     fabric: str
+    name: str
+    inside: int = 0
+    hosts: dict[str, str] = field(default_factory=dict)
+    switches: tuple[str, ...] = ()
+    commands: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """All that a command can be run in."""
+        return (*self.hosts, *self.switches)
 
 
 @contextmanager
-def announced(fabric: str) -> Iterator[None]:
-    """While inside, `testbed down` can find this process."""
+def announced(fabric: str, called: str | None = None) -> Iterator[Callable[[tuple[int, dict[str, Any]]], Running]]:
+    """While inside, this process can be found by `testbed down`, `ps` and `exec`. What is yielded tells that the fabric
+    is up (see ``heard``). Raises UserError when another one is ``called`` so."""
     me = os.getpid()
     path = state_folder() / f"fabric-{me}.json"
-    partial = path.with_suffix(".new")
-    partial.write_text(json.dumps(asdict(Running(me, start_time(me) or 0, fabric))), encoding="utf-8")
-    partial.replace(path)
+    with _claiming():
+        entry = Running(me, start_time(me) or 0, fabric, _free_name(fabric, called))
+        _write(path, entry)
+
+    def tell(report: tuple[int, dict[str, Any]]) -> Running:
+        found = replace(entry, inside=report[0], **report[1])
+        _write(path, found)
+        return found
+
     try:
-        yield
+        yield tell
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _claiming() -> Iterator[None]:
+    """One after the other: two that are started side by side must not take one name."""
+    folder = os.open(state_folder(), os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _free_name(fabric: str, called: str | None) -> str:
+    taken = {entry.name for entry in running(tidy=False)}
+    if called is not None:
+        if called in taken:
+            raise UserError(f"--name {called}: a fabric of that name is up; testbed down {called} ends it")
+        return called
+    numbered = (f"{fabric}-{number}" for number in count(2))
+    return fabric if fabric not in taken else next(name for name in numbered if name not in taken)
+
+
+def _write(path: Path, entry: Running) -> None:
+    partial = path.with_suffix(".new")
+    partial.write_text(json.dumps(asdict(entry)), encoding="utf-8")
+    partial.replace(path)
+
+
+def reporting() -> tuple[socket.socket, socket.socket]:
+    """Our end and the one of the process inside, which tells there that the fabric is up, and how to get in."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # it knows its number in its own namespace only
+    return ours, theirs
+
+
+def heard(ours: socket.socket) -> tuple[int, dict[str, Any]] | None:
+    """Waits for the report: number of the process inside, and what it says. None when it ended without."""
+    data, control, _flags, _address = ours.recvmsg(_REPORT_BYTES, socket.CMSG_SPACE(_CREDENTIALS.size))
+    if not data:
+        return None
+    pid = next(_CREDENTIALS.unpack(told)[0] for _level, kind, told in control if kind == _SCM_CREDENTIALS)
+    return pid, json.loads(data)
 
 
 def running(tidy: bool = True) -> list[Running]:
@@ -56,14 +129,34 @@ def running(tidy: bool = True) -> list[Running]:
 
 def stale() -> list[Path]:
     """State files whose process is gone."""
-    alive = {f"fabric-{entry.pid}.json" for entry in running(tidy=False)}
-    return [path for path in sorted(state_folder().glob("fabric-*")) if path.name not in alive]
+    alive = {f"fabric-{entry.pid}" for entry in running(tidy=False)}
+    return [path for path in sorted(state_folder().glob("fabric-*")) if path.stem not in alive]
+
+
+def find(name: str | None) -> Running:
+    """The fabric of this user's that is called ``name``, or the only one that is up. Raises UserError."""
+    found = running()
+    chosen = [entry for entry in found if name in (None, entry.name)]
+    if not found:
+        raise UserError("no fabric of yours is up; bring one up with: testbed up --detach leaf_spine")
+    names = ", ".join(entry.name for entry in found)
+    if not chosen:
+        raise UserError(f"{name}: no fabric of yours is called so; up: {names}")
+    if len(chosen) > 1:
+        raise UserError(f"several fabrics of yours are up ({names}); say which one")
+    return chosen[0]
+
+
+def log_of(pid: int) -> Path:
+    """Where what a fabric in the background prints goes."""
+    return state_folder() / f"fabric-{pid}.log"
 
 
 def _read(path: Path) -> Running | None:
     try:
-        return Running(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return Running(**{**data, "switches": tuple(data["switches"])})
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 

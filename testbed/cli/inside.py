@@ -6,8 +6,9 @@ import io
 import json
 import os
 import signal
+import socket
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any
 
 from testbed.engines.base import EngineUnavailable
@@ -28,17 +29,32 @@ _ADVICE = (
 
 
 def main(descriptor: int) -> int:
-    """Reads {fabric, exec, json} from ``descriptor``, brings the fabric up, works, takes it down."""
+    """Reads {fabric, exec, json, detached, report} from ``descriptor``, brings the fabric up, works, takes it down."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with os.fdopen(descriptor, encoding="utf-8") as file:
         job = json.load(file)
+    containers = _containers(job)
     try:
-        with MininetFabric(fabric_from_json(job["fabric"]), _containers(job)) as running:
+        with MininetFabric(fabric_from_json(job["fabric"]), containers) as running:
+            _report(running, containers, job["report"])
+            if job["detached"]:
+                signal.pause()
             return _commands(running.net, job) if job["exec"] else _interactive(running.net)
     except EngineUnavailable as error:
         advice = _ADVICE if error.advice == NETEM_ADVICE else error.advice
         print(f"testbed: error: {error.what}: {error.why}. {advice}", file=sys.stderr)
         return _USER_ERROR
+
+
+def _report(running: MininetFabric, containers: Containers | None, descriptor: int) -> None:
+    """Tells that the fabric is up, and where its hosts are (see testbed.cli.fabrics)."""
+    report = {
+        "hosts": {host: running.netns(host) for host in running.fabric.hosts},
+        "switches": running.fabric.switches,
+        "commands": {host: containers.command_in(host) for host in running.fabric.hosts} if containers else {},
+    }
+    with socket.socket(fileno=descriptor) as outside, suppress(BrokenPipeError):
+        outside.sendall(json.dumps(report).encode())
 
 
 def _containers(job: dict[str, Any]) -> Containers | None:

@@ -19,6 +19,8 @@ from testbed.cli import (
     export,
     image,
     kernel,
+    play,
+    ps,
     replay,
     report,
     run,
@@ -27,6 +29,7 @@ from testbed.cli import (
     topo,
     up,
 )
+from testbed.cli.exec import exec_
 from testbed.cli.output import DEFECT, verb
 
 app = typer.Typer(
@@ -43,7 +46,10 @@ app.command("schema")(schema.schema)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("up")(up.up)
+app.command("ps")(ps.ps)
+app.command("exec", context_settings={"allow_interspersed_args": False})(exec_)
 app.command("down")(down.down)
+app.command("play")(play.play)
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("study")(study.study)

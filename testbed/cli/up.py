@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json as json_module
+import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from testbed.cli import fabrics
 from testbed.cli.common import SetOption, named_ground, path_with_system_folders
-from testbed.cli.output import JsonFlag, verb
+from testbed.cli.output import DEFECT, JsonFlag, print_json, verb
 from testbed.engines.base import SCRATCH
+from testbed.engines.live.isolation import isolated_popen
 from testbed.errors import UserError
 from testbed.plan import Container
 
@@ -45,20 +50,23 @@ def up(
     nodes: Annotated[
         Nodes | None, typer.Option(help="What hosts are (default: what the scenario says, else namespaces).")
     ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Leave it up in the background; `testbed down` ends it.")
+    ] = False,
+    called: Annotated[
+        str | None, typer.Option("--name", help="What it is called in ps, exec and down (default: as its topology).")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Bring a fabric up, isolated from the host's network, and open Mininet's command line on it.
 
-    The fabric lives as long as this command: leave with `exit`, or end it from elsewhere with `testbed down`.
+    The fabric lives as long as this command: leave with `exit`, or end it from elsewhere with `testbed down`. With
+    --detach it stays up when the command has returned.
     """
-    import json as json_module
-    import os
-
-    from testbed.cli import fabrics
-    from testbed.engines.live.isolation import run_isolated
-
-    if json and not exec_:
-        raise UserError("--json goes with --exec: without commands to run there is nothing to report")
+    if detach and exec_:
+        raise UserError("--exec does not go with --detach; run commands in it with: testbed exec host1 ip addr")
+    if json and not exec_ and not detach:
+        raise UserError("--json goes with --exec or --detach: without commands to run there is nothing to report")
     fabric, container = named_ground(name, set_)
     if nodes is not None:
         container = (container or Container()) if nodes is Nodes.CONTAINER else None
@@ -69,24 +77,100 @@ def up(
     os.environ["PATH"] = path_with_system_folders()
     signal.signal(signal.SIGTERM, _as_interrupt)
     signal.signal(signal.SIGHUP, _as_interrupt)
-    with fabrics.announced(fabric.name), _hosted(container) as settings:
-        described: dict[str, Any] = {"fabric": asdict(fabric), "exec": exec_ or [], "json": json}
+    job = {"fabric": asdict(fabric), "exec": exec_ or [], "json": json, "detached": detach}
+    if detach:
+        entry = in_background(lambda told: _hold(fabric, container, called, job, told))
+        if json:
+            print_json(asdict(entry))
+        else:
+            print(f"{entry.name} is up; testbed down {entry.name} ends it")
+        return
+    code = _hold(fabric, container, called, job, lambda _: None)
+    if code != 0:
+        raise typer.Exit(code)
+
+
+def _hold(
+    fabric: Fabric,
+    container: Container | None,
+    called: str | None,
+    job: dict[str, Any],
+    told: Callable[[fabrics.Running], None],
+) -> int:
+    """Brings the fabric up and stays with it; the exit code of what ran inside. ``told`` once it is up."""
+    with fabrics.announced(fabric.name, called) as tell, _hosted(container) as settings:
         if settings is not None:
-            described |= {"settings": asdict(settings), "container": asdict(container or Container())}
+            job |= {"settings": asdict(settings), "container": asdict(container or Container())}
+        ours, theirs = fabrics.reporting()
         descriptor = os.memfd_create("fabric")
-        os.write(descriptor, json_module.dumps(described).encode())
+        os.write(descriptor, json_module.dumps(job | {"report": theirs.fileno()}).encode())
         os.lseek(descriptor, 0, os.SEEK_SET)
-        inside = [sys.executable, "-m", "testbed.cli.inside", str(descriptor)]
-        passed = (descriptor,) if settings is None else (descriptor, settings.host_proc)
+        passed = (descriptor, theirs.fileno(), *(() if settings is None else (settings.host_proc,)))
         # Ctrl-C at Mininet's prompt belongs to the command that runs there, not to the fabric.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN) if not exec_ else None
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN) if not job["exec"] else None
+        process = None
         try:
-            code = run_isolated(inside, pass_fds=passed)
+            process = isolated_popen([sys.executable, "-m", "testbed.cli.inside", str(descriptor)], pass_fds=passed)
+            theirs.close()
+            report = fabrics.heard(ours)
+            if report is not None:
+                told(tell(report))
+            return process.wait()
+        except BaseException:
+            if process is not None:
+                process.kill()
+                process.wait()
+            raise
         finally:
             if before is not None:
                 signal.signal(signal.SIGINT, before)
-    if code != 0:
-        raise typer.Exit(code)
+
+
+def in_background(hold: Callable[[Callable[[fabrics.Running], None]], int]) -> fabrics.Running:
+    """Has a process in the background ``hold`` a fabric; returns when it is up. Raises Exit when it can't be."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        _be_in_background(hold, write)
+    os.close(write)
+    with os.fdopen(read, encoding="utf-8") as told:
+        text = told.read()
+    if text:
+        return fabrics.Running(**json_module.loads(text))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    log = fabrics.log_of(child)
+    print(log.read_text(encoding="utf-8", errors="replace"), end="", file=sys.stderr)
+    log.unlink()
+    raise typer.Exit(code if code > 0 else DEFECT)
+
+
+def _be_in_background(hold: Callable[[Callable[[fabrics.Running], None]], int], write: int) -> NoReturn:
+    """A session of its own, without a terminal; what it prints is kept for as long as it runs."""
+    code, log, is_up = DEFECT, fabrics.log_of(os.getpid()), False
+
+    def told(entry: fabrics.Running) -> None:
+        nonlocal is_up
+        os.write(write, json_module.dumps(asdict(entry)).encode())
+        os.close(write)
+        is_up = True
+
+    try:
+        os.setsid()
+        nowhere = os.open(os.devnull, os.O_RDONLY)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        for stream, leads_to in enumerate((nowhere, output, output)):
+            os.dup2(leads_to, stream)
+        code = verb(hold)(told)
+    except typer.Exit as end:
+        code = end.exit_code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        if is_up:
+            log.unlink(missing_ok=True)
+        sys.stderr.flush()
+        os._exit(code)
 
 
 @contextmanager

@@ -25,14 +25,14 @@ def test_a_scenario_runs_by_ansible_and_its_run_directory_comes_back(tmp_path: P
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = ansible_runner.run(
         private_data_dir=str(tmp_path),
-        playbook=str(ROOT / "playbooks" / "run.yml"),
+        playbook=str(ROOT / "playbooks" / "scenario.yml"),
         inventory=str(ROOT / "playbooks" / "inventory.ini"),
         extravars={
             "scenario": "clean-live",
             "engine": "sim",
             "overrides": ["protocol.rounds=5"],
             "results": str(tmp_path / "back"),
-            "run": str(tmp_path / "run"),
+            "directory": str(tmp_path / "run"),
         },
         # Not in the user's home, which may be none: services' users have none.
         envvars={

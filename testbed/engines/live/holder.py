@@ -242,7 +242,7 @@ def _handle(channel: Channel, poller: select.poll, children: dict[int, int]) -> 
         return False
     order, fds = request
     if order.get("mounts"):
-        _private_mounts()
+        private_mounts()
         channel.send({"mounts": True})
         return True
     holder = os.getpid()
@@ -265,7 +265,8 @@ def _handle(channel: Channel, poller: select.poll, children: dict[int, int]) -> 
     return True
 
 
-def _private_mounts() -> None:
+def private_mounts() -> None:
+    """Mounts of this process's own, with a /sys that shows the NICs of its network namespace."""
     syscalls.unshare(CLONE_NEWNS)
     syscalls.mount("none", "/", None, MS_REC | MS_PRIVATE)
     try:

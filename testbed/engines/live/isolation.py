@@ -178,7 +178,7 @@ def _launcher(argv: list[str]) -> int:
         os.write(status, json.dumps(failure.args).encode())
         return FAILED_TO_START
     os.close(status)
-    return _stay_for(init)
+    return stay_for(init)
 
 
 def _die_with(parent: int) -> None:
@@ -271,7 +271,8 @@ def _init(status: int, command: list[str], fresh: bool) -> int:
     return _reap_until(worker)
 
 
-def _stay_for(child: int) -> int:
+def stay_for(child: int) -> int:
+    """Hands signals on to a child and waits for it; its exit code, 128 + n when signal n ended it."""
     _hand_signals_to(child)
     return _reap_until(child)
 

@@ -313,6 +313,9 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["up", "pair", "-x", "host1"], "say what host1 is to run"),
     (["up", "pair", "-x", " "], "begin with a node of pair"),
     (["up", "--json"], "--json goes with --exec"),
+    (["up", "--detach", "-x", "nodes"], "--exec does not go with --detach"),
+    (["exec", "host1", "ls"], "no fabric of yours is up"),
+    (["down", "first"], "no fabric of yours is up"),
 ]
 
 
@@ -606,6 +609,46 @@ def test_down_ends_a_running_fabric_and_only_that(here: Path) -> None:
             child.wait()
         if process.stderr:
             process.stderr.close()
+
+
+@needs_namespaces
+def test_a_fabric_in_the_background_is_listed_entered_and_ended(here: Path, python: list[str]) -> None:
+    """As this user, and as an ordinary one in a user namespace."""
+    os.chmod(here, 0o777)
+
+    def verb_of(*argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*python, "-m", "testbed.cli.main", *argv],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    up = verb_of("up", "pair", "--detach", "--name", "first", "--json")
+    assert up.returncode == 0, up.stderr
+    try:
+        again = verb_of("up", "pair", "--detach", "--name", "first")
+        assert (again.returncode, "a fabric of that name is up" in again.stderr) == (2, True)
+        assert verb_of("up", "pair", "--detach").returncode == 0
+        listed = json.loads(verb_of("ps", "--json").stdout)["fabrics"]
+        assert {entry["name"]: entry["nodes"] for entry in listed} == {
+            "first": ["host1", "host2"],
+            "pair": ["host1", "host2"],
+        }
+        inside = verb_of("exec", "--fabric", "first", "host2", "sh", "-c", "ls /sys/class/net; exit 7")
+        assert (inside.returncode, sorted(inside.stdout.split())) == (7, ["host2-eth0", "lo"])
+        assert verb_of("exec", "-f", "first", "host1", "nonesuch").returncode == 127
+        which = verb_of("exec", "host1", "true")
+        assert (which.returncode, "several fabrics of yours are up" in which.stderr) == (2, True)
+        ended = json.loads(verb_of("down", "pair", "--json").stdout)["ended"]
+        assert [entry["name"] for entry in ended] == ["pair"]
+        assert verb_of("exec", "host1", "true").returncode == 0  # the one that is left needs no naming
+    finally:
+        verb_of("down")
+    assert json.loads(verb_of("ps", "--json").stdout) == {"fabrics": []}
+    assert not list(here.glob("oae-testbed-*/fabric-*"))
 
 
 @needs_namespaces
