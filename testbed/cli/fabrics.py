@@ -52,13 +52,15 @@ class Running:
 
 
 @contextmanager
-def announced(fabric: str, called: str | None = None) -> Iterator[Callable[[tuple[int, dict[str, Any]]], Running]]:
+def announced(
+    fabric: str, asked: str, called: str | None = None
+) -> Iterator[Callable[[tuple[int, dict[str, Any]]], Running]]:
     """While inside, this process can be found by `testbed down`, `ps` and `exec`. What is yielded tells that the fabric
     is up (see ``heard``). Raises UserError when another one is ``called`` so."""
     me = os.getpid()
     path = state_folder() / f"fabric-{me}.json"
     with _claiming():
-        entry = Running(me, start_time(me) or 0, fabric, _free_name(fabric, called))
+        entry = Running(me, start_time(me) or 0, fabric, _free_name(asked, called))
         _write(path, entry)
 
     def tell(report: tuple[int, dict[str, Any]]) -> Running:
@@ -83,14 +85,14 @@ def _claiming() -> Iterator[None]:
         os.close(folder)
 
 
-def _free_name(fabric: str, called: str | None) -> str:
+def _free_name(asked: str, called: str | None) -> str:
     taken = {entry.name for entry in running(tidy=False)}
     if called is not None:
         if called in taken:
             raise UserError(f"--name {called}: a fabric of that name is up; testbed down {called} ends it")
         return called
-    numbered = (f"{fabric}-{number}" for number in count(2))
-    return fabric if fabric not in taken else next(name for name in numbered if name not in taken)
+    numbered = (f"{asked}-{number}" for number in count(2))
+    return asked if asked not in taken else next(name for name in numbered if name not in taken)
 
 
 def _write(path: Path, entry: Running) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _COMMAND_FAILED = 1
 _USER_ERROR = 2
+_FEW = 128  # hosts; that each knows all others takes the square of it
 # There is no choice of engine here: `up` has this host's kernel only.
 _ADVICE = (
     "Bring up a bare topology (testbed topo list), run the scenario with `testbed run ... --engine vkernel`, or load "
@@ -36,6 +37,8 @@ def main(descriptor: int) -> int:
     containers = _containers(job)
     try:
         with MininetFabric(fabric_from_json(job["fabric"]), containers) as running:
+            if job["detached"] or len(running.fabric.hosts) <= _FEW:
+                running.net.wiring.set_arp()  # else they come with the first command at the prompt
             _report(running, containers, job["report"])
             if job["detached"]:
                 signal.pause()

@@ -38,13 +38,16 @@ def run(
     memory: Annotated[
         str | None, typer.Option(help="What a run on sim may take, such as 4G (default: most of what is free).")
     ] = None,
+    inventory: Annotated[
+        str | None, typer.Option("--inventory", "-i", help="Divide the fabric over these machines (live only).")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Run a scenario and judge it. Exit code 1 when an expectation stated in the scenario fails."""
     from testbed.scenario import compile_plan
 
     loaded = load_scenario(scenario, set_, seed)
-    chosen = _bounded(named_engine(engine or loaded.engine), memory)
+    chosen = _over(_bounded(named_engine(engine or loaded.engine), memory), inventory)
     plan = compile_plan(loaded)
     chosen.check(plan)
     text = scenario_text(scenario, loaded, overridden=bool(set_) or seed is not None)
@@ -81,6 +84,18 @@ def _bounded(engine: Engine, memory: str | None) -> Engine:
         return SimEngine(memory_bytes=parse_size(memory))
     except ValueError as error:
         raise UserError(f"--memory: {error}") from None
+
+
+def _over(engine: Engine, inventory: str | None) -> Engine:
+    """The engine over several machines. Raises UserError."""
+    if inventory is None:
+        return engine
+    if engine.name != "live":
+        raise UserError(f"--inventory goes with --engine live only, and this run is on {engine.name}; leave it out")
+    from testbed.cli.machines import read_machines
+    from testbed.engines.live.engine import LiveEngine
+
+    return LiveEngine(read_machines(inventory))
 
 
 def execute(engine: Engine, plan: Plan, directory: Path) -> tuple[History, Verdicts]:

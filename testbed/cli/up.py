@@ -79,13 +79,13 @@ def up(
     signal.signal(signal.SIGHUP, _as_interrupt)
     job = {"fabric": asdict(fabric), "exec": exec_ or [], "json": json, "detached": detach}
     if detach:
-        entry = in_background(lambda told: _hold(fabric, container, called, job, told))
+        entry = in_background(lambda told: _hold(fabric, container, (Path(name).stem, called), job, told))
         if json:
             print_json(asdict(entry))
         else:
             print(f"{entry.name} is up; testbed down {entry.name} ends it")
         return
-    code = _hold(fabric, container, called, job, lambda _: None)
+    code = _hold(fabric, container, (Path(name).stem, called), job, lambda _: None)
     if code != 0:
         raise typer.Exit(code)
 
@@ -93,12 +93,13 @@ def up(
 def _hold(
     fabric: Fabric,
     container: Container | None,
-    called: str | None,
+    called: tuple[str, str | None],
     job: dict[str, Any],
     told: Callable[[fabrics.Running], None],
 ) -> int:
-    """Brings the fabric up and stays with it; the exit code of what ran inside. ``told`` once it is up."""
-    with fabrics.announced(fabric.name, called) as tell, _hosted(container) as settings:
+    """Brings the fabric up and stays with it; the exit code of what ran inside. called: as what the user asked for, and
+    how it is to be called. ``told`` once it is up."""
+    with fabrics.announced(fabric.name, *called) as tell, _hosted(container) as settings:
         if settings is not None:
             job |= {"settings": asdict(settings), "container": asdict(container or Container())}
         ours, theirs = fabrics.reporting()

@@ -33,7 +33,8 @@ class Facts:
     asked a frame may take on one direction. links: directions in the longest chain of messages. late_allowed: the share
     of timers that may be late all the same. unseen: of frames that were hurt, how many may look lost.
 
-    drops_told: whether each frame that is dropped on the way leaves a hop that says so.
+    drops_told: whether each frame that is dropped on the way leaves a hop that says so. carried: links between
+    machines, which another network carries.
     """
 
     stamp_ns: int
@@ -43,6 +44,7 @@ class Facts:
     late_allowed: float
     unseen: float
     drops_told: bool
+    carried: frozenset[int] = frozenset()
 
 
 def facts_of(plan: Plan, history: History, paths: Paths, columns: Columns) -> Facts:
@@ -60,6 +62,7 @@ def facts_of(plan: Plan, history: History, paths: Paths, columns: Columns) -> Fa
         late_allowed=0.0 if virtual else LATE_ALLOWED,
         unseen=0.0 if virtual else _UNSEEN,
         drops_told=engine == "sim",
+        carried=frozenset(meta.get("carried_links", ())),
     )
 
 

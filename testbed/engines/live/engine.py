@@ -9,12 +9,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from testbed.engines.base import SCRATCH, EngineUnavailable, Progress
 from testbed.engines.live.isolation import check_isolation, isolated_popen
+from testbed.engines.live.machines.several import Address, run_over
 from testbed.engines.live.results import collect, write_pcapng
 from testbed.history import History
 from testbed.plan import Plan
@@ -26,12 +27,23 @@ _SPARE_S = 300.0  # for bringing up and down, beyond the run's own duration
 
 
 class LiveEngine:
-    """Runs plans with Mininet in namespaces of their own. As root or, where user namespaces are allowed, as anybody."""
+    """Runs plans with Mininet in namespaces of their own. As root or, where user namespaces are allowed, as anybody.
+
+    machines: those that the fabric is divided over; none: this one has all of it.
+    """
 
     name = "live"
 
+    def __init__(self, machines: Sequence[Address] = ()) -> None:
+        self._machines = tuple(machines)
+
     def check(self, plan: Plan) -> None:
-        """Raises EngineUnavailable when this host lacks namespaces, or netem and the plan asks for impairments."""
+        """Raises EngineUnavailable when this host lacks namespaces, or netem and the plan asks for impairments.
+
+        What other machines lack is said when they are asked to start.
+        """
+        if self._machines:
+            return
         check_isolation()
         if needs_netem(plan):
             from testbed.engines.live.wires import netem_available
@@ -59,6 +71,17 @@ class LiveEngine:
         for stale in job.iterdir():
             shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
         (job / "plan.json").write_text(plan.to_json(), encoding="utf-8")
+        if self._machines:
+            run_over(self._machines, plan, job, needs_netem(plan), progress)
+        else:
+            self._run_here(plan, job, progress)
+        history = collect(job, plan, self.name)
+        history.meta["host"] = {"cpus": os.cpu_count(), "load": os.getloadavg()[0], "kernel": platform.release()}
+        if plan.capture:
+            write_pcapng(job, job / "frames.pcapng")
+        return history
+
+    def _run_here(self, plan: Plan, job: Path, progress: Progress | None) -> None:
         argv = [sys.executable, "-m", "testbed.engines.live.supervisor", str(job.resolve()), "live"]
         with _containers(plan, job) as fds, (job / "output.txt").open("wb") as output:
             process = isolated_popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=fds)
@@ -67,11 +90,6 @@ class LiveEngine:
             finally:
                 process.kill()
                 process.wait()
-        history = collect(job, plan, self.name)
-        history.meta["host"] = {"cpus": os.cpu_count(), "load": os.getloadavg()[0], "kernel": platform.release()}
-        if plan.capture:
-            write_pcapng(job, job / "frames.pcapng")
-        return history
 
 
 @contextmanager

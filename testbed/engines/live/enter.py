@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from testbed.engines.live import syscalls
@@ -84,7 +85,8 @@ def _become(alive: int, netns: str, directory: str, argv: Sequence[str]) -> NoRe
             space = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
             syscalls.setns(space, CLONE_NEWNET)
             private_mounts()
-        os.chdir(directory)  # joining a mount namespace leads to its root
+        with suppress(OSError):  # joining a mount namespace leads to its root; not everybody may come back by the path
+            os.chdir(directory)
         os.execvp(argv[0], list(argv))
     except OSError as error:
         print(f"testbed: error: {argv[0]}: {error.strerror}", file=sys.stderr)

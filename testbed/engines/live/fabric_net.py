@@ -12,18 +12,24 @@ a run in virtual time stays a function of its seed.
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from testbed.engines.live.holder import Holder
 from testbed.engines.live.limits import allow_files
 from testbed.engines.live.netlink import requests
+from testbed.engines.live.netlink.rtnl import Rtnl
 from testbed.engines.live.owner import Exit, MakeOwner, Owner
 from testbed.engines.live.wires import End, Nic, Wiring
-from topologies.fabric import Fabric
+from topologies.fabric import Fabric, Link, LinkEnd
 from topologies.impairment import Impairment
 from topologies.tables import LEAST_DELAY_NS
+
+if TYPE_CHECKING:
+    from testbed.engines.live.machines.part import Part
 
 WAYS = ("ab", "ba")
 MUTE_DIRECTIONS = {"both": ("tx", "rx"), "tx": ("tx",), "rx": ("rx",)}
@@ -58,11 +64,13 @@ class QueueCount(NamedTuple):
 
 
 class FabricNet:
-    """A running fabric; a context manager. make_owner: what is to hold the hosts' namespaces (see owner.py)."""
+    """A running fabric, or a part of it; a context manager. make_owner: what is to hold the hosts' namespaces (see
+    owner.py). part: what of it is on this machine (default: all)."""
 
-    def __init__(self, fabric: Fabric, make_owner: MakeOwner = Holder.fork) -> None:
+    def __init__(self, fabric: Fabric, make_owner: MakeOwner = Holder.fork, part: Part | None = None) -> None:
         self.fabric = fabric
         self._make_owner = make_owner
+        self._part = part
         self._wiring: Wiring | None = None
         self._pids: dict[int, str] = {}
         self._forwarding = fabric.forwarding
@@ -85,23 +93,42 @@ class FabricNet:
         """Everything up; nothing is left when that fails."""
         wiring = Wiring()
         try:
-            for host in self.fabric.hosts:
+            for host in filter(self.is_here, self.fabric.hosts):
                 wiring.add_host(host, self._make_owner(host))
-            for switch in self.fabric.switches:
+            for switch in filter(self.is_here, self.fabric.switches):
                 wiring.add_bridge(switch)
-            for link in self.fabric.links:
-                nics = wiring.connect(*(End(end.node, end.nic, end.mac) for end in (link.a, link.b)))
-                for nic, impairment in zip(nics, (link.ab, link.ba), strict=True):
-                    nic.impair(impairment)
+            for index, link in enumerate(self.fabric.links):
+                self._connect(wiring, index, link)
             for owner in wiring.hosts.values():
                 owner.rtnl.add(requests.link_up(1))
-            for switch in self.fabric.switches:
+            for switch in wiring.bridges:
                 wiring.forward(switch, self.fabric.forwarding.get(switch, {}))
             wiring.settle()
         except BaseException:
             wiring.close()
             raise
         return wiring
+
+    def is_here(self, node: str) -> bool:
+        """Whether a node is on this machine."""
+        return self._part is None or node in self._part.nodes
+
+    def _connect(self, wiring: Wiring, index: int, link: Link) -> None:
+        """Makes what is here of a link."""
+        here = [
+            (End(end.node, end.nic, end.mac), impairment)
+            for end, impairment in ((link.a, link.ab), (link.b, link.ba))
+            if self.is_here(end.node)
+        ]
+        if len(here) == 2:
+            nics: tuple[Nic, ...] = wiring.connect(here[0][0], here[1][0])
+        elif here and self._part is not None:
+            with socket.socket(fileno=os.dup(self._part.underlay)) as underlay:
+                nics = (wiring.carry(here[0][0], self._part.carriers[index], Rtnl(underlay)),)
+        else:
+            return
+        for nic, (_, impairment) in zip(nics, here, strict=True):
+            nic.impair(impairment)
 
     def stop(self) -> None:
         """Ends every process in every host (SIGKILL) and removes every interface. Safe to call twice."""
@@ -139,7 +166,7 @@ class FabricNet:
 
     def exited(self) -> list[Exit]:
         """Processes that ended since the last call; does not block. Raises OwnerError when a host is gone itself."""
-        return [end for host in self.fabric.hosts for end in self._host(host).exited()]
+        return [end for host in filter(self.is_here, self.fabric.hosts) for end in self._host(host).exited()]
 
     def wait(self, pid: int) -> int:
         """Blocks until ``pid`` (from ``spawn``) has ended; its status as in Exit. It no longer shows up in exited()."""
@@ -175,9 +202,16 @@ class FabricNet:
 
     def sender(self, link: int, way: str) -> Nic:
         """The NIC whose netem impairs one direction of a link."""
-        both = self.fabric.links[link]
-        end = (both.a, both.b)[WAYS.index(way)]
+        end = self._sending(link, way)
         return self._nics[end.node, end.nic]
+
+    def sends_here(self, link: int, way: str) -> bool:
+        """Whether the NIC whose netem impairs one direction of a link is on this machine."""
+        return self.is_here(self._sending(link, way).node)
+
+    def _sending(self, link: int, way: str) -> LinkEnd:
+        both = self.fabric.links[link]
+        return (both.a, both.b)[WAYS.index(way)]
 
     def nic_down(self, host: str, nic: str) -> None:
         """Carrier lost: frames on the wire of that link, both directions, are lost.
@@ -206,7 +240,7 @@ class FabricNet:
         for switch, entries in forwarding.items():
             known = self._forwarding.get(switch, {})
             changed = {mac: nic for mac, nic in entries.items() if known.get(mac) != nic}
-            if changed:
+            if changed and self.is_here(switch):
                 self._wiring.forward(switch, changed)
         self._wiring.rtnl.flush()
         self._forwarding = forwarding
@@ -252,10 +286,12 @@ class FabricNet:
         return drops
 
     def interfaces(self) -> list[Interface]:
-        """Every NIC of the fabric, in the order of its links, end a before end b."""
+        """Every NIC that is here, in the order of the fabric's links, end a before end b."""
         listed = []
         for place, link in enumerate(self.fabric.links):
             for end, letter in ((link.a, "a"), (link.b, "b")):
+                if not self.is_here(end.node):
+                    continue
                 nic = self._nics[end.node, end.nic]
                 listed.append(Interface(end.node, end.nic, nic.index, nic.netns, place, letter))
         return listed

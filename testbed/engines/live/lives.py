@@ -35,6 +35,7 @@ from testbed.plan import Plan
 
 if TYPE_CHECKING:
     from testbed.engines.live.fabric_net import FabricNet
+    from testbed.engines.live.machines.part import Part
 
 AGENT = f"{nodes.agent.__name__}:run"  # imported here, so that agents are forked with it in memory
 _SHARE_OF_MEMORY = 0.4  # of what is available, for all journals together
@@ -59,26 +60,27 @@ class Life:
 
 
 class Lives:
-    """All lives of one run. ``moments`` tells which protocol moments a new life has to look out for."""
+    """All lives of one run on this machine. ``moments`` tells which protocol moments a new life has to look out for."""
 
     def __init__(
-        self, plan: Plan, policy: ClockPolicy, workdir: Path, moments: Callable[[str], Iterable[Moment]]
+        self, plan: Plan, part: Part, policy: ClockPolicy, workdir: Path, moments: Callable[[str], Iterable[Moment]]
     ) -> None:
         self.zero_ns = 0
         self._plan = plan
+        self._names = tuple(name for name in plan.names if name in part.nodes)
         self._policy = policy
         self._workdir = workdir
         self._moments = moments
         self._fabric_net: FabricNet
-        self._epochs = dict.fromkeys(plan.names, 1)
+        self._epochs = dict.fromkeys(self._names, 1)
         self._clocks = dict(plan.clocks)
         self._present: dict[str, Life] = {}
         self._by_fd: dict[int, Life] = {}
         self._epoll = select.epoll()
         self._timer_fd = -1
-        self._journal_bytes = _journal_bytes(len(plan.nodes))
-        self._journals = {name: _memory(f"journal-{name}", self._journal_bytes) for name in plan.names}
-        self._nvrams = {name: _memory(f"nvram-{name}", DISK_BYTES) for name in plan.names if name in plan.keepers}
+        self._journal_bytes = _journal_bytes(len(self._names))
+        self._journals = {name: _memory(f"journal-{name}", self._journal_bytes) for name in self._names}
+        self._nvrams = {name: _memory(f"nvram-{name}", DISK_BYTES) for name in self._names if name in plan.keepers}
         strikes_nodes = any(fault.verb.startswith(("node_", "disk_", "clock_")) for fault in plan.faults)
         apart = not policy.virtual or plan.container is not None or strikes_nodes
         self._together = 1 if apart else _NODES_PER_PROCESS
@@ -87,16 +89,16 @@ class Lives:
 
     def make_owner(self, name: str) -> Owner:
         """What is to hold a host's namespaces: a process where one will be started, else a descriptor."""
-        starts_one = name in self._plan.names[:: self._together]
+        starts_one = name in self._names[:: self._together]
         return Holder.fork(name) if starts_one else Bare(name)
 
     def begin(self, fabric_net: FabricNet, timer_fd: int) -> None:
         """Starts the first life of every node. ``timer_fd`` wakes ``messages`` up as well."""
         self._fabric_net, self._timer_fd = fabric_net, timer_fd
         self._epoll.register(timer_fd, select.EPOLLIN)
-        for name in self._plan.names:
+        for name in self._names:
             self._epoll.register(fabric_net.exit_fd(name), select.EPOLLIN)
-        names = self._plan.names
+        names = self._names
         for start in range(0, len(names), self._together):
             self._spawn(names[start : start + self._together], State.LOST, begins_ns=-1)
 

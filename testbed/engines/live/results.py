@@ -51,10 +51,12 @@ class RunFailed(UserError):  # noqa: N818 (the outcome of a run)
 
 
 class Tap(NamedTuple):
-    """One file of captured frames and the interfaces it is about: index -> (node, nic)."""
+    """One file of captured frames and the interfaces it is about: index -> (node, nic). ahead_ns: how far the clock of
+    its stamps is ahead of the run's."""
 
     path: Path
     interfaces: dict[int, tuple[str, str]]
+    ahead_ns: int = 0
 
 
 def collect(directory: Path, plan: Plan, engine_name: str) -> History:
@@ -68,7 +70,7 @@ def collect(directory: Path, plan: Plan, engine_name: str) -> History:
     tolerance_ns = TIMER_TOLERANCE_NS[engine_name]
     meta |= {
         "timer_tolerance_ns": tolerance_ns,
-        "stamp_tolerance_ns": STAMP_TOLERANCE_NS[engine_name],
+        "stamp_tolerance_ns": STAMP_TOLERANCE_NS[engine_name] + meta.get("clocks_apart_ns", 0),
         "timer_lag_ns": _lag_quantiles(events),
         "frames": events.count(Received),
         "ring_drops": int(events.table(Overrun)["frames"].sum()),
@@ -193,6 +195,7 @@ def taps(directory: Path) -> list[Tap]:
         Tap(
             directory / item["file"],
             {int(number): (node, nic) for number, (node, nic) in item["interfaces"].items()},
+            item.get("ahead_ns", 0),
         )
         for item in json.loads(path.read_text(encoding="utf-8"))
     ]
@@ -209,7 +212,7 @@ def sightings(directory: Path) -> tuple[list[tuple[str, str]], Sightings]:
         numbers = np.full(max([*tap.interfaces, *part.place.tolist()], default=0) + 1, NOBODY)
         for ifindex, place in tap.interfaces.items():
             numbers[ifindex] = places[place]
-        part = part._replace(place=numbers[part.place])
+        part = part._replace(place=numbers[part.place], at_ns=part.at_ns - tap.ahead_ns)
         parts.append(part.take(np.flatnonzero(part.place != NOBODY)))
     return list(places), join(parts)
 

@@ -38,6 +38,7 @@ from testbed.engines.live.clock import POLICIES, ClockPolicy, now_ns, offset_ns
 from testbed.engines.live.containers.settings import Settings
 from testbed.engines.live.limits import allow_files
 from testbed.engines.live.lives import Life, Lives, RunAborted
+from testbed.engines.live.machines.part import Part
 from testbed.engines.live.owner import MakeOwner
 from testbed.faults.outages import Outages
 from testbed.faults.schedule import Phase, Schedule
@@ -66,6 +67,7 @@ class Supervisor:
     ) -> None:
         allow_files(len(plan.fabric.hosts))
         self.plan = plan
+        self.part = Part.read(workdir, plan)
         self.workdir = workdir
         self.policy = policy
         self.progress = progress
@@ -77,7 +79,7 @@ class Supervisor:
         self._fabric_net: FabricNet
         self._schedule = Schedule(plan.faults)
         self._outages = Outages(plan.fabric)
-        self._lives = Lives(plan, policy, workdir, self._schedule.moments)
+        self._lives = Lives(plan, self.part, policy, workdir, self._schedule.moments)
         self._timer = TimerFd()
         self._steps = 0  # of the progress that is told
 
@@ -93,7 +95,7 @@ class Supervisor:
         gc.freeze()
         self.progress("bringing the fabric up", 0.0)
         begin = time.monotonic()
-        fabric_net = FabricNet(self.plan.fabric, self._make_owner())
+        fabric_net = FabricNet(self.plan.fabric, self._make_owner(), self.part)
         self._fabric_net = fabric_net
         try:
             fabric_net.start()
@@ -134,7 +136,7 @@ class Supervisor:
             self.meta["agent_processes"] = self._lives.processes()
             with suppress(OSError, PermissionError):  # a fault is not late because an agent is busy
                 _set_priority(_ABOVE_AGENTS)
-            self.zero_ns = self._lives.zero_ns = self.policy.zero_ns(now_ns())
+            self.zero_ns = self._lives.zero_ns = self.part.agree(self.policy.zero_ns(now_ns()))
             offset = offset_ns()
             self.progress("running", 0.0)
             for life in self._lives.present():
@@ -259,22 +261,30 @@ class Supervisor:
 
     def _carry_out(self, index: int, t_ns: int) -> None:
         fault = self.plan.faults[index]
-        self.faults.append((t_ns, fault.target, Struck(index, fault.verb)))
+        if index in self.part.faults:
+            self.faults.append((t_ns, fault.target, Struck(index, fault.verb)))
         if fault.verb in ("impair", "unimpair"):
             for link, way in fault.links:
-                self._fabric_net.set_impairment(link, way, self._changed(index, fault, link, way))
-        elif fault.verb.startswith("nic_"):
-            self._strike_nic(fault)
+                if self._fabric_net.sends_here(link, way):
+                    self._fabric_net.set_impairment(link, way, self._changed(index, fault, link, way))
         elif fault.verb == "reroute":
             self._fabric_net.reroute(self._outages.forwarding())
         elif fault.verb.startswith(("link_", "switch_")):
-            down, up = self._outages.strike(fault)
-            for end in down:
-                self._fabric_net.nic_down(end.node, end.nic)
-            for end in up:
-                self._fabric_net.nic_up(end.node, end.nic)
+            self._strike_links(fault)
+        elif index not in self.part.faults:
+            return  # another machine's
+        elif fault.verb.startswith("nic_"):
+            self._strike_nic(fault)
         else:
             self._strike_node(fault, t_ns)
+
+    def _strike_links(self, fault: Fault) -> None:
+        """Links and switches go down and up; of a link between machines each sees to its own end."""
+        down, up = self._outages.strike(fault)
+        for ends, deed in ((down, self._fabric_net.nic_down), (up, self._fabric_net.nic_up)):
+            for end in ends:
+                if self._fabric_net.is_here(end.node):
+                    deed(end.node, end.nic)
 
     def _strike_nic(self, fault: Fault) -> None:
         if fault.verb == "nic_down":

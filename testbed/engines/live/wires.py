@@ -145,7 +145,7 @@ class Wiring:
     def __init__(self) -> None:
         self.hosts: dict[str, Owner] = {}
         self.bridges: dict[str, int] = {}
-        self.wires: list[tuple[Nic, Nic]] = []
+        self.wires: list[tuple[Nic, ...]] = []
         self._ports: dict[str, dict[str, int]] = {}  # bridge -> its interfaces' indexes
         self._rtnl: Rtnl | None = None
         self._next_index = 0
@@ -204,6 +204,20 @@ class Wiring:
                 self._ports[nic.node][nic.name] = nic.index
         self.wires.append((one, two))
         return one, two
+
+    def carry(self, end: End, carrier: requests.Carrier, underlay: Rtnl) -> Nic:
+        """The end of a link whose other end is on another machine. underlay: a socket in this machine's own network."""
+        nic = Nic(end, self._new_index(), self, self.hosts.get(end.node))
+        self.rtnl.flush()
+        home = requests.Home(pid=os.getpid()) if nic.owner is None else nic.owner.home
+        underlay.do(requests.vxlan(requests.VethEnd(nic.name, nic.mac, nic.index, home), carrier, self.group))
+        if nic.bridge:
+            self.rtnl.add(requests.enslave(nic.index, nic.bridge), requests.static_port(nic.index))
+            self._ports[nic.node][nic.name] = nic.index
+        else:
+            nic.rtnl.add(requests.link_up(nic.index), requests.filter_hooks(nic.index, optional=True))
+        self.wires.append((nic,))
+        return nic
 
     def forward(self, switch: str, entries: dict[str, str]) -> None:
         """Static forwarding of a bridge: destination address -> its interface."""

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 IFF_UP = 0x1
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
+IFLA_VXLAN_ID, IFLA_VXLAN_GROUP, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING, IFLA_VXLAN_PORT = 1, 2, 4, 7, 15
 IFLA_BR_FORWARD_DELAY, IFLA_BR_STP_STATE, IFLA_BR_MCAST_SNOOPING = 1, 5, 23
 IFLA_BRPORT_LEARNING, IFLA_BRPORT_UNICAST_FLOOD, IFLA_BRPORT_MCAST_FLOOD, IFLA_BRPORT_BCAST_FLOOD = 8, 9, 27, 30
 IFA_ADDRESS, IFA_LOCAL = 1, 2
@@ -94,6 +95,15 @@ class VethEnd(NamedTuple):
     master: int = 0
 
 
+class Carrier(NamedTuple):
+    """How a link to another machine is carried: VXLAN network, addresses of this machine and the other, UDP port."""
+
+    network: int
+    local: str
+    remote: str
+    port: int
+
+
 # --- links, bridges, addresses ---------------------------------------------
 
 
@@ -110,6 +120,19 @@ def veth(dev: VethEnd, peer: VethEnd, group: int = 0) -> list[Request]:
     body += _link_info("veth", attribute(VETH_INFO_PEER, end))
     label = f"veth pair {dev.name} - {peer.name}"
     return [Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, label)]
+
+
+def vxlan(end: VethEnd, carrier: Carrier, group: int = 0) -> Request:
+    """One end of a link that is carried to another machine, made where it belongs; it is not up yet.
+
+    Its carrying socket belongs to the network namespace of the socket that this is sent on, wherever the NIC itself is.
+    """
+    data = attribute(IFLA_VXLAN_ID, struct.pack("I", carrier.network))
+    data += attribute(IFLA_VXLAN_LOCAL, socket.inet_aton(carrier.local))
+    data += attribute(IFLA_VXLAN_GROUP, socket.inet_aton(carrier.remote))
+    data += attribute(IFLA_VXLAN_PORT, struct.pack("!H", carrier.port)) + attribute(IFLA_VXLAN_LEARNING, b"\0")
+    body = ifinfo(end.ifindex) + _end_attributes(end, group) + _link_info("vxlan", data)
+    return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"carried link {end.name} to {carrier.remote}")
 
 
 def bridge(name: str, index: int, group: int = 0) -> list[Request]:

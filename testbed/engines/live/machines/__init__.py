@@ -1,0 +1,1 @@
+"""A fabric over several machines: each runs its part, cut links are carried by VXLAN, one run directory comes back."""
