@@ -21,6 +21,7 @@ NEEDS = {
     "user": "somebody else than the one who runs the tests: root, to become nobody",
     "tools": "programs: a compiler, make, ping, tc",
     "ansible": "ansible-core and ansible-runner",
+    "sshd": "OpenSSH's server and client",
     "engine": "root, and a container engine to start (dockerd: docker.io)",
     "runtime": "an OCI runtime (crun or runc) for containers in the virtual-time kernel",
 }

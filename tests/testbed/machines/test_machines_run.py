@@ -1,0 +1,205 @@
+"""One fabric over several machines: hosts of a fabric of our own, a real sshd in each, links carried by VXLAN."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from needs import as_nobody, lacking
+
+from nodes.core.record import Struck
+from testbed.engines.base import EngineUnavailable
+from testbed.engines.live.machines.several import Address, Machine, divide
+from testbed.plan import Plan
+from testbed.runs import read_run
+from testbed.scenario import compile_plan, load
+from testbed.verdicts.model import Trust
+
+ROOT = Path(__file__).resolve().parents[3]
+TESTBED = str(Path(sys.executable).with_name("testbed"))
+SSHD = shutil.which("sshd", path="/usr/sbin:/sbin")
+SCENARIO = """\
+name: over-machines
+topology: {kind: leaf_spine, spines: 1, leaves: 3, hosts_per_leaf: 1}
+protocol: {consensus: none, depth: 2, window: 100ms, rounds: 4}
+faults:
+  - {at: 150ms, do: nic_mute, on: host1, for: 100ms}
+  - {at: 250ms, do: node_kill, on: host3}
+seed: 3
+engine: live
+"""
+SSHD_CONFIG = """\
+Port 2222
+HostKey {here}/host
+AuthorizedKeysFile {here}/user.pub
+PidFile none
+UsePAM no
+StrictModes no
+PermitRootLogin yes
+PasswordAuthentication no
+"""
+INVENTORY = """\
+[testbed]
+{lines}
+[testbed:vars]
+ansible_user=root
+ansible_port=2222
+ansible_ssh_private_key_file={here}/user
+ansible_ssh_common_args=-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR
+testbed_project={project}
+"""
+
+
+class Machines(NamedTuple):
+    """here: a folder with an inventory for two and one for three machines."""
+
+    here: Path
+
+    def run(self, inventory: str, *more: str) -> subprocess.CompletedProcess[str]:
+        """`testbed run` at the host that starts it."""
+        argv = ["exec", "host4", TESTBED, "run", "scenario.yaml", "--inventory", inventory, "--out", "run", *more]
+        return call(self.here, *argv)
+
+
+def call(here: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([TESTBED, *argv], cwd=here, capture_output=True, text=True, timeout=120, check=False)
+
+
+def planned(folder: Path, text: str) -> Plan:
+    (folder / "planned.yaml").write_text(text)
+    return compile_plan(load(folder / "planned.yaml"))
+
+
+def inventory(here: Path, *lines: str, project: Path = ROOT) -> str:
+    return INVENTORY.format(lines="\n".join(lines), here=here, project=project)
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    """host1 to host3 are machines with an sshd, host4 is where runs are started."""
+    if os.geteuid() != 0:
+        lacking("user", "sshd lets others in only when root runs it")
+    if SSHD is None or not Path(sys.executable).with_name("ansible-inventory").exists():
+        lacking("sshd", "sshd or Ansible is not installed (Debian: openssh-server)")
+    here = tmp_path_factory.mktemp("machines")
+    for key in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(here / key)], check=True)
+    (here / "sshd_config").write_text(SSHD_CONFIG.format(here=here))
+    (here / "scenario.yaml").write_text(SCENARIO)
+    lines = [f"machine{number} ansible_host=10.0.0.{number}" for number in (1, 2, 3)]
+    (here / "two.ini").write_text(inventory(here, *lines[:2]))
+    (here / "three.ini").write_text(inventory(here, *lines))
+    (here / "gone.ini").write_text(inventory(here, lines[0], "machine9 ansible_host=10.0.0.9"))
+    (here / "bare.ini").write_text(inventory(here, *lines[:2], project=here / "nowhere"))
+    Path("/run/sshd").mkdir(exist_ok=True)  # where it locks itself up; Debian makes it when the service starts
+    patch = pytest.MonkeyPatch()
+    patch.setenv("XDG_RUNTIME_DIR", str(here))
+    up = call(here, "up", "--detach", "star", "--set", "hosts=4")
+    if up.returncode != 0:
+        lacking("namespaces", up.stderr)
+    daemons = []
+    try:
+        for host in ("host1", "host2", "host3"):
+            command = [TESTBED, "exec", host, SSHD, "-D", "-f", str(here / "sshd_config"), "-E", str(here / host)]
+            daemons.append(subprocess.Popen(command))
+        for host in ("host1", "host2", "host3"):
+            _await_sshd(here / host)
+        yield Machines(here)
+    finally:
+        call(here, "down")
+        for daemon in daemons:
+            daemon.kill()
+            daemon.wait()
+        patch.undo()
+
+
+def _await_sshd(log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not log.exists() or "listening" not in log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_fabric_over_three_machines_leaves_one_run(machines: Machines) -> None:
+    """host1 and host3 are struck on different machines; every frame between hosts crosses a carried link."""
+    done = machines.run("three.ini", "--json")
+    assert done.returncode == 0, done.stderr
+    _, plan, history, verdicts = read_run(machines.here / "run")
+    assert history.complete, history.why
+    assert [event.what.verb for event in history.events if isinstance(event.what, Struck)] == [
+        "nic_mute",
+        "nic_unmute",
+        "node_kill",
+    ]
+    by_machine = {machine["name"]: machine["nodes"] for machine in history.meta["machines"]}
+    assert sorted(node for nodes in by_machine.values() for node in nodes) == sorted(
+        (*plan.fabric.hosts, *plan.fabric.switches)
+    )
+    assert [sum(node in plan.fabric.hosts for node in nodes) for nodes in by_machine.values()] == [1, 1, 1]
+    assert len(history.meta["carried_links"]) == 2
+    leaving = {(hop.nic, hop.key) for hop in history.hops if hop.what == "out"}
+    coming = {(hop.nic, hop.key) for hop in history.hops if hop.what == "in"}
+    for index in history.meta["carried_links"]:
+        link = plan.fabric.links[index]
+        assert {key for nic, key in coming if nic == link.b.nic} <= {key for nic, key in leaving if nic == link.a.nic}
+        assert any(nic == link.b.nic for nic, _ in coming)
+    assert verdicts.fidelity.answer is not Trust.TRUSTED
+    assert any("VXLAN carries it between machines" in sentence for sentence in verdicts.fidelity.unchecked)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ("gone.ini", "machine9 can't be reached"),
+        ("bare.ini", "If the testbed is not there yet, run playbooks/provision.yml"),
+    ],
+)
+def test_a_machine_that_is_not_ready_is_told_in_one_line(machines: Machines, named: str, words: str) -> None:
+    done = machines.run(named)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert [line.startswith("testbed: error: machine") for line in done.stderr.splitlines()] == [True]
+
+
+def test_who_is_not_root_cannot_carry_links(tmp_path: Path) -> None:
+    address = Address("one", (*as_nobody(), "-m", "testbed.engines.live.machines.remote"), "127.0.0.1")
+    plan = planned(tmp_path, SCENARIO)
+    part = divide(plan, [address, address])[0]
+    with (
+        Machine(address) as machine,
+        pytest.raises(EngineUnavailable, match=r"machine one: .*not root.*ansible_user=root"),
+    ):
+        machine.ask("start", plan=plan.to_json(), part=part.to_json(), netem=False)
+
+
+def test_what_faults_tie_together_is_on_one_machine(tmp_path: Path) -> None:
+    """A moment at host1 strikes host3: nothing could tell another machine in time."""
+    tied = "  - {when: {node: host1, enters: REFLECTING, round: 1}, do: nic_mute, on: host3}\n"
+    plan = planned(tmp_path, SCENARIO.replace("seed:", tied + "seed:"))
+    parts = divide(plan, [Address(name, (), f"10.0.0.{name}") for name in "12"])
+    assert any({"host1", "host3"} <= part.nodes for part in parts)
+    assert sorted(fault for part in parts for fault in part.faults) == list(range(len(plan.faults)))
+
+
+def test_an_inventory_needs_two_machines(tmp_path: Path) -> None:
+    (tmp_path / "one.ini").write_text("[testbed]\nalone ansible_host=127.0.0.1\n")
+    (tmp_path / "scenario.yaml").write_text(SCENARIO)
+    if not Path(sys.executable).with_name("ansible-inventory").exists():
+        lacking("ansible", "it is not installed (pip install ansible-core ansible-runner)")
+    for argv, words in (
+        (["-e", "live", "-i", "one.ini"], "has 1 machines; at least two are wanted"),
+        (["-e", "sim", "-i", "one.ini"], "goes with --engine live only"),
+        (["-e", "live", "-i", "nowhere.ini"], "nowhere.ini: there is no such inventory"),
+    ):
+        done = call(tmp_path, "run", "scenario.yaml", *argv)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert words in done.stderr
