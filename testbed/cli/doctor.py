@@ -49,6 +49,8 @@ def examine() -> list[Check]:
         _container_engine,
         _node_image,
         _oci_runtime,
+        _ansible,
+        _vxlan,
     )
     return [look() for look in looks]
 
@@ -224,3 +226,30 @@ def _oci_runtime() -> Check:
         return Check("OCI runtime", "ok", found, "nodes: container in vkernel")
     why = f"neither {' nor '.join(RUNTIMES)}"
     return Check("OCI runtime", "missing", why, "nodes: container in vkernel", "apt-get install crun")
+
+
+def _ansible() -> Check:
+    from importlib.util import find_spec
+
+    lacking = [name for name in ("ansible", "ansible_runner") if find_spec(name) is None]
+    if lacking:
+        found = f"lacks {' and '.join(lacking)}"
+        return Check(
+            "ansible", "missing", found, "playbooks, several machines", "pip install ansible-core ansible-runner"
+        )
+    return Check("ansible", "ok", "ansible-core and ansible-runner", "playbooks, several machines")
+
+
+def _vxlan() -> Check:
+    """Asks the kernel for a VXLAN device in a network namespace of its own."""
+    from testbed.engines.live.machines.remote import no_vxlan
+
+    reason = no_vxlan()
+    needed_for = "this machine as one of several"
+    if reason:
+        return Check("vxlan", "missing", reason, needed_for, "Load the module, as root: modprobe vxlan")
+    if os.geteuid() != 0:
+        return Check(
+            "vxlan", "limited", "not root", needed_for, "Links between machines take root; name it in the inventory."
+        )
+    return Check("vxlan", "ok", "this kernel has VXLAN", needed_for)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +45,16 @@ StrictModes no
 PermitRootLogin yes
 PasswordAuthentication no
 """
+COUNT = """\
+import os, sys
+from pathlib import Path
+def of(pid):
+    try:
+        return sys.argv[1] in Path("/proc", pid, "cmdline").read_text()
+    except OSError:
+        return False
+print(sum(of(pid) for pid in os.listdir("/proc") if pid.isdigit() and pid != str(os.getpid())))
+"""
 INVENTORY = """\
 [testbed]
 {lines}
@@ -66,6 +76,13 @@ class Machines(NamedTuple):
         """`testbed run` at the host that starts it."""
         argv = ["exec", "host4", TESTBED, "run", "scenario.yaml", "--inventory", inventory, "--out", "run", *more]
         return call(self.here, *argv)
+
+    def await_processes(self, module: str, enough: Callable[[int], bool]) -> None:
+        """Until enough processes run this module on the machines, which have one process namespace in common."""
+        deadline = time.monotonic() + 60
+        while not enough(count := int(call(self.here, "exec", "host1", sys.executable, "count.py", module).stdout)):
+            assert time.monotonic() < deadline, f"{count} processes of {module}"
+            time.sleep(0.5)
 
 
 def call(here: Path, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -93,6 +110,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(here / key)], check=True)
     (here / "sshd_config").write_text(SSHD_CONFIG.format(here=here))
     (here / "scenario.yaml").write_text(SCENARIO)
+    (here / "count.py").write_text(COUNT)
     lines = [f"machine{number} ansible_host=10.0.0.{number}" for number in (1, 2, 3)]
     (here / "two.ini").write_text(inventory(here, *lines[:2]))
     (here / "three.ini").write_text(inventory(here, *lines))
@@ -168,6 +186,21 @@ def test_a_machine_that_is_not_ready_is_told_in_one_line(machines: Machines, nam
     assert done.returncode == 2
     assert words in done.stderr
     assert [line.startswith("testbed: error: machine") for line in done.stderr.splitlines()] == [True]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_leaves_nothing_on_any_machine(machines: Machines) -> None:
+    """The connections end, and all that waits at their other ends."""
+    argv = ["exec", "host4", TESTBED, "run", "scenario.yaml", "--inventory", "two.ini", "--out", "killed"]
+    more = ["--set", "protocol.rounds=600"]
+    run = subprocess.Popen([TESTBED, *argv, *more], cwd=machines.here, stderr=subprocess.DEVNULL)
+    try:
+        machines.await_processes("testbed.engines.live.supervisor", lambda count: count >= 2)
+    finally:
+        run.kill()
+        run.wait()
+    for module in ("testbed.engines.live.supervisor", "testbed.engines.live.machines.remote"):
+        machines.await_processes(module, lambda count: count == 0)
 
 
 def test_who_is_not_root_cannot_carry_links(tmp_path: Path) -> None:
