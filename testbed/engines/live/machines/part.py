@@ -62,7 +62,7 @@ class Part:
 
 
 def kept_together(plan: Plan) -> list[set[str]]:
-    """Nodes that must be on one machine: those of a moment and of what it triggers, and both ends of a link whose NIC a
+    """Nodes that must be on one machine: those of a moment and of what it triggers; both ends of a link whose NIC a
     fault strikes, for only a wire loses its carrier at both ends at once."""
     groups = []
     for fault in plan.faults:
@@ -70,6 +70,8 @@ def kept_together(plan: Plan) -> list[set[str]]:
         group = {fault.target} if fault.target else set()
         if first.moment is not None:
             group |= {first.node, *(_sender(plan, link, way) for link, way in fault.links)}
+            if fault.verb.startswith(("link_", "switch_", "reroute")):
+                group |= set(plan.fabric.switches)  # all of which may have to forward otherwise
         if fault.nic:
             ends = next(ends for ends in _ends(plan) if (fault.target, fault.nic) in ends)
             group |= {node for node, _ in ends}
