@@ -5,7 +5,7 @@ the same scenario on ``sim`` with the same interpreter and packages and leave a 
 must be the same, or the benchmark fails. Repetitions alternate; the figure is the median of the ratios of neighbours.
 A first pair, which is not counted, leaves Python's bytecode of either tree in a cache, as a user's first run does.
 Time is the CPU time of the whole command, from the interpreter's start to its end, so that other work on the host
-disturbs little. A compiled build (``make compiled``) is used where there is one.
+disturbs little. A compiled build (``make compiled``) is used where there is one, and whether it was is said.
 
     python benchmarks/bench_run.py [--repetitions 5] [--scenario nic-crash-mid-swap]
 """
@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from spread import spread
+
+from testbed.compiled import folder
 
 FIRST = "3df17dc047e0f2b51599431effc0b49f158a4807"
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,6 +67,7 @@ def compare(first: Path, scenario: str, repetitions: int) -> dict[str, Any]:
         "benchmark": "testbed-run",
         "scenario": scenario,
         "repetitions": repetitions,
+        "compiled": os.environ.get("OAE_COMPILED") != "0" and folder().is_dir(),
         "first_version_cpu_s": spread(theirs),
         "now_cpu_s": spread(ours),
         "ratio": spread(ratios),
@@ -93,7 +96,8 @@ def main() -> None:
     print(
         f"testbed run {chosen.scenario}: {result['now_cpu_s']['median']:.1f} s of CPU time, the first version "
         f"{result['first_version_cpu_s']['median']:.1f} s: {ratio['median']:.1f} times as fast "
-        f"({ratio['min']:.1f} to {ratio['max']:.1f} in {result['repetitions']} pairs)"
+        f"({ratio['min']:.1f} to {ratio['max']:.1f} in {result['repetitions']} pairs; "
+        f"{'with' if result['compiled'] else 'without'} the compiled build)"
     )
 
 

@@ -10,7 +10,7 @@ the driver is given true time and hands it on: whoever runs the node, and the hi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from nodes.core import (
     CancelTimer,
@@ -63,6 +63,13 @@ UNHEARD = Life(0, 0)
 """Of a peer from which nothing has come."""
 
 _EMPTY: Mapping[str, bytes] = {}
+
+# Classes that every message asks for: compiled, looking a name up takes as long as a small deed.
+_SEND: Final = Send
+_TRANSITION: Final = Transition
+_SET_TIMER: Final = SetTimer
+_FRAME: Final = Frame
+_FRAME_KEY: Final = FrameKey
 _LIFE = "driver life "  # no machine's keys begin with this
 
 
@@ -194,21 +201,21 @@ class Driver:
         """
         io = self._io
         for effect in effects:
-            if isinstance(effect, Send):
+            if type(effect) is _SEND:
                 port, message = effect
                 _, round_, _, body, _ = message
                 if len(body) != BODY_BYTES:
                     check_body(message)
                 self._sent += 1
-                key = FrameKey(self._node, self._epoch, self._sent)
-                io.send(port, Frame(key, self._peers[port], self.lives[port][0], message), now_ns)
+                key = _FRAME_KEY(self._node, self._epoch, self._sent)
+                io.send(port, _FRAME(key, self._peers[port], self.lives[port][0], message), now_ns)
                 if self._waiting and not self._after_send(round_, now_ns):
                     return False
-            elif isinstance(effect, Transition):
+            elif type(effect) is _TRANSITION:
                 io.record(effect, now_ns)
                 if self._waiting and not self._at_transition(effect, now_ns):
                     return False
-            elif isinstance(effect, SetTimer):
+            elif type(effect) is _SET_TIMER:
                 name, at_ns = effect
                 io.set_timer(name, at_ns if self._local is None else self._local.set_timer(name, at_ns, now_ns))
             elif isinstance(effect, CancelTimer):

@@ -49,7 +49,10 @@ from nodes.oae.table import TABLE, Act, Deed, LinkEvent, Remark
 HANDSHAKES = ("alternating", "simultaneous")
 HORIZONS = tuple(TABLE)
 
-# Members of enumerations that every message asks for: looking one up takes as long as a small deed.
+# Classes, and members of enumerations, that every message asks for: looking one up takes as long as a small deed.
+_SEND: Final = Send
+_MESSAGE: Final = Message
+_TRANSITION: Final = Transition
 _SWAP: Final = Kind.SWAP
 _RESET: Final = Kind.RESET
 _STRAY: Final = LinkEvent.STRAY
@@ -334,7 +337,7 @@ class Link:
         if self.horizon == "reconcile" and self._asks_about_nothing_before():
             flags |= SETTLED
         round_, _, _ = end.id
-        return Send(self.port, Message(_SWAP, round_, step, end.value, flags))
+        return _SEND(self.port, _MESSAGE(_SWAP, round_, step, end.value, flags))
 
     def _asks_about_nothing_before(self) -> bool:
         return all(end.state in _RESOLVED or end.abandoned for end in self.ends.values() if end.id.round < self.round)
@@ -406,7 +409,7 @@ def _entering(state: LinkState) -> _Do:
         old, end.state = end.state, state
         if state is _IN_DOUBT:
             end.doubted = True
-        return Transition(end.id, old, state)
+        return _TRANSITION(end.id, old, state)
 
     return enter
 

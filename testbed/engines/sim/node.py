@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from mypy_extensions import i64
 
-from nodes.core import Apply, Decide, Effect, Effects, Invoke, Machine, Port, Propose, Resolve, Return, RoundStart
+from nodes.core import Apply, Decide, Effect, Effects, Invoke, Machine, Note, Port, Propose, Resolve, Return, RoundStart
 from nodes.core.config import NodeConfig
 from nodes.core.disk import DISK_BYTES, DiskFullError, Log, State
 from nodes.core.driver import Driver, driver_of
 from nodes.core.lies import Lied
 from nodes.core.record import DISK_FULL, KILLED, Died, Dropped, Received, Refused, Sent, Started, TimerFired, recorded
-from nodes.frames import Frame
+from nodes.frames import BODY_BYTES, WIRE_BYTES, Frame
 from nodes.registry import build_liar
 from testbed.engines.sim.netem import CORRUPT
 from testbed.engines.sim.queue import FRAME, TIMER, Event
@@ -169,7 +169,9 @@ class Node:
             return
         if self.run.full:
             key, dst, _, message = frame
-            self.run.record((now_ns, self.number, Sent, (key, dst, message.round, message.step, frame.wire_bytes)))
+            _, round_, step, body, _ = message
+            size = WIRE_BYTES if len(body) == BODY_BYTES else frame.wire_bytes
+            self.run.record((now_ns, self.number, Sent, (key, dst, round_, step, size)))
         self.run.sent += 1
         refused = self.run.transmit(self.legs[port], frame, 0, now_ns)
         if refused:
@@ -210,7 +212,7 @@ class Node:
             self._held.append((self.record, (effect, now_ns)))
             return
         if self.run.full or type(effect) in self.run.outcomes:
-            what = recorded(effect)
+            what: Any = recorded(effect) if isinstance(effect, Note) else effect
             self.run.record((now_ns, self.number, type(what), what))
 
     def persist(self, key: str, data: bytes | None, more: bool, now_ns: int) -> bool:
