@@ -59,10 +59,10 @@ _STRAY: Final = LinkEvent.STRAY
 _COMMITTED: Final = LinkState.COMMITTED
 _IN_DOUBT: Final = LinkState.IN_DOUBT
 
-_OPEN = (LinkState.TENTATIVE, LinkState.REFLECTING)
-_PROGRESS = (LinkEvent.STEP, LinkEvent.LAST, LinkEvent.FINAL)
-_RESOLVED = (LinkState.COMMITTED, LinkState.ABORTED)
-SETTLED = 2
+_OPEN: Final = (LinkState.TENTATIVE, LinkState.REFLECTING)
+_PROGRESS: Final = (LinkEvent.STEP, LinkEvent.LAST, LinkEvent.FINAL)
+_RESOLVED: Final = (LinkState.COMMITTED, LinkState.ABORTED)
+SETTLED: Final = 2
 """Frame flag: of the rounds before this one, the sender has no swap left that it will ask about (reconcile only)."""
 
 
@@ -124,8 +124,8 @@ def _steps(handshake: str, depth: int, initiates: bool, horizon: str) -> tuple[L
 
 
 _NO_END: Final = End(SwapId(-1, -1, -1), b"", 0, 0)  # of a swap of which nothing is known; it is never changed
-_NO_MESSAGE = Message(Kind.SWAP, -1, 0)  # of an event that no message brings
-_NO_LIFE = Life(0, 0)
+_NO_MESSAGE: Final = Message(Kind.SWAP, -1, 0)  # of an event that no message brings
+_NO_LIFE: Final = Life(0, 0)
 
 
 @dataclass(slots=True)

@@ -18,10 +18,10 @@ from nodes.frames import Kind, Message
 from nodes.oae.algorithm import AlgorithmFactory, RoundAlgorithm
 from nodes.oae.link import Link
 
-_REGISTER = struct.Struct("!QQ")
+_REGISTER: Final = struct.Struct("!QQ")
 _ROUNDS, _ALGORITHM, _LINK = "rounds", "algorithm", "link"  # what the keys on the disk begin with
 _DATA: Final = Kind.DATA
-IN_INSTANCE = 1  # flag: the register is a message of the current consensus instance
+IN_INSTANCE: Final = 1  # flag: the register is a message of the current consensus instance
 
 
 def says(message: Message) -> str:
