@@ -20,7 +20,7 @@ from testbed.study.evidence import Count
 _BEND = 0.5
 _LOOKED = 1.25
 """By how much the interval is wider than for counts that were planned. The search goes where its counts point, and the
-bend that is allowed for is a guess: without it the interval held in 97.8 to 99.3 % of a thousand searches of 99 %."""
+bend that is allowed for is a guess: without it the interval of 99 % held in 97.8 to 99.3 % of searches."""
 
 _REACH = 2.5
 _SOFT = 1.5  # log-odds at which a point's first weight, before there is a fit, is a half
