@@ -32,6 +32,7 @@ protocol: {consensus: none, depth: 2, window: 100ms, rounds: 4}
 faults:
   - {at: 150ms, do: nic_mute, on: host1, for: 100ms}
   - {at: 250ms, do: node_kill, on: host3}
+  - {at: 110ms, do: link_down, links: leaf2<->spine1}
 seed: 3
 engine: live
 """
@@ -152,11 +153,11 @@ def test_a_fabric_over_three_machines_leaves_one_run(machines: Machines) -> None
     assert done.returncode == 0, done.stderr
     _, plan, history, verdicts = read_run(machines.here / "run")
     assert history.complete, history.why
-    assert [event.what.verb for event in history.events if isinstance(event.what, Struck)] == [
-        "nic_mute",
-        "nic_unmute",
-        "node_kill",
-    ]
+    struck = sorted(event.what.verb for event in history.events if isinstance(event.what, Struck))
+    assert struck == ["link_down", "nic_mute", "nic_unmute", "node_kill"]  # each told by one machine
+    carried = {hop.round for hop in history.hops if hop.nic in ("leaf2-eth2", "spine1-eth2") and hop.what == "in"}
+    assert 0 in carried
+    assert 3 not in carried  # it went down two rounds before
     by_machine = {machine["name"]: machine["nodes"] for machine in history.meta["machines"]}
     assert sorted(node for nodes in by_machine.values() for node in nodes) == sorted(
         (*plan.fabric.hosts, *plan.fabric.switches)
