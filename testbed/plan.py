@@ -26,6 +26,8 @@ VERBS = (
     "nic_mute",  # the NIC neither sends nor receives, carrier stays; frames already on the wire go on
     "nic_half",  # one direction only, see Fault.direction
     "nic_unmute",  # ends nic_mute and nic_half
+    "nic_deaf",  # drops, on arrival, what comes from the hosts in Fault.peers, whenever that was sent (a partition)
+    "nic_hear",  # ends nic_deaf to the hosts in Fault.peers, or (none named) to all
     "node_kill",
     "node_pause",
     "node_resume",
@@ -49,11 +51,11 @@ class Fault:
     """One atomic fault. Either timed (``at_ns`` >= 0 on the run's clock) or triggered (``moment``, at ``node``).
 
     verb: one of VERBS. target: the host it strikes (node verbs) or the switch, or nic as ``(host, nic)`` names (nic
-    verbs). direction: for nic_half, tx or rx as seen from the NIC. state: for node_restart, what the new life finds on
-    its disk. links: for links and (un)impair, pairs of (link index, "ab" or "ba"). after_ns: for triggered faults, how
-    long after the moment it strikes (0 = at once). follows: index of a fault whose striking starts this one
-    ``after_ns`` later (the end of a ``for:``, or forwarding around what is down), else -1. amount: for clock_step ns,
-    for clock_drift parts per billion; may be negative.
+    verbs). direction: for nic_half, tx or rx as seen from the NIC. peers: for nic_deaf and nic_hear, hosts (none: all).
+    state: for node_restart, what the new life finds on its disk. links: for links and (un)impair, pairs of (link index,
+    "ab" or "ba"). after_ns: for triggered faults, how long after the moment it strikes (0 = at once). follows: index of
+    a fault whose striking starts this one ``after_ns`` later (the end of a ``for:``, or forwarding around what is
+    down), else -1. amount: for clock_step ns, for clock_drift parts per billion; may be negative.
     """
 
     verb: str
@@ -63,6 +65,7 @@ class Fault:
     target: str = ""
     nic: str = ""
     direction: str = ""
+    peers: tuple[str, ...] = ()
     state: State = State.LOST
     links: tuple[tuple[int, str], ...] = ()
     impairment: Impairment | None = None
@@ -248,6 +251,7 @@ def _fault_from_json(data: dict[str, Any]) -> Fault:
             **data,
             "moment": Moment.from_json(data["moment"]) if data["moment"] else None,
             "state": State(data["state"]),
+            "peers": tuple(data["peers"]),
             "links": tuple((index, way) for index, way in data["links"]),
             "impairment": impairment_from_json(data["impairment"]) if data["impairment"] else None,
         }

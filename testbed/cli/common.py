@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -118,9 +118,3 @@ def path_with_system_folders() -> str:
 def study_directory(path: Path) -> bool:
     """Whether a directory is that of a study."""
     return (existing(path, "directory") / "study.yaml").is_file()
-
-
-def as_rows(table: dict[str, Any]) -> str:
-    """``split 3, blocked 1``."""
-    spelled = {name: " and ".join(count) if isinstance(count, list) else count for name, count in table.items()}
-    return ", ".join(f"{name} {count}" for name, count in spelled.items() if count != 0) or "none"

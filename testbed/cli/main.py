@@ -19,6 +19,7 @@ from testbed.cli import (
     export,
     image,
     kernel,
+    listing,
     play,
     ps,
     replay,
@@ -41,6 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("doctor")(doctor.doctor)
+app.command("list")(listing.list_)
 app.add_typer(topo.app, name="topo")
 app.command("schema")(schema.schema)
 app.command("explain")(explain.explain)

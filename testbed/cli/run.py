@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from testbed.cli.common import SetOption, as_rows, find_document, load_scenario, named_engine
+from testbed.cli.common import SetOption, find_document, load_scenario, named_engine
 from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, console, print_json, progress_bar, verb
 from testbed.errors import UserError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from testbed.scenario import Scenario
     from testbed.verdicts.model import Trust, Verdicts
 
-_SHOWN_BREAKS = 8
+_SHOWN_VIOLATIONS = 8
 
 
 @verb
@@ -213,6 +213,7 @@ def show(verdicts: Verdicts, expected: dict[str, Any], warnings: Sequence[str] =
     from rich.markup import escape
 
     from testbed.verdicts.model import power_words
+    from testbed.verdicts.words import counted, summary
 
     screen = console()
     fidelity = verdicts.fidelity
@@ -220,16 +221,12 @@ def show(verdicts: Verdicts, expected: dict[str, Any], warnings: Sequence[str] =
         screen.print("[bold red]This measurement is not trusted:[/]")
         for reason in fidelity.reasons:
             screen.print(f"  {escape(reason)}")
-    bisynchrony = verdicts.bisynchrony
-    broken = len(bisynchrony.broken_rounds)
-    colour = "green" if bisynchrony.holds else "red"
     screen.print(f"[bold]{verdicts.name}[/] on {verdicts.engine}, seed {verdicts.seed}")
-    screen.print(f"rounds     {bisynchrony.rounds}, [{colour}]{broken} broken[/]")
-    screen.print(f"swaps      {as_rows(bisynchrony.swaps)}")
-    if bisynchrony.breaks:
-        _show_breaks(screen, bisynchrony)
-    if verdicts.consensus is not None:
-        _show_consensus(screen, verdicts.consensus)
+    colours = _colours(verdicts)
+    for heading, text in summary(verdicts):
+        screen.print(f"{heading:<10} [{colours.get(heading, 'default')}]{escape(text)}[/]")
+        if heading == "causes":
+            _show_breaks(screen, verdicts.bisynchrony)
     if verdicts.service is not None:
         _show_service(screen, verdicts.service)
     screen.print(f"fidelity   {coloured(fidelity.answer)}, latest timer {fidelity.timer_lag_max_ns} ns late")
@@ -246,7 +243,7 @@ def show(verdicts: Verdicts, expected: dict[str, Any], warnings: Sequence[str] =
     for note in verdicts.notes:
         screen.print(f"note       {escape(note)}")
     if expected["stated"] and not expected["unmet"]:
-        screen.print(f"expected   {as_rows(expected['stated'])}: [green]held[/]")
+        screen.print(f"expected   {counted(expected['stated'])}: [green]held[/]")
     for sentence in expected["unmet"]:
         screen.print(f"[bold red]failed[/]     {escape(sentence)}")
 
@@ -258,32 +255,28 @@ def coloured(answer: Trust) -> str:
 
 
 def _show_breaks(screen: Any, bisynchrony: Any) -> None:
-    from collections import Counter
-
     from rich.table import Table
 
-    for heading, name in (("kinds", "kind"), ("causes", "cause")):
-        rounds = Counter(value for _, value in {(item.round, getattr(item, name)) for item in bisynchrony.breaks})
-        screen.print(f"{heading:<10} {as_rows(rounds)} (rounds)")
+    from testbed.verdicts.words import breaks
+
+    rows = breaks(bisynchrony)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("round", "link", "kind", "cause", "frame", "hop"):
         table.add_column(heading)
-    for item in bisynchrony.breaks[:_SHOWN_BREAKS]:
-        table.add_row(str(item.round), item.link, item.kind, item.cause, item.frame, item.hop)
+    for row, item in zip(rows, bisynchrony.breaks, strict=False):
+        table.add_row(*row, item.hop)
     screen.print(table)
-    more = len(bisynchrony.breaks) - _SHOWN_BREAKS
+    more = len(bisynchrony.breaks) - len(rows)
     if more > 0:
         screen.print(f"[dim]and {more} more in the report[/]")
 
 
-def _show_consensus(screen: Any, consensus: Any) -> None:
-    disagree = len(consensus.disagreements)
-    colour = "red" if disagree else "green"
-    cut = f"{len(consensus.cut_off)} cut off by the run's end, " if consensus.cut_off else ""
-    screen.print(
-        f"consensus  {consensus.decided} of {consensus.instances} instances decided everywhere, {cut}"
-        f"[{colour}]{disagree} disagree[/], {len(consensus.invalid)} invalid"
-    )
+def _colours(verdicts: Verdicts) -> dict[str, str]:
+    """Of the lines that say whether something held."""
+    colours = {"rounds": "green" if verdicts.bisynchrony.holds else "red"}
+    if verdicts.consensus is not None:
+        colours["consensus"] = "red" if verdicts.consensus.disagreements else "green"
+    return colours
 
 
 def _show_service(screen: Any, service: Any) -> None:
@@ -303,8 +296,8 @@ def _show_service(screen: Any, service: Any) -> None:
         f"log        {service.entries} entries; [{colour}]what clients were told {words}[/]; "
         f"not checked: {', '.join(service.unchecked)}"
     )
-    for violation in service.violations[:_SHOWN_BREAKS]:
+    for violation in service.violations[:_SHOWN_VIOLATIONS]:
         screen.print(f"  [red]{escape(violation)}[/]")
-    more = len(service.violations) - _SHOWN_BREAKS
+    more = len(service.violations) - _SHOWN_VIOLATIONS
     if more > 0:
         screen.print(f"[dim]and {more} more in verdicts.json[/]")

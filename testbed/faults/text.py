@@ -1,4 +1,4 @@
-"""An atomic fault in one short line, for messages: ``at 10ms nic_mute host3-eth0``."""
+"""An atomic fault in one short line: ``at 10ms nic_mute host3-eth0``, in the text form that a scenario takes back."""
 
 from __future__ import annotations
 
@@ -6,35 +6,40 @@ from collections.abc import Sequence
 
 from nodes.core.lies import FOREVER_NS, Lie
 from nodes.core.moments import Moment
-from nodes.core.text import drift_text
+from nodes.core.text import drift_text, time_text
 from testbed.plan import Fault
 from topologies.draw import describe as describe_impairment
 from topologies.draw import spell_time
 
 
-def describe(fault: Fault) -> str:
-    """When, what, whom."""
-    words = [_when(fault), fault.verb, fault.nic or fault.target or _links(fault)]
-    if fault.direction:
-        words.append(fault.direction)
+def describe(faults: Sequence[Fault], index: int, hosts: Sequence[str]) -> str:
+    """When, what, whom; of one of a plan's faults. ``hosts`` by node number."""
+    fault = faults[index]
+    words = [_when(faults, index, hosts), fault.verb, fault.nic or fault.target or _links(fault), fault.direction]
+    if fault.peers:
+        words.append(f"to {','.join(fault.peers)}")
     if fault.verb == "clock_step":
-        words.append(f"by {'-' if fault.amount < 0 else '+'}{spell_time(abs(fault.amount))}")
+        words.append(f"by {'-' if fault.amount < 0 else ''}{time_text(abs(fault.amount))}")
     if fault.verb == "clock_drift":
-        words.append(f"by {'' if fault.amount < 0 else '+'}{drift_text(fault.amount)}")
+        words.append(f"drift {drift_text(fault.amount)}")
     if fault.verb == "node_restart":
-        words.append(f"with its state {fault.state.replace('_', ' ')}")
+        words.append(f"state {fault.state}")
     if fault.impairment is not None:
         words.append(f"to {describe_impairment(fault.impairment)}")
     return " ".join(word for word in words if word)
 
 
-def _when(fault: Fault) -> str:
-    if fault.moment is not None:
-        later = f" {spell_time(fault.after_ns)} later" if fault.after_ns else ""
-        return f"when {fault.node} {_moment(fault.moment)}{later}:"
-    if fault.follows >= 0:
-        return f"{spell_time(fault.after_ns)} after fault {fault.follows}:"
-    return f"at {spell_time(fault.at_ns)}"
+def _when(faults: Sequence[Fault], index: int, hosts: Sequence[str]) -> str:
+    """Its own instant or moment; what follows others names theirs, and how much later."""
+    fault, later_ns = faults[index], 0
+    while fault.follows >= 0:
+        later_ns += fault.after_ns
+        fault = faults[fault.follows]
+    if fault.moment is None:
+        return f"at {time_text(fault.at_ns + later_ns)}"
+    later_ns += fault.after_ns
+    after = f" after {time_text(later_ns)}" if later_ns else ""
+    return f"when {fault.node} {moment_text(fault.moment, hosts)}{after}:"
 
 
 def describe_lie(lie: Lie, hosts: Sequence[str]) -> str:
@@ -43,7 +48,8 @@ def describe_lie(lie: Lie, hosts: Sequence[str]) -> str:
     words += [f"by {spell_time(lie.by_ns)}"] if lie.by_ns else []
     words += [f"to {', '.join(hosts[number] for number in lie.to)}"] if lie.to else []
     if lie.moment is not None:
-        words += [f"{spell_time(lie.after_ns)} after it" if lie.after_ns else "from when it", _moment(lie.moment), "on"]
+        words += [f"{spell_time(lie.after_ns)} after it" if lie.after_ns else "from when it"]
+        words += [moment_text(lie.moment, hosts), "on"]
         words += [f"for {spell_time(lie.for_ns)}"] if lie.for_ns < FOREVER_NS else []
         return " ".join(words)
     words += [f"from {spell_time(lie.from_ns)}"] if lie.from_ns > -FOREVER_NS else []
@@ -51,14 +57,15 @@ def describe_lie(lie: Lie, hosts: Sequence[str]) -> str:
     return " ".join(words)
 
 
-def _moment(moment: Moment) -> str:
+def moment_text(moment: Moment, hosts: Sequence[str]) -> str:
+    """``enters REFLECTING with host3 in round 17``, ``sends 3 in round 5``, ``writes 40``."""
     if moment.after_sends:
-        what = f"has sent {moment.after_sends} frames"
+        what = f"sends {moment.after_sends}"
     elif moment.after_writes:
-        what = f"has written {moment.after_writes} records"
+        what = f"writes {moment.after_writes}"
     else:
         what = f"enters {moment.enters}" if moment.enters else f"leaves {moment.leaves}"
-    peer = f" with node {moment.peer}" if moment.peer >= 0 else ""
+    peer = f" with {hosts[moment.peer]}" if moment.peer >= 0 else ""
     return what + peer + (f" in round {moment.round}" if moment.round >= 0 else "")
 
 

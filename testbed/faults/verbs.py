@@ -25,10 +25,33 @@ _ALL = (
     Verb("nic_mute", "nic", "nic_mute", "nic_unmute", "drops what it would send and what arrives; the carrier stays"),
     Verb("nic_half", "nic", "nic_half", "nic_unmute", "as nic_mute, in one direction (tx or rx, seen from the NIC)"),
     Verb("nic_unmute", "nic", "nic_unmute", "", "ends nic_mute and nic_half"),
+    Verb("nic_deaf", "nic", "nic_deaf", "nic_hear", "drops what arrives from some hosts (to:), whenever it was sent"),
+    Verb("nic_hear", "nic", "nic_hear", "", "ends nic_deaf to some hosts (to:), or to all"),
+    Verb(
+        "partition",
+        "nic",
+        "nic_deaf",
+        "nic_hear",
+        "hosts of different groups, and of none in common, are deaf to each other",
+    ),
+    Verb("heal", "nic", "nic_hear", "", "ends every partition: the hosts (default: all) hear everybody"),
+    Verb(
+        "flap", "nic", "nic_down", "nic_up", "the carrier is lost for: so long (default: half of every:), over and over"
+    ),
     Verb("node_kill", "node", "node_kill", "node_restart", "the machine is gone; frames on the wire go on"),
     Verb("node_pause", "node", "node_pause", "node_resume", "handles nothing; frames and timers wait"),
     Verb("node_resume", "node", "node_resume", "", "ends node_pause"),
     Verb("node_restart", "node", "node_restart", "", "a new life with the next epoch and what is left of its state"),
+    Verb(
+        "rolling_restart", "node", "node_kill", "node_restart", "one host after the other, every: so long, is down for:"
+    ),
+    Verb(
+        "churn",
+        "node",
+        "node_kill",
+        "node_restart",
+        "each host dies at random, after every: on average, and is down for:",
+    ),
     Verb("disk_full", "node", "disk_full", "disk_free", "what it persists fails, and with that its life ends"),
     Verb("disk_free", "node", "disk_free", "", "ends disk_full"),
     Verb("clock_step", "node", "clock_step", "clock_step", "its clock is set forward (by: 5us) or back (by: -5us)"),

@@ -18,7 +18,7 @@ from topologies.fabric import Fabric, Link
 def compile_plan(scenario: Scenario) -> Plan:
     """The plan of a scenario; equal scenarios give equal plans."""
     written, resolved = scenario.written, scenario.resolved
-    faults = compile_orders(resolved.orders)
+    faults = compile_orders(resolved.orders, written.seed)
     return Plan(
         name=written.name,
         seed=written.seed,

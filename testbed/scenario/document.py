@@ -69,6 +69,12 @@ def read_document(text: str, source: str) -> Document:
     return Document(reader.value(node, ()), source, reader.lines)
 
 
+def story(document: Document) -> str:
+    """The first sentence of its description, without the full stop."""
+    text = " ".join(str(document.data.get("description", document.data.get("about", ""))).split())
+    return re.split(r"\.(?: |$)", text, maxsplit=1)[0]
+
+
 def resolve_scalar(text: str) -> Any:
     """What an unquoted scalar means (YAML 1.2 core): null, a truth value, a number, else text."""
     if text in _WORDS or text.lower() in ("null", "true", "false"):

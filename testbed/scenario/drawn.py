@@ -106,6 +106,8 @@ def _fault(random: Random, hosts: int, rounds: int, swaps: bool) -> dict[str, An
     possible = sorted(name for name, verb in VERBS.items() if hosts > 2 or verb.strikes != "switch")
     verb = VERBS[random.choice(possible)]
     order: dict[str, Any] = {"do": verb.name}
+    if verb.name == "churn":
+        return {**order, "on": "*", "from": "round 1", "until": f"round {rounds}", "every": "3ms", "for": "200us"}
     if random.random() < 0.3:
         order["when"] = _moment(random, hosts, rounds, swaps)
     else:
@@ -113,17 +115,35 @@ def _fault(random: Random, hosts: int, rounds: int, swaps: bool) -> dict[str, An
         order["at"] = random.choice(
             (f"round {number}", f"round {number} + 20us", f"{random.randint(1, rounds * _PERIOD_US)}us")
         )
-    order |= _struck(random, hosts, verb)
-    if verb.name == "nic_half":
-        order["direction"] = random.choice(("rx", "tx"))
-    if verb.name == "node_restart":
-        order["state"] = random.choice(list(State)).value
-    if verb.name == "clock_step":
-        order["by"] = random.choice(("3us", "-3us", "-90us", "400us"))
-    if verb.name == "clock_drift":
-        order["drift"] = random.choice(("50ppm", "-2000ppm"))
-    if (verb.undo or verb.name == "node_restart") and random.random() < 0.8:
+    if verb.name == "partition":
+        mixed = [f"host{number}" for number in random.sample(range(1, hosts + 1), hosts)]
+        order |= {"groups": [mixed[:1], mixed[1 : random.randint(2, hosts)]]}
+        order |= {"one_way": True} if random.random() < 0.5 else {}
+    else:
+        order |= _struck(random, hosts, verb)
+    order |= _particulars(random, verb.name)
+    if (verb.undo or verb.name == "node_restart") and "for" not in order and random.random() < 0.8:
         order["for"] = random.choice(_TIMES)
+    return order
+
+
+def _particulars(random: Random, verb: str) -> dict[str, Any]:
+    """What only some verbs need."""
+    order: dict[str, Any] = {}
+    if verb == "nic_half":
+        order["direction"] = random.choice(("rx", "tx"))
+    if verb == "node_restart":
+        order["state"] = random.choice(list(State)).value
+    if verb == "clock_step":
+        order["by"] = random.choice(("3us", "-3us", "-90us", "400us"))
+    if verb == "clock_drift":
+        order["drift"] = random.choice(("50ppm", "-2000ppm"))
+    if verb in ("nic_deaf", "nic_hear"):
+        order["to"] = random.choice(("*", ["host1", "host2"]))
+    if verb in ("flap", "rolling_restart"):
+        order |= {"every": "400us", "for": random.choice(("100us", "390us"))}
+    if verb == "flap":
+        order["times"] = random.randint(1, 3)
     return order
 
 

@@ -34,8 +34,11 @@ def explain(scenario: Scenario) -> str:
     parts.append(_links(plan.fabric))
     if plan.clocks:
         parts.append("\n".join(["clocks", *(f"  {name}: {_clock(clock)}" for name, clock in plan.clocks.items())]))
+    if scenario.resolved.drawn:
+        parts.append("\n".join(["orders, drawn at random", *(f"  - {line}" for line in scenario.resolved.drawn)]))
     if plan.faults:
-        listed = (f"  {number:>3}  {describe_fault(fault)}" for number, fault in enumerate(plan.faults))
+        hosts = plan.fabric.hosts
+        listed = (f"  {number:>3}  {describe_fault(plan.faults, number, hosts)}" for number in range(len(plan.faults)))
         parts.append("\n".join(["faults", *listed]))
     told = [(plan.fabric.hosts[node.node], lie) for node in plan.nodes for lie in node.lies]
     if told:

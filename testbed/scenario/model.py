@@ -25,6 +25,7 @@ from nodes.core.lies import LieKind
 from nodes.registry import engine_names, engine_spec, service_names
 from testbed.faults import VERBS
 from testbed.scenario.errors import FieldError
+from testbed.scenario.fault_text import parse_order, spell_order
 from testbed.scenario.neighbourhoods import ALL, OF_SOME_WIDTH
 from testbed.scenario.neighbourhoods import KINDS as KINDS_OF_NEIGHBOURHOOD
 from testbed.scenario.selectors import parse_selector
@@ -34,6 +35,7 @@ from topologies.build import KINDS
 from topologies.netem import INT_MAX
 
 MOST_ROUNDS = 100_000_000
+MOST_BLOWS = 10_000
 _SELECTORS_DEFAULT = "default"
 
 EngineName = Literal["sim", "vkernel", "live"]
@@ -399,13 +401,17 @@ def _example(verb: str) -> str:
 
 
 class FaultOrder(LinkSettings):
-    """One fault: what it does, on whom, and when (at an instant, or at a protocol moment).
+    """One fault: what it does, on whom, and when (at or from an instant, or at a protocol moment). A mapping, or a line
+    of text: ``at 10ms partition host1,host2 | host3``, ``when host2 enters REFLECTING: nic_down host2 for 5ms``.
 
     on: hosts by name pattern, role:server or group:pod1, or interfaces (host1-eth0); default with ``when``: the node of
-    the moment. for: undone after this long. direction: tx or rx for nic_half. state: what a restarted node finds on
-    its disk: all that it had written (kept), what it had also synced (unsynced_lost), all but the last unsynced record,
-    which was cut (torn), or nothing (lost, the default).
-    by: how far clock_step sets a clock forward, or back. drift: what a clock gains by clock_drift.
+    the moment. for: undone after this long. until: undone then, or where it happens over and over, until then. every:
+    strikes again and again, so long after each other (``rolling_restart``: from host to host; ``churn``: how long a
+    host is up on average). times: how often, in place of until. groups: of a partition; who shares one hears each
+    other. one_way: what the first group sends does not reach the second. to: the hosts that nic_deaf is deaf to.
+    direction: tx or rx for nic_half. state: what a restarted node finds on its disk: all that it had written (kept),
+    what it had also synced (unsynced_lost), all but the last unsynced record, which was cut (torn), or nothing (lost,
+    the default). by: how far clock_step sets a clock forward, or back. drift: what a clock gains by clock_drift.
     reroute: so long after a link or switch went down, and after it came back, switches forward around what is down.
     links: selectors of the links that go down or come up, or, for jitter, delay, loss, duplicate, corrupt and
     rate_limit, of those whose settings are others then (default: all); the link settings given here are what changes.
@@ -413,36 +419,60 @@ class FaultOrder(LinkSettings):
 
     do: VerbName
     on: Names | None = None
+    groups: Annotated[list[Names], Field(min_length=2)] | None = None
+    one_way: bool | None = None
     at: Instant | None = None
+    from_: Instant | None = Field(None, alias="from")
+    until: Instant | None = None
     when: Trigger | None = None
     for_: Annotated[Time, Field(gt=0)] | None = Field(None, alias="for")
+    every: Annotated[Time, Field(gt=0)] | None = None
+    times: Annotated[int, Field(ge=1, le=MOST_BLOWS)] | None = None
     direction: Literal["tx", "rx"] | None = None
+    to: Names | None = None
     state: DiskState | None = None
     by: SignedTime | None = None
     drift: Drift | None = None
     reroute: Time | None = None
     links: Names | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        if isinstance(value, dict) and len(value) == 1 and str(next(iter(value))).startswith("when "):
+            value = ": ".join(map(str, *value.items()))  # without quotes, YAML takes the colon of a moment for a key's
+        if not isinstance(value, str):
+            return value
+        return parse_order(value, [field.alias or key for key, field in cls.model_fields.items()])
+
+    def text(self) -> str:
+        """The same order as a line of text."""
+        return spell_order(self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True))
+
     @model_validator(mode="after")
     def _makes_sense(self) -> FaultOrder:
         verb = VERBS[self.do]
-        if (self.at is None) == (self.when is None):
-            raise ValueError("give either at: (an instant) or when: (a protocol moment)")
+        if sum(begin is not None for begin in (self.at, self.from_, self.when)) != 1:
+            raise ValueError("give either at: or from: (an instant) or when: (a protocol moment)")
+        self._check_repeats()
+        self._check_peers()
         if verb.strikes == "links":
             self._check_burst()
         elif self.settings() or (self.links and verb.strikes != "link"):
             extra = next(iter(self.settings()), "links")
             raise FieldError(extra, f"goes with jitter only, and its like; {self.do} strikes a {verb.strikes}")
         self._check_targets()
-        if self.for_ is not None and not verb.undo and self.do != "node_restart":
-            raise FieldError("for", f"makes no sense with {self.do}, which nothing undoes")
+        if not verb.undo and self.do != "node_restart":
+            for key, given in (("for", self.for_), ("until", self.until), ("every", self.every)):
+                if given is not None:
+                    raise FieldError(key, f"makes no sense with {self.do}, which nothing undoes")
         if (self.direction is None) == (self.do == "nic_half"):
             what = "is missing; nic_half needs tx or rx" if self.direction is None else "goes with nic_half only"
             raise FieldError("direction", what)
         self._check_amount()
-        if self.state is not None and self.do not in ("node_restart", "node_kill"):
+        if self.state is not None and "node_restart" not in (self.do, verb.undo):
             raise FieldError("state", "goes with node_restart, or with node_kill and for, only")
-        if self.do == "node_kill" and self.state is not None and self.for_ is None:
+        if self.do == "node_kill" and self.state is not None and self.for_ is None and self.until is None:
             raise FieldError("state", "makes no sense for a node that is never restarted; add for:")
         return self
 
@@ -454,7 +484,8 @@ class FaultOrder(LinkSettings):
             raise FieldError("links", f"is missing; say which links {self.do} strikes, such as leaf1<->spine1")
         if strikes == "switch" and self.on is None:
             raise FieldError("on", f"is missing; say which switch {self.do} strikes")
-        if strikes in ("node", "nic") and self.on is None and self.when is None:
+        whom_said = self.on is not None or self.when is not None or self.do in ("partition", "heal")
+        if strikes in ("node", "nic") and not whom_said:
             raise FieldError("on", f"is missing; say which host {self.do} strikes")
         if self.reroute is not None and strikes not in ("link", "switch"):
             raise FieldError("reroute", "goes with link_down, link_up, switch_kill and switch_restart only")
@@ -472,6 +503,45 @@ class FaultOrder(LinkSettings):
             if self.do != verb and given is not None:
                 raise FieldError(key, f"goes with {verb} only")
 
+    def _check_repeats(self) -> None:
+        """``every`` and what belongs to it: what happens over and over ends some time, and is undone in between."""
+        needs_every, in_turn = self.do in ("flap", "churn", "rolling_restart"), self.do == "rolling_restart"
+        if needs_every and self.every is None:
+            raise FieldError("every", f"is missing; {self.do} needs it")
+        if self.every is None:
+            if self.times is not None:
+                raise FieldError("times", "goes with every only")
+            if self.for_ is not None and self.until is not None:
+                raise FieldError("until", "stands beside for; an undoing has one time")
+        elif in_turn and (self.until is not None or self.times is not None):
+            raise FieldError(
+                "times" if self.times else "until", "does not go with rolling_restart: each host has a turn"
+            )
+        elif self.do == "churn" and (self.until is None or self.times is not None):
+            raise FieldError("until", "is missing; churn goes on from: an instant until: another")
+        elif not in_turn and (self.until is None) == (self.times is None):
+            raise FieldError("every", "needs an end: give either until: (with from:) or times:")
+        if self.every is not None and self.for_ is None and self.do != "flap":
+            raise FieldError("for", f"is missing; say how long {self.do} lasts each time")
+        over_and_over = self.every is not None and self.do not in ("churn", "rolling_restart")
+        if over_and_over and self.for_ is not None and self.every is not None and self.for_ >= self.every:
+            raise FieldError("for", "must be shorter than every; it is undone before it strikes again")
+        if self.until is not None and self.from_ is None:
+            raise FieldError("until", "goes with from only")
+
+    def _check_peers(self) -> None:
+        if (self.groups is None) == (self.do == "partition"):
+            what = "is missing; say who is parted from whom" if self.groups is None else "goes with partition only"
+            raise FieldError("groups", what)
+        if self.do == "partition" and self.on is not None:
+            raise FieldError("on", "does not go with partition; name the hosts in groups:")
+        if self.one_way is not None and (self.groups is None or len(self.groups) != 2):
+            raise FieldError("one_way", "goes with a partition of two groups only")
+        if self.to is not None and self.do not in ("nic_deaf", "nic_hear"):
+            raise FieldError("to", "goes with nic_deaf and nic_hear only")
+        if self.to is None and self.do == "nic_deaf":
+            raise FieldError("to", "is missing; say what hosts it is deaf to, or take nic_half with direction: rx")
+
     def _check_burst(self) -> None:
         if self.on is not None:
             raise FieldError("on", f"does not go with {self.do}; name the links with links:")
@@ -480,6 +550,68 @@ class FaultOrder(LinkSettings):
         needs = VERBS[self.do].needs
         if needs and not any(name in self.settings() for name in needs):
             raise FieldError(needs[0], f"is missing; say how much, such as {_example(self.do)}")
+
+
+def _as_orders(value: object) -> object:
+    """A text of several lines is as many orders; ``#`` begins a comment, as in the rest of the document."""
+    if not isinstance(value, str):
+        return value
+    lines = (line.partition("#")[0].strip() for line in value.splitlines())
+    return [line for line in lines if line]
+
+
+class RandomFaults(Part):
+    """Faults at random instants from one on until another, so many of each; ``testbed explain`` prints them as lines
+    that can be pasted in their place.
+
+    seed: of these faults (the run's own seed does not change them). crashes: hosts that die and stay dead. restarts:
+    that come back, with any state. pauses, mutes: of hosts and NICs. flaps: NICs that come and go two to four times.
+    partitions: one-way ones among them. shortest, longest: how long those last that end. on: hosts by name pattern.
+    """
+
+    seed: Annotated[int, Field(ge=0, lt=2**64)]
+    from_: Instant = Field("0s", alias="from")
+    until: Instant
+    crashes: Annotated[int, Field(ge=0, le=1000)] = 0
+    restarts: Annotated[int, Field(ge=0, le=1000)] = 0
+    pauses: Annotated[int, Field(ge=0, le=1000)] = 0
+    mutes: Annotated[int, Field(ge=0, le=1000)] = 0
+    flaps: Annotated[int, Field(ge=0, le=1000)] = 0
+    partitions: Annotated[int, Field(ge=0, le=1000)] = 0
+    shortest: Annotated[Time, Field(gt=1)] = 100_000
+    longest: Annotated[Time, Field(gt=1)] = 2_000_000
+    on: Names = Field(default_factory=lambda: ["*"])
+
+    @model_validator(mode="after")
+    def _in_order(self) -> RandomFaults:
+        if self.shortest > self.longest:
+            raise FieldError("shortest", "is longer than longest")
+        return self
+
+
+class RandomPlan(Part):
+    """Faults that are drawn instead of listed."""
+
+    random: RandomFaults
+
+
+def _faults_tag(value: object) -> str:
+    return "random" if isinstance(value, dict | RandomPlan) else "list"
+
+
+if TYPE_CHECKING:
+    Faults = list[FaultOrder] | RandomPlan
+else:
+    Faults = Annotated[
+        Annotated[
+            Annotated[
+                list[FaultOrder], BeforeValidator(_as_orders, json_schema_input_type=str | list[FaultOrder | str])
+            ],
+            Tag("list"),
+        ]
+        | Annotated[RandomPlan, Tag("random")],
+        Discriminator(_faults_tag),
+    ]
 
 
 class LieOrder(Part):
@@ -590,7 +722,7 @@ class Written(Part):
     service: NamedService | None = None
     clients: Clients | None = None
     clocks: dict[str, ClockSettings] = Field(default_factory=dict)
-    faults: list[FaultOrder] = Field(default_factory=list)
+    faults: Faults = Field(default_factory=list)
     lies: list[LieOrder] = Field(default_factory=list)
     seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
     engine: EngineName = "sim"

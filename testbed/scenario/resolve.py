@@ -28,11 +28,13 @@ from testbed.scenario.errors import FieldError, ScenarioError, shown, suggestion
 from testbed.scenario.errors import Path as KeyPath
 from testbed.scenario.from_file import file_fabric
 from testbed.scenario.model import (
+    MOST_BLOWS,
     ClockSync,
     CustomTopology,
     FaultOrder,
     FromFileTopology,
     LieOrder,
+    RandomPlan,
     Trigger,
     Written,
     instant_ns,
@@ -40,6 +42,7 @@ from testbed.scenario.model import (
 from testbed.scenario.neighbourhoods import ALL, REACH, neighbours, pairs, strangers_among
 from testbed.scenario.parameters import mix_model, parameters_model
 from testbed.scenario.problems import problem_lines
+from testbed.scenario.random_faults import Budget, draw_faults
 from testbed.scenario.selectors import Matches, is_of_a_place, matcher, parse_selector, selected
 from testbed.scenario.settings import make_impairment, settings_of
 from topologies.build import make_fabric
@@ -61,7 +64,7 @@ _EXACT_PATHS_UP_TO = 48  # participants; above that, delays over the longest pat
 class Resolved:
     """fabric: with clean links, and the forwarding that the neighbours need. routes: over the whole of it. impairments:
     one per direction, still without seeds. peers: participant -> its neighbours, as node numbers; None: everybody else.
-    lies: of those participants that have any to tell.
+    drawn: the lines of orders that came of chance. lies: of those participants that have any to tell.
 
     clocks: per host that has one of its own, its clock from the start on, still without its seed.
     neighbourhood: the kind that peers came of. clients: the hosts that ask for the service. mix: what they ask for.
@@ -79,6 +82,7 @@ class Resolved:
     peers: dict[int, tuple[int, ...]] | None
     clocks: dict[str, Clock]
     orders: tuple[Order, ...]
+    drawn: tuple[str, ...]
     lies: dict[int, tuple[Lie, ...]]
     protocol: ProtocolConfig
     settle_ns: int
@@ -117,6 +121,7 @@ class _Resolver:
         self.base_dir = base_dir
         self.problems = _Problems(document)
         self.engine = engine_spec(scenario.protocol.consensus)
+        self.drawn: tuple[str, ...] = ()
 
     def resolve(self) -> Resolved:
         self.routes = self._routes()
@@ -134,7 +139,7 @@ class _Resolver:
         self.protocol = self._protocol()
         orders = tuple(
             order
-            for place, fault in enumerate(self.scenario.faults)
+            for place, fault in enumerate(self._faults())
             if (order := self._order(fault, ("faults", place))) is not None
         )
         lies = self._lies()
@@ -154,6 +159,7 @@ class _Resolver:
             peers=None if self.pairs is None else neighbours(self.members, self.pairs),
             clocks=clocks,
             orders=orders,
+            drawn=self.drawn,
             lies=lies,
             protocol=replace(self.protocol, settle_ns=needed_ns),
             settle_ns=max(0, needed_ns - self.protocol.period_ns) if own is None else own,
@@ -414,31 +420,72 @@ class _Resolver:
 
     # -- faults -------------------------------------------------------------------------------------------------
 
+    def _faults(self) -> list[FaultOrder]:
+        """Those that are listed, or drawn."""
+        if not isinstance(self.scenario.faults, RandomPlan):
+            return self.scenario.faults
+        spec, path = self.scenario.faults.random, ("faults", "random")
+        period_ns = self.scenario.protocol.period_ns
+        from_ns, until_ns = instant_ns(spec.from_, period_ns), instant_ns(spec.until, period_ns)
+        hosts = self._running(spec.on, (*path, "on"))
+        if until_ns <= from_ns:
+            self.problems.error((*path, "until"), f"{spec.until} is not after {spec.from_}, from:")
+        self.problems.stop()
+        budget = Budget(
+            spec.crashes,
+            spec.restarts,
+            spec.pauses,
+            spec.mutes,
+            spec.flaps,
+            spec.partitions,
+            shortest_ns=spec.shortest,
+            longest_ns=spec.longest,
+        )
+        try:
+            lines = draw_faults(spec.seed, budget, hosts, from_ns, until_ns)
+        except ValueError as error:
+            self.problems.error(path, str(error))
+            return []
+        self.drawn = tuple(lines)
+        return [FaultOrder.model_validate(line) for line in lines]
+
     def _order(self, fault: FaultOrder, path: KeyPath) -> Order | None:
         before = len(self.problems.errors)
-        verb = VERBS[fault.do]
         targets: tuple[tuple[str, str], ...] = ()
+        peers: tuple[tuple[str, ...], ...] = ()
         changes: tuple[tuple[tuple[Direction, ...], Impairment], ...] = ()
         links: tuple[Direction, ...] = ()
+        verb = VERBS[fault.do]
         if verb.strikes == "links":
             changes = self._changes(fault, path)
         elif verb.strikes == "link":
             links = tuple((link, "ab") for link in sorted({link for link, _ in self._directions(fault, path)}))
         elif verb.strikes == "switch":
             targets = self._switches(fault, path)
+        elif fault.groups is not None:
+            targets, peers = self._parted(fault.groups, bool(fault.one_way), (*path, "groups"))
         else:
-            targets = self._targets(fault, path)
+            targets, peers = self._targets(fault, path), ()
+            if fault.to is not None:
+                targets, peers = self._deaf_to(fault.to, targets, (*path, "to"))
         moment = self._moment(fault.when, path) if fault.when else None
+        begin = fault.from_ if fault.at is None else fault.at
+        at_ns = -1 if begin is None else self._instant(begin, (*path, "from" if fault.at is None else "at"))
+        for_ns, times, span_ns = self._lasting(fault, at_ns, path)
         if len(self.problems.errors) > before:
             return None
         return Order(
             verb=fault.do,
             targets=targets,
-            at_ns=-1 if fault.at is None else self._instant(fault.at, path),
+            at_ns=at_ns,
             moment=moment,
             node=fault.when.node if fault.when else "",
             after_ns=fault.when.after if fault.when else 0,
-            for_ns=-1 if fault.for_ is None else fault.for_,
+            for_ns=for_ns,
+            every_ns=fault.every or 0,
+            times=times,
+            span_ns=span_ns,
+            peers=peers,
             direction=fault.direction or "",
             state=State(fault.state or State.LOST),
             amount=fault.amount,
@@ -453,19 +500,88 @@ class _Resolver:
         end_ns = self.protocol.length_ns
         if at_ns >= end_ns:
             self.problems.warn(
-                (*path, "at"),
+                path,
                 f"{spell_time(at_ns)} lies behind the last {protocol.counted.removesuffix('s')}, which ends at "
                 f"{spell_time(end_ns)}",
             )
         return at_ns
 
+    def _lasting(self, fault: FaultOrder, at_ns: int, path: KeyPath) -> tuple[int, int, int]:
+        """After how long each blow is undone (-1: never), how often it strikes, and how long all of it goes on."""
+        for_ns = -1 if fault.for_ is None else fault.for_
+        span_ns = 0
+        if fault.until is not None:
+            span_ns = instant_ns(fault.until, self.scenario.protocol.period_ns) - at_ns
+            if span_ns <= 0:
+                self.problems.error((*path, "until"), f"{fault.until} is not after {fault.from_}, from:")
+        if fault.every is None:
+            return (span_ns if fault.until is not None else for_ns), 1, span_ns
+        if fault.do == "flap" and fault.for_ is None:
+            for_ns = fault.every // 2
+        in_all = 1 if fault.do in ("churn", "rolling_restart") else fault.times or -(-span_ns // fault.every)
+        blows = span_ns // fault.every if fault.do == "churn" else in_all
+        if blows > MOST_BLOWS:
+            self.problems.error(
+                (*path, "every"), f"makes {blows} faults; {MOST_BLOWS} are the most, take a longer time"
+            )
+        return for_ns, in_all, span_ns
+
+    def _parted(
+        self, groups: Sequence[Sequence[str]], one_way: bool, path: KeyPath
+    ) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, ...], ...]]:
+        """Every NIC that a partition makes deaf, and to whom. Who is in several groups hears, and is heard by, all of
+        them; who is in none is not concerned."""
+        meant = [self._running(group, (*path, place)) for place, group in enumerate(groups)]
+        targets: list[tuple[str, str]] = []
+        peers: list[tuple[str, ...]] = []
+        running = (*self.participants, *self.clients)
+        in_any = {host for group in meant for host in group}
+        for host in (host for host in running if host in in_any):
+            if one_way:
+                unheard = meant[0] if host in meant[1] and host not in meant[0] else []
+            else:
+                with_it = {other for group in meant if host in group for other in group}
+                unheard = [other for other in running if other in in_any - with_it]
+            nics = self.routes.nics(host) if unheard else ()
+            targets += [(host, end.nic) for end in nics]
+            peers += [tuple(unheard)] * len(nics)
+        if not targets and not self.problems.errors:
+            self.problems.error(path, "part nobody: every host shares a group with every other")
+        return tuple(targets), tuple(peers)
+
+    def _deaf_to(
+        self, patterns: Sequence[str], targets: Sequence[tuple[str, str]], path: KeyPath
+    ) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, ...], ...]]:
+        """The NICs among the targets that have others to be deaf to, and to whom."""
+        to = self._running(patterns, path)
+        found = [(target, tuple(peer for peer in to if peer != target[0])) for target in targets]
+        found = [(target, peers) for target, peers in found if peers]
+        if to and targets and not found:
+            self.problems.error(path, f"{to[0]} is the host itself; name others")
+        return tuple(target for target, _ in found), tuple(peers for _, peers in found)
+
+    def _running(self, patterns: Sequence[str], path: KeyPath) -> list[str]:
+        """Hosts on which something runs, by name pattern, in order."""
+        running = (*self.participants, *self.clients)
+        chosen: set[str] = set()
+        for pattern in patterns:
+            before = len(self.problems.errors)
+            matches = self._matcher(pattern, path)
+            found = {host for host in running if matches(host)}
+            if not found and len(self.problems.errors) == before:
+                self.problems.error(path, self._unknown_node(pattern))
+            chosen |= found
+        return [host for host in running if host in chosen]
+
     def _targets(self, fault: FaultOrder, path: KeyPath) -> tuple[tuple[str, str], ...]:
         """(host, interface) of everything that is struck; the interface is empty for a node's verb."""
         running = (*self.participants, *self.clients)
         of_nic = VERBS[fault.do].strikes == "nic"
-        if fault.on is None:
-            names: list[str] = [fault.when.node] if fault.when else []
-            on_path: KeyPath = (*path, "when", "node")
+        on_path: KeyPath
+        if fault.do == "heal" and fault.on is None:
+            names, on_path = list(running), path
+        elif fault.on is None:
+            names, on_path = [fault.when.node] if fault.when else [], (*path, "when", "node")
         else:
             names, on_path = list(fault.on), (*path, "on")
         found: list[tuple[str, str]] = []

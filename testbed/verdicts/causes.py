@@ -355,7 +355,7 @@ class _Inquest:
         direction = self.paths.by_nic.get((hop.node, hop.nic))
         ends = [(hop.node, hop.nic)] + ([(direction.rx.node, direction.rx.nic)] if direction is not None else [])
         for node, nic in ends:
-            span = self.timeline.cut_off(node, nic, hop.t_ns, hop.t_ns)
+            span = self.timeline.cut_off(node, nic, hop.t_ns, hop.t_ns, src=self.paths.hosts[hop.key.src])
             if span is not None:
                 return _fault(nic, span)
         return ""
@@ -406,7 +406,8 @@ class _Inquest:
         if arrived_ns is None:
             return None
         nic = flight.path[-1].rx.nic
-        fault = self.timeline.cut_off(node, nic, arrived_ns, arrived_ns, "rx")
+        src = self.paths.hosts[flight.step.src]
+        fault = self.timeline.cut_off(node, nic, arrived_ns, arrived_ns, "rx", src)
         if fault is not None:
             return Cause("crashed", nic, f"dropped on arrival: {_fault(nic, fault)}")
         if not self.timeline.alive_through(node, arrived_ns, arrived_ns):
@@ -425,7 +426,7 @@ class _Inquest:
             rest = rest[:1]  # the next record is missing, so it stopped in this very direction
         for direction in rest:
             for end, way in ((direction.tx, "tx"), (direction.rx, "rx")):
-                fault = self.timeline.cut_off(end.node, end.nic, since, until, way)
+                fault = self.timeline.cut_off(end.node, end.nic, since, until, way, flight.path[0].tx.node)
                 if fault is not None:
                     return Cause("crashed", end.nic if self.history.hops else "", f"vanished: {_fault(end.nic, fault)}")
         nic = rest[0].tx.nic

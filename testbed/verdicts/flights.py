@@ -299,7 +299,11 @@ class Flights:
                 for span in timeline.nic_faults.get((end.node, end.nic), ()):
                     if span.what != other:
                         touched |= (span.since_ns <= until) & (since < span.until_ns)
-        receiver = way[-1].rx.node
+        end, sender = way[-1].rx, way[0].tx.node
+        receiver = end.node
+        if not self.captured:  # each way is a whole one, from its sender on
+            for span in timeline.deaf.get((receiver, end.nic, sender), ()):
+                touched |= (span.since_ns <= until) & (since < span.until_ns)
         if self.captured or receiver not in self.paths.number:
             return touched
         for span in timeline.pauses.get(receiver, ()):

@@ -37,6 +37,8 @@ class Record:
         self.limit_drops = 0
         self.left_waiting = 0
         self._hosts = np.array([direction.tx.node in paths.number for direction in paths.directions], dtype=bool)
+        self._sender = np.full(self.columns.frames, -1, dtype=np.int64)  # of each frame
+        self._sender[self.columns.sends.frame] = self.columns.sends.node
         self._node_of_nic = np.array([paths.number.get(d.tx.node, -1) for d in paths.directions], dtype=np.int64)
 
     def reasons(self) -> list[str]:
@@ -279,8 +281,10 @@ class Record:
         """Of the frames that came in in these rows, how many each node was up to handle."""
         seen, due = self.columns.sightings, np.zeros(len(self.paths.hosts), dtype=np.int64)
         for nic in np.unique(seen.nic[rows]).tolist():
-            t_ns, name = seen.t_ns[rows[seen.nic[rows] == nic]], self.paths.directions[nic].tx.node
+            here, name = rows[seen.nic[rows] == nic], self.paths.directions[nic].tx.node
+            t_ns = seen.t_ns[here]
             up = self._lives_through(name, t_ns, self._awake(name, t_ns)) & ~self._dead_at(nic, t_ns, _RX_DEAD)
+            up &= ~self._deaf_at(nic, here)
             due[self.paths.number[name]] += int(up.sum())
         return due
 
@@ -289,13 +293,15 @@ class Record:
         it: they went with its ring, and were not lost on the way."""
         seen, left = self.columns.sightings, 0
         for nic in np.unique(seen.nic[rows]).tolist():
-            t_ns, name = seen.t_ns[rows[seen.nic[rows] == nic]], self.paths.directions[nic].tx.node
+            here, name = rows[seen.nic[rows] == nic], self.paths.directions[nic].tx.node
+            t_ns = seen.t_ns[here]
             waiting = np.zeros(len(t_ns), dtype=bool)
             for life in self.timeline.lives.get(name, ()):
                 if life.until_ns < FOREVER_NS:
                     waiting |= (life.since_ns <= t_ns) & (t_ns < life.until_ns)
             due = self._lives_through(name, t_ns, self._awake(name, t_ns))
-            left += int(np.sum(waiting & ~due & ~self._dead_at(nic, t_ns, _RX_DEAD)))
+            due |= self._dead_at(nic, t_ns, _RX_DEAD) | self._deaf_at(nic, here)
+            left += int(np.sum(waiting & ~due))
         return left
 
     def _dead_at(self, nic: int, t_ns: Ints, kinds: tuple[str, ...], edge_ns: int = 0) -> Bools:
@@ -304,6 +310,16 @@ class Record:
         for span in self._spans(nic, kinds):
             dead |= (span.since_ns - edge_ns <= t_ns) & (t_ns <= span.until_ns + edge_ns)
         return dead
+
+    def _deaf_at(self, nic: int, rows: Ints, edge_ns: int = 0) -> Bools:
+        """Whether a NIC was deaf to whoever sent what was sighted there in these rows."""
+        seen, deaf = self.columns.sightings, np.zeros(len(rows), dtype=bool)
+        t_ns, sender = seen.t_ns[rows], self._sender[seen.frame[rows]]
+        for (*place, peer), spans in self.timeline.deaf.items():
+            for span in spans if tuple(place) == self.paths.nics[nic] else ():
+                within = (span.since_ns - edge_ns <= t_ns) & (t_ns <= span.until_ns + edge_ns)
+                deaf |= within & (sender == self.paths.number[peer])
+        return deaf
 
     def _spans(self, nic: int, kinds: tuple[str, ...]) -> list[Span]:
         spans = self.timeline.nic_faults.get(self.paths.nics[nic], ())
@@ -316,10 +332,12 @@ class Record:
             rows = np.flatnonzero(seen.what == CODE[what])
             groundless = 0
             for nic in np.unique(seen.nic[rows]).tolist():
-                t_ns = seen.t_ns[rows[seen.nic[rows] == nic]]
-                held = self._dead_at(nic, t_ns, kinds, edge_ns)
+                here = rows[seen.nic[rows] == nic]
+                held = self._dead_at(nic, seen.t_ns[here], kinds, edge_ns)
                 if what == "cut":
-                    held |= self._dead_at(nic ^ 1, t_ns, kinds, edge_ns)
+                    held |= self._dead_at(nic ^ 1, seen.t_ns[here], kinds, edge_ns)
+                else:
+                    held |= self._deaf_at(nic, here, edge_ns)
                 groundless += int(np.sum(~held))
             if groundless:
                 found.append(f"{groundless} frames were dropped as {what} though no fault was in force")
@@ -332,7 +350,7 @@ class Record:
     def _passed_dead(self) -> list[str]:
         """Frames that got through a NIC that a fault held."""
         crossings, edge_ns = self.flights.crossings, self.facts.timer_ns
-        if not self.timeline.nic_faults or not self.flights.captured:
+        if not (self.timeline.nic_faults or self.timeline.deaf) or not self.flights.captured:
             return []
         through = 0
         for way in np.unique(crossings.way).tolist():
@@ -357,9 +375,14 @@ class Record:
             if node not in self.paths.number or sum(self._node_of_nic == self.paths.number[node]) > 1:
                 continue
             rows = arrivals.node == self.paths.number[node]
-            for span in self._spans(_index(direction), ("nic_mute", "nic_half rx")):
+            deaf = [(span, rows) for span in self._spans(_index(direction), ("nic_mute", "nic_half rx"))]
+            for (*place, peer), spans in self.timeline.deaf.items():
+                if tuple(place) == (direction.tx.node, direction.tx.nic):
+                    of_peer = rows & (self._sender[arrivals.frame] == self.paths.number[peer])
+                    deaf += [(span, of_peer) for span in spans]
+            for span, mine in deaf:
                 inside = (span.since_ns + edge_ns < arrivals.stamp_ns) & (arrivals.stamp_ns < span.until_ns - edge_ns)
-                heard += int(np.sum(rows & inside))
+                heard += int(np.sum(mine & inside))
         return heard
 
     def _refused(self) -> list[str]:

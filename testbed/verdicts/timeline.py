@@ -51,6 +51,7 @@ class Timeline:
         self.lives: dict[str, list[Span]] = {}
         self.pauses: dict[str, list[Span]] = {}
         self.nic_faults: dict[tuple[str, str], list[Span]] = {}
+        self.deaf: dict[tuple[str, str, str], list[Span]] = {}  # (host, NIC, peer): it drops what comes from the peer
         self.changes: dict[tuple[int, str], list[Span]] = {}
         self.clocks: dict[str, list[Clock]] = {name: [clock] for name, clock in plan.clocks.items()}
         self.outages = Outages(plan.fabric)
@@ -88,11 +89,15 @@ class Timeline:
         """A pause of ``node`` that shares an instant with the given time."""
         return _first(self.pauses.get(node, ()), from_ns, to_ns)
 
-    def cut_off(self, node: str, nic: str, from_ns: int, to_ns: int, direction: str = "") -> Span | None:
-        """A fault at this NIC in the given time; ``direction`` tx or rx leaves out those of the other direction."""
+    def cut_off(self, node: str, nic: str, from_ns: int, to_ns: int, direction: str = "", src: str = "") -> Span | None:
+        """A fault at this NIC in the given time; ``direction`` tx or rx leaves out those of the other direction. src:
+        the host that sent what it may have dropped."""
         spans = self.nic_faults.get((node, nic), ())
         other = {"tx": "nic_half rx", "rx": "nic_half tx"}.get(direction)
-        return _first((span for span in spans if span.what != other), from_ns, to_ns)
+        found = _first((span for span in spans if span.what != other), from_ns, to_ns)
+        if found is None and direction != "tx":
+            found = _first(self.deaf.get((node, nic, src), ()), from_ns, to_ns)
+        return found
 
     def changed(self, link: int, way: str, from_ns: int, to_ns: int) -> Span | None:
         """A change of this direction's impairment in the given time."""
@@ -170,6 +175,8 @@ class Timeline:
             self.pauses.setdefault(event.node, []).append(Span(event.t_ns, FOREVER_NS, "paused"))
         elif verb == "node_resume":
             self._close(self.pauses.get(event.node), event.t_ns)
+        elif fault is not None and verb in ("nic_deaf", "nic_hear"):
+            self._deafened(event, verb, fault)
         elif verb in _NIC_OFF or verb in _NIC_ON:
             self._nic_fault(event, verb, fault)
         elif fault is not None and verb in ("impair", "unimpair"):
@@ -192,6 +199,15 @@ class Timeline:
             for place, span in enumerate(spans):
                 if span.until_ns == FOREVER_NS and span.what.split()[0] in ended:
                     spans[place] = span._replace(until_ns=event.t_ns)
+
+    def _deafened(self, event: Event, verb: str, fault: Fault) -> None:
+        for nic in self._nics(event.node, fault):
+            for peer in fault.peers or self.plan.fabric.hosts:
+                spans = self.deaf.setdefault((event.node, nic, peer), [])
+                if verb == "nic_hear":
+                    self._close(spans, event.t_ns)
+                elif not spans or spans[-1].until_ns < FOREVER_NS:
+                    spans.append(Span(event.t_ns, FOREVER_NS, f"nic_deaf to {peer}"))
 
     def _nics(self, node: str, fault: Fault | None) -> list[str]:
         """The NICs of ``node`` that the fault strikes: the one it names, or all."""

@@ -96,7 +96,9 @@ FAULTS = [
     {"at": "9ms", "do": "nic_down", "on": "host1", "for": "2ms"},
     {"at": "14ms", "do": "nic_half", "on": "host2", "direction": "tx", "for": "2ms"},
     {"at": "18ms", "do": "node_pause", "on": "host2", "for": "2ms"},
+    "at 21ms partition host1,host2 | host3 for 2ms",
     {"at": "24ms", "do": "jitter", "links": "leaf*<->spine*", "jitter": "14us", "for": "2ms"},
+    "when host2 enters REFLECTING with host3 in round 93: partition host1 -> host2 for 700us",
     {"when": {"node": "host1", "enters": "REFLECTING", "round": 100}, "do": "node_kill", "on": "host3"},
 ]
 

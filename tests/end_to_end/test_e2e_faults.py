@@ -25,10 +25,17 @@ TABLE: dict[str, dict[str, Any]] = {
     "nic_mute": {},
     "nic_unmute": {},
     "nic_half": {"direction": "tx"},
+    "nic_deaf": {"to": "host*"},
+    "nic_hear": {"to": ["host1", "host2"]},
+    "partition": {},
+    "heal": {},
+    "flap": {"every": "400us", "for": "150us", "times": 3},
     "node_pause": {},
     "node_resume": {},
     "node_kill": {},
     "node_restart": {"state": "kept"},
+    "rolling_restart": {"every": "500us", "for": "200us", "state": "kept"},
+    "churn": {"every": "400us", "for": "200us"},
     "clock_step": {"by": "70us"},
     "clock_drift": {"drift": "-4000ppm"},
     "link_down": {"reroute": "400us"},
@@ -62,13 +69,17 @@ def orders(when: str, hosts: list[str]) -> list[dict[str, Any]]:
             order["links"] = ["leaf1<->spine1", "leaf2<->spine2"][: len(hosts)]
         elif VERBS[verb].strikes == "switch":
             order["on"] = ["spine2", "leaf3"][: len(hosts)]
+        elif verb == "partition":
+            order["groups"] = [hosts, [host for host in ("host1", "host2", "host3") if host not in hosts]]
         else:
             order["on"] = hosts
-        if when == "triggered":
+        if verb == "churn":  # which has no other beginning
+            order |= {"from": f"round {round_}", "until": f"round {round_ + EVERY_ROUNDS // 2}"}
+        elif when == "triggered":
             order["when"] = {"node": "host1", "enters": "REFLECTING", "round": round_}
         else:
             order["at"] = f"round {round_} + 20us"
-        if when != "timed" and (VERBS[verb].undo or verb == "node_restart"):
+        if when != "timed" and "for" not in says and (VERBS[verb].undo or verb == "node_restart"):
             order["for"] = FOR
         found.append(order)
     return found

@@ -259,6 +259,18 @@ class FabricNet:
         """Ends nic_mute, whatever its direction."""
         self._nic(host, nic).unmute()
 
+    def nic_deaf(self, host: str, nic: str, peers: Sequence[str]) -> None:
+        """The NIC silently drops, on arrival, what comes from these hosts; captures still see it (see nic_mute)."""
+        self._nic(host, nic).deafen(self._addresses(peers))
+
+    def nic_hear(self, host: str, nic: str, peers: Sequence[str] = ()) -> None:
+        """Ends nic_deaf to these hosts, or to all."""
+        self._nic(host, nic).hear(self._addresses(peers or self.fabric.hosts))
+
+    def _addresses(self, hosts: Sequence[str]) -> list[str]:
+        ends = (end for link in self.fabric.links for end in (link.a, link.b))
+        return [end.mac for end in ends if end.node in hosts]
+
     def queues(self) -> dict[str, QueueCount]:
         """Interface -> what went through its netem. Interfaces without netem are left out."""
         counts: dict[str, QueueCount] = {}

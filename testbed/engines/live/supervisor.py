@@ -286,16 +286,6 @@ class Supervisor:
                 if self._fabric_net.is_here(end.node):
                     deed(end.node, end.nic)
 
-    def _strike_nic(self, fault: Fault) -> None:
-        if fault.verb == "nic_down":
-            self._fabric_net.nic_down(fault.target, fault.nic)
-        elif fault.verb == "nic_up":
-            self._fabric_net.nic_up(fault.target, fault.nic)
-        elif fault.verb == "nic_unmute":
-            self._fabric_net.nic_unmute(fault.target, fault.nic)
-        else:
-            self._fabric_net.nic_mute(fault.target, fault.nic, fault.direction or "both")
-
     def _strike_node(self, fault: Fault, t_ns: int) -> None:
         if fault.verb == "node_pause":
             self._lives.signal(fault.target, signal.SIGSTOP)
@@ -310,6 +300,20 @@ class Supervisor:
                 self.faults.append((t_ns, fault.target, Died()))
             if fault.verb == "node_restart":
                 self._lives.restart(fault.target, fault.state, t_ns)
+
+    def _strike_nic(self, fault: Fault) -> None:
+        if fault.verb == "nic_down":
+            self._fabric_net.nic_down(fault.target, fault.nic)
+        elif fault.verb == "nic_up":
+            self._fabric_net.nic_up(fault.target, fault.nic)
+        elif fault.verb == "nic_deaf":
+            self._fabric_net.nic_deaf(fault.target, fault.nic, fault.peers)
+        elif fault.verb == "nic_hear":
+            self._fabric_net.nic_hear(fault.target, fault.nic, fault.peers)
+        elif fault.verb == "nic_unmute":
+            self._fabric_net.nic_unmute(fault.target, fault.nic)
+        else:
+            self._fabric_net.nic_mute(fault.target, fault.nic, fault.direction or "both")
 
     def _changed(self, index: int, fault: Fault, link: int, way: str) -> Impairment:
         """What a direction is under from fault ``index`` on; a change draws from a seed of its own."""

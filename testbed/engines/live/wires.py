@@ -34,6 +34,7 @@ NETEM_ADVICE = (
     "Use `--engine vkernel` (its own kernel has netem), or load the module: `modprobe sch_netem`, "
     "from linux-modules-extra-$(uname -r) where the distribution splits it off"
 )
+FIRST_SOURCE_FILTER = 2  # behind that of a mute
 HOOKS = {"tx": requests.CLSACT_TX, "rx": requests.CLSACT_RX}
 PATIENCE_S = 1.0
 ATTEMPTS = 10
@@ -68,6 +69,7 @@ class Nic:
         self._wiring = wiring
         self._had_table = False
         self._muted: set[str] = set()
+        self._deaf_to: dict[str, int] = {}  # source address -> priority of its filter
 
     @property
     def rtnl(self) -> Rtnl:
@@ -111,8 +113,23 @@ class Nic:
     def unmute(self) -> None:
         """Ends mute."""
         if self._muted:
-            self.rtnl.do(*(requests.remove_filters(self.index, HOOKS[direction]) for direction in sorted(self._muted)))
+            self.rtnl.do(*(requests.remove_filter(self.index, HOOKS[direction]) for direction in sorted(self._muted)))
             self._muted.clear()
+
+    def deafen(self, sources: Iterable[str]) -> None:
+        """Drops silently what arrives from these addresses."""
+        self._wiring.need_source_filter()
+        for mac in sorted(set(sources) - self._deaf_to.keys()):
+            used = self._deaf_to.values()
+            priority = next(number for number in range(FIRST_SOURCE_FILTER, 1 << 16) if number not in used)
+            self.rtnl.add(requests.drop_filter(self.index, requests.CLSACT_RX, "bpf", priority, mac))
+            self._deaf_to[mac] = priority
+        self.rtnl.flush()
+
+    def hear(self, sources: Iterable[str]) -> None:
+        """Ends deafen to these addresses."""
+        ended = [self._deaf_to.pop(mac) for mac in sorted(self._deaf_to.keys() & set(sources))]
+        self.rtnl.do(*(requests.remove_filter(self.index, requests.CLSACT_RX, priority) for priority in ended))
 
     def down(self) -> None:
         """Takes it down, which empties its queue; its peer loses the carrier."""
@@ -297,6 +314,15 @@ class Wiring:
                 "Use `--engine vkernel`, or a kernel with CONFIG_NET_CLS_BPF or CONFIG_NET_ACT_GACT",
             )
         return self._mute_classifier
+
+    def need_source_filter(self) -> None:
+        """Raises EngineUnavailable when no filter here can tell frames' sources apart."""
+        if self.mute_classifier() != "bpf":
+            raise EngineUnavailable(
+                "a partition",
+                "this kernel has no filter that drops the frames of one source",
+                "Use `--engine vkernel`, or a kernel with CONFIG_NET_CLS_BPF",
+            )
 
     # -- taking down -------------------------------------------------------------------------------------------------
 

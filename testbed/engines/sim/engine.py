@@ -66,6 +66,9 @@ def _check_fault(plan: Plan, fault: Fault, what: str) -> None:
     if fault.verb == "nic_half" and fault.direction not in ("tx", "rx"):
         raise ValueError(f"{what}: direction must be tx or rx, not {fault.direction!r}")
     ends = {(end.node, end.nic) for link in plan.fabric.links for end in (link.a, link.b)}
+    for peer in fault.peers:
+        if peer not in plan.fabric.hosts:
+            raise ValueError(f"{what}: there is no host {peer!r} in fabric {plan.fabric.name!r}")
     if fault.verb.startswith("nic_") and fault.nic and (fault.target, fault.nic) not in ends:
         raise ValueError(f"{what}: {fault.target} has no interface {fault.nic!r}")
 

@@ -12,6 +12,7 @@ from typing import Any
 from mypy_extensions import i64
 
 from nodes.core.config import NodeConfig, Peer
+from nodes.frames import Frame
 from testbed.engines.sim.netem import Direction
 from topologies.fabric import Fabric, LinkEnd
 from topologies.impairment import Impairment
@@ -23,11 +24,12 @@ RANK_SHIFT = 36
 class Interface:
     """A NIC of a host or an interface of a switch, and what faults have done to it."""
 
-    __slots__ = ("down", "mac", "mute_in", "mute_out", "nic", "node", "out")
+    __slots__ = ("deaf_to", "down", "mac", "mute_in", "mute_out", "nic", "node", "out")
 
     def __init__(self, end: LinkEnd) -> None:
         self.node, self.nic, self.mac = end.node, end.nic, end.mac
         self.down = self.mute_in = self.mute_out = False
+        self.deaf_to: frozenset[int] = frozenset()  # numbers of hosts
         self.out: Wire
 
     def update(self) -> None:
@@ -39,11 +41,11 @@ class Interface:
 class Wire:
     """One direction of a link.
 
-    blocked: why nothing may be sent now (``cut``, ``mute``), or empty. deaf: what arrives is dropped (a muted NIC).
-    direct: may be sent with ``qdisc.enqueue`` (not blocked, and the direction is ``single``). number: its place in
-    ``Network.wires``. rank: added to the serial of what is on it, so that frames that are due at one instant arrive in
-    the order of the fabric's links (a to b first), as the kernel runs the queues of its interfaces; those of one wire
-    keep the order in which they were queued.
+    blocked: why nothing may be sent now (``cut``, ``mute``), or empty. deaf: what arrives may be dropped (by a NIC that
+    is muted, or deaf to some hosts): ``drops`` tells. direct: may be sent with ``qdisc.enqueue`` (not blocked, and the
+    direction is ``single``). number: its place in ``Network.wires``. rank: added to the serial of what is on it, so
+    that frames that are due at one instant arrive in the order of the fabric's links (a to b first), as the kernel runs
+    the queues of its interfaces; those of one wire keep the order in which they were queued.
     """
 
     __slots__ = ("base", "blocked", "deaf", "direct", "number", "qdisc", "rank", "sink", "source")
@@ -66,11 +68,15 @@ class Wire:
         self.qdisc.change(impairment)
         self.update()
 
+    def drops(self, frame: Frame) -> bool:
+        """Of a wire that is deaf: whether this frame is dropped as it arrives."""
+        return self.sink.mute_in or frame.key.src in self.sink.deaf_to
+
     def update(self) -> None:
         """Work out what the loop looks at."""
         source, sink = self.source, self.sink
         self.blocked = "cut" if source.down or sink.down else "mute" if source.mute_out else ""
-        self.deaf = sink.mute_in
+        self.deaf = sink.mute_in or len(sink.deaf_to) > 0
         self.direct = self.qdisc.single and not self.blocked
 
 

@@ -116,9 +116,10 @@ class Run:
                 leg: Leg = event.target
                 wire = leg.wire
                 crossings += 1
+                dropped = wire.deaf and wire.drops(event.item)
                 if capture:
-                    crossed.append((now, DEAF if wire.deaf else CROSSED, wire.number, event.item, event.extra))
-                if wire.deaf:
+                    crossed.append((now, DEAF if dropped else CROSSED, wire.number, event.item, event.extra))
+                if dropped:
                     queue.pop()
                     traffic["mute"] += 1
                     continue
@@ -274,6 +275,9 @@ class Run:
             node.restart(now_ns, fault.state)
 
     def _strike_nic(self, fault: Fault, now_ns: int, amid: bool) -> None:
+        if amid and fault.verb in ("nic_deaf", "nic_hear"):  # as below, but the node sends on
+            self._when_over(now_ns, lambda now_ns: self._strike_nic(fault, now_ns, amid=False))
+            return
         if amid and fault.verb not in ("nic_up", "nic_unmute"):
             # the node itself sends no more; what else comes in at this instant has come in, in whatever order we look
             for interface in self.network.nics(fault.target, fault.nic):
@@ -285,6 +289,11 @@ class Run:
         for interface in self.network.nics(fault.target, fault.nic):
             if fault.verb in ("nic_down", "nic_up"):
                 interface.down = fault.verb == "nic_down"
+            elif fault.verb == "nic_deaf":
+                interface.deaf_to |= {self._numbers[peer] for peer in fault.peers}
+            elif fault.verb == "nic_hear":
+                heard = fault.peers or self.plan.fabric.hosts
+                interface.deaf_to -= {self._numbers[peer] for peer in heard}
             elif fault.verb == "nic_unmute":
                 interface.mute_in = interface.mute_out = False
             else:

@@ -120,6 +120,28 @@ def muted_nics_are_silent() -> None:
         wires.expect("host2", "host1", arrives=True)
 
 
+def deaf_nics_hear_the_others() -> None:
+    """Frames of one host are dropped as they arrive, those of others are not; one deafness ends without the other."""
+    with FabricNet(STAR) as fabric_net:
+        wires = Wires(fabric_net)
+        fabric_net.nic_deaf("host1", "host1-eth0", ["host2"])
+        fabric_net.nic_deaf("host1", "host1-eth0", ["host2", "host3"])
+        wires.expect("host2", "host1", arrives=False)
+        wires.expect("host3", "host1", arrives=False)
+        wires.expect("host1", "host2", arrives=True)
+        fabric_net.nic_hear("host1", "host1-eth0", ["host3"])
+        wires.expect("host3", "host1", arrives=True)
+        wires.expect("host2", "host1", arrives=False)
+        fabric_net.nic_mute("host1", "host1-eth0", "rx")
+        wires.expect("host3", "host1", arrives=False)
+        fabric_net.nic_unmute("host1", "host1-eth0")  # ends the mute, and no more
+        wires.expect("host3", "host1", arrives=True)
+        wires.expect("host2", "host1", arrives=False)
+        fabric_net.nic_hear("host1", "host1-eth0")
+        fabric_net.nic_hear("host1", "host1-eth0")  # not deaf: nothing to do
+        wires.expect("host2", "host1", arrives=True)
+
+
 def downed_nics_lose_carrier() -> None:
     """A downed NIC neither sends nor gets, its peer has no carrier, and up is as before: at once, entries and all."""
     for fabric in FABRICS:

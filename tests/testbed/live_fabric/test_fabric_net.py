@@ -61,6 +61,7 @@ def _host_untouched() -> Iterator[None]:
         "too_few_open_files_are_refused_before_anything_is_up",
         "what_users_leave_running_ends",
         "muted_nics_are_silent",
+        "deaf_nics_hear_the_others",
         pytest.param("downed_nics_lose_carrier", marks=[needs_ping, pytest.mark.slow]),
         "spawned_processes",
         "hosts_that_start_nothing_take_no_process",
@@ -133,7 +134,10 @@ def test_inside_the_guest_no_namespaces_are_made() -> None:
 @pytest.mark.slow
 @pytest.mark.kernel
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("story", ["netem_holds_what_was_asked", "muted_nics_are_silent", "downed_nics_lose_carrier"])
+@pytest.mark.parametrize(
+    "story",
+    ["netem_holds_what_was_asked", "muted_nics_are_silent", "deaf_nics_hear_the_others", "downed_nics_lose_carrier"],
+)
 def test_story_in_the_guest(story: str, kernel: Path, tmp_path: Path) -> None:
     result = boot(Guest((sys.executable, str(STORIES), story), tmp_path, cwd=ROOT, limit_s=240, kernel=kernel))
     assert result.status == 0, result.console.read_text(errors="replace")

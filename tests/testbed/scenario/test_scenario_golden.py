@@ -12,7 +12,9 @@ import pytest
 
 from testbed.engines.sim import SimEngine
 from testbed.scenario import compile_plan, explain, load, unmet
+from testbed.scenario.document import story
 from testbed.verdicts import judge
+from testbed.verdicts.words import in_words
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = ROOT / "tests" / "golden"
@@ -44,10 +46,21 @@ def test_no_shipped_scenario_warns(name):
     assert scenario(name).warnings == ()
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_scenario_has_a_story_of_one_line(name):
+    told = story(scenario(name).document)
+    assert 20 <= len(told) <= 200, told
+
+
+def test_there_are_twenty_shipped_scenarios_at_least():
+    assert len(SHIPPED) >= 20
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
-def test_what_a_shipped_scenario_expects_comes_true_under_sim(name):
+def test_a_shipped_scenario_gives_its_golden_verdict_under_sim_and_what_it_expects(name):
     shipped = scenario(name)
     plan = compile_plan(shipped)
     verdicts = judge(plan, SimEngine().run(plan))
+    golden(GOLDEN / f"{name}.verdict.txt", in_words(verdicts))
     assert unmet(shipped.expect, verdicts.to_dict()) == []

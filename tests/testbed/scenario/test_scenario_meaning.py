@@ -303,6 +303,86 @@ def test_a_burst_of_jitter_changes_only_the_fields_it_names():
     assert (fourth.verb, fourth.links, fourth.follows) == ("unimpair", second.links, 1)
 
 
+def lines_of(*orders: str, seed: int = 0, hosts: int = 4) -> list[str]:
+    """What orders compile to, in the text form."""
+    listed = "".join(f"  - {order!r}\n" for order in orders)
+    text = (
+        f"name: t\nseed: {seed}\ntopology: {{kind: star, hosts: {hosts}}}\nprotocol: {{rounds: 100}}\nfaults:\n{listed}"
+    )
+    plan = compile_plan(parse(text))
+    return [describe(plan.faults, number, plan.fabric.hosts) for number in range(len(plan.faults))]
+
+
+def test_a_partition_is_deafness_between_hosts_that_share_no_group():
+    assert lines_of("at 1ms partition host1,host2 | host3 for 2ms") == [
+        "at 1ms nic_deaf host1-eth0 to host3",
+        "at 1ms nic_deaf host2-eth0 to host3",
+        "at 1ms nic_deaf host3-eth0 to host1,host2",
+        "at 3ms nic_hear host1-eth0 to host3",
+        "at 3ms nic_hear host2-eth0 to host3",
+        "at 3ms nic_hear host3-eth0 to host1,host2",
+    ]
+
+
+def test_who_is_in_both_groups_of_a_partition_is_a_bridge():
+    assert lines_of("at 1ms partition host1,host2 | host2,host3") == [
+        "at 1ms nic_deaf host1-eth0 to host3",
+        "at 1ms nic_deaf host3-eth0 to host1",
+    ]
+
+
+def test_a_one_way_partition_makes_the_second_side_deaf_only():
+    assert lines_of("at 1ms partition host1,host2 -> host2,host3") == ["at 1ms nic_deaf host3-eth0 to host1,host2"]
+
+
+def test_heal_makes_all_hear():
+    assert lines_of("at 2ms heal", "at 3ms heal host2") == [
+        *(f"at 2ms nic_hear host{number}-eth0" for number in (1, 2, 3, 4)),
+        "at 3ms nic_hear host2-eth0",
+    ]
+
+
+def test_a_partition_at_a_moment_strikes_all_its_hosts_with_it():
+    first, second, _, _ = faults_of("when host2 enters REFLECTING in round 3: partition host1 | host2 for 1ms")
+    assert (first.moment.index, first.node, first.target) == (0, "host2", "host1")
+    assert (second.follows, second.after_ns, second.target) == (0, 0, "host2")
+
+
+def test_a_flap_is_down_half_of_its_period_or_as_long_as_it_says():
+    assert lines_of("from 1ms to 3ms flap host3 every 1ms") == [
+        "at 1ms nic_down host3-eth0",
+        "at 1500us nic_up host3-eth0",
+        "at 2ms nic_down host3-eth0",
+        "at 2500us nic_up host3-eth0",
+    ]
+    assert lines_of("when host1 leaves TENTATIVE in round 2: flap host3 every 1ms times 2 for 10us") == [
+        "when host1 leaves TENTATIVE in round 2: nic_down host3-eth0",
+        "when host1 leaves TENTATIVE in round 2 after 10us: nic_up host3-eth0",
+        "when host1 leaves TENTATIVE in round 2 after 1ms: nic_down host3-eth0",
+        "when host1 leaves TENTATIVE in round 2 after 1010us: nic_up host3-eth0",
+    ]
+
+
+def test_hosts_of_a_rolling_restart_take_turns():
+    assert lines_of("at 1ms rolling_restart host[13] every 5ms for 1ms state kept") == [
+        "at 1ms node_kill host1",
+        "at 2ms node_restart host1 state kept",
+        "at 6ms node_kill host3",
+        "at 7ms node_restart host3 state kept",
+    ]
+
+
+def test_churn_comes_of_the_runs_seed_and_leaves_its_hosts_up_for_as_long_as_it_says_on_average():
+    """40 hosts for 2 s, up 9 ms and down 1 ms: 8,000 deaths are expected, in a band of four standard deviations."""
+    churn = "from 0s to 2s churn host* every 9ms for 1ms"
+    lines = lines_of(churn, seed=5, hosts=40)
+    assert lines == lines_of(churn, seed=5, hosts=40)
+    assert lines != lines_of(churn, seed=6, hosts=40)
+    deaths = sum("node_kill" in line for line in lines)
+    assert abs(deaths - 8000) < 4 * 0.9 * 8000**0.5  # of a renewal process whose gaps vary by 9 ms around 10 ms
+    assert sum("node_restart" in line for line in lines) == deaths
+
+
 def test_every_verb_compiles_to_verbs_that_plans_know():
     for verb in VERBS.values():
         assert verb.atomic in ATOMIC
@@ -310,23 +390,25 @@ def test_every_verb_compiles_to_verbs_that_plans_know():
 
 
 def test_faults_in_words():
-    assert (
-        describe(Fault("nic_mute", at_ns=10_000_000, target="host3", nic="host3-eth0")) == "at 10ms nic_mute host3-eth0"
+    hosts = ("host1", "host2", "host3")
+    faults = (
+        Fault("nic_mute", at_ns=10_000_000, target="host3", nic="host3-eth0"),
+        Fault("nic_down", moment=Moment(1, enters="REFLECTING", round=17, peer=2), node="host2", target="host2"),
+        Fault("node_restart", follows=0, after_ns=5000, target="host3", state=State.KEPT),
+        Fault("nic_up", follows=1, after_ns=2_000_000, target="host2", nic="host2-eth0"),
+        Fault("node_kill", moment=Moment(4, after_writes=2), node="host1", target="host1", after_ns=1500),
+        Fault("node_kill", moment=Moment(5, after_sends=3, round=8), node="host1", target="host3"),
+        Fault("nic_deaf", at_ns=0, target="host1", nic="host1-eth0", peers=("host2", "host3")),
     )
-    moment = Moment(1, enters="REFLECTING", round=17)
-    assert describe(Fault("nic_down", moment=moment, node="host2", target="host2")) == (
-        "when host2 enters REFLECTING in round 17: nic_down host2"
-    )
-    assert describe(Fault("node_restart", follows=3, after_ns=5000, target="h", state=State.KEPT)) == (
-        "5us after fault 3: node_restart h with its state kept"
-    )
-    assert describe(Fault("node_restart", at_ns=0, target="h", state=State.UNSYNCED_LOST)) == (
-        "at 0ns node_restart h with its state unsynced lost"
-    )
-    assert "has written 2 records" in describe(
-        Fault("node_kill", moment=Moment(0, after_writes=2), node="h", target="h")
-    )
-    assert "has sent 3 frames" in describe(Fault("node_kill", moment=Moment(0, after_sends=3), node="h", target="h"))
+    assert [describe(faults, number, hosts) for number in range(len(faults))] == [
+        "at 10ms nic_mute host3-eth0",
+        "when host2 enters REFLECTING with host3 in round 17: nic_down host2",
+        "at 10005us node_restart host3 state kept",
+        "when host2 enters REFLECTING with host3 in round 17 after 2ms: nic_up host2-eth0",
+        "when host1 writes 2 after 1500ns: node_kill host1",
+        "when host1 sends 3 in round 8: node_kill host3",
+        "at 0ns nic_deaf host1-eth0 to host2,host3",
+    ]
 
 
 # -- lies --------------------------------------------------------------------------------------------------------

@@ -102,6 +102,31 @@ def test_a_muted_nic_neither_sends_nor_hears_but_what_is_on_the_wire_goes_on() -
     assert [(hop.t_ns // US, hop.node) for hop in hops(history, "mute")] == [(20, "host2")]
 
 
+def test_a_nic_deaf_to_a_host_drops_what_comes_from_there_as_it_arrives_whenever_it_was_sent() -> None:
+    history = run(at(15, "nic_deaf", peers=("host1",)), at(35, "nic_hear", peers=("host1",)))
+    assert heard(history) == [10, 40, 50]  # that of 30 us was sent while host2 was deaf, and came in afterwards
+    assert [(hop.t_ns // US, hop.node) for hop in hops(history, "mute")] == [(20, "host2"), (30, "host2")]
+
+
+def test_who_is_deaf_to_one_host_hears_the_others_and_is_heard() -> None:
+    deaf = at(0, "nic_deaf", peers=("host2",))
+    assert heard(run(deaf, kind="star", count=1)) == [20]
+    assert heard(run(at(0, "nic_deaf", "host1", peers=("host2",)), kind="star", count=1)) == [20]
+
+
+def test_nic_hear_without_a_name_ends_deafness_to_all_and_leaves_a_mute_alone() -> None:
+    deaf = at(0, "nic_deaf", peers=("host1", "host2"))
+    assert heard(run(deaf, at(15, "nic_hear"))) == [20, 30, 40, 50]
+    assert heard(run(deaf, at(0, "nic_mute"), at(15, "nic_hear"))) == []
+    assert heard(run(deaf, at(0, "nic_mute"), at(15, "nic_unmute"))) == []
+
+
+def test_what_comes_in_at_the_instant_of_the_moment_has_come_in_before_a_nic_is_deaf() -> None:
+    """host1's second send triggers it, at the instant at which its first frame comes in at host2."""
+    deaf = Fault("nic_deaf", target="host2", peers=("host1",), node="host1", moment=Moment(0, after_sends=1, round=1))
+    assert heard(run(deaf)) == [10]
+
+
 @pytest.mark.parametrize(("direction", "answered", "heard_at"), [("tx", [], [10]), ("rx", [], []), ("", [20], [10])])
 def test_half_a_nic(direction: str, answered: list[int], heard_at: list[int]) -> None:
     """host2 answers; with its transmitter mute the answer is lost there, with its receiver mute nothing comes in."""

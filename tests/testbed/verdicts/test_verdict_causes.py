@@ -136,6 +136,21 @@ def test_a_nic_that_crashed_is_named(captured: bool, verb: str) -> None:
     assert f"{verb} at host1-eth0 since 15.000 us" in broken.detail
 
 
+@pytest.mark.parametrize("captured", [True, False])
+@pytest.mark.parametrize(("peer", "cause"), [("host2", "crashed"), ("host1", "lost")])
+def test_a_partition_is_named_if_it_stood_between_these_two(captured: bool, peer: str, cause: str) -> None:
+    fault = Fault("nic_deaf", at_ns=15 * US, target="host1", nic="host1-eth0", peers=(peer,))
+    story = star_story(fault, captured=captured)
+    story.fault(15 * US, "host1", 0)
+    first_step(story)
+    key = story.send("host2", "host1", 2, 20 * US)
+    if captured:
+        story.drop(key, 30 * US, "leaf1", "leaf1-eth2", "in")
+    broken = split(story)
+    assert broken.cause == cause
+    assert ("nic_deaf to host2 at host1-eth0 since 15.000 us" in broken.detail) == (cause == "crashed")
+
+
 def test_a_nic_deaf_in_one_direction_only_is_not_blamed_for_the_other() -> None:
     fault = Fault("nic_half", at_ns=0, target="host1", nic="host1-eth0", direction="tx")
     story = star_story(fault, captured=False)

@@ -69,8 +69,10 @@ TCA_NETEM_LATENCY64, TCA_NETEM_JITTER64, TCA_NETEM_PRNG_SEED = 10, 11, 14
 NETEM_LOSS_GE = 2
 TCA_BPF_OPS_LEN, TCA_BPF_OPS, TCA_BPF_NAME, TCA_BPF_FLAGS = 4, 5, 7, 8
 TCA_BPF_FLAG_ACT_DIRECT = 1
-BPF_RET_K = 0x06
+BPF_RET_K, BPF_LD_H_ABS, BPF_LD_W_ABS, BPF_JEQ_K = 0x06, 0x28, 0x20, 0x15
+SOURCE_AT = 6  # of a frame's source address
 TCA_MATCHALL_ACT, TCA_ACT_KIND, TCA_ACT_OPTIONS, TCA_GACT_PARMS = 2, 1, 2, 2
+TC_ACT_UNSPEC = 0xFFFFFFFF  # as the next filter says
 TC_ACT_STOLEN = 4  # drop, and tell the sender nothing: a silent NIC gives its program no error
 ETH_P_ALL = 0x0003
 
@@ -231,12 +233,13 @@ def netem_change(index: int, params: NetemParams) -> Request:
     return _netem(index, params, 0)
 
 
-def drop_filter(index: int, hook: int, classifier: str) -> Request:
+def drop_filter(index: int, hook: int, classifier: str, priority: int = 1, source: str = "") -> Request:
     """Silently drops every frame at a hook (CLSACT_TX: before the qdisc, CLSACT_RX: on arrival, before sockets bound to
-    one protocol). classifier: "bpf" (classic BPF, allowed in user namespaces) or "matchall" (with act_gact).
+    one protocol), or those from one source address. classifier: "bpf" (classic BPF, allowed in user namespaces) or
+    "matchall" (with act_gact; for every frame only). priority: filters of a hook differ in it.
     """
-    options = _bpf_drop() if classifier == "bpf" else _matchall_drop()
-    body = tc_header(index, 0, hook, (1 << 16) | socket.htons(ETH_P_ALL))
+    options = _bpf_drop(source) if classifier == "bpf" else _matchall_drop()
+    body = tc_header(index, 0, hook, _filter_info(priority))
     body += attribute(TCA_KIND, classifier.encode() + b"\0") + attribute(TCA_OPTIONS | NLA_F_NESTED, options)
     return Request(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, body, f"{classifier} drop filter of NIC {index}")
 
@@ -250,9 +253,14 @@ def filter_hooks(index: int, optional: bool = False) -> Request:
     return Request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, body, f"filter hooks of NIC {index}", ignore)
 
 
-def remove_filters(index: int, hook: int) -> Request:
-    """Ends every drop_filter at a hook of a NIC; the hook stays."""
-    return Request(RTM_DELTFILTER, 0, tc_header(index, 0, hook), f"removing the filters of NIC {index}")
+def remove_filter(index: int, hook: int, priority: int = 1) -> Request:
+    """Ends the drop_filter of this priority at a hook of a NIC; the hook stays."""
+    header = tc_header(index, 0, hook, _filter_info(priority))
+    return Request(RTM_DELTFILTER, 0, header, f"removing filter {priority} of NIC {index}")
+
+
+def _filter_info(priority: int) -> int:
+    return priority << 16 | socket.htons(ETH_P_ALL)
 
 
 def _netem(index: int, params: NetemParams, flags: int) -> Request:
@@ -277,10 +285,23 @@ def _netem(index: int, params: NetemParams, flags: int) -> Request:
     return Request(RTM_NEWQDISC, flags, body, f"netem of NIC {index}")
 
 
-def _bpf_drop() -> bytes:
+def _bpf_drop(source: str) -> bytes:
+    """Drops all, or what comes from this address and leaves the rest to the next filter."""
     program = struct.pack("HBBI", BPF_RET_K, 0, 0, TC_ACT_STOLEN)
+    if source:
+        first, last = struct.unpack(">HI", mac_bytes(source))
+        program = b"".join(
+            (
+                struct.pack("HBBI", BPF_LD_H_ABS, 0, 0, SOURCE_AT),
+                struct.pack("HBBI", BPF_JEQ_K, 0, 3, first),
+                struct.pack("HBBI", BPF_LD_W_ABS, 0, 0, SOURCE_AT + 2),
+                struct.pack("HBBI", BPF_JEQ_K, 0, 1, last),
+                program,
+                struct.pack("HBBI", BPF_RET_K, 0, 0, TC_ACT_UNSPEC),
+            )
+        )
     return (
-        attribute(TCA_BPF_OPS_LEN, struct.pack("H", 1))
+        attribute(TCA_BPF_OPS_LEN, struct.pack("H", len(program) // 8))
         + attribute(TCA_BPF_OPS, program)
         + attribute(TCA_BPF_NAME, b"mute\0")
         + attribute(TCA_BPF_FLAGS, struct.pack("I", TCA_BPF_FLAG_ACT_DIRECT))

@@ -1,0 +1,73 @@
+"""Verdicts in words, a line each: what a terminal shows and what the golden verdicts hold.
+
+Only what every engine must say alike of one plan: no engine's name, and nothing of how well it measured.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from testbed.verdicts.model import Bisynchrony, Consensus, Verdicts
+
+MOST_BREAKS = 8
+
+
+def summary(verdicts: Verdicts) -> list[tuple[str, str]]:
+    """(heading, what is to be said about it): rounds, swaps, and of broken ones their kinds and causes; consensus."""
+    bisynchrony = verdicts.bisynchrony
+    rows = [
+        ("rounds", f"{bisynchrony.rounds}, {len(bisynchrony.broken_rounds)} broken"),
+        ("swaps", counted(bisynchrony.swaps)),
+    ]
+    if bisynchrony.breaks:
+        rows += [("kinds", _rounds_by(bisynchrony, "kind")), ("causes", _rounds_by(bisynchrony, "cause"))]
+    if verdicts.consensus is not None:
+        rows.append(("consensus", _consensus(verdicts.consensus)))
+    return rows
+
+
+def breaks(bisynchrony: Bisynchrony) -> list[tuple[str, ...]]:
+    """The first broken swaps: round, link, kind, cause, frame."""
+    return [
+        (str(item.round), item.link, item.kind, item.cause, item.frame) for item in bisynchrony.breaks[:MOST_BREAKS]
+    ]
+
+
+def counted(table: Mapping[str, Any]) -> str:
+    """``split 3, blocked 1``."""
+    spelled = {name: " and ".join(count) if isinstance(count, list) else count for name, count in table.items()}
+    return ", ".join(f"{name} {count}" for name, count in spelled.items() if count != 0) or "none"
+
+
+def _rounds_by(bisynchrony: Bisynchrony, name: str) -> str:
+    rounds = Counter(value for _, value in sorted({(item.round, getattr(item, name)) for item in bisynchrony.breaks}))
+    return f"{counted(rounds)} (rounds)"
+
+
+def _consensus(consensus: Consensus) -> str:
+    cut = f"{len(consensus.cut_off)} cut off by the run's end, " if consensus.cut_off else ""
+    return (
+        f"{consensus.decided} of {consensus.instances} instances decided everywhere, {cut}"
+        f"{len(consensus.disagreements)} disagree, {len(consensus.invalid)} invalid"
+    )
+
+
+def in_words(verdicts: Verdicts) -> str:
+    """What became of a run, as a page of text: the same one from every engine that ran its plan to the nanosecond."""
+    rows = [*summary(verdicts), ("fidelity", verdicts.fidelity.answer.words)]
+    lines = [f"{verdicts.name}, seed {verdicts.seed}", *(f"{heading:<10} {text}" for heading, text in rows)]
+    if verdicts.bisynchrony.breaks:
+        lines += ["", "broken swaps: round, link, kind, cause, frame"]
+        lines += ["  " + "  ".join(row) for row in breaks(verdicts.bisynchrony)]
+        more = len(verdicts.bisynchrony.breaks) - MOST_BREAKS
+        lines += [f"  and {more} more"] if more > 0 else []
+    if verdicts.consensus is not None and verdicts.consensus.disagreements:
+        lines += ["", "disagreements: instance, who decided what"]
+        for item in verdicts.consensus.disagreements[:MOST_BREAKS]:
+            decided = ", ".join(f"{node} {' and '.join(values)}" for node, values in item.decisions.items())
+            lines.append(f"  {item.instance}  {decided}")
+        more = len(verdicts.consensus.disagreements) - MOST_BREAKS
+        lines += [f"  and {more} more"] if more > 0 else []
+    return "\n".join(lines) + "\n"
