@@ -168,13 +168,17 @@ class _Inquest:
             sends = self.sends.get((swap.round, step), [])
             acted_on = [(recv.t_ns, sent) for sent in sends if (recv := self._acted_on(sent)) is not None]
             t_ns, sent = min(acted_on, key=lambda entry: entry[0], default=(broken.deadline_ns + 1, None))
-            if sent is None or t_ns > broken.deadline_ns:
+            if sent is None or t_ns > self._horizon_ns(broken, self.paths.hosts[step.dst]):
                 return step, sends[0] if sends else None
             taken.append((t_ns, step, sent))
         if broken.kind not in ("skew", "late"):
             return None, None
         _, step, sent = max(taken, key=lambda entry: entry[0])
         return step, sent
+
+    def _horizon_ns(self, broken: Broken, node: str) -> int:
+        """Up to when a message counts at ``node``: the window's end, or before it where its clock is ahead."""
+        return min(broken.deadline_ns, self.timeline.shows_ns(node, broken.deadline_ns))
 
     def _acted_on(self, sent: _Send) -> _Arrival | None:
         """The arrival of this frame, if it changed anything there."""
@@ -283,6 +287,10 @@ class _Inquest:
             if pause is not None:
                 return Cause("paused", "", f"{waited}: {_pause(node, pause)}")
             return Cause("late", "", waited)
+        horizon_ns = self._horizon_ns(flight.broken, node)
+        if horizon_ns < recv.t_ns <= deadline_ns:
+            ahead = f"the clock of {node} was {_us(deadline_ns - horizon_ns)} ahead"
+            return Cause("clock", "", f"arrived {_us(recv.t_ns - horizon_ns)} after the window's end at {node}: {ahead}")
         hop, where = self._slowest(flight, arrived_ns)
         if arrived_ns > deadline_ns:
             return Cause("late", hop, f"arrived {_us(arrived_ns - deadline_ns)} after the window{where}")

@@ -73,6 +73,15 @@ def test_a_swap_at_a_slow_clock_is_late_in_true_time_and_the_clock_is_to_blame()
     assert "30.000 us behind true time" in found[0].detail
 
 
+def test_a_message_in_time_for_all_but_a_fast_clock_splits_the_swap_and_the_clock_is_to_blame() -> None:
+    plan = plan_of(clocks={"host2": {"offset": "60us"}}, links={"default": {"delay": "150us"}})
+    found = judge(plan, SimEngine().run(plan)).bisynchrony.breaks
+    assert len(found) == 40
+    assert {(one.kind, one.cause) for one in found} == {("split", "clock")}
+    assert found[0].frame.startswith("host1>host2 round 0")
+    assert "10.000 us after the window's end at host2: the clock of host2 was 60.000 us ahead" in found[0].detail
+
+
 def test_steps_are_undone_and_timers_move_with_the_clock() -> None:
     step = {"do": "clock_step", "on": "host1", "by": "400us", "at": "10.5ms", "for": "10ms"}
     history = SimEngine().run(plan_of(faults=[step]))
