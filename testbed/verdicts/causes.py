@@ -289,8 +289,8 @@ class _Inquest:
             return Cause("late", "", waited)
         horizon_ns = self._horizon_ns(flight.broken, node)
         if horizon_ns < recv.t_ns <= deadline_ns:
-            ahead = f"the clock of {node} was {_us(deadline_ns - horizon_ns)} ahead"
-            return Cause("clock", "", f"arrived {_us(recv.t_ns - horizon_ns)} after the window's end at {node}: {ahead}")
+            late = f"arrived {_us(recv.t_ns - horizon_ns)} after the window's end at {node}"
+            return Cause("clock", "", f"{late}: the clock of {node} was {_us(deadline_ns - horizon_ns)} ahead")
         hop, where = self._slowest(flight, arrived_ns)
         if arrived_ns > deadline_ns:
             return Cause("late", hop, f"arrived {_us(arrived_ns - deadline_ns)} after the window{where}")
