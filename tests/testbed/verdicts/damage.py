@@ -71,6 +71,9 @@ class Damage:
         if engine != "sim":
             meta.pop("traffic", None)
             meta |= {"clock_step_ns": 0, "capture_drops": 0, "ring_drops": 0, "backlog_drops": 0}
+            deaf = {(fault.target, fault.nic) for fault in plan.faults if fault.verb == "nic_deaf"}
+            # a kernel drops what a NIC is deaf to behind the place where frames are captured
+            hops = [h._replace(what="in") if h.what == "mute" and (h.node, h.nic) in deaf else h for h in hops]
             hops = [hop for hop in hops if hop.what in ("in", "out", "dup")]
             hops = [hop._replace(what="out") if hop.what == "dup" else hop for hop in hops]
         return Damage(plan, list(history.events), hops, meta, engine, history.names)
