@@ -42,7 +42,7 @@ from testbed.plan import Plan
 if TYPE_CHECKING:
     from testbed.verdicts.model import Verdicts
 
-FORMAT = "oae-testbed run 2"
+FORMAT = "oae-testbed run 3"
 SCENARIO, PLAN, EVENTS, HOPS = "scenario.yaml", "plan.json", "events", "hops.parquet"
 FRAMES, VERDICTS, META = "frames.pcapng", "verdicts.json", "meta.json"
 
