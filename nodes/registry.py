@@ -10,7 +10,7 @@ from collections.abc import Collection
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import nodes.consensus
 import nodes.services
@@ -35,19 +35,10 @@ def engine_names() -> tuple[str, ...]:
     return _folders(nodes.consensus)
 
 
-def _folders(room: ModuleType) -> tuple[str, ...]:
-    folders = {spec.parent.name for place in room.__path__ for spec in Path(place).glob("*/spec.*")}
-    return tuple(sorted(folders - {"__pycache__"}))
-
-
 @cache
 def engine_spec(name: str) -> EngineSpec:
     """What the engine says about itself. Raises ValueError for a name that is no engine."""
-    if name not in engine_names():
-        raise ValueError(f"{name!r} is no engine; there are {', '.join(engine_names())}")
-    spec: EngineSpec = import_module(f"nodes.consensus.{name}.spec").SPEC
-    if spec.name != name:
-        raise ValueError(f"the engine in nodes/consensus/{name} calls itself {spec.name!r}; one name for both")
+    spec: EngineSpec = _spec(nodes.consensus, name, engine_names(), "engine")
     return spec
 
 
@@ -65,11 +56,23 @@ def service_names() -> tuple[str, ...]:
 @cache
 def service_spec(name: str) -> ServiceSpec:
     """What the service says about itself. Raises ValueError for a name that is no service."""
-    if name not in service_names():
-        raise ValueError(f"{name!r} is no service; there are {', '.join(service_names())}")
-    spec: ServiceSpec = import_module(f"nodes.services.{name}.spec").SPEC
+    spec: ServiceSpec = _spec(nodes.services, name, service_names(), "service")
+    return spec
+
+
+def _folders(room: ModuleType) -> tuple[str, ...]:
+    folders = {spec.parent.name for place in room.__path__ for spec in Path(place).glob("*/spec.*")}
+    return tuple(sorted(folders - {"__pycache__"}))
+
+
+def _spec(room: ModuleType, name: str, names: tuple[str, ...], what: str) -> Any:
+    """The SPEC in the folder ``name`` of a room; ``what``: what there is one of in each of its folders ``names``."""
+    if name not in names:
+        raise ValueError(f"{name!r} is no {what}; there are {', '.join(names)}")
+    spec = import_module(f"{room.__name__}.{name}.spec").SPEC
     if spec.name != name:
-        raise ValueError(f"the service in nodes/services/{name} calls itself {spec.name!r}; one name for both")
+        folder = f"{room.__name__}.{name}".replace(".", "/")
+        raise ValueError(f"the {what} in {folder} calls itself {spec.name!r}; one name for both")
     return spec
 
 

@@ -28,8 +28,8 @@ def test_a_folder_with_a_spec_is_an_engine(tmp_path: Path, monkeypatch: pytest.M
     )
     (tmp_path / "__pycache__").mkdir()
     (tmp_path / "__pycache__" / "spec.cpython-312.pyc").write_text("")
-    monkeypatch.setattr(nodes.consensus, "__path__", [*nodes.consensus.__path__, str(tmp_path)])
     known = engine_names()
+    monkeypatch.setattr(nodes.consensus, "__path__", [*nodes.consensus.__path__, str(tmp_path)])
     for cached in (engine_names, engine_spec):
         cached.cache_clear()
     try:
