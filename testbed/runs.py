@@ -227,8 +227,15 @@ _ARROW = {int: pa.int64(), bool: pa.bool_(), str: pa.string(), bytes: pa.binary(
 
 
 def _names(codes: np.ndarray[Any, Any], values: Iterable[str]) -> pa.Array:
-    """A column of texts; a negative code is null."""
-    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32(), mask=codes < 0), pa.array(values, pa.string()))
+    """A column of texts, some of which may be the same; a negative code is null.
+
+    Each text is in the dictionary once: a column whose dictionary repeats itself is written without one, and Arrow 26
+    then leaves bytes of its levels as they were in memory.
+    """
+    places: dict[str, int] = {}
+    place = np.array([*(places.setdefault(value, len(places)) for value in values), NOBODY], dtype=np.int32)
+    numbers = pa.array(place[codes], mask=codes < 0)
+    return pa.DictionaryArray.from_arrays(numbers, pa.array(list(places), pa.string()))
 
 
 def _column(column: Any, holds: type) -> pa.Array:
