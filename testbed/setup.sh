@@ -13,6 +13,7 @@ STAMP=$VENV/.set-up-for
 NEEDED="iproute2 iputils-ping util-linux gcc make patch flex bison bc libelf-dev libssl-dev xz-utils crun"
 case ",${OAE_REQUIRE:-}," in *,engine,* | *,all,*) NEEDED="$NEEDED docker.io" ;; esac
 case ",${OAE_REQUIRE:-}," in *,sshd,* | *,all,*) NEEDED="$NEEDED openssh-server openssh-client" ;; esac
+case ",${OAE_REQUIRE:-}," in *,tshark,* | *,all,*) NEEDED="$NEEDED tshark" ;; esac
 SOURCES="linux-source-6.12"
 
 say() { printf 'setup: %s\n' "$*" >&2; }

@@ -23,6 +23,7 @@ NEEDS = {
     "ansible": "ansible-core and ansible-runner",
     "sshd": "OpenSSH's server and client",
     "engine": "root, and a container engine to start (dockerd: docker.io)",
+    "tshark": "Wireshark's tshark, with Lua",
     "runtime": "an OCI runtime (crun or runc) for containers in the virtual-time kernel",
 }
 MOOT = "moot"

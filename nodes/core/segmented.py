@@ -1,21 +1,20 @@
 """Messages of any size: a wrapper around a machine that cuts what no frame can carry and joins what comes in parts.
 
-A DATA message whose body is longer than MAX_BODY goes out as PART messages, one per frame, each with a header: which of
-the sender's cut messages it belongs to, its place, and how many there are. A lost part loses the message, as a lost
-frame does; parts may come in any order and twice. Being a machine, it does the same under every engine.
+A DATA message whose body is longer than MAX_BODY goes out as PART messages, one per frame, each with a header
+(nodes.frames.PART_HEAD): which of the sender's cut messages it belongs to, its place, and how many there are. A lost
+part loses the message, as a lost frame does; parts may come in any order and twice. Being a machine, it does the same
+under every engine.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nodes.core import Effect, Effects, Life, Machine, Note, Port, Send
-from nodes.frames import MAX_BODY, Kind, Message
+from nodes.frames import MAX_BODY, PART_HEAD, Kind, Message
 
-_HEAD = struct.Struct("!IHH")  # number of the message in its sender's life, place of the part, how many parts
-PART_BYTES = MAX_BODY - _HEAD.size
+PART_BYTES = MAX_BODY - PART_HEAD.size
 """What one part carries."""
 
 MOST_PARTS = (1 << 16) - 1
@@ -25,9 +24,9 @@ MOST_JOINING = 64
 
 def part_text(message: Message) -> str:
     """What a PART is a part of, in words."""
-    if len(message.body) < _HEAD.size:
+    if len(message.body) < PART_HEAD.size:
         return "too short for a part"
-    number, place, count = _HEAD.unpack_from(message.body)
+    number, place, count = PART_HEAD.unpack_from(message.body)
     return f"part {place + 1} of {count} of message {number}"
 
 
@@ -84,7 +83,7 @@ class Segmented:
                     Kind.PART,
                     round_,
                     step,
-                    _HEAD.pack(self.cut, place, count) + body[place * PART_BYTES : (place + 1) * PART_BYTES],
+                    PART_HEAD.pack(self.cut, place, count) + body[place * PART_BYTES : (place + 1) * PART_BYTES],
                     flags,
                 ),
             )
@@ -93,14 +92,14 @@ class Segmented:
 
     def _join(self, port: Port, message: Message, life: Life) -> Message | Effects:
         """The whole message, once all of its parts are here; until then what there is to note."""
-        if len(message.body) < _HEAD.size:
+        if len(message.body) < PART_HEAD.size:
             return [Note("stray", message.round, "a part without its header", message)]
-        number, place, count = _HEAD.unpack_from(message.body)
+        number, place, count = PART_HEAD.unpack_from(message.body)
         waiting = self.joining.setdefault(port, {})
         joining = waiting.setdefault((life.epoch, number), Joining(count))
         if place >= count or count != joining.count:
             return [Note("stray", message.round, f"part {place} of {count}, where there are {joining.count}", message)]
-        joining.parts[place] = message.body[_HEAD.size :]
+        joining.parts[place] = message.body[PART_HEAD.size :]
         if len(joining.parts) == count:
             del waiting[life.epoch, number]
             body = b"".join(joining.parts[index] for index in range(count))

@@ -25,6 +25,10 @@ HEAD_FIELDS = (
 """What stands before the body, each field with its form as the struct module spells it, big endian throughout. lead:
 the version in the upper four bits, the kind in the lower ones."""
 
+PART_HEAD = struct.Struct("!IHH")
+"""What the body of a PART begins with: the number of the message among those that its sender has cut in this life, the
+part's place from 0, and how many parts there are."""
+
 _HEAD = struct.Struct("!" + "".join(form for _, form in HEAD_FIELDS))
 _CRC = struct.Struct("!I")
 _ETHERNET_BYTES = 14

@@ -1,20 +1,23 @@
-"""The slot as a Scapy layer, for reading captures and for crafting slots by hand.
+"""The slot as a Scapy layer, for reading captures and for crafting slots, longer messages and parts by hand.
 
 Importing this module registers the layer for EtherType 0x88B5. The CRC is filled in when it is left out, and covers
 the Ethernet addresses, so build a whole packet: ``Ether(dst=..., src=...) / Slot(kind="SWAP", src=1, dst=2)``. A slot
 that was read keeps the CRC it came with: ``del packet[Slot].crc`` after changing a field, or keep it for a bad one.
+``messages`` tells what was said in a capture, with the parts of long messages joined.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from scapy.fields import (
     BitEnumField,
     BitField,
     ByteField,
+    ConditionalField,
     FieldLenField,
     IntField,
     ShortField,
@@ -25,15 +28,38 @@ from scapy.fields import (
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, bind_layers
 
-from nodes.frames import BODY_BYTES, ETHERTYPE, VERSION, WIRE_BYTES, Kind
+from nodes.frames import (
+    BODY_BYTES,
+    ETHERTYPE,
+    PART_HEAD,
+    VERSION,
+    WIRE_BYTES,
+    Frame,
+    FrameError,
+    FrameKey,
+    Kind,
+    decode,
+)
 
 _HEADER_BYTES = 14  # Ethernet's own
 _CRC_BYTES = 4
 _LEAST_BYTES = WIRE_BYTES - _HEADER_BYTES - _CRC_BYTES  # what the CRC covers of the shortest, besides Ethernet's header
 
 
+def _has_part_head(slot: Packet) -> bool:
+    """Whether a PART's own header is there: not in other kinds, nor where the body is too short for it."""
+    return bool(slot.kind == Kind.PART and (slot.length is None or slot.length >= PART_HEAD.size))
+
+
+def _part_head_bytes(slot: Packet) -> int:
+    return PART_HEAD.size if _has_part_head(slot) else 0
+
+
 class Slot(Packet):
-    """One slot, or a longer message; field names and order are those of docs/wire-format.md."""
+    """One slot, a longer message or a part of one; field names and order are those of docs/wire-format.md.
+
+    A PART's body is what it carries of the message; ``number``, ``place`` and ``parts`` stand before it.
+    """
 
     name = "OAE slot"
     fields_desc = [  # noqa: RUF012 - Scapy reads a plain class attribute
@@ -42,14 +68,19 @@ class Slot(Packet):
         ByteField("step", 1),
         XByteField("flags", 0),
         ByteField("reserved", 0),
-        FieldLenField("length", None, length_of="body", fmt="H"),
+        FieldLenField(
+            "length", None, length_of="body", fmt="H", adjust=lambda slot, size: size + _part_head_bytes(slot)
+        ),
         ShortField("src", 0),
         ShortField("dst", 0),
         IntField("epoch", 1),
         IntField("peer_epoch", 0),
         IntField("round", 0),
         IntField("seq", 1),
-        XStrLenField("body", bytes(BODY_BYTES), length_from=lambda slot: slot.length),
+        ConditionalField(IntField("number", 1), _has_part_head),
+        ConditionalField(ShortField("place", 0), _has_part_head),
+        ConditionalField(ShortField("parts", 1), _has_part_head),
+        XStrLenField("body", bytes(BODY_BYTES), length_from=lambda slot: slot.length - _part_head_bytes(slot)),
         XStrLenField("fill", b"", length_from=lambda slot: max(0, BODY_BYTES - slot.length)),
         XIntField("crc", None),
     ]
@@ -68,8 +99,9 @@ class Slot(Packet):
 
     def mysummary(self) -> Any:
         """``SWAP 1>2 round 17 step 3``, and whether the CRC that came with it is wrong."""
+        part = f" part {self.place + 1} of {self.parts} of message {self.number}" if _has_part_head(self) else ""
         damage = " (wrong CRC)" if self._damaged() else ""
-        return self.sprintf("%Slot.kind% %Slot.src%>%Slot.dst% round %Slot.round% step %Slot.step%" + damage)
+        return self.sprintf("%Slot.kind% %Slot.src%>%Slot.dst% round %Slot.round% step %Slot.step%") + part + damage
 
     def _damaged(self) -> bool:
         """Of a slot that was read with its Ethernet header."""
@@ -82,3 +114,30 @@ class Slot(Packet):
 
 assert len(Slot(crc=0)) == WIRE_BYTES - _HEADER_BYTES
 bind_layers(Ether, Slot, type=ETHERTYPE)
+
+
+def messages(packets: Iterable[Packet]) -> Iterator[tuple[Packet, Frame]]:
+    """What was said, in the order in which it was first seen whole: the packet with all of a message or the last of its
+    parts, and its frame with the whole message. What is seen at several interfaces is said once; what a receiver would
+    drop at its edge says nothing."""
+    seen: set[FrameKey] = set()
+    joining: dict[tuple[int, int, int, int], dict[int, bytes]] = {}
+    for packet in packets:
+        try:
+            frame = decode(bytes(packet))
+        except FrameError:
+            continue
+        message = frame.message
+        if frame.key in seen:
+            continue
+        seen.add(frame.key)
+        if message.kind is not Kind.PART:
+            yield packet, frame
+        elif len(message.body) >= PART_HEAD.size:
+            number, place, count = PART_HEAD.unpack_from(message.body)
+            name = (frame.key.src, frame.key.epoch, frame.dst, number)
+            parts = joining.setdefault(name, {})
+            parts[place] = message.body[PART_HEAD.size :]
+            if len(parts) == count:
+                body = b"".join(part for _, part in sorted(joining.pop(name).items()))
+                yield packet, frame._replace(message=message._replace(kind=Kind.DATA, body=body))

@@ -16,6 +16,7 @@ from nodes.frames import (
     BODY_BYTES,
     ETHERTYPE,
     MAX_BODY,
+    PART_HEAD,
     SLOTS,
     WIRE_BYTES,
     Frame,
@@ -122,7 +123,18 @@ def numbers(frame: Frame) -> dict[str, int]:
 def test_scapy_reads_what_we_write(frame: Frame) -> None:
     slot = Ether(encode(frame, DST, SRC))[Slot]
     assert {name: getattr(slot, name) for name in numbers(frame)} == numbers(frame)
-    assert bytes(slot.body) == frame.message.body
+    head = b"" if slot.parts is None else PART_HEAD.pack(slot.number, slot.place, slot.parts)
+    assert head + bytes(slot.body) == frame.message.body
+    assert bool(head) == (frame.message.kind is Kind.PART and len(frame.message.body) >= PART_HEAD.size)
+
+
+@given(frames)
+def test_scapy_builds_every_frame_from_its_fields(frame: Frame) -> None:
+    wire = encode(frame, DST, SRC)
+    read = Ether(wire)[Slot]
+    told = {field.name: read.getfieldval(field.name) for field in read.fields_desc if field.name not in ("crc", "fill")}
+    fields = {name: value for name, value in told.items() if value is not None}
+    assert bytes(Ether(dst=DST, src=SRC) / Slot(**fields, fill=bytes(read.fill))) == wire
 
 
 def test_we_read_what_scapy_writes() -> None:

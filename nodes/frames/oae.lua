@@ -1,0 +1,227 @@
+-- A Wireshark dissector for the frames of docs/wire-format.md: swaps, rounds, messages and their parts, flags, lives.
+--
+--     tshark -X lua_script:nodes/frames/oae.lua -r frames.pcapng
+--
+-- or put it into Wireshark's folder of personal Lua plugins (Help > About > Folders). Filters: oae.round == 17,
+-- oae.swap == "0-1 round 17", oae.kind == 3, oae.problem. For Lua 5.1 to 5.4, as Wireshark comes with.
+
+local ETHERTYPE, VERSION = 0x88b5, 2
+local HEAD, CRC, BODY = 26, 4, 16 -- bytes: the header behind Ethernet's, the sum, what a slot carries
+local LEAST = HEAD + BODY + CRC
+local PART_HEAD = 8
+local SWAP, DATA, RESET, PART = 1, 2, 3, 4
+
+local KINDS = { [SWAP] = "SWAP", [DATA] = "DATA", [RESET] = "RESET", [PART] = "PART" }
+local SERVICE_STEPS = { -- steps below 128 are the engine's own
+    [130] = "request", [131] = "answer", [132] = "told", [133] = "ask", [134] = "entry", [135] = "state",
+    [140] = "value", [141] = "held", [142] = "wanted", [143] = "given",
+}
+
+local oae = Proto("oae", "Open Atomic Ethernet (testbed)")
+local f = {
+    version = ProtoField.uint8("oae.version", "Version", base.DEC, nil, 0xf0),
+    kind = ProtoField.uint8("oae.kind", "Kind", base.DEC, KINDS, 0x0f),
+    step = ProtoField.uint8("oae.step", "Step"),
+    service = ProtoField.string("oae.service", "Message of a service"),
+    flags = ProtoField.uint8("oae.flags", "Flags", base.HEX),
+    current = ProtoField.bool("oae.flags.current", "Body belongs to the current instance", 8, nil, 0x01),
+    settled = ProtoField.bool("oae.flags.settled", "Sender asks about no earlier round any more", 8, nil, 0x02),
+    again = ProtoField.bool("oae.flags.repeat", "Receiver is asked to repeat its message", 8, nil, 0x01),
+    reserved = ProtoField.uint8("oae.reserved", "Reserved", base.HEX),
+    length = ProtoField.uint16("oae.length", "Length of the body"),
+    src = ProtoField.uint16("oae.src", "Sender"),
+    dst = ProtoField.uint16("oae.dst", "Receiver"),
+    epoch = ProtoField.uint32("oae.epoch", "Sender's life"),
+    peer_epoch = ProtoField.uint32("oae.peer_epoch", "Receiver's life as the sender knows it"),
+    round = ProtoField.uint32("oae.round", "Round or instance"),
+    seq = ProtoField.uint32("oae.seq", "Frame of this life"),
+    swap = ProtoField.string("oae.swap", "Swap"),
+    frame = ProtoField.string("oae.frame", "Transmission"),
+    body = ProtoField.bytes("oae.body", "Body"),
+    fill = ProtoField.bytes("oae.fill", "Fill"),
+    crc = ProtoField.uint32("oae.crc", "CRC", base.HEX),
+    crc_good = ProtoField.bool("oae.crc.good", "CRC is right"),
+    padding = ProtoField.bytes("oae.padding", "Padding"),
+    number = ProtoField.uint32("oae.part.message", "Message of this life that was cut"),
+    place = ProtoField.uint16("oae.part.place", "Place, from 0"),
+    parts = ProtoField.uint16("oae.part.parts", "Parts"),
+    data = ProtoField.bytes("oae.part.data", "Part"),
+    message = ProtoField.bytes("oae.message", "Message, joined"),
+    message_length = ProtoField.uint32("oae.message.length", "Length of the message"),
+    joined_in = ProtoField.framenum("oae.message.joined_in", "Joined in", base.NONE),
+    problem = ProtoField.string("oae.problem", "Problem"),
+}
+for _, field in pairs(f) do table.insert(oae.fields, field) end
+
+local PROBLEMS = { -- a receiver drops such a frame and records this word
+    short = "Shorter than a slot",
+    corrupt = "The CRC, or the length, is not what was sent",
+    version = "Unknown version",
+    kind = "Unknown kind",
+    length = "A SWAP or RESET has a body of 16 bytes",
+}
+local experts = {}
+for word, text in pairs(PROBLEMS) do
+    local group = word == "corrupt" and expert.group.CHECKSUM or expert.group.PROTOCOL
+    experts[word] = ProtoExpert.new("oae." .. word, text, group, expert.severity.ERROR)
+    table.insert(oae.experts, experts[word])
+end
+
+local eth_dst, eth_src = Field.new("eth.dst"), Field.new("eth.src")
+
+-- -- CRC-32 of IEEE 802.3 ---------------------------------------------------------------------------------------------
+
+local xor, byte_of, shifted
+if bit32 then
+    xor = bit32.bxor
+    byte_of = function(number) return bit32.band(number, 0xff) end
+    shifted = function(number, by) return bit32.rshift(number, by) end
+else -- Lua 5.3 and later have operators, which would be errors of syntax to the earlier ones
+    xor = load("return function(a, b) return a ~ b end")()
+    byte_of = load("return function(number) return number & 0xff end")()
+    shifted = load("return function(number, by) return number >> by end")()
+end
+
+local SUMS = {}
+for byte = 0, 255 do
+    local sum = byte
+    for _ = 1, 8 do sum = sum % 2 == 1 and xor(shifted(sum, 1), 0xedb88320) or shifted(sum, 1) end
+    SUMS[byte] = sum
+end
+
+local function crc32(text)
+    local sum = 0xffffffff
+    for at = 1, #text do sum = xor(SUMS[byte_of(xor(sum, text:byte(at)))], shifted(sum, 8)) end
+    return xor(sum, 0xffffffff)
+end
+
+-- -- messages in parts ------------------------------------------------------------------------------------------------
+
+local joining -- sender, its life, receiver, number -> {count, left, [place] = bytes}
+local joined -- the same -> {frame in which the last part came, the message}
+
+function oae.init()
+    joining, joined = {}, {}
+end
+
+local function take_part(name, frame, place, count, bytes)
+    local message = joining[name] or { count = count, left = count }
+    joining[name] = message
+    if joined[name] or place >= count or count ~= message.count or message[place] then return end
+    message[place] = bytes
+    message.left = message.left - 1
+    if message.left > 0 then return end
+    local whole = ByteArray.new()
+    for at = 0, count - 1 do whole:append(message[at]) end
+    joining[name], joined[name] = nil, { frame, whole }
+end
+
+local function add_part(body, pinfo, tree, from, whole_frame)
+    if body:len() < PART_HEAD then return end
+    local number, place, count = body(0, 4):uint(), body(4, 2):uint(), body(6, 2):uint()
+    pinfo.cols.info:append(string.format(" part %d of %d of message %d", place + 1, count, number))
+    tree:add(f.number, body(0, 4))
+    tree:add(f.place, body(4, 2))
+    tree:add(f.parts, body(6, 2))
+    local has_more = body:len() > PART_HEAD
+    if has_more then tree:add(f.data, body(PART_HEAD)) end
+    if not whole_frame then return end
+    local name = from .. "/" .. number
+    if not pinfo.visited then
+        take_part(name, pinfo.number, place, count, has_more and body(PART_HEAD):bytes() or ByteArray.new())
+    end
+    local whole = joined[name]
+    if not whole then return end
+    if whole[1] ~= pinfo.number then
+        tree:add(f.joined_in, whole[1]):set_generated()
+    elseif whole[2]:len() > 0 then
+        local tvb = whole[2]:tvb("Message")
+        tree:add(f.message, tvb())
+        tree:add(f.message_length, tvb:len()):set_generated()
+    end
+end
+
+-- -- a frame ----------------------------------------------------------------------------------------------------------
+
+-- In the order in which a receiver looks: the word it records, or nil. Fields of a frame with a word are as they came.
+local function problem_of(tvb, kind, length, good)
+    if (length > BODY and tvb:len() ~= HEAD + length + CRC) or not good then return "corrupt" end
+    if math.floor(tvb(0, 1):uint() / 16) ~= VERSION then return "version" end
+    if not KINDS[kind] then return "kind" end
+    if (kind == SWAP or kind == RESET) and length ~= BODY then return "length" end
+end
+
+local function tell(tree, word, pinfo)
+    tree:add(f.problem, word):set_generated()
+    tree:add_proto_expert_info(experts[word])
+    pinfo.cols.info:append(" [" .. word .. "]")
+end
+
+local function add_flags(range, kind, tree)
+    local flags = tree:add(f.flags, range)
+    if kind == SWAP then
+        flags:add(f.current, range)
+        flags:add(f.settled, range)
+    elseif kind == DATA or kind == PART then
+        flags:add(f.again, range)
+    end
+end
+
+local function sum_is_right(tvb, crc_at)
+    local to, from = eth_dst(), eth_src()
+    if not to or not from then return false end
+    local ethertype = string.char(math.floor(ETHERTYPE / 256), ETHERTYPE % 256)
+    local covered = to.range:bytes():raw() .. from.range:bytes():raw() .. ethertype .. tvb:raw(0, crc_at)
+    return crc32(covered) == tvb(crc_at, CRC):uint()
+end
+
+function oae.dissector(tvb, pinfo, root)
+    pinfo.cols.protocol = "OAE"
+    local tree = root:add(oae, tvb())
+    if tvb:len() < LEAST then
+        pinfo.cols.info = "OAE"
+        return tell(tree, "short", pinfo)
+    end
+    local kind, step, length = tvb(0, 1):uint() % 16, tvb(1, 1):uint(), tvb(4, 2):uint()
+    local src, dst, round = tvb(6, 2):uint(), tvb(8, 2):uint(), tvb(18, 4):uint()
+    local transmission = src .. "." .. tvb(10, 4):uint() .. "." .. tvb(22, 4):uint()
+    local crc_at = math.min(HEAD + math.max(length, BODY), tvb:len() - CRC) -- at its end, if the length is a wrong one
+    local good = sum_is_right(tvb, crc_at)
+
+    tree:add(f.version, tvb(0, 1))
+    tree:add(f.kind, tvb(0, 1))
+    tree:add(f.step, tvb(1, 1))
+    if kind == DATA and SERVICE_STEPS[step] then tree:add(f.service, SERVICE_STEPS[step]):set_generated() end
+    add_flags(tvb(2, 1), kind, tree)
+    tree:add(f.reserved, tvb(3, 1))
+    tree:add(f.length, tvb(4, 2))
+    tree:add(f.src, tvb(6, 2))
+    tree:add(f.dst, tvb(8, 2))
+    tree:add(f.epoch, tvb(10, 4))
+    tree:add(f.peer_epoch, tvb(14, 4))
+    tree:add(f.round, tvb(18, 4))
+    tree:add(f.seq, tvb(22, 4))
+    tree:add(f.frame, transmission):set_generated()
+    if kind == SWAP or kind == RESET then
+        local swap = math.min(src, dst) .. "-" .. math.max(src, dst) .. " round " .. round
+        tree:add(f.swap, swap):set_generated()
+    end
+
+    pinfo.cols.info = string.format("%s %d>%d round %d step %d", KINDS[kind] or "?", src, dst, round, step)
+    local word = problem_of(tvb, kind, length, good)
+    local carried = math.min(length, crc_at - HEAD)
+    if carried > 0 then
+        local body = tree:add(f.body, tvb(HEAD, carried))
+        if kind == PART then
+            local from = src .. "." .. tvb(10, 4):uint() .. "/" .. dst
+            add_part(tvb(HEAD, carried):tvb(), pinfo, body, from, word == nil)
+        end
+    end
+    if crc_at - HEAD > carried then tree:add(f.fill, tvb(HEAD + carried, crc_at - HEAD - carried)) end
+    tree:add(f.crc, tvb(crc_at, CRC))
+    tree:add(f.crc_good, good):set_generated()
+    if tvb:len() > crc_at + CRC then tree:add(f.padding, tvb(crc_at + CRC)) end
+    if word then tell(tree, word, pinfo) end
+end
+
+DissectorTable.get("ethertype"):add(ETHERTYPE, oae)
