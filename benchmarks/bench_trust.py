@@ -14,7 +14,6 @@ import json
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from testbed.engines.sim import SimEngine  # noqa: E402
+from testbed.engines.sim.kernel_record import as_a_kernel_records  # noqa: E402
 from testbed.engines.sim.room import NoRoomError  # noqa: E402
-from testbed.history import WHATS, History  # noqa: E402
 from testbed.plan import Plan  # noqa: E402
 from testbed.scenario import compile_plan, from_data  # noqa: E402
 from testbed.scenario.drawn import drawn_scenario  # noqa: E402
@@ -43,14 +42,6 @@ def scenario(number: int, times: int) -> dict[str, Any]:
     return data
 
 
-def of_a_kernel(history: History) -> History:
-    """What ``vkernel`` would have recorded of the same run."""
-    hops = history.hops.take(history.hops.where("in", "out", "dup"))
-    hops.what[hops.where("dup")] = WHATS.index("out")
-    meta = {name: value for name, value in history.meta.items() if name != "traffic"}
-    return replace(history, engine="vkernel", hops=hops, meta=meta)
-
-
 MOST_BYTES = 2 << 30
 """Runs whose record would take more are left out: an engine that repeats itself floods a slow link all along."""
 
@@ -58,7 +49,7 @@ MOST_BYTES = 2 << 30
 def judged(plan: Plan, number: int) -> Fidelity:
     """The verdict on one drawn run. Raises NoRoomError."""
     history = SimEngine(memory_bytes=MOST_BYTES).run(plan)
-    return judge(plan, history if number % 2 else of_a_kernel(history)).fidelity
+    return judge(plan, history if number % 2 else as_a_kernel_records(history)).fidelity
 
 
 def main() -> None:

@@ -315,14 +315,21 @@ class Flights:
 
 
 def _not_behind_overtakers(part: Crossings) -> Crossings:
-    """No frame waits for one that entered after it and left before it, as when a change makes delays shorter."""
+    """No frame waits for one that entered after it and left before it, as when a change makes delays shorter, but for
+    the last one that left before those."""
     came = np.flatnonzero(part.left_ns > NEVER)
     order = came[np.argsort(part.left_ns[came], kind="stable")]
     left, entered = np.append(part.left_ns[order], -NEVER), np.append(part.entered_ns[order], NEVER)
+    before_it = np.append(part.before_ns[order], NEVER)
 
     def waited_for(before_ns: Ints) -> Ints:
-        place = np.searchsorted(left, before_ns)
-        return np.where((left[place] == before_ns) & (entered[place] > part.entered_ns), NEVER, before_ns)
+        while True:
+            place = np.searchsorted(left, before_ns)
+            overtakes = (left[place] == before_ns) & (entered[place] > part.entered_ns)
+            if not overtakes.any():
+                return before_ns
+            earlier = np.where(before_it[place] < before_ns, before_it[place], NEVER)
+            before_ns = np.where(overtakes, earlier, before_ns)
 
     return part._replace(before_ns=waited_for(part.before_ns), second_before_ns=waited_for(part.second_before_ns))
 

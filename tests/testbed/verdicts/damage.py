@@ -11,6 +11,7 @@ from verdict_story import US, plan_on, star
 from nodes.core.record import Dropped, Received, Sent
 from nodes.frames import FrameKey
 from testbed.engines.sim.engine import SimEngine
+from testbed.engines.sim.kernel_record import as_a_kernel_records
 from testbed.history import Event, Events, History, Hop, Hops
 from testbed.plan import Fault, Plan, derive_seed
 from topologies.impairment import Impairment
@@ -67,16 +68,8 @@ class Damage:
     @staticmethod
     def of(plan: Plan, history: History, engine: str = "sim") -> Damage:
         """engine: ``vkernel`` leaves out what only ``sim`` records: hops that say why a frame was dropped, traffic."""
-        meta, hops = dict(history.meta), list(history.hops)
-        if engine != "sim":
-            meta.pop("traffic", None)
-            meta |= {"clock_step_ns": 0, "capture_drops": 0, "ring_drops": 0, "backlog_drops": 0}
-            deaf = {(fault.target, fault.nic) for fault in plan.faults if fault.verb == "nic_deaf"}
-            # a kernel drops what a NIC is deaf to behind the place where frames are captured
-            hops = [h._replace(what="in") if h.what == "mute" and (h.node, h.nic) in deaf else h for h in hops]
-            hops = [hop for hop in hops if hop.what in ("in", "out", "dup")]
-            hops = [hop._replace(what="out") if hop.what == "dup" else hop for hop in hops]
-        return Damage(plan, list(history.events), hops, meta, engine, history.names)
+        told = history if engine == "sim" else as_a_kernel_records(history, engine)
+        return Damage(plan, list(told.events), list(told.hops), dict(told.meta), engine, told.names)
 
     def history(self) -> History:
         """The record as it stands, in the order of time."""
