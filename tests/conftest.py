@@ -1,4 +1,5 @@
-"""What tests of several rooms need of the machine, and OAE_REQUIRE, which demands it (see needs.py)."""
+"""What tests of several rooms need of the machine, and OAE_REQUIRE, which demands it (see needs.py); how they are
+shared out among several processes (see workers.py)."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # needs.py, whatever pytest's im
 
 from container_engine import started_engine
 from needs import MOOT, NEEDS, as_nobody, demanded, lacking
+from workers import end_children, how_many, order, scheduler
 
 import nodes.core.driver  # noqa: F401  (tests are of the sources: with one of them here, no compiled build is used)
 from testbed.engines.live.containers.engine import ContainerEngine
@@ -30,6 +32,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     global _required
     _required = demanded(os.environ.get("OAE_REQUIRE", ""))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    return how_many(len(os.sched_getaffinity(0)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    return scheduler(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        order(items)
+
+
+@pytest.hookimpl(trylast=True)  # after the fixtures' own ends
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if exitstatus == pytest.ExitCode.INTERRUPTED and not session.config.getoption("numprocesses", None):
+        end_children()
 
 
 @pytest.hookimpl(wrapper=True)

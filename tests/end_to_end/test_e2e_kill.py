@@ -90,11 +90,28 @@ def test_sigkill_at_random_moments_leaves_nothing(command: str, tmp_path: Path, 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("namespaces")
 def test_after_a_fabric_the_host_has_the_namespaces_it_had() -> None:
+    """The host: a process namespace of the test's own, where all that the fabric leaves would be seen, and nobody else
+    starts or ends anything meanwhile."""
+    apart = ["unshare", *(["--user", "--map-root-user"] if os.geteuid() else []), "--pid", "--fork", "--mount-proc"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests")))}
+    command = [*apart, "--kill-child", sys.executable, __file__]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+
+
+def main() -> None:
+    """Whoever starts this is the first process of its namespace, so what loses its parent stays in sight."""
     before = {kind: namespaces(kind) for kind in ("net", "pid", "mnt")}
+    assert set(before.values()) == {1}, before
     command = [sys.executable, "-m", "testbed.cli.main", "up", "leaf_spine", "--exec", "pingall"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
     deadline = time.monotonic() + 15
     while {kind: namespaces(kind) for kind in before} != before and time.monotonic() < deadline:
         time.sleep(0.1)
     assert {kind: namespaces(kind) for kind in before} == before
+
+
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from families import children
 from needs import MOOT, lacking
 from scapy.utils import PcapNgReader
 
@@ -326,16 +327,9 @@ def test_without_netem_a_plan_with_jitter_is_refused_with_advice(plan_of: PlanOf
 
 def tree(pid: int) -> list[int]:
     """All descendants of a process."""
-    parents: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue
-        parents.setdefault(parent, []).append(int(path.name))
-    found = list(parents.get(pid, []))
+    found = list(children(pid))
     for child in found:
-        found += parents.get(child, [])
+        found += children(child)
     return found
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from families import children, stat_of
 
 from nodes.core.record import Died
 from testbed.engines.base import EngineUnavailable
@@ -247,41 +248,22 @@ def test_sigkill_in_the_middle_loses_no_finished_trial_and_leaves_no_process(tmp
         while process.poll() is None and (not trials.exists() or trials.read_bytes().count(b"\n") < enough):
             assert time.monotonic() < deadline, "the study makes no progress"
             time.sleep(0.01)
-        children = _children(process.pid)
+        started = children(process.pid)
         process.kill()
         process.wait()
         kept = {trial.key for trial in read_trials(tmp_path / "cut")}
         assert survivors <= kept
         survivors = kept
-        _assert_gone(children)
+        _assert_gone(started)
     again = run_study(load_study(path), tmp_path / "cut", jobs=2)
     assert survivors <= {trial.key for trial in read_trials(tmp_path / "cut")}
     assert timeless(again) == timeless(whole)
 
 
-def _children(pid: int) -> list[tuple[int, str]]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[1]) == pid:
-                found.append((int(entry.name), fields[19]))
-    return found
-
-
-def _assert_gone(children: list[tuple[int, str]]) -> None:
+def _assert_gone(started: dict[int, str]) -> None:
     deadline = time.monotonic() + 30
-    for pid, started in children:
-        while True:
-            try:
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                break
-            if fields[19] != started or fields[0] in "ZX":
-                break
+    for pid, when in started.items():
+        while (fields := stat_of(pid)) and fields[19] == when and fields[0] not in "ZX":
             assert time.monotonic() < deadline, f"process {pid} outlived its study"
             time.sleep(0.02)
 
@@ -304,7 +286,7 @@ def test_an_interrupt_ends_the_study_cleanly(tmp_path: Path) -> None:
     while not trials.exists() or not trials.read_bytes():
         assert process.poll() is None
         time.sleep(0.02)
-    children = _children(process.pid)
+    started = children(process.pid)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -312,7 +294,7 @@ def test_an_interrupt_ends_the_study_cleanly(tmp_path: Path) -> None:
     *progress, last = error.splitlines()
     assert last == b"testbed: interrupted"
     assert all(line.endswith(b"% begins") for line in progress), progress  # how far it was, and nothing else
-    _assert_gone(children)
+    _assert_gone(started)
 
 
 def test_a_line_cut_short_is_dropped_and_the_rest_kept(tmp_path: Path) -> None:

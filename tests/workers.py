@@ -1,0 +1,81 @@
+"""Tests in several processes at once (`make test`, by pytest-xdist): how many there are, which tests share one, in
+which order they begin, and what becomes of what they have started.
+
+Any test may run beside any other, and in any order, but for those of some files, named here with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+import pytest
+from families import children
+
+from testbed.memory import available_bytes
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+
+HOST_WIDE: Mapping[str, str] = {
+    "test_fabric_net.py": "the host's interfaces, mounts and settings are held against what they were",
+    "test_e2e_kill.py": "the host's interfaces are held against what they were",
+    "test_container_cleaning.py": "containers' roots and somebody's named namespace are mounted on the host",
+    "test_container_live.py": "containers' roots are mounted on the host",
+    "test_container_walls.py": "containers' roots are mounted on the host",
+    "test_container_words.py": "containers' roots are mounted on the host",
+}
+"""Files whose tests would disturb each other: they change what is the whole host's, or find out whether somebody has.
+All of them are run by one worker, which also starts a container engine only once."""
+
+MADE_ONCE: Mapping[str, str] = {
+    "test_machines_run.py": "a fabric with an sshd in each host",
+    "test_report_pages.py": "a study",
+    "test_sim_compiled.py": "the compiled build",
+}
+"""Files with something that takes long to make and is made for all their tests: each file is run by one worker."""
+
+WORKER_BYTES = 2 << 30
+"""What a worker may need: a guest of a GiB, the history it leaves, and what that is held against."""
+
+
+def how_many(processors: int, free_bytes: int | None = None) -> int:
+    """A worker for each processor, two at least (tests wait as well), as far as memory goes round."""
+    free = available_bytes() if free_bytes is None else free_bytes
+    return max(1, min(max(2, processors), free // WORKER_BYTES))
+
+
+def group(nodeid: str) -> str:
+    """The name that a test has in common with those that the same worker runs, one after the other."""
+    file = PurePosixPath(nodeid.partition("::")[0]).name
+    if file in HOST_WIDE:
+        return "the whole host"
+    return file if file in MADE_ONCE else nodeid
+
+
+def order(items: list[pytest.Item]) -> None:
+    """What takes long begins first, so that all workers end together: the largest group, then the slow tests."""
+    items.sort(key=lambda item: (item.path.name not in HOST_WIDE, item.get_closest_marker("slow") is None))
+
+
+def scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    """Hands group after group, in the order of its first test, to whichever worker comes to an end."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduler(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)
+
+    config.option.loadscopereorder = False
+    return Scheduler(config, log)
+
+
+def end_children() -> None:
+    """Ends what an interrupted test has started and left. What those have started ends with them."""
+    for pid in children(os.getpid()):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
