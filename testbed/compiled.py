@@ -47,10 +47,12 @@ HASTENED = ("nodes.frames", "nodes.core")
 
 _GROUP = "oae"  # the library that all these modules share is oae__mypyc
 _HASTE = "oae_named_tuples"
-_IN_C = {name: Path(__file__).with_name(source) for name, source in {
-    _HASTE: "named_tuples.c", "oae_columns": "columns.c",
-}.items()}  # fmt: skip
 _ROOT = Path(__file__).resolve().parent.parent
+_IN_C = {
+    _HASTE: _ROOT / "testbed" / "named_tuples.c",
+    "oae_columns": _ROOT / "testbed" / "columns.c",
+    "oae_journal": _ROOT / "nodes" / "agent" / "journal.c",
+}
 _SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 _MOST_BUILDS = 8
 

@@ -323,8 +323,8 @@ class TableBuilder:
 
 def packed(values: Sequence[Any] | NDArray[Any], dtype: type[Any]) -> NDArray[Any]:
     """``values`` as an array of their own; of plain ones in less than half the time that np.array takes."""
-    if isinstance(values, np.ndarray):
-        return values.astype(dtype)
+    if isinstance(values, np.ndarray | memoryview):
+        return np.asarray(values).astype(dtype)
     return np.fromiter(values, dtype=dtype, count=len(values))
 
 

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from nodes.agent.control import hear, tell
-from nodes.agent.journal import Journal, line, to_bytes
+from nodes.agent.journal import Journal
 from nodes.agent.nic import DEFAULT_RING_FRAMES, Nic
 from nodes.agent.timers import NEVER, Timers
 from nodes.core import (
@@ -37,7 +37,18 @@ from nodes.core.disk import DiskFullError, Log, State
 from nodes.core.driver import driver_of
 from nodes.core.lies import Lied
 from nodes.core.moments import Moment
-from nodes.core.record import DISK_FULL, Dropped, Overrun, Received, Refused, Sent, Started, TimerFired, recorded
+from nodes.core.record import (
+    DISK_FULL,
+    Dropped,
+    Overrun,
+    Received,
+    Refused,
+    Sent,
+    Started,
+    TimerFired,
+    What,
+    recorded,
+)
 from nodes.frames import WIRE_BYTES, Frame, FrameError, decode, encode
 from nodes.registry import build_liar
 
@@ -83,7 +94,7 @@ class Agent:
         self._senders = {(peer.nic, _mac(peer.mac)): (port, peer.node) for port, peer in enumerate(config.peers)}
         self._own_macs = {name: _mac(mac) for name, mac in config.nics.items()}
         self._unsent: dict[str, Nic[Frame]] = {}  # NICs with frames in their batch
-        self._lines: list[str] = []  # rows of the event being handled
+        self._rows: list[tuple[int, What]] = []  # of the event being handled
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -107,7 +118,7 @@ class Agent:
         """Records the frame and puts it into the batch of its NIC."""
         nic, dst_mac, src_mac = self._ports[port]
         key, dst, _, message = frame
-        self._lines.append(line(self.latest_ns, Sent(key, dst, message.round, message.step, frame.wire_bytes)))
+        self._rows.append((self.latest_ns, Sent(key, dst, message.round, message.step, frame.wire_bytes)))
         nic.queue(encode(frame, dst_mac, src_mac), frame)
         self._unsent[nic.name] = nic
 
@@ -121,7 +132,7 @@ class Agent:
 
     def record(self, effect: Effect | Lied, now_ns: int) -> None:  # noqa: ARG002
         """Puts an effect into the record."""
-        self._lines.append(line(self.latest_ns, recorded(effect)))
+        self._rows.append((self.latest_ns, recorded(effect)))
 
     def persist(self, key: str, data: bytes | None, more: bool, now_ns: int) -> bool:  # noqa: ARG002
         """Writes to the disk, if there is one; what was sent before it is on the wire by then. When it is full, the
@@ -168,7 +179,7 @@ class Agent:
         """
         now_ns = self.advance(self.clock_ns())
         told_ns = START_NS if self.config.epoch == 1 else now_ns
-        self._lines.append(line(now_ns, Started(self.kept, told_ns)))
+        self._rows.append((now_ns, Started(self.kept, told_ns)))
         self._perform(self.driver.wake(told_ns), now_ns)
 
     def obey(self) -> None:
@@ -214,28 +225,28 @@ class Agent:
         if nic.lost_some:
             lost = nic.dropped()
             if lost:
-                self._lines.append(line(now_ns, Overrun(lost, stamp_ns)))
+                self._rows.append((now_ns, Overrun(lost, stamp_ns)))
         try:
             frame = decode(wire)
         except FrameError as error:
-            self._lines.append(line(now_ns, Dropped(error.reason, None, -1, -1, stamp_ns)))
+            self._rows.append((now_ns, Dropped(error.reason, None, -1, -1, stamp_ns)))
             self._write()
             return
         key, dst, _, message = frame
         sender = self._senders.get((nic.name, wire[6:12]))
         if sender is None or key.src != sender[1] or dst != self.config.node or wire[:6] != self._own_macs[nic.name]:
-            self._lines.append(line(now_ns, Dropped("foreign", key, message.round, message.step, stamp_ns)))
+            self._rows.append((now_ns, Dropped("foreign", key, message.round, message.step, stamp_ns)))
             self._write()
             return
         port, _ = sender
-        self._lines.append(line(now_ns, Received(key, message.round, message.step, stamp_ns)))
+        self._rows.append((now_ns, Received(key, message.round, message.step, stamp_ns)))
         self._perform(self.driver.hear(port, frame, now_ns), now_ns, stamp_ns)
 
     def _on_timer(self) -> None:
         turn_ns, due_ns, name = self.timers.pop()
         # waking for this timer has read the clock; only a frame with a later stamp may have come in between
         now_ns = self.latest_ns if self.latest_ns >= due_ns and not self.reads_clock else self.advance(self.clock_ns())
-        self._lines.append(line(now_ns, TimerFired(name, due_ns)))
+        self._rows.append((now_ns, TimerFired(name, due_ns)))
         self._perform(self.driver.ring(name, now_ns), now_ns, turn_ns)
 
     def _perform(self, effects: Effects, now_ns: int, due_ns: int = NEVER) -> None:
@@ -252,12 +263,12 @@ class Agent:
             _, nic = self._unsent.popitem()
             for frame, error in nic.flush():
                 refused = Refused(error, frame.key, frame.dst, frame.message.round, frame.message.step)
-                self._lines.append(line(self.latest_ns, refused))
+                self._rows.append((self.latest_ns, refused))
                 self._write()
 
     def _write(self) -> None:
-        self.journal.append(to_bytes("".join(self._lines)))
-        self._lines.clear()
+        self.journal.append(self._rows)
+        self._rows.clear()
 
 
 def _mac(text: str) -> bytes:

@@ -24,7 +24,7 @@ from nodes.frames import Frame
 from testbed.engines.base import SCRATCH, EngineUnavailable
 from testbed.engines.live.sightings import Sightings, identify, join, read_sightings
 from testbed.errors import UserError
-from testbed.history import NOBODY, WHATS, Events, History, Hops, Ints, TableBuilder, node_names
+from testbed.history import NOBODY, WHATS, Events, History, Hops, Ints, TableBuilder, node_names, packed
 from testbed.pcapng import Packets, Wires, interface_name, write_packets
 from testbed.plan import Plan
 from testbed.quantiles import quantile
@@ -43,6 +43,7 @@ PRINTED = ("output.txt", "console.log")
 _POWERING_OFF = ("sysrq: ", "reboot: ")
 _LEAST_FREE_BYTES = 1 << 20
 
+_NONE = np.empty(0, dtype=np.int64)
 LAG_QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 
 
@@ -142,7 +143,7 @@ def _events(directory: Path, plan: Plan, struck: Sequence[str]) -> Events:
     builders = {kind: TableBuilder(kind, names) for kind in KINDS}
     for kind, place, order in _ordered(streams, plan.duration_ns):
         rows = streams[place].rows[kind]
-        builders[kind].add(order, rows.t_ns, streams[place].nodes[list(rows.places)], rows.columns)
+        builders[kind].add(order, rows.t_ns, streams[place].nodes[packed(rows.places, np.int64)], rows.columns)
     return Events(names, {kind: builder.table() for kind, builder in builders.items()})
 
 
@@ -150,8 +151,8 @@ def _ordered(streams: Sequence[_Stream], until_ns: int) -> Iterator[tuple[type[W
     """(kind, stream, the rows' places among all events of the run); -1 for rows after ``until_ns``."""
     pieces = [(kind, place, rows) for place, stream in enumerate(streams) for kind, rows in stream.rows.items()]
     sizes = [len(rows.places) for _, _, rows in pieces]
-    t_ns = np.array([t_ns for _, _, rows in pieces for t_ns in rows.t_ns], dtype=np.int64)
-    line = np.array([place for _, _, rows in pieces for place in rows.places], dtype=np.int64)
+    t_ns = np.concatenate([_NONE, *(packed(rows.t_ns, np.int64) for _, _, rows in pieces)])
+    line = np.concatenate([_NONE, *(packed(rows.places, np.int64) for _, _, rows in pieces)])
     stream = np.repeat([place for _, place, _ in pieces], sizes)
     by_time = np.lexsort((line, stream, t_ns))
     order = np.empty(len(t_ns), dtype=np.int64)

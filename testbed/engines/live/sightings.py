@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from nodes.frames import Frame, FrameError, decode
+from testbed.columns import codes
 from testbed.engines.live.capture import BLOCK
 
 _NEXT = struct.Struct("=I")  # begins a packet's header: how far it is to the next one
@@ -54,40 +56,57 @@ class Sightings(NamedTuple):
 def read_sightings(path: Path) -> Sightings:
     """The frames in a file of blocks, their interfaces by ifindex. A block cut off ends the file."""
     data = path.read_bytes()
-    starts = _packets(data)
-    found = np.empty(len(starts), dtype=_PACKET)
-    if starts:
-        whole = np.frombuffer(data, dtype=np.uint8)
-        found = whole[np.array(starts)[:, None] + np.arange(_PACKET.itemsize)].view(_PACKET)[:, 0]
-    begins = np.array(starts, dtype=np.int64) + found["mac"]
+    starts = np.concatenate([_NONE, *_packets(data)])
+    found = _cut(data, starts, _PACKET.itemsize).view(_PACKET)[:, 0]
     places: dict[bytes, int] = {}
-    wire = [
-        places.setdefault(data[begin:end], len(places))
-        for begin, end in zip(begins.tolist(), (begins + found["snaplen"]).tolist(), strict=True)
-    ]
+    wire = codes(_wires(data, starts + found["mac"], found["snaplen"]), places)
     return Sightings(
         found["s"].astype(np.int64) * 1_000_000_000 + found["ns"],
         found["ifindex"].astype(np.int64),
         found["kind"] == _OUTGOING,
-        np.array(wire, dtype=np.int64),
+        wire.astype(np.int64),
         list(places),
     )
 
 
-def _packets(data: bytes) -> list[int]:
-    """Where the packets of whole blocks begin."""
-    starts = []
+def _cut(data: bytes, begins: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
+    """So many bytes from each of these places on, one row each."""
+    if not len(begins):
+        return np.empty((0, size), dtype=np.uint8)
+    return sliding_window_view(np.frombuffer(data, dtype=np.uint8), size)[begins]
+
+
+def _wires(data: bytes, begins: NDArray[np.int64], sizes: NDArray[np.uint32]) -> list[bytes]:
+    """The frames' bytes. Those of one size are the usual thing, and are cut at once."""
+    if len(sizes) and (sizes == sizes[0]).all():
+        wires: list[bytes] = _cut(data, begins, int(sizes[0])).view(f"V{sizes[0]}")[:, 0].tolist()
+        return wires
+    return [data[begin : begin + size] for begin, size in zip(begins.tolist(), sizes.tolist(), strict=True)]
+
+
+def _packets(data: bytes) -> Iterator[NDArray[np.int64]]:
+    """Where the packets of whole blocks begin, block by block."""
     begin = 0
     while begin + BLOCK.size <= len(data):
         _, _, _, packets, first, length = BLOCK.unpack_from(data, begin)
         if begin + length > len(data):
             break
-        at = begin + first
-        for _ in range(packets):
-            starts.append(at)
-            at += _NEXT.unpack_from(data, at)[0]
+        if packets:
+            yield _packets_of_block(data, begin + first, packets, begin + length)
         begin += length
-    return starts
+
+
+def _packets_of_block(data: bytes, first: int, packets: int, end: int) -> NDArray[np.int64]:
+    """Where these packets begin. Where all frames are of one size they stand at one distance, which needs no walk."""
+    step = _NEXT.unpack_from(data, first)[0]
+    if first + packets * step <= end:
+        even: NDArray[np.int64] = first + step * np.arange(packets, dtype=np.int64)
+        if (_cut(data, even[:-1], _NEXT.size).view(np.uint32) == step).all():
+            return even
+    starts = [first]
+    for _ in range(packets - 1):
+        starts.append(starts[-1] + _NEXT.unpack_from(data, starts[-1])[0])
+    return np.array(starts, dtype=np.int64)
 
 
 def join(parts: Sequence[Sightings]) -> Sightings:

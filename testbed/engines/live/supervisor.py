@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nodes.agent.control import tell
-from nodes.agent.journal import line, to_bytes
+from nodes.agent.journal import encode
 from nodes.agent.timers import NEVER, TimerFd, no_timer_slack
 from nodes.core.record import Died, Struck
 from nodes.registry import build_machine
@@ -325,8 +325,8 @@ class Supervisor:
 
     def _write_results(self) -> None:
         self._lives.write_journals()
-        lines = "".join(line(t_ns, what) for t_ns, _, what in self.faults)
-        (self.workdir / "faults.txt").write_bytes(to_bytes(lines))
+        rows = [(t_ns, what) for t_ns, _, what in self.faults]
+        (self.workdir / "faults.txt").write_bytes(encode(rows))
         self.meta |= {
             "zero_ns": self.zero_ns,
             "kernel": platform.release(),

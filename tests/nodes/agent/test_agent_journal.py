@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,11 +16,11 @@ from nodes.agent.journal import (
     JournalError,
     JournalFullError,
     Row,
+    Rows,
     decode_all,
     decode_rows,
-    line,
+    encode,
     read_journal,
-    to_bytes,
 )
 from nodes.core import LinkState, Outcome, Resolve, RoundStart, SwapId, Transition
 from nodes.core.record import KINDS, Died, Dropped, Noted, Received, Sent, Started, TimerFired, schema
@@ -45,9 +46,8 @@ whats = st.one_of(
 rows = st.builds(Row, numbers, whats)
 
 
-def encode_all(many: list[Row]) -> bytes:
-    """The lines of rows."""
-    return to_bytes("".join(line(*row) for row in many))
+def as_lists(found: Rows) -> tuple[list[int], list[int], list[list[Any]]]:
+    return list(found.places), list(found.t_ns), [list(column) for column in found.columns]
 
 
 def memory() -> int:
@@ -58,7 +58,7 @@ def memory() -> int:
 
 @given(rows)
 def test_a_row_comes_back_from_its_line(row: Row) -> None:
-    text = encode_all([row])
+    text = encode([row])
     assert text.count(b"\n") == 1
     assert text.endswith(b"\n")
     assert decode_rows(text) == [row]
@@ -67,7 +67,7 @@ def test_a_row_comes_back_from_its_line(row: Row) -> None:
 
 @given(st.lists(rows, max_size=8))
 def test_many_rows_come_back_in_order(many: list[Row]) -> None:
-    assert decode_rows(encode_all(many)) == many
+    assert decode_rows(encode(many)) == many
 
 
 @given(st.text(max_size=60), st.sampled_from(["", *(schema(kind).name for kind in KINDS)]))
@@ -81,9 +81,9 @@ def test_any_other_text_is_refused_and_nothing_else_happens(text: str, kind: str
 
 
 def test_a_kinds_rows_come_as_columns_with_their_places() -> None:
-    found = decode_all(encode_all([Row(5, RoundStart(0, b"a")), Row(6, Died()), Row(7, RoundStart(1))]))
-    assert found[RoundStart] == ([0, 2], [5, 7], [[0, 1], [b"a", b""]])
-    assert found[Died] == ([1], [6], [["killed"]])
+    found = decode_all(encode([Row(5, RoundStart(0, b"a")), Row(6, Died()), Row(7, RoundStart(1))]))
+    assert as_lists(found[RoundStart]) == ([0, 2], [5, 7], [[0, 1], [b"a", b""]])
+    assert as_lists(found[Died]) == ([1], [6], [["killed"]])
 
 
 @settings(max_examples=20)
@@ -93,7 +93,7 @@ def test_a_second_life_writes_on_where_the_first_one_ended(first: list[Row], sec
     for life in (first, second):
         journal = Journal(fd, SIZE)
         for row in life:
-            journal.append(encode_all([row]))
+            journal.append([row])
     assert decode_rows(read_journal(fd, SIZE)) == first + second
     os.close(fd)
 
@@ -101,13 +101,13 @@ def test_a_second_life_writes_on_where_the_first_one_ended(first: list[Row], sec
 def test_a_full_journal_says_so_and_keeps_what_it_has() -> None:
     fd = memory()
     journal = Journal(fd, SIZE)
-    whole = encode_all([Row(1, Noted("x" * 100, 0, "", None, -1))])
-    written = (SIZE - 8) // len(whole)
+    whole = [Row(1, Noted("x" * 100, 0, "", None, -1))]
+    written = (SIZE - 8) // len(encode(whole))
     for _ in range(written):
         journal.append(whole)
     with pytest.raises(JournalFullError, match="65536 bytes"):
         journal.append(whole)
-    assert decode_rows(read_journal(fd, SIZE)) == [Row(1, Noted("x" * 100, 0, "", None, -1))] * written
+    assert decode_rows(read_journal(fd, SIZE)) == whole * written
 
 
 def test_what_a_killed_process_wrote_is_there() -> None:
@@ -117,7 +117,7 @@ def test_what_a_killed_process_wrote_is_there() -> None:
     if child == 0:
         journal = Journal(fd, SIZE)
         for t_ns in range(100):
-            journal.append(encode_all([Row(t_ns, RoundStart(t_ns))]))
+            journal.append([Row(t_ns, RoundStart(t_ns))])
         os.write(write_end, b"x")
         signal.pause()
     os.read(read_end, 1)
@@ -128,9 +128,9 @@ def test_what_a_killed_process_wrote_is_there() -> None:
 
 def test_a_row_that_was_not_complete_does_not_exist() -> None:
     fd = memory()
-    Journal(fd, SIZE).append(encode_all([Row(1, RoundStart(1))]))
+    Journal(fd, SIZE).append([Row(1, RoundStart(1))])
     length = struct.unpack("@Q", os.pread(fd, 8, 0))[0]
     os.pwrite(fd, b"2\tround_start\t2", 8 + length)  # killed before the length was raised
     assert decode_rows(read_journal(fd, SIZE)) == [Row(1, RoundStart(1))]
-    Journal(fd, SIZE).append(encode_all([Row(3, RoundStart(3))]))
+    Journal(fd, SIZE).append([Row(3, RoundStart(3))])
     assert [row.t_ns for row in decode_rows(read_journal(fd, SIZE))] == [1, 3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import tempfile
 from pathlib import Path
 
 from hypothesis import given
@@ -83,3 +84,29 @@ def test_a_block_that_was_cut_off_ends_the_file(tmp_path: Path) -> None:
     for size in (10, 24, 4095):
         path.write_bytes(struct.pack("=IIIIII", 3, 0, 1, 1, 48, 4096).ljust(4096, b"\0")[:size])
         assert len(read_sightings(path).at_ns) == 0
+
+
+def octets(size: int) -> st.SearchStrategy[bytes]:
+    return st.binary(min_size=size, max_size=size)
+
+
+def block_of(wires: list[bytes], slot: int) -> bytes:
+    """A block as the kernel fills it (struct tpacket3_hdr, aligned): frame n came in at n ns at interface n."""
+    packets = b""
+    for number, wire in enumerate(wires):
+        step = slot * -(-(96 + len(wire)) // slot)
+        last = number == len(wires) - 1
+        header = struct.pack("=IIIIIIHH", 0 if last else step, 7, number, len(wire), len(wire), 1, 96, 110)
+        packets += (header.ljust(52, b"\0") + struct.pack("=i", number)).ljust(96, b"\0") + wire.ljust(step - 96, b"\0")
+    return struct.pack("=IIIIII", 3, 0, 1, len(wires), 48, 48 + len(packets)).ljust(48, b"\0") + packets
+
+
+@given(st.lists(st.lists(st.sampled_from((60, 60, 60, 61, 80)).flatmap(octets), max_size=6)))
+def test_frames_of_one_size_and_of_many_are_found_in_their_blocks(blocks: list[list[bytes]]) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(b"".join(block_of(wires, 8) for wires in blocks))
+        found = read_sightings(Path(file.name))
+    assert [found.wires[number] for number in found.wire] == [wire for wires in blocks for wire in wires]
+    assert found.at_ns.tolist() == [7_000_000_000 + number for wires in blocks for number in range(len(wires))]
+    assert found.place.tolist() == [number for wires in blocks for number in range(len(wires))]
+    assert len(set(found.wires)) == len(found.wires)
