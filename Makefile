@@ -24,6 +24,7 @@ engine_option  = $(if $(ENGINE),--engine $(ENGINE))
 seed_option    = $(if $(SEED),--seed $(SEED))
 nodes_option   = $(if $(NODES),--nodes $(NODES))
 nodes_setting  = $(if $(NODES),--set nodes=$(NODES))
+workers_option = $(if $(WORKERS),--workers $(WORKERS))
 shape_options  = $(foreach pair,SPINES:spines LEAVES:leaves HOSTS_PER_LEAF:hosts_per_leaf HOSTS:hosts K:k,\
                  $(if $($(word 1,$(subst :, ,$(pair)))),--set $(word 2,$(subst :, ,$(pair)))=$($(word 1,$(subst :, ,$(pair))))))
 
@@ -67,8 +68,8 @@ fabric: $(if $(filter container,$(NODES)),image,setup) ## bring a fabric up and 
 scenario: $(if $(filter vkernel,$(ENGINE)),kernel,setup) $(if $(filter container,$(NODES)),image) ## run one scenario: SCENARIO, ENGINE, SEED, NODES
 	@$(TESTBED) run $(SCENARIO) $(engine_option) $(seed_option) $(nodes_setting) $(ARGS)
 
-study: kernel-if-possible compiled-if-possible ## run a study and write its report: STUDY
-	@$(TESTBED) study $(STUDY) $(ARGS)
+study: kernel-if-possible compiled-if-possible ## run a study and write its report: STUDY, WORKERS
+	@$(TESTBED) study $(STUDY) $(workers_option) $(ARGS)
 
 # By Ansible, on the machines of an inventory (default: this one); what the playbooks take stands at their head.
 play_on = $(TESTBED) play $(1) $(if $(INVENTORY),--inventory $(INVENTORY)) $(foreach pair,$(2),\

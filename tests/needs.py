@@ -21,6 +21,7 @@ NEEDS = {
     "user": "somebody else than the one who runs the tests: root, to become nobody",
     "tools": "programs: a compiler, make, ping, tc",
     "ansible": "ansible-core and ansible-runner",
+    "dask": "dask's distributed",
     "sshd": "OpenSSH's server and client",
     "engine": "root, and a container engine to start (dockerd: docker.io)",
     "tshark": "Wireshark's tshark, with Lua",

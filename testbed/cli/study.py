@@ -31,6 +31,10 @@ def study(
     ] = "jitter-leaf-spine",
     out: Annotated[Path | None, typer.Option(help="The study's directory (default: runs/study-<name>).")] = None,
     jobs: Annotated[int | None, typer.Option(min=0, help="Worker processes (default: one a core; 0: none).")] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(metavar="dask://HOST:PORT", help="A Dask cluster's scheduler: its workers do what sim is to do."),
+    ] = None,
     vkernel: Annotated[bool, typer.Option(help="Confirm points on the virtual-time kernel.")] = True,
     json: JsonFlag = False,
 ) -> None:
@@ -38,6 +42,8 @@ def study(
     from testbed.study.document import load_study
     from testbed.study.runner import run_study
 
+    if workers is not None and jobs is not None:
+        raise UserError("--jobs does not go with --workers: a cluster has as many workers as were started there")
     loaded = load_study(find_document(document, "studies"))
     directory = claim(out or Path("runs") / f"study-{loaded.document.name}")
     with progress_bar() as bar:
@@ -49,7 +55,7 @@ def study(
                 Milestones(phase, quiet=not bar.disable)("begins", 0.0)
             bar.update(tasks[phase], completed=done, total=total or 1, state=f"{done} of {total}")
 
-        results = run_study(loaded, directory, jobs, report, vkernel).to_dict()
+        results = run_study(loaded, directory, jobs, report, vkernel, workers).to_dict()
     write_report(loaded, results, directory)
     if json:
         print_json({"directory": str(directory), **results})

@@ -33,7 +33,8 @@ class Scenario:
     resolved: Resolved
 
     def __reduce__(self) -> tuple[Callable[[Document, Path], Scenario], tuple[Document, Path]]:
-        return from_document, (self.document, self.base_dir)  # the rest is worked out anew: workers need not be sent it
+        # The rest is worked out anew: workers need not be sent it. They may work in another directory.
+        return from_document, (self.document, self.base_dir.resolve())
 
     @property
     def name(self) -> str:

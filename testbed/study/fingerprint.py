@@ -27,10 +27,15 @@ def code_fingerprint(engine: str) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for name, path in covered_files(engine).items():
         digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
-    digest.update(json.dumps([sys.version, [_version(name) for name in _LIBRARIES]]).encode())
+    digest.update(json.dumps(computed_with()).encode())
     if engine == "vkernel":
         digest.update(_kernel().encode())
     return digest.hexdigest()
+
+
+def computed_with() -> dict[str, str]:
+    """The versions of Python and of the libraries that compute; "" where one is not there."""
+    return {"Python": sys.version, **{name: _version(name) for name in _LIBRARIES}}
 
 
 def trial_key(plan_json: str, engine: str, seeds: tuple[int, ...], crashes: int, causes: bool, full: bool) -> str:

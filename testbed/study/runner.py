@@ -33,6 +33,7 @@ from testbed.history import History
 from testbed.plan import Plan
 from testbed.scenario import compile_plan
 from testbed.scenario.load import as_written
+from testbed.study.cluster import ClusterWorkers
 from testbed.study.confirm import Confirmer, usable_cores
 from testbed.study.document import Study, Variant
 from testbed.study.fingerprint import code_fingerprint
@@ -41,28 +42,39 @@ from testbed.study.measure import compiled, do_task
 from testbed.study.results import Results, Row, Specimen, VariantResult, broken_row, disagreement_row
 from testbed.study.sample import Report, Sampler
 from testbed.study.trials import TrialStore
-from testbed.study.workers import Workers
+from testbed.study.workers import Pool, Workers
 
 _SPECIMENS = 3
 
 
 def run_study(
-    study: Study, directory: Path, jobs: int | None = None, report: Report | None = None, vkernel: bool = True
+    study: Study,
+    directory: Path,
+    jobs: int | None = None,
+    report: Report | None = None,
+    vkernel: bool = True,
+    cluster: str | None = None,
 ) -> Results:
     """Run what is missing of ``study`` in ``directory`` and return the results (also left there as results.json and
-    trials.parquet). jobs: worker processes (None: one a core; 0: none, all in this process). Raises ScenarioError when
-    nothing of what it asks for can be measured."""
+    trials.parquet). jobs: worker processes (None: one a core; 0: none, all in this process). cluster: dask://HOST:PORT,
+    whose workers do the trials on sim instead. Raises ScenarioError when nothing of what it asks for can be measured,
+    ClusterError when the cluster can't do it."""
     from testbed.study.table import write_trials  # pyarrow is nothing that workers need
 
-    with TrialStore(directory) as store:
+    with _pool(jobs, cluster) as pool, TrialStore(directory) as store:
         _put(directory / "study.yaml", _as_yaml(study))
-        with Workers(do_task, usable_cores() if jobs is None else jobs) as pool:
-            sampler = Sampler(study, store, pool, report or (lambda *_: None))
-            results = _results(study, sampler, vkernel)
+        sampler = Sampler(study, store, pool, report or (lambda *_: None))
+        results = _results(study, sampler, vkernel)
         write_trials(directory / "trials.parquet", [sampler.used[place] for place in sorted(sampler.used)])
     text = json.dumps(results.to_dict(), indent=1, sort_keys=True, allow_nan=False)
     _put(directory / "results.json", text + "\n")
     return results
+
+
+def _pool(jobs: int | None, cluster: str | None) -> Pool:
+    if cluster is not None:
+        return ClusterWorkers(do_task, cluster)
+    return Workers(do_task, usable_cores() if jobs is None else jobs)
 
 
 def _put(path: Path, text: str) -> None:

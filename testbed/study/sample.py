@@ -15,7 +15,7 @@ from testbed.study.fingerprint import trial_key
 from testbed.study.measure import Task, compiled
 from testbed.study.search import BreakPoint, Search, SearchSpec
 from testbed.study.trials import Trial, TrialStore
-from testbed.study.workers import Workers
+from testbed.study.workers import Pool
 
 Report = Callable[[str, int, int], None]
 """Called with a phase, the trials finished and the trials known to be needed."""
@@ -29,7 +29,7 @@ _RUNS_PER_TASK = 50
 class Sampler:
     """Makes a study's tasks and sees that each is done once. used: the trials that results are made of, by place."""
 
-    def __init__(self, study: Study, store: TrialStore, pool: Workers, report: Report) -> None:
+    def __init__(self, study: Study, store: TrialStore, pool: Pool, report: Report) -> None:
         self.study, self.document = study, study.document
         self.store, self.report = store, report
         self.used: dict[tuple[str, str, float, str], Trial] = {}

@@ -16,11 +16,24 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from testbed.errors import UserError
 
 _PR_SET_PDEATHSIG = 1
+
+
+class Pool(Protocol):
+    """What works a study's tasks off: Workers, or those of a cluster (testbed.study.cluster)."""
+
+    def __enter__(self) -> Pool: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def map(self, tasks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Work all tasks off; (task, result) as they are ready. An exception of the work's is raised here."""
+        ...
 
 
 class WorkerDiedError(UserError):

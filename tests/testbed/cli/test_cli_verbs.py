@@ -300,6 +300,8 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["report", "nowhere"], "no such directory"),
     (["study", "st.yaml", "--out", "full"], "full is not empty and holds no study"),
     (["study", "st.yaml", "--out", "st.yaml"], "st.yaml is a file; name a directory"),
+    (["study", "st.yaml", "--workers", "localhost:8786"], "write it as dask://HOST:PORT"),
+    (["study", "st.yaml", "--workers", "dask://h:1", "--jobs", "2"], "--jobs does not go with --workers"),
     (["run", ""], "'': there is no such scenario"),
     (["explain", "."], ".: there is no such scenario"),
     (["topo", "show", "/"], "/: there is no such scenario"),
