@@ -218,7 +218,7 @@ def end_the_worker(_: object) -> None:
 def test_a_trial_that_ends_workers_and_a_scheduler_that_goes_away_are_said(tmp_path: Path, alone: Path) -> None:
     """A trial that takes too much memory ends its worker: Dask gives it to some more (here: none), then gives up."""
     task = Task("key", "as given", 1.0, load_study(alone / "written.yaml").scenario, (1,))
-    here = str(Path(__file__).parent)  # where the workers find end_the_worker
+    here = f"{Path(__file__).parent}:{ROOT / 'tests'}"  # where the workers find end_the_worker, and this its imports
     with (
         scheduler(tmp_path, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as (address, process),
         worker(address, PYTHONPATH=here),
