@@ -5,6 +5,7 @@ The cluster is one of processes on the loopback, started as a user starts one: `
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -211,17 +212,17 @@ def test_a_cluster_without_workers_is_not_waited_for(
         run_study(study(tmp_path), tmp_path / "out", cluster=f"dask://{address}")
 
 
-def end_the_worker(_: object) -> None:
-    os._exit(3)
-
-
-def test_a_trial_that_ends_workers_and_a_scheduler_that_goes_away_are_said(tmp_path: Path, alone: Path) -> None:
+def test_a_trial_that_ends_workers_and_a_scheduler_that_goes_away_are_said(
+    tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A trial that takes too much memory ends its worker: Dask gives it to some more (here: none), then gives up."""
+    (tmp_path / "fatal.py").write_text("import os\n\ndef end_the_worker(task):\n    os._exit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    end_the_worker = importlib.import_module("fatal").end_the_worker
     task = Task("key", "as given", 1.0, load_study(alone / "written.yaml").scenario, (1,))
-    here = f"{Path(__file__).parent}:{ROOT / 'tests'}"  # where the workers find end_the_worker, and this its imports
     with (
         scheduler(tmp_path, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as (address, process),
-        worker(address, PYTHONPATH=here),
+        worker(address, PYTHONPATH=str(tmp_path)),
         ClusterWorkers(end_the_worker, f"dask://{address}") as pool,
     ):
         with pytest.raises(WorkerDiedError, match=r"ended every worker that got it \(1\), the last at tcp://127\S+;"):
