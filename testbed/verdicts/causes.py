@@ -394,9 +394,8 @@ class _Inquest:
         since, until = flight.sent.t_ns, flight.sent.t_ns + self._longest(flight.path)
         for drop in arrivals:
             if since <= drop.t_ns <= until and drop.key is None:
-                return Cause(
-                    "corrupted", "", f"an unreadable slot reached {receiver} at {_us(drop.t_ns)}, when this one was due"
-                )
+                when = f"at {_instant(drop.t_ns)}, when this one was due"
+                return Cause("corrupted", "", f"an unreadable slot reached {receiver} {when}")
         return None
 
     def _not_taken(self, flight: _Flight, _hops: list[Hop]) -> Cause | None:
@@ -420,7 +419,7 @@ class _Inquest:
             return Cause("crashed", nic, f"dropped on arrival: {_fault(nic, fault)}")
         if not self.timeline.alive_through(node, arrived_ns, arrived_ns):
             return Cause("crashed", nic, f"{node} was dead when it arrived")
-        return Cause("lost", nic, f"reached {nic} at {_us(arrived_ns)} and was not handed to {node}")
+        return Cause("lost", nic, f"reached {nic} at {_instant(arrived_ns)} and was not handed to {node}")
 
     def _somewhere(self, flight: _Flight, hops: list[Hop]) -> Cause:
         """Nothing says where it stopped: look at the rest of its way, from where it was seen last."""
@@ -444,7 +443,7 @@ class _Inquest:
         if len(rest) > 1:
             return Cause("lost", "", f"left {rest[0].tx.node} and never arrived; its way was not captured")
         when = "after leaving" if (rest[0].tx.node, nic) in left else "at"
-        return Cause("lost", nic, f"vanished {when} {nic}, on {span}; last seen at {_us(since)}")
+        return Cause("lost", nic, f"vanished {when} {nic}, on {span}; last seen at {_instant(since)}")
 
     def _longest(self, path: Iterable[Direction]) -> int:
         """The longest that the way can take, under the fabric's impairments and those of all faults."""
@@ -463,11 +462,16 @@ class _Inquest:
 
 
 def _fault(nic: str, span: Span) -> str:
-    return f"{span.what} at {nic} since {_us(span.since_ns)}"
+    return f"{span.what} at {nic} since {_instant(span.since_ns)}"
 
 
 def _pause(node: str, span: Span) -> str:
-    return f"{node} was paused from {_us(span.since_ns)} on"
+    return f"{node} was paused from {_instant(span.since_ns)} on"
+
+
+def _instant(t_ns: int) -> str:
+    """Of the run, exact: ``10 ms``, ``0.015012 ms``."""
+    return f"{t_ns / 1e6:.6f}".rstrip("0").rstrip(".") + " ms"
 
 
 def _us(t_ns: int) -> str:

@@ -262,14 +262,17 @@ class Record:
         off = int(np.sum(apart > self.facts.allowed_ns))
         if off:
             found.append(f"{off} frames were handled under another stamp than they came in at")
-        unhandled = rows[np.isin(code, codes[count < came])]
-        lost = self._due(unhandled)
+        less = np.isin(code, codes[count < came])
+        unhandled = rows[less]
+        # A frame may have come twice, once to a node that was up and once to nobody: it is to be handled once.
+        due = np.bincount(np.searchsorted(codes, code[less][self._due(unhandled)]), minlength=len(codes))
+        lost = np.bincount(codes % hosts, np.maximum(due - count, 0), minlength=hosts).astype(np.int64)
         self.left_waiting = self._overtaken_by_death(unhandled)
         if not self.facts.unseen:
             hurt = np.flatnonzero(came_in & seen.corrupt)
             unreadable = self.columns.unreadable
-            lost += np.maximum(self._due(hurt) - unreadable, 0)
-            more = np.maximum(unreadable - np.bincount(self._node_of_nic[seen.nic[hurt]], minlength=hosts), 0)
+            lost += np.maximum(self._by_node(hurt[self._due(hurt)]) - unreadable, 0)
+            more = np.maximum(unreadable - self._by_node(hurt), 0)
             if more.any():
                 found.append(f"{more.sum()} frames were dropped as unreadable that never came in hurt")
         if lost.any():
@@ -277,15 +280,20 @@ class Record:
             found.append(f"frames came in at nodes that were up and were neither handled nor dropped: {told}")
         return found
 
-    def _due(self, rows: Ints) -> Ints:
-        """Of the frames that came in in these rows, how many each node was up to handle."""
-        seen, due = self.columns.sightings, np.zeros(len(self.paths.hosts), dtype=np.int64)
+    def _by_node(self, rows: Ints) -> Ints:
+        """How many of these rows were sighted at each node."""
+        return np.bincount(self._node_of_nic[self.columns.sightings.nic[rows]], minlength=len(self.paths.hosts))
+
+    def _due(self, rows: Ints) -> Bools:
+        """Which of the frames that came in in these rows their nodes were up to handle."""
+        seen, due = self.columns.sightings, np.zeros(len(rows), dtype=bool)
         for nic in np.unique(seen.nic[rows]).tolist():
-            here, name = rows[seen.nic[rows] == nic], self.paths.directions[nic].tx.node
+            at = np.flatnonzero(seen.nic[rows] == nic)
+            here, name = rows[at], self.paths.directions[nic].tx.node
             t_ns = seen.t_ns[here]
             up = self._lives_through(name, t_ns, self._awake(name, t_ns)) & ~self._dead_at(nic, t_ns, _RX_DEAD)
             up &= ~self._deaf_at(nic, here)
-            due[self.paths.number[name]] += int(up.sum())
+            due[at] = up
         return due
 
     def _overtaken_by_death(self, rows: Ints) -> int:

@@ -17,10 +17,10 @@ MOST_BREAKS = 8
 def summary(verdicts: Verdicts) -> list[tuple[str, str]]:
     """(heading, what is to be said about it): rounds, swaps, and of broken ones their kinds and causes; consensus."""
     bisynchrony = verdicts.bisynchrony
-    rows = [
-        ("rounds", f"{bisynchrony.rounds}, {len(bisynchrony.broken_rounds)} broken"),
-        ("swaps", counted(bisynchrony.swaps)),
-    ]
+    rows: list[tuple[str, str]] = []
+    if bisynchrony.rounds:  # some engines are not made of swaps
+        broken = len(bisynchrony.broken_rounds)
+        rows += [("rounds", f"{bisynchrony.rounds}, {broken} broken"), ("swaps", counted(bisynchrony.swaps))]
     if bisynchrony.breaks:
         rows += [("kinds", _rounds_by(bisynchrony, "kind")), ("causes", _rounds_by(bisynchrony, "cause"))]
     if verdicts.consensus is not None:
