@@ -1,4 +1,5 @@
-"""The captured frames as pcapng (IETF draft-ietf-opsawg-pcapng) with nanosecond stamps, one interface per NIC.
+"""The captured frames as pcapng (IETF draft-ietf-opsawg-pcapng) with nanosecond stamps, one interface per NIC: all in
+one file, or in files of a plan's links and nodes.
 
 Written here because the libraries at hand write microseconds. Engines that capture real frames write those bytes
 (write_packets). For ``sim`` the frames are encoded anew from the history, with the addresses of the plan: a hop record
@@ -24,7 +25,7 @@ from nodes.core.record import Sent
 from nodes.frames import BODY_BYTES, ETHERTYPE, HEAD_FIELDS, VERSION, WIRE_BYTES, Kind
 from nodes.registry import engine_spec
 from testbed.history import History, Hops, Ints, Mask, Table, frame_ids
-from testbed.plan import Plan
+from testbed.plan import Nic, Plan, interface_name
 
 _NANOSECONDS = 9  # if_tsresol: stamps count 10^-9 s
 _NS_PER_S = 1_000_000_000
@@ -33,7 +34,7 @@ _IF_NAME, _IF_TSRESOL, _IF_TSOFFSET, _EPB_FLAGS, _SHB_USERAPPL = 2, 9, 14, 2, 4
 _INBOUND, _OUTBOUND = 1, 2
 _PACKETS_AT_ONCE = 1 << 15
 _HEAD_WORDS, _TAIL_WORDS = 7, 4
-
+_ELSEWHERE = -1
 
 _COLUMN_OF = {"6s": ("u1", (6,)), "B": ("u1", ()), "x": ("u1", ()), "H": (">u2", ()), "I": (">u4", ())}
 """The forms of HEAD_FIELDS as numpy spells them."""
@@ -86,6 +87,12 @@ class Packets:
     def __len__(self) -> int:
         return len(self.stamp_ns)
 
+    def renumbered(self, number: Ints) -> Packets:
+        """With ``number[n]`` for interface n; without those at interfaces that have none (-1)."""
+        own = number[self.interface].astype(np.int32)
+        rows = np.flatnonzero(own != _ELSEWHERE)
+        return Packets(own[rows], self.stamp_ns[rows], self.outgoing[rows], self.wire[rows], self.wires)
+
 
 def write_packets(path: Path, interfaces: Sequence[str], packets: Packets, offset_s: int = 0) -> None:
     """A capture of ``packets`` in the order given. offset_s: whole seconds that every stamp is less than its time, for
@@ -135,25 +142,25 @@ def _packet_blocks(packets: Packets, chunk: slice, offset_s: int) -> memoryview:
     return out.data
 
 
-def interface_name(node: str, nic: str) -> str:
-    """What an interface is called in a capture: its node is always part of it."""
-    return nic if nic.startswith(f"{node}-") else f"{node}-{nic}"
+def write_captures(directory: Path, plan: Plan, places: Sequence[Nic], packets: Packets) -> None:
+    """The plan's capture files below a directory. places: the interfaces of ``packets``."""
+    offset_s = min(0, int(packets.stamp_ns.min(initial=0)) // _NS_PER_S)
+    for name, nics in plan.capture_files.items():
+        place = {nic: number for number, nic in enumerate(nics)}
+        number = np.array([place.get(nic, _ELSEWHERE) for nic in places], dtype=np.int64)
+        (directory / name).parent.mkdir(exist_ok=True)
+        write_packets(directory / name, [interface_name(*nic) for nic in nics], packets.renumbered(number), offset_s)
 
 
-def write_capture(path: Path, plan: Plan, history: History) -> None:
-    """All frames that crossed an interface, in the order of the history's hops. Without hops: a capture of nothing."""
-    nics = [(end.node, end.nic) for link in plan.fabric.links for end in (link.a, link.b)]
-    number = {nic: index for index, nic in enumerate(nics)}
-    offset_s = min(0, int(history.hops.t_ns.min(initial=0)) // _NS_PER_S)
-    interface = np.array([number.get(where, -1) for where in history.hops.places], dtype=np.int32)
-    shown = history.hops.where("in", "out", "dup")
-    shown[shown] = interface[history.hops.place[shown]] >= 0
-    hops = history.hops.take(shown)
+def write_simulated(directory: Path, plan: Plan, history: History) -> None:
+    """As write_captures: the frames that crossed an interface, in the order of the history's hops. Without hops:
+    captures of nothing."""
+    hops = history.hops.take(history.hops.where("in", "out", "dup"))
     (ids,) = frame_ids(hops)
     first, wire = _first_of_each(2 * ids + hops.corrupt)  # as it was sent, and as it is once it was corrupted
     wires = _wires(plan, hops.take(first), _long_ones(history))
-    packets = Packets(interface[hops.place], hops.t_ns, hops.where("out", "dup"), wire, wires)
-    write_packets(path, [interface_name(*nic) for nic in nics], packets, offset_s)
+    packets = Packets(hops.place, hops.t_ns, hops.where("out", "dup"), wire, wires)
+    write_captures(directory, plan, hops.places, packets)
 
 
 def _block(file: BinaryIO, kind: int, body: bytes) -> None:

@@ -99,6 +99,26 @@ class Container:
     memory_bytes: int = 0
 
 
+FRAMES, FRAMES_FOLDER = "frames.pcapng", "frames"
+"""What captures are called in a run's directory: the one of everything, and where those of links and nodes are."""
+
+Nic = tuple[str, str]
+"""A node, and the name of one of its NICs."""
+
+
+def interface_name(node: str, nic: str) -> str:
+    """What an interface is called in a capture: its node is always part of it."""
+    return nic if nic.startswith(f"{node}-") else f"{node}-{nic}"
+
+
+@dataclass(frozen=True, slots=True)
+class Captures:
+    """A capture file for each of these links (their places in the fabric; both ends) and nodes (all NICs)."""
+
+    links: tuple[int, ...] = ()
+    nodes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Plan:
     """One run. Times in nanoseconds on the run's clock, whose zero is the start of round 0.
@@ -106,8 +126,8 @@ class Plan:
     Each thing stands once: what all nodes share in ``protocol``, names and addresses in ``fabric``. What one node is
     told at birth is put together from them when it is started (``node_config``).
     duration_ns: when the run ends. epsilon_ns: the greatest skew between the ends of a swap. capture: whether hop
-    records (and a pcapng) are wanted. container: nodes are containers with these limits, where nodes are processes;
-    None: they are plain namespaces.
+    records are wanted, and with them a capture file of everything, or those of Captures. container: nodes are
+    containers with these limits, where nodes are processes; None: they are plain namespaces.
     """
 
     name: str
@@ -118,7 +138,7 @@ class Plan:
     faults: tuple[Fault, ...]
     duration_ns: int
     epsilon_ns: int
-    capture: bool = True
+    capture: bool | Captures = True
     container: Container | None = None
 
     @cached_property
@@ -214,6 +234,17 @@ class Plan:
         port = self.routes.port(name, self.fabric.hosts[peer])
         return Peer(peer, port.peer, port.nic, port.mac)
 
+    @cached_property
+    def capture_files(self) -> dict[str, tuple[Nic, ...]]:
+        """The capture files of a run, below its directory, and the interfaces in each."""
+        ends = [tuple((end.node, end.nic) for end in (link.a, link.b)) for link in self.fabric.links]
+        nics = [nic for of_link in ends for nic in of_link]
+        if not isinstance(self.capture, Captures):
+            return {FRAMES: tuple(nics)}
+        found = {node: tuple(nic for nic in nics if nic[0] == node) for node in self.capture.nodes}
+        found |= {"--".join(interface_name(*nic) for nic in ends[link]): ends[link] for link in self.capture.links}
+        return {f"{FRAMES_FOLDER}/{name}.pcapng": nics for name, nics in found.items()}
+
     def moments(self, node: str) -> list[Moment]:
         """The protocol moments that strike at ``node``; Moment.index is the fault's index in this plan."""
         return [fault.moment for fault in self.faults if fault.moment is not None and fault.node == node]
@@ -233,6 +264,7 @@ class Plan:
                 "protocol": ProtocolConfig(**data["protocol"]),
                 "nodes": tuple(_node_from_json(node) for node in data["nodes"]),
                 "faults": tuple(_fault_from_json(fault) for fault in data["faults"]),
+                "capture": _capture_from_json(data["capture"]),
                 "container": Container(**data["container"]) if data["container"] else None,
             }
         )
@@ -243,6 +275,10 @@ def _node_from_json(data: dict[str, Any]) -> PlannedNode:
     lies = tuple(map(Lie.from_json, data["lies"]))
     clock = Clock.from_json(data["clock"]) if data["clock"] else None
     return PlannedNode(data["node"], data["seed"], peers, Program(**data["program"]), lies, clock)
+
+
+def _capture_from_json(data: bool | dict[str, Any]) -> bool | Captures:
+    return Captures(tuple(data["links"]), tuple(data["nodes"])) if isinstance(data, dict) else data
 
 
 def _fault_from_json(data: dict[str, Any]) -> Fault:

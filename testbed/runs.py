@@ -5,7 +5,8 @@
 ``plan.json``           the plan with every seed (testbed.plan.Plan.to_json)
 ``events/``             History.events: ``<kind>.parquet`` for each kind of event that there was; columns below
 ``hops.parquet``        History.hops; columns below
-``frames.pcapng``       every frame at every captured interface, nanosecond stamps on the run's clock
+``frames.pcapng``       every frame at every interface, nanosecond stamps on the run's clock (of ``live``: since the
+                        epoch); in its place ``frames/``, a file for each link and node that ``capture:`` names
 ``verdicts.json``       testbed.verdicts.model.Verdicts
 ``meta.json``           written last: format, engine, complete, why, and History.meta
 ======================  ==============================================================================================
@@ -36,15 +37,15 @@ import pyarrow.parquet as pq
 from nodes.core.record import KINDS, What, schema
 from testbed.errors import UserError
 from testbed.history import NOBODY, WHATS, Coded, Events, History, Hops, Table, node_names
-from testbed.pcapng import write_capture
-from testbed.plan import Plan
+from testbed.pcapng import write_simulated
+from testbed.plan import FRAMES, FRAMES_FOLDER, Plan
 
 if TYPE_CHECKING:
     from testbed.verdicts.model import Verdicts
 
 FORMAT = "oae-testbed run 3"
 SCENARIO, PLAN, EVENTS, HOPS = "scenario.yaml", "plan.json", "events", "hops.parquet"
-FRAMES, VERDICTS, META = "frames.pcapng", "verdicts.json", "meta.json"
+VERDICTS, META = "verdicts.json", "meta.json"
 
 T = TypeVar("T")
 _OF_FINISHED = {"engine", "complete", "why", "meta"}  # in meta.json, once the run is
@@ -65,7 +66,8 @@ def begin_run(directory: Path, scenario_text: str, plan: Plan, replace: bool = F
     _write_json(directory / META, {"format": FORMAT, "finished": False})
     for name in (VERDICTS, FRAMES, HOPS):  # of an earlier run: they belong to what has just been given up
         (directory / name).unlink(missing_ok=True)
-    shutil.rmtree(directory / EVENTS, ignore_errors=True)
+    for name in (EVENTS, FRAMES_FOLDER):
+        shutil.rmtree(directory / name, ignore_errors=True)
     _write_text(directory / SCENARIO, scenario_text)
     _write_text(directory / PLAN, plan.to_json())
 
@@ -80,11 +82,7 @@ def write_run(
         if history.events.count(kind):
             _write_table(directory / _events_file(kind), _events_table(history.events.table(kind)))
     _write_table(directory / HOPS, _hops_table(history.hops))
-    captured = directory / history.engine / FRAMES
-    if captured.exists():  # the engine saw real frames: they say more than what can be made of the history
-        os.replace(captured, directory / FRAMES)
-    else:
-        _write(directory / FRAMES, lambda path: write_capture(path, plan, history))
+    _put_captures(directory, plan, history)
     _write_json(directory / VERDICTS, verdicts.to_dict())
     meta = {
         "format": FORMAT,
@@ -95,6 +93,23 @@ def write_run(
         "meta": history.meta,
     }
     _write_json(directory / META, meta)
+
+
+def _put_captures(directory: Path, plan: Plan, history: History) -> None:
+    """Those of an engine that saw real frames, which say more than what can be made of the history; else these."""
+    captured, made = directory / history.engine, directory / ".captures.part"
+    names = list(plan.capture_files)
+    try:
+        if not (captured / names[0]).exists():
+            captured = made
+            captured.mkdir()
+            write_simulated(captured, plan, history)
+        for name in names:
+            (directory / name).parent.mkdir(exist_ok=True)
+            os.replace(captured / name, directory / name)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(directory / history.engine / FRAMES_FOLDER, ignore_errors=True)  # is empty
 
 
 def read_run(directory: Path) -> tuple[str, Plan, History, Verdicts]:
@@ -198,7 +213,8 @@ def _write_json(path: Path, data: Any) -> None:
 def record_files(directory: Path) -> list[str]:
     """The files of a run that tell what happened, below ``directory``: equal runs have equal ones."""
     events = sorted(path.relative_to(directory).as_posix() for path in (directory / EVENTS).glob("*.parquet"))
-    return [*events, HOPS, FRAMES]
+    captures = sorted(path.relative_to(directory).as_posix() for path in (directory / FRAMES_FOLDER).glob("*.pcapng"))
+    return [*events, HOPS, *(captures or [FRAMES])]
 
 
 def _events_file(kind: type[What]) -> str:

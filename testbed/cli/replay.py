@@ -23,12 +23,13 @@ def replay(
     import tempfile
 
     from testbed.engines.base import SCRATCH
-    from testbed.runs import FRAMES, begin_run, read_run, record_files, write_run
+    from testbed.runs import begin_run, read_run, record_files, write_run
     from testbed.verdicts import judge
 
     text, plan, history, _ = read_run(existing(directory, "run directory"))
-    if not (directory / FRAMES).is_file():
-        raise UserError(f"{directory / FRAMES} is missing: there is nothing to hold the frames against")
+    for name in plan.capture_files:
+        if not (directory / name).is_file():
+            raise UserError(f"{directory / name} is missing: there is nothing to hold the frames against")
     chosen = named_engine(engine or history.engine)
     chosen.check(plan)
     with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}replay-") as scratch, progress_bar() as bar:

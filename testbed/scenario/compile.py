@@ -28,7 +28,7 @@ def compile_plan(scenario: Scenario) -> Plan:
         faults=faults,
         duration_ns=_last_instant_ns(resolved.protocol, faults) + resolved.settle_ns + _lag_ns(resolved, faults),
         epsilon_ns=written.protocol.window if written.epsilon is None else written.epsilon,
-        capture=written.capture,
+        capture=resolved.capture,
         container=_container(written.nodes),
     )
 

@@ -11,7 +11,7 @@ from nodes.core.text import drift_text
 from nodes.registry import engine_spec, service_spec
 from testbed.faults import describe as describe_fault
 from testbed.faults import describe_lie
-from testbed.plan import Container, Plan
+from testbed.plan import Captures, Container, Plan
 from testbed.scenario.compile import compile_plan
 from testbed.scenario.load import Scenario
 from testbed.scenario.neighbourhoods import ALL
@@ -61,13 +61,18 @@ def _head(scenario: Scenario, plan: Plan) -> str:
         ("fabric", f"{fabric.name}: {size}"),
         ("runs for", f"{spell_time(plan.duration_ns)} (virtual time, from the start of round 0)"),
         ("epsilon", spell_time(plan.epsilon_ns)),
-        ("capture", "yes" if plan.capture else "no"),
+        ("capture", _capture(plan)),
     ]
     if plan.container is not None:
         rows.append(("nodes", _containers(plan.container)))
     if scenario.written.description:
         rows.insert(1, ("about", " ".join(scenario.written.description.split())))
     return _table(rows)
+
+
+def _capture(plan: Plan) -> str:
+    """``yes``, or the files: ``frames/host1.pcapng, frames/host2.pcapng``."""
+    return ", ".join(plan.capture_files) if isinstance(plan.capture, Captures) else "yes" if plan.capture else "no"
 
 
 def _containers(limits: Container) -> str:

@@ -684,6 +684,28 @@ Nodes = Annotated[
 ]
 
 
+class CaptureFiles(Part):
+    """A capture file for each of these links (selectors such as leaf*<->spine*; both ends) and nodes (patterns; all
+    NICs), in place of one of everything. What a run records beside them is the same.
+    """
+
+    links: Names = Field(default_factory=list)
+    nodes: Names = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _of_something(self) -> CaptureFiles:
+        if not self.links and not self.nodes:
+            raise ValueError("names nothing; write links: [leaf*<->spine*], nodes: [host1], or capture: true")
+        return self
+
+
+def _capture_tag(value: object) -> str:
+    return "mapping" if isinstance(value, dict | CaptureFiles) else "flag"
+
+
+Capture = Annotated[Annotated[bool, Tag("flag")] | Annotated[CaptureFiles, Tag("mapping")], Discriminator(_capture_tag)]
+
+
 class Expectation(Part):
     """What the run is expected to show. kinds: exactly these kinds of breaks occur. splits, blocked: how many swaps.
     service: whether logs agree and every result follows from them. operations: how many of those asked for returned."""
@@ -711,7 +733,8 @@ class Written(Part):
     fields that it names; a selector is host1<->leaf1, leaf*->spine*, role:spine or tier:core-aggregation. epsilon: the
     greatest skew between the two ends of a swap (default: window). settle: how long the run goes on after the last
     round (default: long enough for late frames). nodes: what a host is in live and vkernel: a plain namespace, or a
-    container; sim computes both alike.
+    container; sim computes both alike. capture: whether it is recorded where each frame was when, and captured as
+    pcapng; a mapping names the files that are wanted.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")]
@@ -727,7 +750,7 @@ class Written(Part):
     seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
     engine: EngineName = "sim"
     nodes: Nodes = "namespace"
-    capture: bool = True
+    capture: Capture = True
     epsilon: Time | None = None
     settle: Time | None = None
     expect: Expectation = Expectation()

@@ -22,6 +22,7 @@ from nodes.core.lies import FOREVER_NS, Lie, LieKind
 from nodes.core.moments import Moment
 from nodes.registry import engine_spec, engine_specs, service_spec
 from testbed.faults import VERBS, Order
+from testbed.plan import Captures
 from testbed.scenario.custom import custom_fabric
 from testbed.scenario.document import Document
 from testbed.scenario.errors import FieldError, ScenarioError, shown, suggestion
@@ -86,6 +87,7 @@ class Resolved:
     lies: dict[int, tuple[Lie, ...]]
     protocol: ProtocolConfig
     settle_ns: int
+    capture: bool | Captures
     warnings: tuple[str, ...]
 
 
@@ -143,6 +145,7 @@ class _Resolver:
             if (order := self._order(fault, ("faults", place))) is not None
         )
         lies = self._lies()
+        capture = self._capture()
         self.problems.stop()
         longest, shortest = self._path_delays(impairments)
         self._warn_about_time(shortest)
@@ -163,6 +166,7 @@ class _Resolver:
             lies=lies,
             protocol=replace(self.protocol, settle_ns=needed_ns),
             settle_ns=max(0, needed_ns - self.protocol.period_ns) if own is None else own,
+            capture=capture,
             warnings=tuple(dict.fromkeys(self.problems.warnings)),
         )
 
@@ -260,12 +264,14 @@ class _Resolver:
             )
         return tuple(host for host in hosts if host in chosen)
 
-    def _matching(self, pattern: str, path: KeyPath) -> list[str]:
-        hosts, before = self.fabric.hosts, len(self.problems.errors)
+    def _matching(self, pattern: str, path: KeyPath, nodes: Sequence[str] = ()) -> list[str]:
+        """The hosts that are meant; where others are, too: those of ``nodes``."""
+        among, before = nodes or self.fabric.hosts, len(self.problems.errors)
         meant = self._matcher(pattern, path)
-        matching = [host for host in hosts if meant(host)]
+        matching = [node for node in among if meant(node)]
         if not matching and len(self.problems.errors) == before:
-            self.problems.error(path, f"{shown(pattern)} matches no host; {suggestion(pattern, hosts)}")
+            what = "node" if nodes else "host"
+            self.problems.error(path, f"{shown(pattern)} matches no {what}; {suggestion(pattern, among)}")
         return matching
 
     def _clients(self) -> tuple[str, ...]:
@@ -317,6 +323,26 @@ class _Resolver:
         else:
             return mix
         return {}
+
+    def _capture(self) -> bool | Captures:
+        """The links and nodes that captures are wanted of."""
+        asked = self.scenario.capture
+        if isinstance(asked, bool):
+            return asked
+        links: set[int] = set()
+        for place, text in enumerate(asked.links):
+            try:
+                selector = parse_selector(text)
+                if not selector.both_ways:
+                    raise ValueError(f"{text}: the capture of a link holds both directions; write <-> in place of ->")
+                links.update(index for index, _ in selected(self.fabric, selector))
+            except ValueError as error:
+                self.problems.error(("capture", "links", place), str(error))
+        nodes = (*self.fabric.hosts, *self.fabric.switches)
+        chosen: set[str] = set()
+        for place, pattern in enumerate(asked.nodes):
+            chosen.update(self._matching(pattern, ("capture", "nodes", place), nodes))
+        return Captures(tuple(sorted(links)), tuple(node for node in nodes if node in chosen))
 
     def _matcher(self, pattern: str, path: KeyPath) -> Matches:
         """Which nodes a pattern means; none where it can't mean any, which is told."""

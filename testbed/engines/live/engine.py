@@ -78,7 +78,7 @@ class LiveEngine:
         history = collect(job, plan, self.name)
         history.meta["host"] = {"cpus": os.cpu_count(), "load": os.getloadavg()[0], "kernel": platform.release()}
         if plan.capture:
-            write_pcapng(job, job / "frames.pcapng")
+            write_pcapng(job, plan)
         return history
 
     def _run_here(self, plan: Plan, job: Path, progress: Progress | None) -> None:

@@ -25,8 +25,8 @@ from testbed.engines.base import SCRATCH, EngineUnavailable
 from testbed.engines.live.sightings import Sightings, identify, join, read_sightings
 from testbed.errors import UserError
 from testbed.history import NOBODY, WHATS, Events, History, Hops, Ints, TableBuilder, node_names, packed
-from testbed.pcapng import Packets, Wires, interface_name, write_packets
-from testbed.plan import Plan
+from testbed.pcapng import Packets, Wires, write_captures
+from testbed.plan import Nic, Plan
 from testbed.quantiles import quantile
 
 TIMER_TOLERANCE_NS = {"live": 1_000_000, "vkernel": 1_000}
@@ -56,7 +56,7 @@ class Tap(NamedTuple):
     its stamps is ahead of the run's."""
 
     path: Path
-    interfaces: dict[int, tuple[str, str]]
+    interfaces: dict[int, Nic]
     ahead_ns: int = 0
 
 
@@ -202,9 +202,9 @@ def taps(directory: Path) -> list[Tap]:
     ]
 
 
-def sightings(directory: Path) -> tuple[list[tuple[str, str]], Sightings]:
-    """The frames captured at the fabric's own interfaces, and those interfaces, (node, nic), by place."""
-    places: dict[tuple[str, str], int] = {}
+def sightings(directory: Path, plan: Plan) -> tuple[list[Nic], Sightings]:
+    """The frames at the fabric's interfaces, by time, and those interfaces by place."""
+    places: dict[Nic, int] = {}
     parts = []
     for tap in taps(directory):
         for place in tap.interfaces.values():
@@ -215,23 +215,18 @@ def sightings(directory: Path) -> tuple[list[tuple[str, str]], Sightings]:
             numbers[ifindex] = places[place]
         part = part._replace(place=numbers[part.place], at_ns=part.at_ns - tap.ahead_ns)
         parts.append(part.take(np.flatnonzero(part.place != NOBODY)))
-    return list(places), join(parts)
+    seen = join(parts)
+    return _at_all_nics(plan, list(places), seen.take(np.argsort(seen.at_ns, kind="stable")))
 
 
-def _hops(directory: Path, plan: Plan, zero_ns: int) -> Hops:
-    """Where each frame was when: at captured interfaces as seen, at hosts' own NICs derived from their neighbours.
+def _at_all_nics(plan: Plan, places: list[Nic], seen: Sightings) -> tuple[list[Nic], Sightings]:
+    """At captured interfaces as seen, at hosts' own NICs derived from their neighbours.
 
     A veth passes a frame on in no time: what came into a switch's port left the host's NIC at that instant, and what
-    left the port arrived at the host. So where a port leads to a host, a sighting is two hops: out at one end, in at
-    the other.
+    left the port arrived at the host. So where a port leads to a host, a sighting is two: out at one end, in at the
+    other.
     """
-    places, seen = sightings(directory)
-    known = [identify(wire) for wire in seen.wires]
-    whole = np.array([frame is not None for frame in known], dtype=np.bool_)
-    rows = np.flatnonzero(whole[seen.wire] & (seen.at_ns - zero_ns <= plan.duration_ns))
-    seen = seen.take(rows[np.argsort(seen.at_ns[rows], kind="stable")])
-
-    far_ends = _host_ends(plan)
+    places, far_ends = list(places), _host_ends(plan)
     far = np.full(len(places), NOBODY)
     for number, nic in enumerate(tuple(places)):
         if nic in far_ends:
@@ -242,13 +237,24 @@ def _hops(directory: Path, plan: Plan, zero_ns: int) -> Hops:
     second = np.append(False, row[1:] == row[:-1]) if len(row) else row.astype(np.bool_)
     out = np.where(paired[row], ~second, seen.outgoing[row])
     here = seen.place[row]
-    place, order = _as_they_come(np.where(out == seen.outgoing[row], here, far[here]))
-    columns = np.array([_frame_columns(frame) for frame in known], dtype=np.int64).reshape(-1, 7)[seen.wire[row]]
+    place = np.where(out == seen.outgoing[row], here, far[here])
+    return places, Sightings(seen.at_ns[row], place, out, seen.wire[row], seen.wires)
+
+
+def _hops(directory: Path, plan: Plan, zero_ns: int) -> Hops:
+    """Where each frame was when, of those that can be told apart and of the time until the run's end."""
+    places, seen = sightings(directory, plan)
+    known = [identify(wire) for wire in seen.wires]
+    whole = np.array([frame is not None for frame in known], dtype=np.bool_)
+    rows = np.flatnonzero(whole[seen.wire] & (seen.at_ns - zero_ns <= plan.duration_ns))
+    seen = seen.take(rows)
+    place, order = _as_they_come(seen.place)
+    columns = np.array([_frame_columns(frame) for frame in known], dtype=np.int64).reshape(-1, 7)[seen.wire]
     return Hops(
         [places[number] for number in order],
-        t_ns=seen.at_ns[row] - zero_ns,
+        t_ns=seen.at_ns - zero_ns,
         place=place,
-        what=np.where(out, WHATS.index("out"), WHATS.index("in")),
+        what=np.where(seen.outgoing, WHATS.index("out"), WHATS.index("in")),
         **dict(zip(("key_src", "key_epoch", "key_seq", "dst", "round", "step", "corrupt"), columns.T, strict=True)),
     )
 
@@ -282,13 +288,12 @@ def _host_ends(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
 # -- pcapng ----------------------------------------------------------------------------------------------------------
 
 
-def write_pcapng(directory: Path, target: Path) -> int:
-    """All frames captured in a job directory, byte for byte, as one pcapng file; returns how many."""
-    places, seen = sightings(directory)
-    seen = seen.take(np.argsort(seen.at_ns, kind="stable"))
-    packets = Packets(seen.place.astype(np.int32), seen.at_ns, seen.outgoing, seen.wire, Wires.of(seen.wires))
-    write_packets(target, [interface_name(*nic) for nic in places], packets)
-    return len(packets)
+def write_pcapng(directory: Path, plan: Plan, zero_ns: int = 0) -> None:
+    """The frames captured in a job directory, byte for byte, in the plan's capture files there. zero_ns: the instant
+    since the epoch that their stamps count from."""
+    places, seen = sightings(directory, plan)
+    packets = Packets(seen.place.astype(np.int32), seen.at_ns - zero_ns, seen.outgoing, seen.wire, Wires.of(seen.wires))
+    write_captures(directory, plan, places, packets)
 
 
 __all__ = ["RunFailed", "collect", "write_pcapng"]

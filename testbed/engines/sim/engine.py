@@ -49,7 +49,7 @@ class SimEngine:
         """Runs ``plan`` to its end. Machines of first lives are started at START_NS. Raises NoRoomError, soon, for a
         run that would take more memory than it may."""
         self.check(plan)
-        hops = plan.capture if self._hops is None else self._hops
+        hops = bool(plan.capture) if self._hops is None else self._hops
         return Run(plan, self._build, self._events, hops, self._memory_bytes).run(progress)
 
 

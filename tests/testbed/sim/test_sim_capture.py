@@ -14,7 +14,7 @@ from nodes.core.record import Sent
 from nodes.frames import BODY_BYTES, WIRE_BYTES, Frame, Kind, Message, encode
 from testbed.engines.sim import SimEngine
 from testbed.history import History, Hop, Hops
-from testbed.pcapng import write_capture
+from testbed.pcapng import write_simulated
 from testbed.plan import Plan
 from topologies.impairment import Impairment
 
@@ -52,7 +52,7 @@ def test_a_capture_holds_what_the_encoder_would_send(consensus: str, tmp_path: P
     seen = [hop for hop in hops if hop.what in ("in", "out", "dup")]
     assert {hop.corrupt for hop in seen} == {False, True}
     assert "dup" in {hop.what for hop in seen}
-    write_capture(tmp_path / "frames.pcapng", plan, history)
+    write_simulated(tmp_path, plan, history)
     with RawPcapNgReader(str(tmp_path / "frames.pcapng")) as packets:
         found = [(wire, (meta.tshigh << 32 | meta.tslow)) for wire, meta in packets]
     assert found == [(expected(plan, history, hop), hop.t_ns) for hop in seen]

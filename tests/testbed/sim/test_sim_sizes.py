@@ -14,7 +14,7 @@ from nodes.core.record import Received, Sent
 from nodes.frames import MAX_WIRE_BYTES, WIRE_BYTES
 from testbed.engines.sim import SimEngine
 from testbed.history import History
-from testbed.pcapng import write_capture
+from testbed.pcapng import write_simulated
 from testbed.plan import Plan
 from topologies.impairment import Impairment
 
@@ -59,7 +59,7 @@ def test_a_long_frame_takes_its_bytes_time_at_the_rate(value_bytes: int) -> None
 def test_a_capture_holds_frames_as_long_as_they_were(tmp_path: Path) -> None:
     plan = paxos(4096)
     history = SimEngine().run(plan)
-    write_capture(tmp_path / "frames.pcapng", plan, history)
+    write_simulated(tmp_path, plan, history)
     with PcapNgReader(str(tmp_path / "frames.pcapng")) as packets:
         sizes = [len(packet) for packet in packets]
     # on a pair every frame is seen where it leaves and where it arrives
