@@ -31,6 +31,8 @@ VERBS = (
     "node_kill",
     "node_pause",
     "node_resume",
+    "node_slow",  # handling what comes to it takes the node Fault.amount ns longer from now on
+    "node_quick",  # ends node_slow
     "node_restart",  # kills if alive, then starts anew with the next epoch, see Fault.state
     "disk_full",  # what the node persists from now on ends its life
     "disk_free",  # ends disk_full
@@ -55,7 +57,7 @@ class Fault:
     state: for node_restart, what the new life finds on its disk. links: for links and (un)impair, pairs of (link index,
     "ab" or "ba"). after_ns: for triggered faults, how long after the moment it strikes (0 = at once). follows: index of
     a fault whose striking starts this one ``after_ns`` later (the end of a ``for:``, or forwarding around what is
-    down), else -1. amount: for clock_step ns, for clock_drift parts per billion; may be negative.
+    down), else -1. amount: for clock_step and node_slow ns, for clock_drift parts per billion; may be negative.
     """
 
     verb: str

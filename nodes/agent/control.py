@@ -1,7 +1,7 @@
 """What agent and supervisor say to each other, over a socket pair of packets: one short message each.
 
 agent -> supervisor    ready · strike <index> <t_ns> · died <t_ns> <why> · full <text> · crash <traceback>
-supervisor -> agent    go <zero_ns> <begins_ns> · alive · clock <Clock as JSON>
+supervisor -> agent    go <zero_ns> <begins_ns> · alive · clock <Clock as JSON> · slow <by_ns> <t_ns>
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ per frame. Timers always read the clock, so that their lag is on record.
 Order. What waits is handled by time: frames by stamp, timers by due time, frames before timers at equal times; a timer
 that is set to a time that is past comes after the frames of the instant at which it is set. So a node that was paused
 and resumed works off what gathered meanwhile in the order in which it became due, with ``now`` = the instant of
-resumption.
+resumption. A slow node handles one thing after the other, each so long after it was due and the one before was done; a
+change of its pace, or a pause, has what it is at begin anew.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from contextlib import suppress
 
 from nodes.agent.control import hear, tell
 from nodes.agent.journal import Journal
-from nodes.agent.nic import DEFAULT_RING_FRAMES, Nic
+from nodes.agent.nic import Nic
 from nodes.agent.timers import NEVER, Timers
 from nodes.core import (
     Effect,
@@ -32,7 +33,7 @@ from nodes.core import (
     Port,
 )
 from nodes.core.clock import Clock
-from nodes.core.config import START_NS, NodeConfig
+from nodes.core.config import RING_FRAMES, START_NS, NodeConfig
 from nodes.core.disk import DiskFullError, Log, State
 from nodes.core.driver import driver_of
 from nodes.core.lies import Lied
@@ -56,7 +57,11 @@ CLOCKS = ("stamp", "read")
 
 
 class Agent:
-    """One life of one node. Implements nodes.core.driver.NodeIO."""
+    """One life of one node. Implements nodes.core.driver.NodeIO.
+
+    told: whether the supervisor may have something to say to it unasked. busy: frames wait, and not for want of being
+    seen: it has to be left alone until ``next_ns``.
+    """
 
     def __init__(
         self,
@@ -68,8 +73,10 @@ class Agent:
         channel: socket.socket,
         disk: Log | None = None,
         state: State = State.KEPT,
+        slow_ns: int = 0,
+        told: bool = False,
         clock: str = "read",
-        ring_frames: int = DEFAULT_RING_FRAMES,
+        ring_frames: int = RING_FRAMES,
         frame_bytes: int = WIRE_BYTES,
     ) -> None:
         if clock not in CLOCKS:
@@ -78,6 +85,8 @@ class Agent:
         self.journal = journal
         self.channel = channel
         self.disk = disk
+        self.told = told
+        self.busy = False
         self.reads_clock = clock == "read"
         found = {} if disk is None else disk.recover(state)
         self.kept = bool(found)
@@ -86,6 +95,11 @@ class Agent:
         self.zero_ns = 0
         self.latest_ns = -NEVER  # the latest time known for sure; no event is handled before it
         self._instant_ns = -NEVER  # that of the event being handled; -NEVER for one that waited
+        self._slow_ns = slow_ns
+        self._paced = slow_ns > 0  # is slow, or has still to work off what waited while it was
+        self._free_ns = -NEVER  # nothing that waits is begun before
+        self._next_ns = NEVER
+        self._resumed = False  # may have been told something meanwhile
         self._nics: dict[str, Nic[Frame]] = {name: Nic(name, ring_frames, frame_bytes) for name in config.nics}
         self._by_fd = {nic.fileno(): nic for nic in self._nics.values()}
         # per port: NIC, destination and source address
@@ -108,8 +122,9 @@ class Agent:
         return self.latest_ns
 
     def resumed(self, *_: object) -> None:
-        """SIGCONT: whatever waits is handled now, not when it came in."""
-        self.advance(self.clock_ns())
+        """SIGCONT: whatever waits is handled, or begun, now, not when it came in."""
+        self._free_ns = self.advance(self.clock_ns())
+        self._resumed = self.told
 
     # -- NodeIO ------------------------------------------------------------------------------------------------------
     # What happens is recorded at latest_ns: later than the event's now_ns if a pause struck in between.
@@ -164,8 +179,12 @@ class Agent:
     def hear(self) -> list[str]:
         """Waits for what the supervisor says; what is to be done at once has been done."""
         words = hear(self.channel)
-        while words[0] == "clock":
-            self.driver.set_clock(Clock.from_json(json.loads(" ".join(words[1:]))))
+        while words[0] in ("clock", "slow"):
+            if words[0] == "clock":
+                self.driver.set_clock(Clock.from_json(json.loads(" ".join(words[1:]))))
+            else:
+                self._slow_ns, self._paced = int(words[1]), True
+                self._free_ns = max(self._free_ns, int(words[2]))  # a pause that is over by now may have ended later
             words = hear(self.channel)
         return words
 
@@ -177,7 +196,7 @@ class Agent:
         That of a first life is told START_NS, the time it was meant to start at, so that it joins round 0; what it does
         is recorded at the time at which it does it.
         """
-        now_ns = self.advance(self.clock_ns())
+        now_ns = self._free_ns = self.advance(self.clock_ns())
         told_ns = START_NS if self.config.epoch == 1 else now_ns
         self._rows.append((now_ns, Started(self.kept, told_ns)))
         self._perform(self.driver.wake(told_ns), now_ns)
@@ -188,6 +207,7 @@ class Agent:
         with suppress(BlockingIOError):
             self.hear()
         self.channel.setblocking(True)
+        self.advance(self.clock_ns())  # what is due now by another clock is not to wait for a timer
 
     def nic_fds(self) -> Iterable[int]:
         """What becomes readable when frames have come in."""
@@ -197,19 +217,42 @@ class Agent:
         """The NIC of this descriptor has lost its carrier."""
         self._by_fd[fd].clear_error()
 
+    def next_ns(self) -> int:
+        """When to handle what is pending though nothing has come in: as the next timer is due, or when the node is
+        ready for what waits."""
+        return self._next_ns if self._paced else self.timers.due_ns()
+
     def handle_pending(self) -> None:
         """Handles all frames that are in and all timers that are due, merged by stamp and due time."""
         while True:
+            if self._resumed:
+                self._resumed = False
+                self.obey()
             stamp_ns, nic = self._oldest()
             due_ns = self.timers.due_ns()
+            if self._paced and not self._is_ready(due_ns if nic is None else min(stamp_ns, due_ns), nic is not None):
+                return
             if nic is not None and stamp_ns <= due_ns:
                 self._on_frame(nic, stamp_ns)
             elif nic is not None or due_ns <= self.latest_ns:
                 self._on_timer()
             else:
                 return
+            if self._paced:
+                self._free_ns = self.latest_ns
 
     # -- events ------------------------------------------------------------------------------------------------------
+
+    def _is_ready(self, first_ns: int, frames_wait: bool) -> bool:
+        """Whether a slow node has had its time for what became due first."""
+        ready_ns = max(first_ns, self._free_ns) + self._slow_ns
+        if ready_ns > self.latest_ns:
+            self.advance(self.clock_ns())  # a timer that is set for this very instant would be late
+        is_ready = ready_ns <= self.latest_ns
+        self._paced = self._slow_ns > 0 or not is_ready
+        self.busy = frames_wait and not is_ready
+        self._next_ns = min(ready_ns, NEVER)
+        return is_ready
 
     def _oldest(self) -> tuple[int, Nic[Frame] | None]:
         best_ns, best = NEVER, None

@@ -15,6 +15,7 @@ import struct
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+from nodes.core.config import RING_FRAMES
 from nodes.frames import ETHERTYPE, MAX_WIRE_BYTES, WIRE_BYTES
 
 _SOL_PACKET = 263
@@ -26,9 +27,6 @@ _HEADER = struct.Struct("=IIIHHII")  # status, len, snaplen, mac, net, s, ns
 _STATUS = struct.Struct("=I")
 _OVERHEAD = 80  # header 32, sockaddr_ll 20, alignment
 _BLOCK = 4096
-DEFAULT_RING_FRAMES = 4096
-"""Frames that may wait for the agent, e.g. while it is paused; more are counted as drops."""
-
 
 Tag = TypeVar("Tag")
 
@@ -88,7 +86,7 @@ class Nic(Generic[Tag]):
     frame_bytes: the longest frame that is taken in whole; a ring for long ones takes eight times the memory.
     """
 
-    def __init__(self, name: str, ring_frames: int = DEFAULT_RING_FRAMES, frame_bytes: int = WIRE_BYTES) -> None:
+    def __init__(self, name: str, ring_frames: int = RING_FRAMES, frame_bytes: int = WIRE_BYTES) -> None:
         self.name = name
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self._socket.setblocking(False)

@@ -21,10 +21,9 @@ from typing import Any
 from nodes.agent.control import MAX_BYTES, tell
 from nodes.agent.journal import Journal, JournalFullError
 from nodes.agent.loop import Agent
-from nodes.agent.nic import DEFAULT_RING_FRAMES
 from nodes.agent.nvram import nvram
 from nodes.agent.timers import NEVER, TimerFd, no_timer_slack
-from nodes.core.config import START_NS, NodeConfig, node_config_from_json
+from nodes.core.config import RING_FRAMES, START_NS, NodeConfig, node_config_from_json
 from nodes.core.disk import State
 from nodes.core.moments import Moment
 from nodes.frames import MAX_WIRE_BYTES, WIRE_BYTES
@@ -49,12 +48,13 @@ class Process:
             for fd in agent.nic_fds():
                 self._places[fd] = place
                 self._epoll.register(fd, select.EPOLLIN)
-        self._channels = {agent.channel.fileno(): agent for agent in agents if agent.config.clock is not None}
-        for fd in self._channels:  # of those to whom the supervisor may have something to say
+        self._channels = {agent.channel.fileno(): agent for agent in agents if agent.told}
+        for fd in self._channels:
             self._epoll.register(fd, select.EPOLLIN)
         self._dues = [NEVER] * len(agents)  # when each one's earliest timer is due
         self._agenda: list[tuple[int, int]] = []  # a heap of (due, place); what _dues does not confirm is stale
         self._armed_ns = NEVER
+        self._busy: set[int] = set()  # places of those whose NICs we don't look at
 
     def start(self, zero_ns: int, begins_ns: int) -> None:
         """Starts the machines, at once; in virtual time first lives wait for START_NS before the run's zero (ns since
@@ -127,11 +127,19 @@ class Process:
     def _serve(self, place: int) -> None:
         agent = self.serving = self._agents[place]
         agent.handle_pending()
-        due_ns = agent.timers.due_ns()
+        if agent.busy != (place in self._busy):
+            self._look_away(place, agent.busy)
+        due_ns = agent.next_ns()
         if due_ns != self._dues[place]:
             self._dues[place] = due_ns
             if due_ns < NEVER:
                 heappush(self._agenda, (due_ns, place))
+
+    def _look_away(self, place: int, away: bool) -> None:
+        """Whether frames of a busy node wake us: those that wait at its NICs would do so all the time."""
+        for fd in self._agents[place].nic_fds():
+            self._epoll.modify(fd, 0 if away else select.EPOLLIN)
+        self._busy ^= {place}
 
     def _arm(self) -> None:
         agenda, dues = self._agenda, self._dues
@@ -195,7 +203,7 @@ def _agent_from(payload: dict[str, Any], fds: Sequence[int], channel: socket.soc
 
     payload: config (NodeConfig as a dict), netns (path of the node's network namespace; empty: the process is in it),
     moments (Moments as dicts), journal_bytes, clock (stamp or read), state (what it finds of the disk of the life
-    before: State), ring_frames.
+    before: State), slow_ns and told (see Agent), ring_frames.
     """
     if payload["netns"]:
         _enter(payload["netns"])
@@ -208,8 +216,10 @@ def _agent_from(payload: dict[str, Any], fds: Sequence[int], channel: socket.soc
         channel=channel,
         disk=nvram(fds[2]) if config.keeps else None,
         state=State(payload["state"]),
+        slow_ns=payload["slow_ns"],
+        told=payload["told"],
         clock=payload["clock"],
-        ring_frames=payload.get("ring_frames", DEFAULT_RING_FRAMES),
+        ring_frames=payload.get("ring_frames", RING_FRAMES),
         frame_bytes=WIRE_BYTES if _slots_only(config) else MAX_WIRE_BYTES,
     )
 

@@ -11,6 +11,9 @@ from nodes.core.lies import Lie
 START_NS = -1_000_000
 """When machines of first lives are started, on the run's clock: 1 ms before round 0, so that all is set by then."""
 
+RING_FRAMES = 4096
+"""Frames that may wait at a NIC for its node, as it is paused or slow; more are lost, and counted (Overrun)."""
+
 MEMBER = "member"
 CLIENT = "client"
 ROLES = (MEMBER, CLIENT, "relay", "foreign")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from testbed.history import History
     from testbed.plan import Plan
     from testbed.scenario import Scenario
-    from testbed.verdicts.model import Trust, Verdicts
+    from testbed.verdicts.model import Fidelity, Trust, Verdicts
 
 _SHOWN_VIOLATIONS = 8
 
@@ -208,6 +208,15 @@ def check_expectations(scenario: Scenario, verdicts: Verdicts) -> dict[str, Any]
     }
 
 
+def _untaken(fidelity: Fidelity) -> list[tuple[str, str]]:
+    """Of the frames that nodes did not take for what befell those: how many, and why."""
+    counted = (
+        ("left", fidelity.left_waiting, "waited at nodes that were killed before they handled them"),
+        ("overrun", fidelity.overrun, "found no room at nodes that were paused or slow"),
+    )
+    return [(heading, f"{count} frames {what}") for heading, count, what in counted if count]
+
+
 def show(verdicts: Verdicts, expected: dict[str, Any], warnings: Sequence[str] = ()) -> None:
     """A short summary for people."""
     from rich.markup import escape
@@ -230,10 +239,8 @@ def show(verdicts: Verdicts, expected: dict[str, Any], warnings: Sequence[str] =
     if verdicts.service is not None:
         _show_service(screen, verdicts.service)
     screen.print(f"fidelity   {coloured(fidelity.answer)}, latest timer {fidelity.timer_lag_max_ns} ns late")
-    if fidelity.left_waiting:
-        screen.print(
-            f"left       {fidelity.left_waiting} frames waited at nodes that were killed before they handled them"
-        )
+    for heading, text in _untaken(fidelity):
+        screen.print(f"{heading:<10} {text}")
     for what in fidelity.unchecked:
         screen.print(f"[yellow]unchecked[/]  {escape(what)}")
     if fidelity.power is not None:

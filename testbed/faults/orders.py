@@ -25,9 +25,10 @@ class Order:
     ``node`` (``Moment.index`` is filled in by compile_orders) and ``after_ns`` later. for_ns: undone after this long.
     every_ns, times: it strikes so often, so long after each other; for ``rolling_restart``, from target to target; for
     ``churn``, how long a host is up on average, and span_ns how long that goes on. peers: per target, the hosts that it
-    is to be deaf to. amount: for clock_step ns, for clock_drift ppb; undone by its opposite. changes: for ``jitter``
-    and its like, the new impairment of each group of link directions. links: for link_down and link_up. reroute_ns: so
-    long after it has struck, and after it is undone, switches forward around what is down (-1: never).
+    is to be deaf to. amount: for clock_step and node_slow ns, for clock_drift ppb; a clock's is undone by its opposite.
+    changes: for ``jitter`` and its like, the new impairment of each group of link directions. links: for link_down and
+    link_up. reroute_ns: so long after it has struck, and after it is undone, switches forward around what is down (-1:
+    never).
     """
 
     verb: str
@@ -143,5 +144,5 @@ def _undoing(fault: Fault, order: Order) -> Fault:
         peers=fault.peers,
         links=fault.links,
         state=state,
-        amount=-fault.amount,
+        amount=0 if undo == "node_quick" else -fault.amount,
     )

@@ -18,7 +18,7 @@ def describe(faults: Sequence[Fault], index: int, hosts: Sequence[str]) -> str:
     words = [_when(faults, index, hosts), fault.verb, fault.nic or fault.target or _links(fault), fault.direction]
     if fault.peers:
         words.append(f"to {','.join(fault.peers)}")
-    if fault.verb == "clock_step":
+    if fault.verb in ("clock_step", "node_slow"):
         words.append(f"by {'-' if fault.amount < 0 else ''}{time_text(abs(fault.amount))}")
     if fault.verb == "clock_drift":
         words.append(f"drift {drift_text(fault.amount)}")

@@ -41,6 +41,8 @@ _ALL = (
     Verb("node_kill", "node", "node_kill", "node_restart", "the machine is gone; frames on the wire go on"),
     Verb("node_pause", "node", "node_pause", "node_resume", "handles nothing; frames and timers wait"),
     Verb("node_resume", "node", "node_resume", "", "ends node_pause"),
+    Verb("node_slow", "node", "node_slow", "node_quick", "handles one thing after the other, each by: 20us longer"),
+    Verb("node_quick", "node", "node_quick", "", "ends node_slow; what waits is handled at once"),
     Verb("node_restart", "node", "node_restart", "", "a new life with the next epoch and what is left of its state"),
     Verb(
         "rolling_restart", "node", "node_kill", "node_restart", "one host after the other, every: so long, is down for:"

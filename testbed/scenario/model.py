@@ -411,7 +411,8 @@ class FaultOrder(LinkSettings):
     other. one_way: what the first group sends does not reach the second. to: the hosts that nic_deaf is deaf to.
     direction: tx or rx for nic_half. state: what a restarted node finds on its disk: all that it had written (kept),
     what it had also synced (unsynced_lost), all but the last unsynced record, which was cut (torn), or nothing (lost,
-    the default). by: how far clock_step sets a clock forward, or back. drift: what a clock gains by clock_drift.
+    the default). by: how far clock_step sets a clock forward, or back; how much
+    longer a slow node takes for each frame and timer. drift: what a clock gains by clock_drift.
     reroute: so long after a link or switch went down, and after it came back, switches forward around what is down.
     links: selectors of the links that go down or come up, or, for jitter, delay, loss, duplicate, corrupt and
     rate_limit, of those whose settings are others then (default: all); the link settings given here are what changes.
@@ -496,12 +497,17 @@ class FaultOrder(LinkSettings):
         return self.by or self.drift or 0
 
     def _check_amount(self) -> None:
-        for key, verb, example in (("by", "clock_step", "5us"), ("drift", "clock_drift", "20ppm")):
+        for key, verbs, example in (
+            ("by", ("clock_step", "node_slow"), "5us"),
+            ("drift", ("clock_drift",), "20ppm"),
+        ):
             given = getattr(self, key)
-            if self.do == verb and not given:
+            if self.do in verbs and not given:
                 raise FieldError(key, f"is missing; say how much, such as {key}: {example}")
-            if self.do != verb and given is not None:
-                raise FieldError(key, f"goes with {verb} only")
+            if self.do not in verbs and given is not None:
+                raise FieldError(key, f"goes with {' and '.join(verbs)} only")
+        if self.do == "node_slow" and self.amount < 0:
+            raise FieldError("by", "must be above zero; a node is slower by so much, not faster")
 
     def _check_repeats(self) -> None:
         """``every`` and what belongs to it: what happens over and over ends some time, and is undone in between."""
@@ -566,7 +572,8 @@ class RandomFaults(Part):
 
     seed: of these faults (the run's own seed does not change them). crashes: hosts that die and stay dead. restarts:
     that come back, with any state. pauses, mutes: of hosts and NICs. flaps: NICs that come and go two to four times.
-    partitions: one-way ones among them. shortest, longest: how long those last that end. on: hosts by name pattern.
+    partitions: one-way ones among them. slows: nodes that take 1 us to a tenth of shortest longer for each event.
+    shortest, longest: how long those last that end. on: hosts by name pattern.
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**64)]
@@ -578,6 +585,7 @@ class RandomFaults(Part):
     mutes: Annotated[int, Field(ge=0, le=1000)] = 0
     flaps: Annotated[int, Field(ge=0, le=1000)] = 0
     partitions: Annotated[int, Field(ge=0, le=1000)] = 0
+    slows: Annotated[int, Field(ge=0, le=1000)] = 0
     shortest: Annotated[Time, Field(gt=1)] = 100_000
     longest: Annotated[Time, Field(gt=1)] = 2_000_000
     on: Names = Field(default_factory=lambda: ["*"])

@@ -18,6 +18,7 @@ class Budget(NamedTuple):
     mutes: int
     flaps: int
     partitions: int
+    slows: int
     shortest_ns: int
     longest_ns: int
 
@@ -36,6 +37,9 @@ def draw_faults(seed: int, budget: Budget, hosts: Sequence[str], from_ns: int, u
     def last() -> str:
         return time_text(_between(draw, budget.shortest_ns, budget.longest_ns))
 
+    def slower() -> str:
+        return time_text(_between(draw, 1000, max(1000, budget.shortest_ns // 10)))
+
     def flap() -> str:
         period_ns = _between(draw, budget.shortest_ns, budget.longest_ns)
         return f"flap {draw.choice(hosts)} every {time_text(period_ns)} times {draw.randint(2, 4)}"
@@ -52,6 +56,7 @@ def draw_faults(seed: int, budget: Budget, hosts: Sequence[str], from_ns: int, u
         (budget.mutes, lambda: f"nic_mute {draw.choice(hosts)} for {last()}"),
         (budget.flaps, flap),
         (budget.partitions, partition),
+        (budget.slows, lambda: f"node_slow {draw.choice(hosts)} by {slower()} for {last()}"),
     )
     deeds = [f"node_kill {host}" for host in crashing] + [one() for count, one in kinds for _ in range(count)]
     timed = sorted((_between(draw, from_ns, until_ns - 1), place, deed) for place, deed in enumerate(deeds))

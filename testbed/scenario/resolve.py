@@ -464,6 +464,7 @@ class _Resolver:
             spec.mutes,
             spec.flaps,
             spec.partitions,
+            spec.slows,
             shortest_ns=spec.shortest,
             longest_ns=spec.longest,
         )

@@ -227,9 +227,9 @@ class _Inquest:
         behind_ns = t_ns - min(entry[0] for entry in ends)
         what = f"{node} ended {_us(t_ns - broken.deadline_ns)} after the window" if broken.kind == "late" else ""
         what = what or f"{node} ended {_us(behind_ns)} after its peer"
-        pause = self.timeline.paused(node, broken.start_ns, t_ns)
-        if pause is not None:
-            return Cause("paused", "", f"{what}: {_pause(node, pause)}")
+        hold = self.timeline.held_up(node, broken.start_ns, t_ns)
+        if hold is not None:
+            return Cause(hold.what, "", f"{what}: {_hold(node, hold)}")
         if blame := self._clock_to_blame(broken, node, t_ns - broken.deadline_ns, behind_ns):
             return Cause("clock", "", f"{what}: {blame}")
         if end.first == COMMITTED and step is not None and sent is not None:
@@ -254,25 +254,25 @@ class _Inquest:
             return Cause("unknown", "", broken.why)
         for end, number in ((broken.low, broken.swap.low), (broken.high, broken.swap.high)):
             node = self.paths.hosts[number]
-            pause = self.timeline.paused(node, broken.start_ns, broken.deadline_ns)
-            if pause is not None and (end is None or end.t_ns > broken.deadline_ns):
-                return Cause("paused", "", f"{node} did not end in time: {_pause(node, pause)}")
+            hold = self.timeline.held_up(node, broken.start_ns, broken.deadline_ns)
+            if hold is not None and (end is None or end.t_ns > broken.deadline_ns):
+                return Cause(hold.what, "", f"{node} did not end in time: {_hold(node, hold)}")
         return Cause("unknown", "", "every message was acted on by the window's end")
 
     def _never_sent(self, broken: Broken, step: Step) -> Cause:
         node = self.paths.hosts[step.src]
-        pause = self.timeline.paused(node, broken.start_ns, broken.deadline_ns)
+        hold = self.timeline.held_up(node, broken.start_ns, broken.deadline_ns)
         if not self.recorded:
             return Cause("unknown", "", "this run recorded outcomes only, no messages")
-        if pause is not None:
-            return Cause("paused", "", f"never sent: {_pause(node, pause)}")
+        if hold is not None:
+            return Cause(hold.what, "", f"never sent: {_hold(node, hold)}")
         return Cause("unknown", "", f"{node} never sent it, though nothing kept it from doing so")
 
     def _sent_late(self, flight: _Flight) -> Cause:
         node, t_ns = self.paths.hosts[flight.step.src], flight.sent.t_ns
         late = f"sent {_us(t_ns - flight.broken.deadline_ns)} after the window"
-        pause = self.timeline.paused(node, flight.broken.start_ns, t_ns)
-        return Cause("paused", "", f"{late}: {_pause(node, pause)}") if pause is not None else Cause("late", "", late)
+        hold = self.timeline.held_up(node, flight.broken.start_ns, t_ns)
+        return Cause(hold.what, "", f"{late}: {_hold(node, hold)}") if hold is not None else Cause("late", "", late)
 
     def _arrived(self, flight: _Flight, recv: _Arrival) -> Cause:
         """It came; too late, or to a node that was held up, or to one that had no use for it."""
@@ -282,10 +282,10 @@ class _Inquest:
         if note is not None and recv.t_ns <= deadline_ns:
             return self._refused(flight, node, note)
         if arrived_ns <= deadline_ns < recv.t_ns:
-            pause = self.timeline.paused(node, arrived_ns, recv.t_ns)
+            hold = self.timeline.held_up(node, arrived_ns, recv.t_ns)
             waited = f"arrived in time and waited {_us(recv.t_ns - arrived_ns)} in {node}"
-            if pause is not None:
-                return Cause("paused", "", f"{waited}: {_pause(node, pause)}")
+            if hold is not None:
+                return Cause(hold.what, "", f"{waited}: {_hold(node, hold)}")
             return Cause("late", "", waited)
         horizon_ns = self._horizon_ns(flight.broken, node)
         if horizon_ns < recv.t_ns <= deadline_ns:
@@ -399,7 +399,7 @@ class _Inquest:
         return None
 
     def _not_taken(self, flight: _Flight, _hops: list[Hop]) -> Cause | None:
-        """It reached the receiver's NIC, or may have: the node was paused, or has died since."""
+        """It reached the receiver's NIC, or may have: the node was held up, or has died since."""
         node = self.paths.hosts[flight.step.dst]
         places = self._whereabouts(flight)
         arrived_ns = places.get(len(flight.path))
@@ -407,9 +407,9 @@ class _Inquest:
         until = arrived_ns if arrived_ns is not None else flight.sent.t_ns + self._longest(flight.path)
         if arrived_ns is None and self._hops_of(flight):
             return None  # the hops know better where it stopped
-        pause = self.timeline.paused(node, since, until)
-        if pause is not None:
-            return Cause("paused", "", f"never taken in: {_pause(node, pause)}")
+        hold = self.timeline.held_up(node, since, until)
+        if hold is not None:
+            return Cause(hold.what, "", f"never taken in: {_hold(node, hold)}")
         if arrived_ns is None:
             return None
         nic = flight.path[-1].rx.nic
@@ -465,8 +465,8 @@ def _fault(nic: str, span: Span) -> str:
     return f"{span.what} at {nic} since {_instant(span.since_ns)}"
 
 
-def _pause(node: str, span: Span) -> str:
-    return f"{node} was paused from {_instant(span.since_ns)} on"
+def _hold(node: str, span: Span) -> str:
+    return f"{node} was {span.what} from {_instant(span.since_ns)} on"
 
 
 def _instant(t_ns: int) -> str:

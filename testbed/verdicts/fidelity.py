@@ -78,6 +78,7 @@ def judge_fidelity(plan: Plan, history: History, paths: Paths, timeline: Timelin
         timer_lag_max_ns=record.timer_lag_max_ns,
         limit_drops=record.limit_drops,
         left_waiting=record.left_waiting,
+        overrun=record.overrun,
         power=_power(stretches, shown),
         directions=tuple(directions),
     )

@@ -306,7 +306,7 @@ class Flights:
                 touched |= (span.since_ns <= until) & (since < span.until_ns)
         if self.captured or receiver not in self.paths.number:
             return touched
-        for span in timeline.pauses.get(receiver, ()):
+        for span in timeline.holds.get(receiver, ()):
             touched |= (span.since_ns <= until) & (since < span.until_ns)
         alive = np.zeros(len(entered_ns), dtype=bool)
         for span in timeline.lives.get(receiver, ()):

@@ -15,9 +15,9 @@ class Break:
     """One swap that broke bisynchrony in one round.
 
     link: ``host1<->host2``. kind: split | blocked | late | skew. cause: late | lost | crashed | corrupted | paused |
-    clock | unknown. frame: the frame that caused it, ``host1>host2 round 17 step 3 (#412)``. hop: the interface where
-    it was lost or held up (``leaf1-eth2``), empty when nothing was captured. detail: a sentence with the figures. key:
-    which frame that is, when it was sent.
+    slow | clock | unknown. frame: the frame that caused it, ``host1>host2 round 17 step 3 (#412)``. hop: the interface
+    where it was lost or held up (``leaf1-eth2``), empty when nothing was captured. detail: a sentence with the figures.
+    key: which frame that is, when it was sent.
     """
 
     round: int
@@ -171,7 +171,8 @@ class Fidelity:
 
     reasons: why not, one sentence each; none unless ``not_trusted``. unchecked: what was not checked and why, one
     sentence each; none when ``trusted``. left_waiting: frames that came in at a node and went with it as it was killed
-    before it handled them (known where hops were captured). power: None when no frame was compared.
+    before it handled them (known where hops were captured). overrun: frames for which the NIC of a node that was paused
+    or slow had no room left. power: None when no frame was compared.
     """
 
     answer: Trust
@@ -181,6 +182,7 @@ class Fidelity:
     timer_lag_max_ns: int
     limit_drops: int
     left_waiting: int = 0
+    overrun: int = 0
     power: Power | None = None
     directions: tuple[DirectionFidelity, ...] = ()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from nodes.core.record import Overrun
 from testbed.history import History
 from testbed.plan import Plan
 from testbed.verdicts.columns import CODE, Bools, Ints
@@ -36,6 +37,8 @@ class Record:
         self.timer_lag_max_ns = 0
         self.limit_drops = 0
         self.left_waiting = 0
+        self._overruns = self._explained_overruns()
+        self.overrun = int(self._overruns.sum())
         self._hosts = np.array([direction.tx.node in paths.number for direction in paths.directions], dtype=bool)
         self._sender = np.full(self.columns.frames, -1, dtype=np.int64)  # of each frame
         self._sender[self.columns.sends.frame] = self.columns.sends.node
@@ -117,9 +120,9 @@ class Record:
         return found
 
     def _awake(self, node: str, at_ns: Ints) -> Ints:
-        """The first instants from ``at_ns`` on at which the node is not paused; FOREVER_NS when there is none."""
+        """The first instants from ``at_ns`` on at which nothing holds the node up; FOREVER_NS when there is none."""
         awake = at_ns.copy()
-        for span in self.timeline.pauses.get(node, ()):  # in order
+        for span in self.timeline.holds.get(node, ()):  # in order
             awake = np.where((span.since_ns <= awake) & (awake < span.until_ns), span.until_ns, awake)
         return awake
 
@@ -153,7 +156,7 @@ class Record:
         return found
 
     def _timers(self) -> list[str]:
-        """Timers of nodes that were up and not paused when they were due. A node that restarts with its state kept
+        """Timers of nodes that were up and not held up when they were due. A node that restarts with its state kept
         finds timers that ran out while it was down."""
         timers, facts = self.columns.timers, self.facts
         lags = timers.t_ns - timers.due_ns
@@ -174,7 +177,7 @@ class Record:
         return found
 
     def _handling(self) -> list[str]:
-        """How long frames waited for a node that was up and not paused."""
+        """How long frames waited for a node that was up and not held up."""
         arrivals, facts = self.columns.arrivals, self.facts
         waits = arrivals.t_ns - arrivals.stamp_ns
         early = int(np.sum(waits < -facts.stamp_ns))
@@ -190,9 +193,9 @@ class Record:
         return found
 
     def _held(self, node: int, since_ns: int, until_ns: int) -> bool:
-        """Whether a pause or a death explains why a node did nothing in this time."""
+        """Whether a pause, slowness or a death explains why a node did nothing in this time."""
         name = self.paths.hosts[node]
-        return bool(self.timeline.paused(name, since_ns, until_ns)) or not self.timeline.alive_through(
+        return bool(self.timeline.held_up(name, since_ns, until_ns)) or not self.timeline.alive_through(
             name, since_ns, until_ns
         )
 
@@ -267,6 +270,7 @@ class Record:
         # A frame may have come twice, once to a node that was up and once to nobody: it is to be handled once.
         due = np.bincount(np.searchsorted(codes, code[less][self._due(unhandled)]), minlength=len(codes))
         lost = np.bincount(codes % hosts, np.maximum(due - count, 0), minlength=hosts).astype(np.int64)
+        lost = np.maximum(lost - self._overruns, 0)
         self.left_waiting = self._overtaken_by_death(unhandled)
         if not self.facts.unseen:
             hurt = np.flatnonzero(came_in & seen.corrupt)
@@ -295,6 +299,18 @@ class Record:
             up &= ~self._deaf_at(nic, here)
             due[at] = up
         return due
+
+    def _explained_overruns(self) -> Ints:
+        """How many frames each node's full rings lost because it was held up at some time between the frame that it
+        took before it was told of them and the one that told it."""
+        told, arrivals = self.history.events.table(Overrun), self.columns.arrivals
+        found = np.zeros(len(self.paths.hosts), dtype=np.int64)
+        rows = zip(told.node.tolist(), told["frames"].tolist(), told["at_ns"].tolist(), strict=True)
+        for node, frames, at_ns in rows:
+            before = arrivals.stamp_ns[(arrivals.node == node) & (arrivals.stamp_ns < at_ns)]
+            if self.timeline.held_up(self.paths.hosts[node], int(before.max(initial=-FOREVER_NS)), at_ns):
+                found[node] += frames
+        return found
 
     def _overtaken_by_death(self, rows: Ints) -> int:
         """Of the frames that came in in these rows and were not handled, those whose node was killed as they waited for
@@ -418,7 +434,8 @@ class Record:
             ("ring_drops", "full rings of sockets dropped"),
             ("backlog_drops", "the kernel's full input queues (of all its namespaces) dropped"),
         ):
-            if count := _total(meta.get(key, 0)):
+            count = _total(meta.get(key, 0)) - (self.overrun if key == "ring_drops" else 0)
+            if count > 0:
                 found.append(f"{words} {count} frames")
         step_ns = abs(int(meta.get("clock_step_ns", 0)))
         if step_ns > self.facts.allowed_ns:

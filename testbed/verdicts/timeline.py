@@ -1,4 +1,4 @@
-"""When who was up, paused, or cut off: what the events say of lives and faults, as intervals of time."""
+"""When who was up, paused, slow, or cut off: what the events say of lives and faults, as intervals of time."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from topologies.netem import UNIFORM_TABLE, changed_params, netem_params
 FOREVER_NS = 1 << 62
 CARRIER_LOST = ("nic_down", "link_down", "switch_kill")
 _NIC_OFF = ("nic_down", "nic_mute", "nic_half")
+_HELD = {"node_pause": "paused", "node_slow": "slow"}
+_LET_GO = {"node_resume": "paused", "node_quick": "slow"}
 _NIC_ON = {"nic_up": ("nic_down",), "nic_unmute": ("nic_mute", "nic_half")}
 
 
@@ -39,8 +41,9 @@ class Span(NamedTuple):
 
 
 class Timeline:
-    """Lives and pauses by host name, NIC faults by (host, NIC), changed impairments by (link, way). clocks: of
-    hosts that have one of their own, what it began with and what faults made of it, each until the next's ``since_ns``.
+    """Lives, and times of being held up (paused, slow), by host name, NIC faults by (host, NIC), changed
+    impairments by (link, way). clocks: of hosts that have one of their own, what it began with and what faults made of
+    it, each until the next's ``since_ns``.
 
     end_ns: when the run ended: its planned end, or the last instant of which all is known when it was cut short.
     """
@@ -49,7 +52,7 @@ class Timeline:
         self.plan = plan
         self.end_ns = plan.duration_ns
         self.lives: dict[str, list[Span]] = {}
-        self.pauses: dict[str, list[Span]] = {}
+        self.holds: dict[str, list[Span]] = {}  # by their beginning
         self.nic_faults: dict[tuple[str, str], list[Span]] = {}
         self.deaf: dict[tuple[str, str, str], list[Span]] = {}  # (host, NIC, peer): it drops what comes from the peer
         self.changes: dict[tuple[int, str], list[Span]] = {}
@@ -66,7 +69,7 @@ class Timeline:
                 self._fault(event, event.what)
             else:
                 self._close(self.lives.get(event.node), event.t_ns)
-                self._close(self.pauses.get(event.node), event.t_ns)
+                self._let_go(event, "paused")
         if not history.complete:
             self.end_ns = min(plan.duration_ns, self._known_until_ns(history))
 
@@ -85,9 +88,9 @@ class Timeline:
         place = np.searchsorted(births, from_ns, side="right") - 1
         return np.asarray((place >= 0) & (until_ns[place] > to_ns))
 
-    def paused(self, node: str, from_ns: int, to_ns: int) -> Span | None:
-        """A pause of ``node`` that shares an instant with the given time."""
-        return _first(self.pauses.get(node, ()), from_ns, to_ns)
+    def held_up(self, node: str, from_ns: int, to_ns: int) -> Span | None:
+        """When ``node`` was paused, or slow, at an instant of the given time."""
+        return _first(self.holds.get(node, ()), from_ns, to_ns)
 
     def cut_off(self, node: str, nic: str, from_ns: int, to_ns: int, direction: str = "", src: str = "") -> Span | None:
         """A fault at this NIC in the given time; ``direction`` tx or rx leaves out those of the other direction. src:
@@ -171,10 +174,11 @@ class Timeline:
                 spans.append(Span(event.t_ns, FOREVER_NS, "link_down" if verb == "link_down" else "switch_kill"))
             for end in up:
                 self._close(self.nic_faults[end.node, end.nic], event.t_ns)
-        elif verb == "node_pause":
-            self.pauses.setdefault(event.node, []).append(Span(event.t_ns, FOREVER_NS, "paused"))
-        elif verb == "node_resume":
-            self._close(self.pauses.get(event.node), event.t_ns)
+        elif verb in _HELD:
+            self._let_go(event, _HELD[verb])
+            self.holds.setdefault(event.node, []).append(Span(event.t_ns, FOREVER_NS, _HELD[verb]))
+        elif verb in _LET_GO:
+            self._let_go(event, _LET_GO[verb])
         elif fault is not None and verb in ("nic_deaf", "nic_hear"):
             self._deafened(event, verb, fault)
         elif verb in _NIC_OFF or verb in _NIC_ON:
@@ -187,6 +191,12 @@ class Timeline:
                 self._impaired.setdefault(link, []).append((event.t_ns, changed))
                 if verb == "impair":
                     spans.append(Span(event.t_ns, FOREVER_NS, "impair"))
+
+    def _let_go(self, event: Event, what: str) -> None:
+        spans = self.holds.get(event.node, [])
+        for place, span in enumerate(spans):
+            if (span.what, span.until_ns) == (what, FOREVER_NS):
+                spans[place] = span._replace(until_ns=event.t_ns)
 
     def _nic_fault(self, event: Event, verb: str, fault: Fault | None) -> None:
         for nic in self._nics(event.node, fault):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nodes.core.record import Struck
+from nodes.core.record import Overrun, Struck
 from testbed.engines.sim import SimEngine
 from testbed.engines.vkernel.engine import VKernelEngine
 from testbed.faults import VERBS
@@ -32,6 +32,8 @@ TABLE: dict[str, dict[str, Any]] = {
     "flap": {"every": "400us", "for": "150us", "times": 3},
     "node_pause": {},
     "node_resume": {},
+    "node_slow": {"by": "20us"},
+    "node_quick": {},
     "node_kill": {},
     "node_restart": {"state": "kept"},
     "rolling_restart": {"every": "500us", "for": "200us", "state": "kept"},
@@ -95,15 +97,67 @@ def test_the_table_holds_every_verb() -> None:
     assert carried_out | {"reroute"} == set(ATOMIC)
 
 
+HELD_UP = """
+at round 3 + 10us node_slow host1,host2 by 33us
+when host2 enters TENTATIVE in round 5: node_slow host3 by 7us for 900us
+at round 6 node_pause host1 for 400us
+at round 7 + 60us node_slow host1 by 90us
+at round 8 + 50us node_resume host1
+when host2 enters REFLECTING in round 12: node_quick host1,host2
+when host1 enters TENTATIVE in round 15: node_pause host1 for 700us
+at round 16 + 20us node_slow host1 by 20us
+at round 16 + 90us clock_step host1 by -15us
+at round 20 node_quick host1
+at round 25 node_slow host* by 3us
+when host2 sends 2 in round 26 after 5us: node_restart host2 state kept
+at round 28 + 10us node_kill host3 for 300us state kept
+at round 30 + 5us nic_down host2 for 100us
+at round 35 node_slow host* by 40us
+at round 38 node_quick host1,host2
+when host1 enters TENTATIVE in round 40: clock_step host3 by 40us
+at round 45 node_quick host3
+"""
+"""Slow nodes that are paused, killed and made quick again, amid events too, and whose clocks are set meanwhile."""
+
+
+def test_slow_nodes_are_held_up_alike_whatever_else_befalls_them(kernel, plan_of: Callable[..., Plan]) -> None:
+    protocol = {"horizon": "reconcile", "rounds": 60, "window": "140us", "period": "200us"}
+    clocks = {"host3": {"offset": "-30us"}}
+    star = {"kind": "star", "hosts": 3}
+    plan = plan_of(star, {"delay": "10us", "jitter": "2us"}, protocol, faults=HELD_UP, clocks=clocks, capture=False)
+    assert_the_same(SimEngine().run(plan), VKernelEngine().run(plan))
+
+
+def test_a_slow_nodes_process_serves_others_and_its_nic_has_no_more_room_than_it_has(
+    kernel, plan_of: Callable[..., Plan]
+) -> None:
+    """Both nodes are in one process. A frame a round comes in while host2 is at the first, more than there is room for;
+    it is told of it by the first that comes in when it goes on."""
+    protocol = {"rounds": 4150, "window": "12us", "depth": 2}
+    slow = [{"from": "round 10", "until": "round 4140", "do": "node_slow", "on": "host2", "by": "1s"}]
+    plan = plan_of({"kind": "pair"}, {"delay": "5us"}, protocol, faults=slow)
+    one, other = SimEngine().run(plan), VKernelEngine().run(plan)
+    assert other.meta["agent_processes"] == 1
+    assert_the_same(one, other)
+    (overrun,) = other.events.of_kind(Overrun)
+    fidelity = [judge(plan, history).fidelity for history in (one, other)]
+    assert [found.overrun for found in fidelity] == [overrun.what.frames] * 2
+    assert [found.trusted for found in fidelity] == [True, True], [found.reasons for found in fidelity]
+
+
+def assert_the_same(one: History, other: History) -> None:
+    assert other.complete, other.meta
+    for mine, theirs in zip(rows(one), rows(other), strict=True):
+        assert mine == theirs
+
+
 @pytest.mark.parametrize("hosts", [["host1"], ["host2", "host3"]], ids=["one", "several"])
 @pytest.mark.parametrize("when", ["timed", "triggered", "following"])
 def test_every_verb_means_the_same(kernel, plan_of: Callable[..., Plan], when: str, hosts: list[str]) -> None:
     protocol = {"horizon": "reconcile", "rounds": EVERY_ROUNDS * len(TABLE) + 10}
     plan = plan_of(FABRIC, {"delay": "15us", "jitter": "5us"}, protocol, faults=orders(when, hosts), capture=False)
     one, other = SimEngine().run(plan), VKernelEngine().run(plan)
-    assert other.complete, other.meta
-    for mine, theirs in zip(rows(one), rows(other), strict=True):
-        assert mine == theirs
+    assert_the_same(one, other)
     struck = {event.what.verb for event in one.events.of_kind(Struck)}
     assert {VERBS[verb].atomic for verb in TABLE} | {"reroute"} <= struck
     swaps = [judge(plan, history).bisynchrony.swaps for history in (one, other)]

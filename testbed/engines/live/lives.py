@@ -4,7 +4,8 @@ A node's journal and the state it keeps lie in memory of ours that outlives its 
 ready and waits until it is let go; what it says later (nodes.agent.control) is handed on.
 
 Each life is a process of its own, which faults kill, stop and continue by signals. A run in virtual time without faults
-of nodes puts many nodes' agents into one process: less work for the guest's kernel, and the same run.
+of nodes, but that they are slow, puts many nodes' agents into one process: less work for the guest's kernel, and the
+same run.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ AGENT = f"{nodes.agent.__name__}:run"  # imported here, so that agents are forke
 _SHARE_OF_MEMORY = 0.4  # of what is available, for all journals together
 _MOST_JOURNAL_BYTES = 1 << 30
 _NODES_PER_PROCESS = 100  # where they share; at most 253 descriptors can be passed to a process
+PACES = ("node_slow", "node_quick")
+"""Faults of nodes that need no signal."""
 _PRIORITY = 1  # in real time (SCHED_FIFO): agents before everything that is not of the run's own time
 
 
@@ -57,6 +60,7 @@ class Life:
     epoch: int
     channel: socket.socket
     begins_ns: int
+    paused: bool = False
 
 
 class Lives:
@@ -74,6 +78,8 @@ class Lives:
         self._fabric_net: FabricNet
         self._epochs = dict.fromkeys(self._names, 1)
         self._clocks = dict(plan.clocks)
+        self._slow = dict.fromkeys(self._names, 0)  # by how much (ns)
+        self._told = {fault.target for fault in plan.faults if fault.verb.startswith(("clock_", *PACES))}
         self._present: dict[str, Life] = {}
         self._by_fd: dict[int, Life] = {}
         self._epoll = select.epoll()
@@ -81,7 +87,9 @@ class Lives:
         self._journal_bytes = _journal_bytes(len(self._names))
         self._journals = {name: _memory(f"journal-{name}", self._journal_bytes) for name in self._names}
         self._nvrams = {name: _memory(f"nvram-{name}", DISK_BYTES) for name in self._names if name in plan.keepers}
-        strikes_nodes = any(fault.verb.startswith(("node_", "disk_", "clock_")) for fault in plan.faults)
+        strikes_nodes = any(
+            fault.verb.startswith(("node_", "disk_", "clock_")) and fault.verb not in PACES for fault in plan.faults
+        )
         apart = not policy.virtual or plan.container is not None or strikes_nodes
         self._together = 1 if apart else _NODES_PER_PROCESS
 
@@ -139,11 +147,26 @@ class Lives:
         if life is not None:
             tell(life.channel, "clock", json.dumps(asdict(clock)))
 
-    def signal(self, node: str, number: signal.Signals) -> None:
-        """Stops or continues a node's process, if it has one."""
+    def set_pace(self, node: str, by_ns: int, at_ns: int) -> None:
+        """Handling takes a node so much longer from ``at_ns`` on, in its present life and in those to come."""
+        self._slow[node] = by_ns
         life = self._present.get(node)
         if life is not None:
-            self._fabric_net.signal(life.pid, number)
+            tell(life.channel, "slow", by_ns, at_ns)
+
+    def pause(self, node: str) -> None:
+        """Stops a node's process, if it has one."""
+        life = self._present.get(node)
+        if life is not None:
+            self._fabric_net.signal(life.pid, signal.SIGSTOP)
+            life.paused = True
+
+    def resume(self, node: str) -> None:
+        """Continues a node's process, if it has one that is stopped."""
+        life = self._present.get(node)
+        if life is not None and life.paused:
+            self._fabric_net.signal(life.pid, signal.SIGCONT)
+            life.paused = False
 
     def end(self, node: str) -> bool:
         """Ends a node's life, which shares its process with no other; False when it had none."""
@@ -193,6 +216,8 @@ class Lives:
             "journal_bytes": self._journal_bytes,
             "clock": self._policy.agent,
             "state": state,
+            "slow_ns": self._slow[name],
+            "told": name in self._told,
         }
 
     def _netns(self, name: str, names: Sequence[str]) -> str:

@@ -19,7 +19,6 @@ import gc
 import json
 import os
 import platform
-import signal
 import sys
 import time
 import traceback
@@ -37,7 +36,7 @@ from testbed.engines.live.capture import Capture, CaptureError, Tapped
 from testbed.engines.live.clock import POLICIES, ClockPolicy, now_ns, offset_ns
 from testbed.engines.live.containers.settings import Settings
 from testbed.engines.live.limits import allow_files
-from testbed.engines.live.lives import Life, Lives, RunAborted
+from testbed.engines.live.lives import PACES, Life, Lives, RunAborted
 from testbed.engines.live.machines.part import Part
 from testbed.engines.live.owner import MakeOwner
 from testbed.faults.outages import Outages
@@ -288,11 +287,13 @@ class Supervisor:
 
     def _strike_node(self, fault: Fault, t_ns: int) -> None:
         if fault.verb == "node_pause":
-            self._lives.signal(fault.target, signal.SIGSTOP)
+            self._lives.pause(fault.target)
         elif fault.verb == "node_resume":
-            self._lives.signal(fault.target, signal.SIGCONT)
+            self._lives.resume(fault.target)
         elif fault.verb in ("clock_step", "clock_drift"):
             self._lives.strike_clock(fault.target, fault.verb, fault.amount, t_ns)
+        elif fault.verb in PACES:
+            self._lives.set_pace(fault.target, fault.amount, t_ns)
         elif fault.verb in ("disk_full", "disk_free"):
             self._lives.set_disk_full(fault.target, fault.verb == "disk_full")
         else:

@@ -1,4 +1,4 @@
-"""A simulated node: performs its machine's effects (nodes.core.driver.NodeIO), sleeps, dies and comes back."""
+"""A simulated node: performs its machine's effects (nodes.core.driver.NodeIO), sleeps, is slow, dies and comes back."""
 
 from __future__ import annotations
 
@@ -11,29 +11,44 @@ from typing import TYPE_CHECKING, Any
 from mypy_extensions import i64
 
 from nodes.core import Apply, Decide, Effect, Effects, Invoke, Machine, Note, Port, Propose, Resolve, Return, RoundStart
-from nodes.core.config import NodeConfig
+from nodes.core.config import RING_FRAMES, NodeConfig
 from nodes.core.disk import DISK_BYTES, DiskFullError, Log, State
 from nodes.core.driver import Driver, driver_of
 from nodes.core.lies import Lied
-from nodes.core.record import DISK_FULL, KILLED, Died, Dropped, Received, Refused, Sent, Started, TimerFired, recorded
+from nodes.core.record import (
+    DISK_FULL,
+    KILLED,
+    Died,
+    Dropped,
+    Overrun,
+    Received,
+    Refused,
+    Sent,
+    Started,
+    TimerFired,
+    recorded,
+)
 from nodes.frames import BODY_BYTES, WIRE_BYTES, Frame
 from nodes.registry import build_liar
 from testbed.engines.sim.netem import CORRUPT
 from testbed.engines.sim.queue import FRAME, TIMER, Event
 
 if TYPE_CHECKING:
+    from testbed.engines.sim.fabric import Leg
     from testbed.engines.sim.run import Run
 
 Build = Callable[[NodeConfig], Machine]
 OUTCOMES = (RoundStart, Resolve, Propose, Decide, Apply, Invoke, Return)
 """The effects that a run with ``events="outcomes"`` records."""
+_WORK = "sim work"  # the timer that wakes a slow node; no machine's timer is called so
 
 
 class Node:
     """One host that runs a machine, over all its lives.
 
-    ``alive`` is False between death and restart. While ``paused``, frames and timers gather in the backlog, and so does
-    what is left to do of the event in which the pause struck.
+    ``alive`` is False between death and restart. While ``paused``, what is left to do of the event in which the pause
+    struck is held back. While ``busy``, which a node is as it is paused, slow, or has yet to work off what gathered
+    then, frames and timers wait in the backlog; frames take up the NIC's ring there.
     """
 
     def __init__(self, run: Run, config: NodeConfig, build: Build) -> None:
@@ -44,6 +59,7 @@ class Node:
         self.clock = config.clock
         self.alive = False
         self.paused = False
+        self.busy = False
         self.machine: Machine
         self._driver: Driver
         self.legs: list[Any] = []
@@ -52,7 +68,10 @@ class Node:
         self.number = config.node
         self._build = build
         self._disk = Log(mmap.mmap(-1, DISK_BYTES)) if config.keeps else None
+        self._slow_ns = 0
+        self._free_ns = 0  # nothing that waits is begun before
         self._backlog: list[tuple[int, int, int, Any, Any, int]] = []
+        self._rings: dict[str, tuple[int, int]] = {}  # per NIC: frames that wait, and those lost since one was taken
         self._held: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._replaying = False
 
@@ -64,6 +83,7 @@ class Node:
         found: Mapping[str, bytes] = {} if self._disk is None else self._disk.recover(state)
         self.machine = self._build(config)
         self.alive = True
+        self.busy, self._free_ns = self._slow_ns > 0, now_ns
         moments = self.run.schedule.moments(self.name)
         self._driver = driver_of(self.machine, self, config, moments, found, build_liar(config))
         self.run.record((now_ns, self.number, Started, Started(bool(found), now_ns)))
@@ -75,7 +95,7 @@ class Node:
             return
         self.alive = self.paused = self._replaying = False
         self.timers.clear()
-        self._backlog, self._held = [], []
+        self._backlog, self._held, self._rings = [], [], {}
         self.run.record((now_ns, self.number, Died, Died(why)))
 
     def restart(self, now_ns: int, state: State) -> None:
@@ -86,7 +106,7 @@ class Node:
 
     def pause(self) -> None:
         """Handle nothing from now on."""
-        self.paused = self.alive
+        self.paused = self.busy = self.alive
 
     def resume(self, now_ns: int) -> None:
         """Finish what the pause interrupted, then all that waits, in the order in which it became due."""
@@ -102,13 +122,16 @@ class Node:
             if not self.alive or self.epoch != epoch:
                 break
             action(*arguments[:-1], now_ns)
-        while self._backlog and not self.paused:
-            at_ns, class_, serial, item, leg_port, flags = heappop(self._backlog)
-            if class_ == FRAME:
-                self.receive(leg_port, item, flags, at_ns, now_ns)
-            elif self.timers.get(item) == serial:
-                self.fire(item, at_ns, now_ns)
-        self._replaying = False
+        self._free_ns = now_ns
+        self._work_off(now_ns)
+
+    def slow_down(self, by_ns: int, now_ns: int) -> None:
+        """Handling takes so much longer from now on, in this life and in those to come; 0: no longer. What is being
+        handled begins anew."""
+        self._slow_ns, self._free_ns = by_ns, now_ns
+        if self.alive and (by_ns or self.busy):
+            self.busy = True
+            self._wake_at(now_ns)  # at this instant, but when all has come in that comes in now
 
     def set_disk_full(self, full: bool) -> None:
         """Nothing more can be written to the disk, if there is one, or no longer so."""
@@ -127,13 +150,72 @@ class Node:
 
     # -- events ------------------------------------------------------------------------------------------------------
 
-    def wait_frame(self, stamp_ns: i64, serial: i64, port: Port, frame: Frame, flags: i64) -> None:
-        """A frame came in while paused."""
-        heappush(self._backlog, (stamp_ns, FRAME, serial, frame, port, flags))
+    def wait_frame(self, stamp_ns: i64, serial: i64, leg: Leg, frame: Frame, flags: i64) -> None:
+        """A frame came in while busy; it is lost where the NIC's ring is full."""
+        nic = leg.wire.sink.nic
+        waiting, lost = self._rings.get(nic, (0, 0))
+        if waiting == RING_FRAMES:
+            self._rings[nic] = (waiting, lost + 1)
+            return
+        self._rings[nic] = (waiting + 1, lost)
+        heappush(self._backlog, (stamp_ns, FRAME, serial, frame, (leg.port, nic, lost > 0), flags))
+        self._look(stamp_ns)
 
-    def wait_timer(self, due_ns: int, serial: int, name: str) -> None:
-        """A timer ran out while paused."""
-        heappush(self._backlog, (due_ns, TIMER, serial, name, None, 0))
+    def wait_timer(self, now_ns: int, serial: int, name: str, due_ns: int) -> None:
+        """A timer's turn came while busy, or that of what waits."""
+        if name == _WORK:
+            del self.timers[_WORK]
+            self._work_off(now_ns)
+        else:
+            heappush(self._backlog, (now_ns, TIMER, serial, name, None, due_ns))
+            self._look(now_ns)
+
+    def _look(self, now_ns: int) -> None:
+        """Something more waits; who has something to do already will see it then."""
+        if not self.paused and _WORK not in self.timers:
+            self._work_off(now_ns)
+
+    def _work_off(self, now_ns: int) -> None:
+        """Handle what waits as far as it can be handled by now, in the order in which it became due."""
+        while not self.paused and self._is_one_waiting():
+            ready_ns = max(self._backlog[0][0], self._free_ns) + self._slow_ns
+            if ready_ns > now_ns:
+                self._wake_at(ready_ns)
+                break
+            at_ns, class_, _, item, where, more = heappop(self._backlog)
+            self._replaying = at_ns < now_ns
+            if class_ == FRAME:
+                port, nic, losing = where
+                self._take(nic, losing, at_ns, now_ns)
+                self.receive(port, item, more, at_ns, now_ns)
+            else:
+                self.fire(item, more, now_ns)
+            self._free_ns = now_ns
+        self._replaying = False
+        lost_some = any(lost for _, lost in self._rings.values())  # which the next frame is to tell
+        self.busy = self.paused or self._slow_ns > 0 or len(self._backlog) > 0 or lost_some
+        if not self.busy:
+            self.timers.pop(_WORK, None)
+
+    def _is_one_waiting(self) -> bool:
+        """Whether something waits; timers that were cancelled or moved meanwhile do not."""
+        while self._backlog:
+            _, class_, serial, item, _, _ = self._backlog[0]
+            if class_ == FRAME or self.timers.get(item) == serial:
+                return True
+            heappop(self._backlog)
+        return False
+
+    def _wake_at(self, at_ns: int) -> None:
+        serial = self.timers[_WORK] = self.run.tick()
+        self.run.queue.push(Event(at_ns << 2 | TIMER, serial, self, _WORK, at_ns))
+
+    def _take(self, nic: str, losing: bool, stamp_ns: int, now_ns: int) -> None:
+        """A frame leaves its ring. losing: some had been lost when it came in."""
+        waiting, lost = self._rings[nic]
+        self._rings[nic] = (waiting - 1, 0 if losing else lost)
+        if losing and lost:
+            self.run.record((now_ns, self.number, Overrun, Overrun(lost, stamp_ns)))
 
     def receive(self, port: Port, frame: Frame, flags: i64, stamp_ns: i64, now_ns: i64) -> None:
         """A frame is handled; its stamp is when it came in."""
@@ -187,8 +269,8 @@ class Node:
         serial = self.timers[name] = self.run.tick()
         if at_ns > self.now:
             self.run.queue.push(Event(at_ns << 2 | TIMER, serial, self, name, at_ns))
-        elif self._replaying:
-            self.wait_timer(at_ns, serial, name)
+        elif self._replaying and at_ns < self.now:
+            heappush(self._backlog, (at_ns, TIMER, serial, name, None, at_ns))
         else:
             self.run.queue.push(Event(self.now << 2 | TIMER, serial, self, name, at_ns))
 

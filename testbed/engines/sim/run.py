@@ -150,8 +150,8 @@ class Run:
                 node: Node | None = leg.receiver
                 if node is None or not node.alive:
                     continue
-                if node.paused:
-                    node.wait_frame(now, event.serial, leg.port, event.item, event.extra)
+                if node.busy:
+                    node.wait_frame(now, event.serial, leg, event.item, event.extra)
                 else:
                     node.receive(leg.port, event.item, event.extra, now, now)
                 continue
@@ -167,8 +167,8 @@ class Run:
                 owner: Node = event.target
                 if owner.timers.get(event.item) != event.serial:
                     continue  # moved, cancelled, or of an earlier life
-                if owner.paused:
-                    owner.wait_timer(event.extra, event.serial, event.item)
+                if owner.busy:
+                    owner.wait_timer(now, event.serial, event.item, event.extra)
                 else:
                     owner.fire(event.item, event.extra, now)
         self._crossings += crossings
@@ -264,6 +264,8 @@ class Run:
             node.pause()
         elif fault.verb == "node_resume":
             node.resume(now_ns)
+        elif fault.verb in ("node_slow", "node_quick"):
+            node.slow_down(fault.amount, now_ns)
         elif fault.verb in ("clock_step", "clock_drift"):
             node.strike_clock(fault.verb, fault.amount, now_ns)
         elif fault.verb in ("disk_full", "disk_free"):

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from nodes.agent.journal import Journal, Row, decode_rows, read_journal
@@ -200,6 +201,39 @@ def test_what_gathered_during_a_pause_is_handled_by_time_at_the_instant_of_resum
             assert [type(row.what) for row in bench.rows()][1:] == [
                 Received, TimerFired, Received, Received, TimerFired, Received,
             ]  # fmt: skip
+
+    on_nics(story)
+
+
+def test_a_slow_node_takes_its_time_for_each_and_others_in_its_process_go_on(on_nics: Namespace) -> None:
+    """Node 1 takes 50 ms for each of three frames and a timer; node 0, in the same process, has a timer meanwhile."""
+
+    def story() -> None:
+        for clock in ("stamp", "read"):
+            fast = Script({"start": [Send(0, said(number)) for number in (1, 2, 3)] + [SetTimer("tick", 60_000_000)]})
+            slow = Script({"start": [SetTimer("late", 10_000_000)]})
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)[1]
+            agents = [
+                agent_of(0, fast, channel=channel, clock=clock),
+                agent_of(1, slow, channel=theirs, clock=clock, slow_ns=50_000_000, told=True),
+            ]
+            process = Process(agents)
+            process.start(time.time_ns(), -1)
+            woken_for_nothing = []
+            while len(slow.seen) < 4 or len(fast.seen) < 2:
+                process.wait(0.01)
+                if agents[1].busy:
+                    ready = {fd for fd, _ in process._epoll.poll(0)}
+                    woken_for_nothing.append(ready & set(agents[1].nic_fds()))
+            assert woken_for_nothing, "no frame ever waited"
+            assert not any(woken_for_nothing), "frames that wait for a busy node wake its process"
+            assert fast.seen == ["start", "tick"]
+            assert all(later - now_ns >= 50_000_000 for now_ns, later in pairwise(slow.times))
+            ours.send(b"slow 0 0")
+            while len(slow.seen) < 5:
+                process.wait(0.01)
+            assert sorted(map(str, slow.seen)) == ["('frame', 1)", "('frame', 2)", "('frame', 3)", "late", "start"]
 
     on_nics(story)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,23 @@ def test_a_paused_node_handles_everything_late_and_in_order(plan_of: PlanOf, tmp
     assert [due_ns(event) for event in late] == sorted(due_ns(event) for event in late)
     assert all(event.t_ns >= resume.t_ns for event in late)
     assert outcomes(history, 5) == ["committed"] * 2
+
+
+def test_a_slow_node_handles_each_thing_so_much_later_and_the_others_at_once(plan_of: PlanOf, tmp_path: Path) -> None:
+    by_ns = W // 20
+    faults = (
+        Fault("node_slow", at_ns=W + W // 2, target="host2", amount=by_ns),
+        Fault("node_quick", target="host2", follows=0, after_ns=3 * W),
+    )
+    history = run(plan_of(faults=faults, rounds=6), tmp_path)
+    slow, quick = (event.t_ns for event in of(history, "host2", Struck))
+    handled = of(history, "host2", Received, TimerFired)
+    late = [event for event in handled if slow < due_ns(event) < quick - W // 2]
+    assert {type(event.what) for event in late} == {Received, TimerFired}
+    assert all(event.t_ns - due_ns(event) >= by_ns for event in late)
+    assert all(later.t_ns - event.t_ns >= by_ns for event, later in pairwise(late))
+    assert not [event for event in handled if event.t_ns - due_ns(event) >= by_ns and event.t_ns > quick + by_ns]
+    assert outcomes(history, 0) == outcomes(history, 5) == ["committed"] * 2
 
 
 def due_ns(event: Event) -> int:

@@ -99,8 +99,8 @@ def orders(draw: st.DrawFn) -> dict[str, Any]:
         order |= {"links": ["leaf1<->spine1"], "reroute": draw(times)}
     else:
         order["on"] = draw(names())
-    if verb.name == "clock_step":
-        order["by"] = draw(st.sampled_from(["-5us", "1500ns"]))
+    if verb.name in ("clock_step", "node_slow"):
+        order["by"] = draw(st.sampled_from(["5us", "1500ns"]))
     if verb.name == "clock_drift":
         order["drift"] = draw(st.sampled_from(["20ppm", "-1500ppb"]))
     if verb.name == "nic_half":

@@ -23,10 +23,10 @@ from nodes.core import (
     Transition,
     swap_id,
 )
-from nodes.core.config import NodeConfig, ProtocolConfig
+from nodes.core.config import RING_FRAMES, NodeConfig, ProtocolConfig
 from nodes.core.disk import State
 from nodes.core.moments import Moment
-from nodes.core.record import DISK_FULL, Died, Noted, Received, Sent, Started, Struck, TimerFired
+from nodes.core.record import DISK_FULL, Died, Noted, Overrun, Received, Sent, Started, Struck, TimerFired
 from nodes.frames import Kind, Message
 from testbed.engines.sim import SimEngine
 from testbed.engines.sim.prng import Prng
@@ -180,6 +180,68 @@ def test_a_paused_node_catches_up_in_the_order_in_which_things_became_due() -> N
 def test_a_paused_node_may_be_killed_and_wakes_to_nothing() -> None:
     history = run(at(15, "node_pause"), at(20, "node_kill"), at(30, "node_resume"))
     assert heard(history) == [10]
+
+
+def test_a_slow_node_handles_one_thing_after_the_other_each_so_much_later() -> None:
+    """Frames come every 10 us from 10 us on, and each takes it 15 us longer; at 70 us what waits is handled at once."""
+    history = run(at(15, "node_slow", amount=15 * US), at(70, "node_quick"), count=8)
+    assert [(row.t_ns // US, row.what.at_ns // US) for row in events(history, Received, "host2")] == [
+        (10, 10), (35, 20), (50, 30), (65, 40), (70, 50), (70, 60), (70, 70), (80, 80),
+    ]  # fmt: skip
+
+
+def test_a_timer_that_falls_due_while_its_node_is_busy_fires_when_its_turn_comes() -> None:
+    history = run(at(15, "node_slow", amount=7 * US), only=-1, count=4)
+    handled = [
+        ("frame", row.t_ns // US, row.what.at_ns // US)
+        if isinstance(row.what, Received)
+        else ("timer", row.t_ns // US, row.what.due_ns // US)
+        for row in history.events.of_kind(Received, TimerFired)
+        if row.node == "host2"
+    ]
+    assert handled == [
+        ("timer", 0, 0),
+        ("frame", 10, 10),
+        ("timer", 10, 10),
+        ("frame", 27, 20),
+        ("timer", 34, 20),
+        ("frame", 41, 30),
+        ("frame", 48, 40),
+        ("timer", 55, 44),  # which it set at 34 us, 10 us ahead
+    ]
+
+
+def test_another_pace_and_the_end_of_a_pause_have_it_begin_anew_what_it_is_at() -> None:
+    slow = at(5, "node_slow", amount=20 * US)
+    assert heard(run(slow, count=1)) == [30]
+    assert heard(run(slow, at(20, "node_slow", amount=4 * US), count=1)) == [24]
+    assert heard(run(slow, at(20, "node_pause"), at(25, "node_resume"), count=1)) == [45]
+    assert heard(run(slow, at(20, "node_resume"), count=1)) == [30]  # it was not paused
+    assert heard(run(slow, at(30, "node_quick"), count=1)) == [30]
+
+
+def test_slowness_is_the_hosts_and_outlives_its_lives() -> None:
+    history = run(at(5, "node_slow", amount=4 * US), at(12, "node_restart"), count=3)
+    assert heard(history) == [24, 34]  # the first frame waited, and went with its life
+    assert heard(run(at(5, "node_slow", amount=4 * US), at(12, "node_kill"), at(13, "node_quick"))) == []
+
+
+def test_a_node_that_is_slow_from_a_moment_of_its_own_on_ends_what_it_is_at_first() -> None:
+    """The rest of the event, and what it sends, is not held back."""
+    history = scripted(replace(when("node_slow", enters="REFLECTING"), amount=3 * US))
+    assert [row.t_ns // US for row in events(history, Sent)] == [0, 0, 0]
+    assert [(row.what.text, row.t_ns // US) for row in events(history, Noted)] == [("end", 33)]
+
+
+def test_a_slow_node_has_room_for_so_many_frames_and_no_more_and_says_how_many_it_lost() -> None:
+    """It is busy with the first frame as the others come, and told of the loss by the first that comes in later."""
+    history = run(at(5, "node_slow", amount=900 * US), at(840, "node_quick"), count=4200, gap_ns=US // 5)
+    came = [hop.t_ns for hop in hops(history, "in")]
+    lost = sum(t_ns <= 840 * US for t_ns in came) - RING_FRAMES
+    (overrun,) = events(history, Overrun)
+    assert (overrun.node, overrun.t_ns, overrun.what) == ("host2", 840_200, Overrun(lost, 840_200))
+    assert lost > 0
+    assert len(events(history, Received)) == len(came) - lost
 
 
 def test_a_restarted_node_is_in_its_next_life_and_has_forgotten() -> None:

@@ -10,6 +10,7 @@ from testbed.verdicts.model import Break
 from topologies.impairment import Impairment
 
 SIM, SWITCH_PORTS_ONLY = True, False
+HELD_UP = [("node_pause", "node_resume", "paused"), ("node_slow", "node_quick", "slow")]
 
 
 def only_break(story: Story) -> Break:
@@ -206,8 +207,9 @@ def test_a_corrupted_frame_without_any_key_is_matched_by_time() -> None:
     assert "0.04 ms" in broken.detail
 
 
-def test_a_paused_receiver_lets_the_frame_wait() -> None:
-    faults = (Fault("node_pause", at_ns=0, target="host1"), Fault("node_resume", at_ns=0, target="host1"))
+@pytest.mark.parametrize(("begun", "ended", "what"), HELD_UP)
+def test_a_receiver_that_is_held_up_lets_the_frame_wait(begun: str, ended: str, what: str) -> None:
+    faults = (Fault(begun, at_ns=0, target="host1"), Fault(ended, at_ns=0, target="host1"))
     story = star_story(*faults)
     story.fault(30 * US, "host1", 0)
     story.fault(150 * US, "host1", 1)
@@ -219,19 +221,20 @@ def test_a_paused_receiver_lets_the_frame_wait() -> None:
     story.resolve("host2", "host1", "committed", 20 * US)
     story.resolve("host1", "host2", "aborted", 150 * US)
     broken = only_break(story)
-    assert (broken.kind, broken.cause) == ("split", "paused")
-    assert "host1 was paused from 0.03 ms on" in broken.detail
+    assert (broken.kind, broken.cause) == ("split", what)
+    assert f"host1 was {what} from 0.03 ms on" in broken.detail
 
 
-def test_a_paused_initiator_never_sends() -> None:
-    faults = (Fault("node_pause", at_ns=0, target="host1"), Fault("node_resume", at_ns=0, target="host1"))
+@pytest.mark.parametrize(("begun", "ended", "what"), HELD_UP)
+def test_an_initiator_that_is_held_up_never_sends(begun: str, ended: str, what: str) -> None:
+    faults = (Fault(begun, at_ns=0, target="host1"), Fault(ended, at_ns=0, target="host1"))
     story = star_story(*faults)
     story.fault(0, "host1", 0)
     story.fault(150 * US, "host1", 1)
     story.resolve("host2", "host1", "aborted", WINDOW)
     story.resolve("host1", "host2", "aborted", 150 * US)
     broken = only_break(story)
-    assert (broken.kind, broken.cause) == ("late", "paused")
+    assert (broken.kind, broken.cause) == ("late", what)
     assert "host1 ended 50.000 us after the window" in broken.detail
 
 

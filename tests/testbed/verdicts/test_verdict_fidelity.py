@@ -9,7 +9,7 @@ import pytest
 from verdict_story import US, WINDOW, Story, pair, plan_on, star
 
 from nodes.core import Decide, Propose
-from nodes.core.record import TimerFired
+from nodes.core.record import Overrun, TimerFired
 from nodes.core.values import of_int
 from testbed.engines.sim.engine import SimEngine
 from testbed.plan import Fault, derive_seed
@@ -217,14 +217,30 @@ def test_timers_that_lag() -> None:
     assert verdict.timer_lag_max_ns == 7 * US
 
 
-def test_a_paused_nodes_timers_may_lag() -> None:
-    faults = (Fault("node_pause", at_ns=0, target="host1"), Fault("node_resume", at_ns=0, target="host1"))
+@pytest.mark.parametrize(("begun", "ended"), [("node_pause", "node_resume"), ("node_slow", "node_quick")])
+def test_timers_of_a_node_that_is_held_up_may_lag(begun: str, ended: str) -> None:
+    faults = (Fault(begun, at_ns=0, target="host1"), Fault(ended, at_ns=0, target="host1"))
     story = Story(plan_on(pair(), faults, rounds=0))
     story.fault(5 * US, "host1", 0)
     story.fault(50 * US, "host1", 1)
     story.event(50 * US, "host1", TimerFired("round", 10 * US))
     verdict = judge(story.plan, story.history()).fidelity
     assert not any("timers" in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize("held_up", [True, False])
+def test_frames_that_found_no_room_are_the_faults_only_where_one_held_the_node_up(held_up: bool) -> None:
+    faults = (Fault("node_slow", at_ns=0, target="host1", amount=US), Fault("node_quick", at_ns=0, target="host1"))
+    story = Story(plan_on(pair(), faults, rounds=0))
+    if held_up:
+        story.fault(5 * US, "host1", 0)
+        story.fault(50 * US, "host1", 1)
+    story.event(60 * US, "host1", Overrun(12, 60 * US))
+    history = story.history()
+    history.meta["ring_drops"] = 12
+    verdict = judge(story.plan, history).fidelity
+    assert verdict.overrun == (12 if held_up else 0)
+    assert ("full rings of sockets dropped 12 frames" in verdict.reasons) == (not held_up)
 
 
 def test_nodes_that_came_up_late_or_never() -> None:
