@@ -149,11 +149,6 @@ def find(name: str | None) -> Running:
     return chosen[0]
 
 
-def log_of(pid: int) -> Path:
-    """Where what a fabric in the background prints goes."""
-    return state_folder() / f"fabric-{pid}.log"
-
-
 def _read(path: Path) -> Running | None:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

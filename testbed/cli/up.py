@@ -130,37 +130,34 @@ def _hold(
 def in_background(hold: Callable[[Callable[[fabrics.Running], None]], int]) -> fabrics.Running:
     """Has a process in the background ``hold`` a fabric; returns when it is up. Raises Exit when it can't be."""
     read, write = os.pipe()
+    log = os.memfd_create("log")  # the disk may be what is full
     child = os.fork()
     if child == 0:
         os.close(read)
-        _be_in_background(hold, write)
+        _be_in_background(hold, write, log)
     os.close(write)
-    with os.fdopen(read, encoding="utf-8") as told:
+    with os.fdopen(read, encoding="utf-8") as told, os.fdopen(log, encoding="utf-8", errors="replace") as said:
         text = told.read()
-    if text:
-        return fabrics.Running(**json_module.loads(text))
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    log = fabrics.log_of(child)
-    print(log.read_text(encoding="utf-8", errors="replace"), end="", file=sys.stderr)
-    log.unlink()
+        if text:
+            return fabrics.Running(**json_module.loads(text))
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        said.seek(0)
+        print(said.read(), end="", file=sys.stderr)
     raise typer.Exit(code if code > 0 else DEFECT)
 
 
-def _be_in_background(hold: Callable[[Callable[[fabrics.Running], None]], int], write: int) -> NoReturn:
-    """A session of its own, without a terminal; what it prints is kept for as long as it runs."""
-    code, log, is_up = DEFECT, fabrics.log_of(os.getpid()), False
+def _be_in_background(hold: Callable[[Callable[[fabrics.Running], None]], int], write: int, log: int) -> NoReturn:
+    """A session of its own, without a terminal. log: what it prints goes there, and is read if it does not come up."""
+    code = DEFECT
 
     def told(entry: fabrics.Running) -> None:
-        nonlocal is_up
         os.write(write, json_module.dumps(asdict(entry)).encode())
         os.close(write)
-        is_up = True
 
     try:
         os.setsid()
         nowhere = os.open(os.devnull, os.O_RDONLY)
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        for stream, leads_to in enumerate((nowhere, output, output)):
+        for stream, leads_to in enumerate((nowhere, log, log)):
             os.dup2(leads_to, stream)
         code = verb(hold)(told)
     except typer.Exit as end:
@@ -168,8 +165,6 @@ def _be_in_background(hold: Callable[[Callable[[fabrics.Running], None]], int], 
     except BaseException:
         traceback.print_exc()
     finally:
-        if is_up:
-            log.unlink(missing_ok=True)
         sys.stderr.flush()
         os._exit(code)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from testbed.engines.base import SCRATCH, EngineUnavailable, Progress
 from testbed.engines.live.isolation import check_isolation, isolated_popen
-from testbed.engines.live.machines.several import Address, run_over
+from testbed.engines.live.machines.several import Address, divide, run_over
 from testbed.engines.live.results import collect, write_pcapng
 from testbed.history import History
 from testbed.plan import Plan
@@ -38,11 +38,13 @@ class LiveEngine:
         self._machines = tuple(machines)
 
     def check(self, plan: Plan) -> None:
-        """Raises EngineUnavailable when this host lacks namespaces, or netem and the plan asks for impairments.
+        """Raises EngineUnavailable when this host lacks namespaces, or netem and the plan asks for impairments;
+        UserError when the fabric can't be divided over the machines.
 
         What other machines lack is said when they are asked to start.
         """
         if self._machines:
+            divide(plan, self._machines)
             return
         check_isolation()
         if needs_netem(plan):

@@ -136,8 +136,6 @@ class Machine:
 def run_over(machines: Sequence[Address], plan: Plan, job: Path, netem: bool, progress: Progress | None) -> None:
     """Runs the plan and leaves its raw results in ``job``, as one machine's supervisor would. netem: whether it is
     needed. Raises EngineUnavailable."""
-    if plan.container is not None:
-        raise UserError("nodes: container goes with one machine; leave --inventory out, or nodes")
     parts = divide(plan, machines)
     with ExitStack() as stack:
         connections = [stack.enter_context(Machine(address)) for address in machines]
@@ -158,7 +156,11 @@ def run_over(machines: Sequence[Address], plan: Plan, job: Path, netem: bool, pr
 
 
 def divide(plan: Plan, machines: Sequence[Address]) -> list[Part]:
-    """Each machine's part. Raises UserError when the fabric can't be divided over so many."""
+    """Each machine's part. Raises UserError when the fabric can't be divided over so many, or not at all."""
+    if plan.container is not None:
+        raise UserError(
+            "hosts that are containers go with one machine: leave --inventory out, or add --set nodes=namespace"
+        )
     try:
         where = partition(plan.fabric, len(machines), kept_together(plan))
     except ValueError as error:
