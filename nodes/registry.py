@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import nodes.consensus
 import nodes.services
-from nodes.core.config import CLIENT, MEMBER
+from nodes.core.config import CLIENT, MEMBER, RELAY
 from nodes.core.inputs import Inputs
 from nodes.core.lies import Liar
 from nodes.core.segmented import Segmented
@@ -86,11 +86,19 @@ def build_machine(config: NodeConfig) -> Machine:
         return Segmented(_client(config))
     if role == MEMBER:
         return member(config, ())
-    raise ValueError(f"{config.name}: no program of role {role!r} can be run; nodes are {MEMBER} or {CLIENT}")
+    if role == RELAY:
+        from nodes.oae.cell import Cell
+
+        return Cell(config)
+    raise ValueError(f"{config.name}: no program of role {role!r} can be run; nodes are {MEMBER}, {CLIENT} or {RELAY}")
 
 
 def member(config: NodeConfig, pitfalls: Collection[str]) -> Machine:
     """A fresh machine of a member, with the engine's ``pitfalls`` planted in it."""
+    if config.ways:
+        from nodes.oae.carried import CarriedEnd, inner_config
+
+        return CarriedEnd(config, member(inner_config(config), pitfalls))
     spec = engine_spec(config.protocol.consensus)
     engine = spec.build(config, pitfalls)
     if config.program.name:

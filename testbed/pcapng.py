@@ -210,6 +210,7 @@ def _encoded(plan: Plan, frames: Hops, size: int) -> Bytes:
     head = [(name, *_COLUMN_OF[form]) for name, form in HEAD_FIELDS]
     out = np.zeros(len(frames), dtype=[*head, ("body", "u1", (body_bytes,)), ("crc", ">u4")])
     kind = Kind.SWAP if engine_spec(plan.protocol.consensus).made_of_swaps else Kind.DATA
+    kind = Kind.CARRIED if plan.cells else kind
     out["dst_mac"], out["src_mac"] = _addresses_of_all(plan, frames.key_src, frames.dst)
     out["ethertype"], out["lead"], out["length"] = ETHERTYPE, VERSION << 4 | kind, body_bytes
     out["src"], out["epoch"], out["seq"] = frames.key_src, frames.key_epoch, frames.key_seq
@@ -232,7 +233,7 @@ def _addresses_of_all(plan: Plan, src: NDArray[np.int32], dst: NDArray[np.int32]
 
 def _addresses(plan: Plan, src: int, dst: int) -> tuple[bytes, bytes]:
     """Where frames of node ``src`` to ``dst`` go, and where they come from; zeros when they are no peers."""
-    if not plan.are_peers(src, dst):
+    if not plan.has_port(src, dst):
         return bytes(6), bytes(6)
     there, back = (
         plan.routes.port(plan.fabric.hosts[one], plan.fabric.hosts[two]) for one, two in ((src, dst), (dst, src))

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from nodes.core.clock import Clock
-from nodes.core.config import CLIENT, MEMBER, START_NS, NodeConfig, Peer, Program, ProtocolConfig
+from nodes.core.config import CLIENT, MEMBER, NOWHERE, RELAY, START_NS, NodeConfig, Peer, Program, ProtocolConfig, Way
 from nodes.core.disk import State
 from nodes.core.lies import Lie
 from nodes.core.moments import Moment
@@ -80,7 +80,8 @@ class Fault:
 class PlannedNode:
     """What runs on a host. node: the host's number in the fabric. seed: of its machine's draws.
 
-    peers: the nodes that it has a port to, in the order of its ports; None: all others of the plan, in its order.
+    peers: the nodes that it speaks with, in order; None: all others of the plan but cells, in its order. Where there
+    are no cells, these are its ports.
     lies: what it says that its machine does not.
     clock: its own; None: it tells true time.
     """
@@ -176,6 +177,11 @@ class Plan:
         return tuple(node.node for node in self.nodes if node.program.role == CLIENT)
 
     @cached_property
+    def cells(self) -> tuple[int, ...]:
+        """The numbers of the nodes that carry the members' swaps hop by hop: switches that speak OAE."""
+        return tuple(node.node for node in self.nodes if node.program.role == RELAY)
+
+    @cached_property
     def liars(self) -> frozenset[int]:
         """The numbers of the nodes that lie, whether or not they ever do; what is promised binds the others only."""
         return frozenset(node.node for node in self.nodes if node.lies)
@@ -196,10 +202,10 @@ class Plan:
 
     @cached_property
     def _numbers(self) -> tuple[int, ...]:
-        return tuple(self._nodes)
+        return tuple(number for number, node in self._nodes.items() if node.program.role != RELAY)
 
     def peers(self, node: int) -> tuple[int, ...]:
-        """The nodes that ``node`` has ports to, in the order of its ports; nobody has any to a host without a node."""
+        """The nodes that ``node`` speaks with, in order; nobody does with a host without a node, or with a cell."""
         planned = self._nodes.get(node)
         if planned is None:
             return ()
@@ -207,12 +213,67 @@ class Plan:
             return tuple(number for number in self._numbers if number != node)
         return planned.peers
 
-    def are_peers(self, one: int, other: int) -> bool:
+    @cached_property
+    def _neighbours(self) -> dict[int, tuple[int, ...]]:
+        """Where there are cells: whom each node has a link to."""
+        number = {name: place for place, name in enumerate(self.fabric.hosts)}
+        found: dict[int, set[int]] = {node: set() for node in self._nodes}
+        for link in self.fabric.links:
+            one, other = number[link.a.node], number[link.b.node]
+            if one in found and other in found:
+                found[one].add(other)
+                found[other].add(one)
+        return {node: tuple(sorted(its)) for node, its in found.items()}
+
+    def ports(self, node: int) -> tuple[int, ...]:
+        """The nodes that ``node`` has ports to, in the order of its ports: those that it speaks with, or where cells
+        carry what is said, its neighbours."""
+        return self._neighbours.get(node, ()) if self.cells else self.peers(node)
+
+    def has_port(self, one: int, other: int) -> bool:
         """Whether ``one`` has a port to ``other``."""
+        if self.cells:
+            return other in self._neighbours.get(one, ())
         planned = self._nodes.get(one)
         if planned is None or one == other:
             return False
         return other in (self._nodes if planned.peers is None else planned.peers)
+
+    def way(self, low: int, high: int) -> tuple[int, ...]:
+        """The nodes that handle what two ends say to each other, from the lower to the higher number, both included:
+        with cells, those on the branch between them of the tree of shortest ways to the higher one."""
+        known = self._ways.get((low, high))
+        if known is None:
+            known = self._ways[low, high] = (low, *self._between(low, high), high)
+        return known
+
+    @cached_property
+    def _ways(self) -> dict[tuple[int, int], tuple[int, ...]]:
+        return {}
+
+    def _between(self, low: int, high: int) -> tuple[int, ...]:
+        if not self.cells:
+            return ()
+        number = {name: place for place, name in enumerate(self.fabric.hosts)}
+        crossed = self.routes.path(self.fabric.hosts[low], self.fabric.hosts[high])
+        links = [(self.fabric.links[crossing.link], crossing.way) for crossing in crossed[:-1]]
+        return tuple(number[(link.b if way == "ab" else link.a).node] for link, way in links)
+
+    @cached_property
+    def _passing(self) -> dict[int, list[Way]]:
+        """The ways of every node on them, in order of their ends."""
+        found: dict[int, list[Way]] = {node: [] for node in self._nodes}
+        places = {node: {peer: port for port, peer in enumerate(its)} for node, its in self._neighbours.items()}
+        members = set(self.members)
+        for low in self.members:
+            for high in self.peers(low):
+                if high < low or high not in members:
+                    continue
+                way = (NOWHERE, *self.way(low, high), NOWHERE)
+                for before, node, after in zip(way, way[1:], way[2:], strict=False):
+                    ports = places[node]
+                    found[node].append(Way(low, high, ports.get(before, NOWHERE), ports.get(after, NOWHERE)))
+        return found
 
     def node_config(self, name: str, epoch: int = 1) -> NodeConfig:
         """What the node on host ``name`` is told at the birth of its life ``epoch``."""
@@ -220,7 +281,7 @@ class Plan:
         return NodeConfig(
             node=planned.node,
             name=name,
-            peers=tuple(self._port(name, peer) for peer in self.peers(planned.node)),
+            peers=tuple(self._port(name, peer) for peer in self.ports(planned.node)),
             nics={end.nic: end.mac for end in self.routes.nics(name)},
             members=self.members,
             protocol=self.protocol,
@@ -230,6 +291,7 @@ class Plan:
             keeps=name in self.keepers,
             lies=planned.lies,
             clock=self.clocks.get(name),
+            ways=tuple(self._passing[planned.node]) if self.cells else (),
         )
 
     def _port(self, name: str, peer: int) -> Peer:

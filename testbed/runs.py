@@ -43,7 +43,7 @@ from testbed.plan import FRAMES, FRAMES_FOLDER, Plan
 if TYPE_CHECKING:
     from testbed.verdicts.model import Verdicts
 
-FORMAT = "oae-testbed run 3"
+FORMAT = "oae-testbed run 4"
 SCENARIO, PLAN, EVENTS, HOPS = "scenario.yaml", "plan.json", "events", "hops.parquet"
 VERDICTS, META = "verdicts.json", "meta.json"
 

@@ -74,7 +74,7 @@ class Routes:
 
     def _follow(self, nic: str, mac: str) -> tuple[Crossing, ...]:
         taken: list[Crossing] = []
-        for _ in range(len(self.fabric.switches) + 1):
+        for _ in range(len(self.fabric.forwarding) + 1):
             crossing, far = self._ends[nic]
             taken.append(crossing)
             if far.mac == mac:

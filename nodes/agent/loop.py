@@ -50,7 +50,7 @@ from nodes.core.record import (
     What,
     recorded,
 )
-from nodes.frames import WIRE_BYTES, Frame, FrameError, decode, encode
+from nodes.frames import WIRE_BYTES, Frame, FrameError, decode, encode, ends_of
 from nodes.registry import build_liar
 
 CLOCKS = ("stamp", "read")
@@ -133,7 +133,8 @@ class Agent:
         """Records the frame and puts it into the batch of its NIC."""
         nic, dst_mac, src_mac = self._ports[port]
         key, dst, _, message = frame
-        self._rows.append((self.latest_ns, Sent(key, dst, message.round, message.step, frame.wire_bytes)))
+        sent = Sent(key, dst, message.round, message.step, frame.wire_bytes, ends_of(message))
+        self._rows.append((self.latest_ns, sent))
         nic.queue(encode(frame, dst_mac, src_mac), frame)
         self._unsent[nic.name] = nic
 

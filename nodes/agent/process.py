@@ -26,7 +26,7 @@ from nodes.agent.timers import NEVER, TimerFd, no_timer_slack
 from nodes.core.config import RING_FRAMES, START_NS, NodeConfig, node_config_from_json
 from nodes.core.disk import State
 from nodes.core.moments import Moment
-from nodes.frames import MAX_WIRE_BYTES, WIRE_BYTES
+from nodes.frames import CARRIED_BYTES, MAX_WIRE_BYTES, WIRE_BYTES
 from nodes.registry import build_machine, engine_spec
 
 _EXIT_CRASHED, _EXIT_FULL = 3, 4
@@ -220,13 +220,15 @@ def _agent_from(payload: dict[str, Any], fds: Sequence[int], channel: socket.soc
         told=payload["told"],
         clock=payload["clock"],
         ring_frames=payload.get("ring_frames", RING_FRAMES),
-        frame_bytes=WIRE_BYTES if _slots_only(config) else MAX_WIRE_BYTES,
+        frame_bytes=_longest(config),
     )
 
 
-def _slots_only(config: NodeConfig) -> bool:
-    """Whether nothing but swaps is said."""
-    return engine_spec(config.protocol.consensus).made_of_swaps and not config.program.name
+def _longest(config: NodeConfig) -> int:
+    """Bytes of the longest frame that is said, where software sees it."""
+    if not engine_spec(config.protocol.consensus).made_of_swaps or config.program.name:
+        return MAX_WIRE_BYTES
+    return CARRIED_BYTES if config.ways else WIRE_BYTES
 
 
 def _enter(netns: str) -> None:

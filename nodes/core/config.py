@@ -16,8 +16,9 @@ RING_FRAMES = 4096
 
 MEMBER = "member"
 CLIENT = "client"
-ROLES = (MEMBER, CLIENT, "relay", "foreign")
-"""What a node can be. Of the last two there is no program yet."""
+RELAY = "relay"
+ROLES = (MEMBER, CLIENT, RELAY, "foreign")
+"""What a node can be. Of the last there is no program yet."""
 
 PLAIN_SWAPS = "none"
 """The engine that runs unless another is asked for: swaps, and nothing to decide."""
@@ -31,6 +32,22 @@ class Peer:
     name: str
     nic: str
     mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the swaps of two ends that are not neighbours pass a node. low, high: the ends' numbers (low < high).
+
+    to_low, to_high: the node's ports to the next one on the way to either; NOWHERE at that end itself.
+    """
+
+    low: int
+    high: int
+    to_low: int
+    to_high: int
+
+
+NOWHERE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +88,8 @@ class ProtocolConfig:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What runs on a node. role: one of ROLES; a ``member`` takes part in the run's protocol, a ``client`` asks them.
+    """What runs on a node. role: one of ROLES; a ``member`` takes part in the run's protocol, a ``client`` asks them, a
+    ``relay`` is a cell: a switch that carries the members' swaps hop by hop.
 
     name and parameters: which program of that role, and its settings. A member's is the service that it replicates,
     with the settings of its log; empty where nothing but consensus is run. How members agree is the run's
@@ -92,7 +110,8 @@ class NodeConfig:
     the numbers of those that take part, in order. ``start_ns`` is when round 0 begins, counted on the run's clock
     (usually 0). keeps: the node's disk may be needed by a later life, so that its machine has to persist what must
     survive. lies: what it says that its machine does not. clock: the node's own, by which its machine tells the time;
-    None: it tells true time.
+    None: it tells true time. ways: of the swaps that cells carry, those that this node is on, as an end or between;
+    its ports lead to its neighbours then, whoever it swaps with. None of them: ports lead to those it swaps with.
     """
 
     node: int
@@ -108,6 +127,7 @@ class NodeConfig:
     keeps: bool = False
     lies: tuple[Lie, ...] = ()
     clock: Clock | None = None
+    ways: tuple[Way, ...] = ()
 
     @property
     def n(self) -> int:
@@ -126,5 +146,6 @@ def node_config_from_json(data: dict[str, Any]) -> NodeConfig:
             "program": Program(**data["program"]),
             "lies": tuple(map(Lie.from_json, data["lies"])),
             "clock": Clock.from_json(data["clock"]) if data["clock"] else None,
+            "ways": tuple(Way(**way) for way in data["ways"]),
         }
     )

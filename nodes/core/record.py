@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 from nodes.core import Apply, Decide, Effect, Invoke, Note, Propose, Resolve, Return, RoundStart, Transition
 from nodes.core.lies import Lied
-from nodes.frames import WIRE_BYTES, Frame, FrameKey
+from nodes.frames import NO_ENDS, WIRE_BYTES, Frame, FrameKey
 
 
 class Started(NamedTuple):
@@ -38,13 +38,15 @@ class Died(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """A frame was handed to the NIC, for node number ``dst``. size: its bytes, where software sees them."""
+    """A frame was handed to the NIC, for node number ``dst``. size: its bytes, where software sees them. ends: of the
+    swap that it carries for two nodes (nodes.frames.ends_of)."""
 
     key: FrameKey
     dst: int
     round: int
     step: int
     size: int = WIRE_BYTES
+    ends: int = NO_ENDS
 
 
 class Received(NamedTuple):

@@ -50,6 +50,7 @@ class Kind(IntEnum):
     DATA = 2  # a message of a protocol that is not made of swaps
     RESET = 3  # "I hold no state of that round": the answer of a restarted end
     PART = 4  # a part of a DATA message that is too long for one frame
+    CARRIED = 5  # a SWAP or RESET on its way between two ends that are not neighbours: see Carried
 
 
 SLOTS = (Kind.SWAP, Kind.RESET)
@@ -103,6 +104,51 @@ class Frame(NamedTuple):
     def wire_bytes(self) -> int:
         """How long it is where software sees it: what counts at a rate, and in a capture."""
         return WIRE_BYTES + max(0, len(self.message.body) - BODY_BYTES)
+
+
+class Carried(NamedTuple):
+    """What the body of a CARRIED message holds; its round, step and flags are those of what it carries.
+
+    kind: of what is carried (one of SLOTS). src, dst: the numbers of its two ends, whoever sends it on. epoch, answers:
+    the sending end's life, and which life of the other end it knows. body: of what is carried.
+    """
+
+    kind: Kind
+    src: int
+    dst: int
+    epoch: int
+    answers: int
+    body: bytes = EMPTY_BODY
+
+
+_CARRIED = struct.Struct(f"!BxHHII{BODY_BYTES}s")
+CARRIED_BYTES = WIRE_BYTES + _CARRIED.size - BODY_BYTES
+"""A frame with a carried slot, as software sees it."""
+
+NO_ENDS = -1
+"""In place of the ends of what is carried: nothing is."""
+
+
+def carry(carried: Carried, round_: int, step: int, flags: int) -> Message:
+    """The message that carries it."""
+    return Message(Kind.CARRIED, round_, step, _CARRIED.pack(*carried), flags)
+
+
+def carried(message: Message) -> Carried | None:
+    """What ``message`` carries; None: nothing that can be read."""
+    if message.kind is not Kind.CARRIED or len(message.body) != _CARRIED.size:
+        return None
+    kind, *rest = _CARRIED.unpack(message.body)
+    return Carried(_KINDS[kind], *rest) if kind in SLOTS else None
+
+
+def ends_of(message: Message) -> int:
+    """The ends of the swap that a CARRIED message is about, as one number: the lower's << 16 | the higher's. NO_ENDS
+    for any other message: its ends are who sends it and whom it is for."""
+    known = carried(message)
+    if known is None:
+        return NO_ENDS
+    return min(known.src, known.dst) << 16 | max(known.src, known.dst)
 
 
 def check_body(message: Message) -> None:

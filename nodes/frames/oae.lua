@@ -9,9 +9,10 @@ local ETHERTYPE, VERSION = 0x88b5, 2
 local HEAD, CRC, BODY = 26, 4, 16 -- bytes: the header behind Ethernet's, the sum, what a slot carries
 local LEAST = HEAD + BODY + CRC
 local PART_HEAD = 8
-local SWAP, DATA, RESET, PART = 1, 2, 3, 4
+local CARRIED_BODY = 30
+local SWAP, DATA, RESET, PART, CARRIED = 1, 2, 3, 4, 5
 
-local KINDS = { [SWAP] = "SWAP", [DATA] = "DATA", [RESET] = "RESET", [PART] = "PART" }
+local KINDS = { [SWAP] = "SWAP", [DATA] = "DATA", [RESET] = "RESET", [PART] = "PART", [CARRIED] = "CARRIED" }
 local SERVICE_STEPS = { -- steps below 128 are the engine's own
     [130] = "request", [131] = "answer", [132] = "told", [133] = "ask", [134] = "entry", [135] = "state",
     [140] = "value", [141] = "held", [142] = "wanted", [143] = "given",
@@ -159,7 +160,7 @@ end
 
 local function add_flags(range, kind, tree)
     local flags = tree:add(f.flags, range)
-    if kind == SWAP then
+    if kind == SWAP or kind == CARRIED then
         flags:add(f.current, range)
         flags:add(f.settled, range)
     elseif kind == DATA or kind == PART then
@@ -173,6 +174,10 @@ local function sum_is_right(tvb, crc_at)
     local ethertype = string.char(math.floor(ETHERTYPE / 256), ETHERTYPE % 256)
     local covered = to.range:bytes():raw() .. from.range:bytes():raw() .. ethertype .. tvb:raw(0, crc_at)
     return crc32(covered) == tvb(crc_at, CRC):uint()
+end
+
+local function swap_name(one, other, round)
+    return math.min(one, other) .. "-" .. math.max(one, other) .. " round " .. round
 end
 
 function oae.dissector(tvb, pinfo, root)
@@ -203,8 +208,10 @@ function oae.dissector(tvb, pinfo, root)
     tree:add(f.seq, tvb(22, 4))
     tree:add(f.frame, transmission):set_generated()
     if kind == SWAP or kind == RESET then
-        local swap = math.min(src, dst) .. "-" .. math.max(src, dst) .. " round " .. round
-        tree:add(f.swap, swap):set_generated()
+        tree:add(f.swap, swap_name(src, dst, round)):set_generated()
+    elseif kind == CARRIED and length == CARRIED_BODY and tvb:len() >= HEAD + CARRIED_BODY then -- its ends stand in it
+        local one, other = tvb(HEAD + 2, 2):uint(), tvb(HEAD + 4, 2):uint()
+        tree:add(f.swap, swap_name(one, other, round)):set_generated()
     end
 
     pinfo.cols.info = string.format("%s %d>%d round %d step %d", KINDS[kind] or "?", src, dst, round, step)

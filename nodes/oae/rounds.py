@@ -38,6 +38,15 @@ def falsify(config: NodeConfig, message: Message, which: int) -> Message | None:
     return message._replace(body=_REGISTER.pack(node, round_ + which))
 
 
+def first_round(config: NodeConfig, now_ns: int) -> int:
+    """The next round that begins; after a fresh restart strictly later than now, since the last life may have begun the
+    round of this very instant and told its peers something that this one has forgotten."""
+    elapsed_ns, period_ns = now_ns - config.start_ns, config.protocol.period_ns
+    if config.epoch > 1:
+        return max(0, elapsed_ns // period_ns + 1)
+    return max(0, -(-elapsed_ns // period_ns))
+
+
 class RoundMachine:
     """The machine of one node (nodes.core.Consensus): a Link per member that is a peer, and instances of an algorithm
     one after another.
@@ -88,7 +97,7 @@ class RoundMachine:
         if disk:
             self._recall(disk)
             return self._resume(now_ns)
-        self.next_round = self._first_round(now_ns)
+        self.next_round = first_round(self.config, now_ns)
         for link in self.links:
             link.round = self.next_round - 1  # what came before is an earlier life's, if anybody's
         return self._keep_all(self._await_round())
@@ -199,14 +208,6 @@ class RoundMachine:
             self.written_ends[port] = set(ends[port])
 
     # -- rounds ------------------------------------------------------------------------------------------------------
-
-    def _first_round(self, now_ns: int) -> int:
-        """The next round that begins; after a fresh restart strictly later than now, since the last life may have
-        begun the round of this very instant and told its peers something that this one has forgotten."""
-        elapsed_ns, period_ns = now_ns - self.config.start_ns, self.config.protocol.period_ns
-        if self.config.epoch > 1:
-            return max(0, elapsed_ns // period_ns + 1)
-        return max(0, -(-elapsed_ns // period_ns))
 
     def _start_ns(self, round_: int) -> int:
         return self.config.start_ns + round_ * self.config.protocol.period_ns

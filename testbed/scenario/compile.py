@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from nodes.core.clock import PPB, Clock
-from nodes.core.config import CLIENT, MEMBER, Program, ProtocolConfig
+from nodes.core.config import CLIENT, MEMBER, RELAY, Program, ProtocolConfig
 from nodes.services.client import ClientParameters
 from testbed.faults import compile_orders
 from testbed.plan import Container, Fault, Plan, PlannedNode, derive_seed
@@ -56,9 +56,16 @@ def _nodes(written: Written, resolved: Resolved) -> tuple[PlannedNode, ...]:
     numbers = {host: number for number, host in enumerate(resolved.fabric.hosts)}
     members = tuple(numbers[host] for host in resolved.participants)
     clients = tuple(numbers[host] for host in resolved.clients)
-    programs = {**dict.fromkeys(members, _member(written)), **dict.fromkeys(clients, _client(written, resolved))}
+    cells = tuple(numbers[cell] for cell in resolved.cells)
+    programs = {
+        **dict.fromkeys(members, _member(written)),
+        **dict.fromkeys(clients, _client(written, resolved)),
+        **dict.fromkeys(cells, Program(RELAY)),
+    }
 
     def peers(node: int) -> tuple[int, ...] | None:
+        if node in cells:
+            return ()
         if clients:
             others = tuple(member for member in members if member != node)
             return others if node in clients else others + clients

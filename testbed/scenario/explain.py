@@ -65,6 +65,8 @@ def _head(scenario: Scenario, plan: Plan) -> str:
     ]
     if plan.container is not None:
         rows.append(("nodes", _containers(plan.container)))
+    if plan.cells:
+        rows.append(("switches", f"{len(plan.cells)} cells, which carry swaps hop by hop"))
     if scenario.written.description:
         rows.insert(1, ("about", " ".join(scenario.written.description.split())))
     return _table(rows)

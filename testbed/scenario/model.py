@@ -741,8 +741,9 @@ class Written(Part):
     fields that it names; a selector is host1<->leaf1, leaf*->spine*, role:spine or tier:core-aggregation. epsilon: the
     greatest skew between the two ends of a swap (default: window). settle: how long the run goes on after the last
     round (default: long enough for late frames). nodes: what a host is in live and vkernel: a plain namespace, or a
-    container; sim computes both alike. capture: whether it is recorded where each frame was when, and captured as
-    pcapng; a mapping names the files that are wanted.
+    container; sim computes both alike. switches: plain ones, which forward, or cells: nodes that speak OAE and carry
+    swaps hop by hop. capture: whether it is recorded where each frame was when, and captured as pcapng; a mapping names
+    the files that are wanted.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")]
@@ -758,6 +759,7 @@ class Written(Part):
     seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
     engine: EngineName = "sim"
     nodes: Nodes = "namespace"
+    switches: Literal["plain", "cells"] = "plain"
     capture: Capture = True
     epsilon: Time | None = None
     settle: Time | None = None
@@ -774,6 +776,26 @@ class Written(Part):
             able = [name for name in engine_names() if engine_spec(name).can_serve]
             what = f"decides a {engine.carries} at a time" if engine.decides else "decides nothing"
             raise FieldError("service", f"needs a log of bytes, and {engine.name} {what}; take {' or '.join(able)}")
+        return self
+
+    @model_validator(mode="after")
+    def _carried(self) -> Written:
+        """Cells carry swaps, and nothing else."""
+        if self.switches == "plain":
+            return self
+        engine = engine_spec(self.protocol.consensus)
+        if not engine.made_of_swaps:
+            able = [name for name in engine_names() if engine_spec(name).made_of_swaps]
+            what = (
+                f"cells carry swaps, and {engine.name} is not made of them; take {', '.join(able)}, or plain switches"
+            )
+            raise FieldError("switches", what)
+        if self.protocol.handshake != "alternating":
+            raise FieldError("switches", f"cells carry alternating handshakes, not {self.protocol.handshake} ones")
+        if self.service is not None:
+            raise FieldError("switches", "cells carry swaps, and a service's hosts say more than that; take plain")
+        if self.lies:
+            raise FieldError("switches", "hosts tell no lies to cells; take plain switches, or leave out lies:")
         return self
 
     @field_validator("links")

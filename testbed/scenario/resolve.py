@@ -47,6 +47,7 @@ from testbed.scenario.random_faults import Budget, draw_faults
 from testbed.scenario.selectors import Matches, is_of_a_place, matcher, parse_selector, selected
 from testbed.scenario.settings import make_impairment, settings_of
 from topologies.build import make_fabric
+from topologies.cells import as_cells
 from topologies.draw import spell_time
 from topologies.fabric import Fabric
 from topologies.impairment import Impairment
@@ -67,6 +68,7 @@ class Resolved:
     one per direction, still without seeds. peers: participant -> its neighbours, as node numbers; None: everybody else.
     drawn: the lines of orders that came of chance. lies: of those participants that have any to tell.
 
+    cells: the switches that are nodes and carry swaps; they stand behind the fabric's hosts.
     clocks: per host that has one of its own, its clock from the start on, still without its seed.
     neighbourhood: the kind that peers came of. clients: the hosts that ask for the service. mix: what they ask for.
     protocol: what all nodes share, still without its seed. settle_ns: from the end of the last round to the end of the
@@ -78,6 +80,7 @@ class Resolved:
     impairments: dict[Direction, Impairment]
     participants: tuple[str, ...]
     clients: tuple[str, ...]
+    cells: tuple[str, ...]
     mix: dict[str, Any]
     neighbourhood: str
     peers: dict[int, tuple[int, ...]] | None
@@ -126,8 +129,10 @@ class _Resolver:
         self.drawn: tuple[str, ...] = ()
 
     def resolve(self) -> Resolved:
-        self.routes = self._routes()
+        self.plain = self._routes()
+        self.routes = self._cells(self.plain)
         self.fabric = self.routes.fabric
+        self.cells = self.fabric.hosts[len(self.plain.fabric.hosts) :]
         self.settings = self._settings()
         self.problems.stop()
         impairments = self._impairments()
@@ -157,6 +162,7 @@ class _Resolver:
             impairments=impairments,
             participants=self.participants,
             clients=self.clients,
+            cells=self.cells,
             mix=mix,
             neighbourhood=self.neighbourhood,
             peers=None if self.pairs is None else neighbours(self.members, self.pairs),
@@ -185,6 +191,15 @@ class _Resolver:
             raise ScenarioError(self.document.problem(("topology", *error.path), str(error))) from None
         except ValueError as error:
             raise ScenarioError(self.document.problem(("topology",), str(error))) from None
+
+    def _cells(self, plain: Routes) -> Routes:
+        """The fabric with its switches as nodes, where they are to be."""
+        if self.scenario.switches == "plain":
+            return plain
+        try:
+            return Routes(as_cells(plain.fabric))
+        except ValueError as error:
+            raise ScenarioError(self.document.problem(("switches",), f"{error}; take plain")) from None
 
     # -- the links ----------------------------------------------------------------------------------------------
 
@@ -252,7 +267,7 @@ class _Resolver:
     # -- who takes part -----------------------------------------------------------------------------------------
 
     def _participants(self) -> tuple[str, ...]:
-        hosts = self.fabric.hosts
+        hosts = self.plain.fabric.hosts
         chosen: set[str] = set()
         for place, pattern in enumerate(self.scenario.protocol.participants):
             chosen.update(self._matching(pattern, ("protocol", "participants", place)))
@@ -266,7 +281,7 @@ class _Resolver:
 
     def _matching(self, pattern: str, path: KeyPath, nodes: Sequence[str] = ()) -> list[str]:
         """The hosts that are meant; where others are, too: those of ``nodes``."""
-        among, before = nodes or self.fabric.hosts, len(self.problems.errors)
+        among, before = nodes or self.plain.fabric.hosts, len(self.problems.errors)
         meant = self._matcher(pattern, path)
         matching = [node for node in among if meant(node)]
         if not matching and len(self.problems.errors) == before:
@@ -296,7 +311,7 @@ class _Resolver:
         merged: dict[str, dict[str, Any]] = {}
         last: dict[str, str] = {}
         for pattern, settings in self.scenario.clocks.items():
-            for host in self._matching(pattern, ("clocks", pattern)):
+            for host in self._matching(pattern, ("clocks", pattern), self.fabric.hosts if self.cells else ()):
                 fields = {name: getattr(settings, name) for name in settings.model_fields_set}
                 merged.setdefault(host, {}).update(fields)
                 last[host] = pattern
@@ -358,16 +373,21 @@ class _Resolver:
         numbers = {host: number for number, host in enumerate(self.fabric.hosts)}
         return tuple(numbers[host] for host in self.participants)
 
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The nodes on which something runs."""
+        return (*self.participants, *self.clients, *self.cells)
+
     def _neighbourhood(self) -> list[tuple[int, int]] | None:
         """The pairs of neighbours; None when everybody is everybody's."""
         path: KeyPath = ("protocol", "neighbourhood")
-        apart = strangers_among(self.members, self.fabric)
+        apart = strangers_among(self.members, self.plain.fabric)
         kind = self.neighbourhood = self.scenario.protocol.neighbourhood or (REACH if apart else ALL)
         if self.engine.all_pairs and (apart or kind != ALL):
             self.problems.error(path, self._speaks_with_all(kind, apart))
         if kind == ALL and not apart:
             return None
-        found = pairs(kind, self.members, self.fabric, self.scenario.protocol.neighbourhood_width or 0)
+        found = pairs(kind, self.members, self.plain.fabric, self.scenario.protocol.neighbourhood_width or 0)
         hosts = self.fabric.hosts
         beyond = next((pair for pair in found if pair in apart), None)
         if beyond:
@@ -400,8 +420,8 @@ class _Resolver:
         hosts, whole = self.fabric.hosts, self.fabric.forwarding
         for low, high in found:
             for src, dst in ((hosts[low], hosts[high]), (hosts[high], hosts[low])):
-                address = self.routes.port(src, dst).mac
-                for crossing in self.routes.path(src, dst)[:-1]:
+                address = self.plain.port(src, dst).mac
+                for crossing in self.plain.path(src, dst)[:-1]:
                     link = self.fabric.links[crossing.link]
                     switch = (link.b if crossing.way == "ab" else link.a).node
                     entries[switch][address] = whole[switch][address]
@@ -453,7 +473,7 @@ class _Resolver:
         spec, path = self.scenario.faults.random, ("faults", "random")
         period_ns = self.scenario.protocol.period_ns
         from_ns, until_ns = instant_ns(spec.from_, period_ns), instant_ns(spec.until, period_ns)
-        hosts = self._running(spec.on, (*path, "on"))
+        hosts = [host for host in self._running(spec.on, (*path, "on")) if host not in self.cells]
         if until_ns <= from_ns:
             self.problems.error((*path, "until"), f"{spec.until} is not after {spec.from_}, from:")
         self.problems.stop()
@@ -495,6 +515,7 @@ class _Resolver:
             targets, peers = self._targets(fault, path), ()
             if fault.to is not None:
                 targets, peers = self._deaf_to(fault.to, targets, (*path, "to"))
+        self._check_cells(fault, targets, path)
         moment = self._moment(fault.when, path) if fault.when else None
         begin = fault.from_ if fault.at is None else fault.at
         at_ns = -1 if begin is None else self._instant(begin, (*path, "from" if fault.at is None else "at"))
@@ -520,6 +541,22 @@ class _Resolver:
             reroute_ns=-1 if fault.reroute is None else fault.reroute,
             changes=changes,
         )
+
+    def _check_cells(self, fault: FaultOrder, targets: Sequence[tuple[str, str]], path: KeyPath) -> None:
+        """A cell has no disk, and its trees stay as they are."""
+        cell = next((node for node, _ in targets if node in self.cells), "")
+        if cell and fault.do.startswith("disk_"):
+            self.problems.error((*path, "on"), f"{cell} is a cell, which keeps nothing on a disk")
+        if cell and fault.state not in (None, State.LOST):
+            self.problems.error((*path, "state"), f"is lost at {cell} in any case: a cell keeps nothing on a disk")
+        if self.cells and fault.reroute is not None:
+            self.problems.error((*path, "reroute"), "is for plain switches; cells carry along the trees of the fabric")
+        if fault.when is None or fault.when.node not in self.cells:
+            return
+        for key in ("peer", "after_writes"):
+            if getattr(fault.when, key) is not None:
+                what = f"means nothing at {fault.when.node}: a cell is no end of a swap, and writes nothing"
+                self.problems.error((*path, "when", key), what)
 
     def _instant(self, value: str | int | float, path: KeyPath) -> int:
         protocol = self.scenario.protocol
@@ -561,52 +598,64 @@ class _Resolver:
         meant = [self._running(group, (*path, place)) for place, group in enumerate(groups)]
         targets: list[tuple[str, str]] = []
         peers: list[tuple[str, ...]] = []
-        running = (*self.participants, *self.clients)
         in_any = {host for group in meant for host in group}
-        for host in (host for host in running if host in in_any):
+        for host in (host for host in self.running if host in in_any):
             if one_way:
                 unheard = meant[0] if host in meant[1] and host not in meant[0] else []
             else:
                 with_it = {other for group in meant if host in group for other in group}
-                unheard = [other for other in running if other in in_any - with_it]
-            nics = self.routes.nics(host) if unheard else ()
-            targets += [(host, end.nic) for end in nics]
-            peers += [tuple(unheard)] * len(nics)
+                unheard = [other for other in self.running if other in in_any - with_it]
+            for end in self.routes.nics(host):
+                sources = self._sources((host, end.nic), unheard)
+                if sources:
+                    targets.append((host, end.nic))
+                    peers.append(sources)
         if not targets and not self.problems.errors:
-            self.problems.error(path, "part nobody: every host shares a group with every other")
+            alone = "every host shares a group with every other"
+            self.problems.error(path, f"part nobody: {self._from_neighbours() or alone}")
         return tuple(targets), tuple(peers)
+
+    def _sources(self, target: tuple[str, str], unheard: Sequence[str]) -> tuple[str, ...]:
+        """Of those that a NIC is to be deaf to, whoever sends frames to it at all: with cells only its neighbour."""
+        if not self.cells:
+            return tuple(unheard)
+        ends = [(link.a, link.b) for link in self.fabric.links] + [(link.b, link.a) for link in self.fabric.links]
+        near = next(far.node for end, far in ends if (end.node, end.nic) == target)
+        return tuple(other for other in unheard if other == near)
+
+    def _from_neighbours(self) -> str:
+        """Why hosts hear nothing of each other, where it is so."""
+        return "with cells all frames come from neighbours; name those cells as well" if self.cells else ""
 
     def _deaf_to(
         self, patterns: Sequence[str], targets: Sequence[tuple[str, str]], path: KeyPath
     ) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, ...], ...]]:
         """The NICs among the targets that have others to be deaf to, and to whom."""
         to = self._running(patterns, path)
-        found = [(target, tuple(peer for peer in to if peer != target[0])) for target in targets]
+        found = [(target, self._sources(target, [peer for peer in to if peer != target[0]])) for target in targets]
         found = [(target, peers) for target, peers in found if peers]
         if to and targets and not found:
-            self.problems.error(path, f"{to[0]} is the host itself; name others")
+            self.problems.error(path, self._from_neighbours() or f"{to[0]} is the host itself; name others")
         return tuple(target for target, _ in found), tuple(peers for _, peers in found)
 
     def _running(self, patterns: Sequence[str], path: KeyPath) -> list[str]:
         """Hosts on which something runs, by name pattern, in order."""
-        running = (*self.participants, *self.clients)
         chosen: set[str] = set()
         for pattern in patterns:
             before = len(self.problems.errors)
             matches = self._matcher(pattern, path)
-            found = {host for host in running if matches(host)}
+            found = {host for host in self.running if matches(host)}
             if not found and len(self.problems.errors) == before:
                 self.problems.error(path, self._unknown_node(pattern))
             chosen |= found
-        return [host for host in running if host in chosen]
+        return [host for host in self.running if host in chosen]
 
     def _targets(self, fault: FaultOrder, path: KeyPath) -> tuple[tuple[str, str], ...]:
         """(host, interface) of everything that is struck; the interface is empty for a node's verb."""
-        running = (*self.participants, *self.clients)
         of_nic = VERBS[fault.do].strikes == "nic"
         on_path: KeyPath
         if fault.do == "heal" and fault.on is None:
-            names, on_path = list(running), path
+            names, on_path = list(self.running), path
         elif fault.on is None:
             names, on_path = [fault.when.node] if fault.when else [], (*path, "when", "node")
         else:
@@ -615,7 +664,7 @@ class _Resolver:
         for name in names:
             before = len(self.problems.errors)
             meant = self._matcher(name, on_path)
-            hosts = [host for host in running if meant(host)]
+            hosts = [host for host in self.running if meant(host)]
             if len(self.problems.errors) > before:
                 continue
             if hosts and of_nic:
@@ -630,15 +679,17 @@ class _Resolver:
         found: list[str] = []
         for name in fault.on or ():
             matching = [*filter(self._matcher(name, (*path, "on")), self.fabric.switches)]
-            if not matching:
+            if not matching and any(map(self._matcher(name, (*path, "on")), self.cells)):
+                what = f"{name} is a cell here, a node like hosts; {fault.do.replace('switch', 'node')} strikes it"
+                self.problems.error((*path, "on"), what)
+            elif not matching:
                 what = f"no switch {shown(name)} in this fabric; {suggestion(name, self.fabric.switches)}"
                 self.problems.error((*path, "on"), what)
             found += matching
         return tuple((switch, "") for switch in dict.fromkeys(found))
 
     def _interfaces(self, name: str, of_nic: bool, path: KeyPath) -> list[tuple[str, str]]:
-        running = (*self.participants, *self.clients)
-        known = [(host, end.nic) for host in running for end in self.routes.nics(host)]
+        known = [(host, end.nic) for host in self.running for end in self.routes.nics(host)]
         matching = [(host, nic) for host, nic in known if fnmatchcase(nic, name)]
         if matching and of_nic:
             return matching
@@ -659,7 +710,7 @@ class _Resolver:
     def _moment(self, when: Trigger, path: KeyPath) -> Moment:
         protocol = self.scenario.protocol
         for key, name in (("node", when.node), ("peer", when.peer)):
-            if name is not None and name not in self.participants:
+            if name is not None and name not in (*self.participants, *(self.cells if key == "node" else ())):
                 self.problems.error((*path, "when", key), self._unknown_node(name))
         if not self.engine.made_of_swaps and (when.enters or when.leaves):
             self.problems.error(
@@ -767,17 +818,22 @@ class _Resolver:
         worst = {direction: greatest_delay_ns(impairment) for direction, impairment in impairments.items()}
         best = {direction: least_delay_ns(impairment) for direction, impairment in impairments.items()}
         if self.pairs is None and len(self.participants) > _EXACT_PATHS_UP_TO:
-            hops = hop_bound(self.fabric)
+            hops = hop_bound(self.plain.fabric)
             return hops * max(worst.values()), min(best.values())
         hosts = self.fabric.hosts
         found = combinations(self.members, 2) if self.pairs is None else self.pairs
-        paths = [
-            self.routes.path(hosts[src], hosts[dst]) for low, high in found for src, dst in ((low, high), (high, low))
-        ]
+        paths = [path for low, high in found for path in self._there_and_back(hosts[low], hosts[high])]
         return (
             max(sum(worst[crossing] for crossing in path) for path in paths),
             min(sum(best[crossing] for crossing in path) for path in paths),
         )
+
+    def _there_and_back(self, low: str, high: str) -> tuple[tuple[Direction, ...], tuple[Direction, ...]]:
+        """The paths between two hosts; cells carry on one way there and back."""
+        there = self.routes.path(low, high)
+        if not self.cells:
+            return there, self.routes.path(high, low)
+        return there, tuple((crossing.link, "ba" if crossing.way == "ab" else "ab") for crossing in reversed(there))
 
     def _warn_about_time(self, shortest_ns: int) -> None:
         protocol, instance_rounds = self.scenario.protocol, self.protocol.instance_rounds

@@ -109,6 +109,58 @@ def alternating(
     return Outcomes(committed, 0.0, 0.0, 1 - committed, skew, error)
 
 
+def last_split(
+    transmissions: Sequence[Way], last: int, window_ns: int, fixed_ns: int = 0, cells: int = CELLS
+) -> list[float]:
+    """Where an alternating handshake under ``abort`` splits that cells carry: per transmission of its last message, the
+    probability that this one is lost or too late and none before it was. They sum to P(split).
+
+    transmissions: all of the handshake in order, each the directions that it passes. last: how many of them are those
+    of the last message.
+    """
+    spread = sum(
+        max(0, min(law.greatest_ns, window_ns + 1) - law.least_ns) for way in transmissions for law in map(law_of, way)
+    )
+    step_ns = max(1, -(-min(spread, len(transmissions) * (window_ns + 1)) // cells))
+    grid = _Grid(step_ns, window_ns, None)
+    flights = [_flight(way, grid, fixed_ns) for way in transmissions]
+    losses = [loss_of(way) for way in transmissions]
+    found = []
+    for place in range(len(transmissions) - last, len(transmissions)):
+        before = convolve([flight.law for flight in flights[:place]], grid.end)
+        _, missed, _ = _last_step(before, flights[place], grid, losses[place])
+        found.append(math.prod(1 - loss for loss in losses[:place]) * missed)
+    return found
+
+
+def recovered(links: int, loss: float, questions: int, cells: bool = True) -> list[float]:
+    """Of a swap under ``reconcile`` of which only the last message was lost on its way: the probabilities that it is
+    resolved once its receiver has asked 1, 2, .. ``questions`` times.
+
+    links: on the way, on each of which a transmission is lost with probability ``loss``. Over plain switches question
+    and answer have all of the way to go. A cell answers what it knows: the first that does not know it is so many links
+    from the end that asks, and an answer that is lost on its way back has come nearer.
+    """
+    kept = 1 - loss
+    if not cells:
+        return [1 - (1 - kept ** (2 * links)) ** asked for asked in range(1, questions + 1)]
+    first = [0.0] + [kept ** (links - far) * loss for far in range(1, links + 1)]  # by links to the nearest that knows
+    at = np.array(first) / sum(first)
+    step = np.zeros((links + 1, links + 1))  # from so many links to so many, by one question
+    step[0, 0] = 1.0
+    for far in range(1, links + 1):
+        asked = kept**far
+        step[far, far] = 1 - asked
+        step[far, 0] += asked * kept**far
+        for back in range(far):
+            step[far, far - back] += asked * kept**back * loss
+    found = []
+    for _ in range(questions):
+        at = at @ step
+        found.append(float(at[0]))
+    return found
+
+
 def simultaneous(
     there: Way,
     back: Way,
@@ -282,6 +334,25 @@ def swap_forms(plan: Plan, pair: tuple[int, int], fixed_ns: int = 0, cells: int 
     return _swap_forms(plan, Paths(plan), Pair(*sorted(pair)), fixed_ns, cells)
 
 
+def split_forms(
+    plan: Plan, pair: tuple[int, int], fixed_ns: int = 0, cells: int = CELLS
+) -> dict[tuple[int, int], float]:
+    """For each link on the way between two members (by its two nodes' numbers, the lower first), the probability that
+    their swap splits there, where cells carry it under ``abort``. Raises NotClosedFormError."""
+    low, high = sorted(pair)
+    paths, protocol = Paths(plan), plan.protocol
+    _check_swap(plan, paths, Pair(low, high))
+    if not plan.cells:
+        raise NotClosedFormError("no cell carries swaps here: they have no link of their own to split on")
+    if protocol.horizon != "abort":
+        raise NotClosedFormError(f"nothing splits under {protocol.horizon}")
+    hops = [hop for step in range(protocol.depth) for hop in paths.hops(*((high, low) if step % 2 else (low, high)))]
+    ways = [tuple(direction.impairment.with_seed(0) for direction in paths.path(*hop)) for hop in hops]
+    last = len(hops) // protocol.depth
+    found = last_split(ways, last, protocol.window_ns, fixed_ns, cells)
+    return {(min(hop), max(hop)): p for hop, p in zip(hops[-last:], found, strict=True)}
+
+
 def round_broken_probability(plan: Plan, fixed_ns: int = 0, cells: int = CELLS) -> float:
     """P(a round breaks) = 1 - prod(1 - P(its swap breaks)), by split, blocking or skew. Raises NotClosedFormError."""
     paths = Paths(plan)
@@ -296,12 +367,16 @@ def round_broken_probability(plan: Plan, fixed_ns: int = 0, cells: int = CELLS) 
     return 0.0 - math.expm1(log_holds)  # the minus sign alone would make zero -0.0
 
 
-def _swap_forms(plan: Plan, paths: Paths, pair: Pair, fixed_ns: int, cells: int) -> Outcomes:
+def _check_swap(plan: Plan, paths: Paths, pair: Pair) -> None:
     _check_plan(plan)
-    there, back = _ways(paths, pair)
     for src, dst in (pair, pair[::-1]):
-        for direction in paths.path(src, dst):
+        for direction in paths.route(src, dst):
             _check_direction(direction.name, direction.impairment)
+
+
+def _swap_forms(plan: Plan, paths: Paths, pair: Pair, fixed_ns: int, cells: int) -> Outcomes:
+    _check_swap(plan, paths, pair)
+    there, back = _ways(paths, pair)
     protocol = plan.protocol
     if protocol.handshake == "simultaneous":
         return simultaneous(there, back, protocol.window_ns, protocol.horizon, plan.epsilon_ns, fixed_ns, cells)
@@ -313,7 +388,7 @@ def _swap_forms(plan: Plan, paths: Paths, pair: Pair, fixed_ns: int, cells: int)
 def _ways(paths: Paths, pair: Pair) -> tuple[Way, Way]:
     """There and back, seeds left out."""
     there, back = (
-        tuple(direction.impairment.with_seed(0) for direction in paths.path(src, dst))
+        tuple(direction.impairment.with_seed(0) for direction in paths.route(src, dst))
         for src, dst in ((pair.low, pair.high), (pair.high, pair.low))
     )
     return there, back

@@ -47,7 +47,7 @@ def judge(plan: Plan, history: History) -> Verdicts:
         engine=history.engine,
         seed=plan.seed,
         complete=history.complete,
-        bisynchrony=Bisynchrony(rounds.judged, rounds.broken_rounds, rounds.swaps, tuple(breaks)),
+        bisynchrony=Bisynchrony(rounds.judged, rounds.broken_rounds, rounds.swaps, tuple(breaks), rounds.links),
         consensus=consensus,
         fidelity=fidelity,
         notes=tuple(notes),

@@ -7,11 +7,15 @@ binds it, and what it records of others' registers is no evidence.
 
 A swap is atomic when both ends end alike and hold what they say they hold: an end that ends both ways, or commits
 another value of its peer's register than the peer offered or its other neighbours tell of it, makes the swap split.
+
+Where cells carry swaps, each is judged twice: between its ends, which is what a round is judged by, and on every link
+of its way, between the two nodes there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +25,7 @@ from nodes.core import Resolve, RoundStart, SwapId
 from testbed.history import Coded, History, Ints, Mask
 from testbed.plan import Plan
 from testbed.verdicts.facts import timer_tolerance_ns
+from testbed.verdicts.model import LinkSwaps
 from testbed.verdicts.paths import Pair, Paths
 from testbed.verdicts.timeline import Timeline
 
@@ -55,13 +60,14 @@ class Broken(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Rounds:
     """The judgement before causes are sought. excluded_splits: excluded swaps between honest ends whose ends differ
-    all the same."""
+    all the same. links: see model.Bisynchrony."""
 
     judged: int
     broken_rounds: tuple[int, ...]
     swaps: dict[str, int]
     broken: tuple[Broken, ...]
     excluded_splits: int
+    links: tuple[LinkSwaps, ...] = ()
 
 
 def judge_rounds(plan: Plan, history: History, paths: Paths, timeline: Timeline) -> Rounds:
@@ -75,41 +81,56 @@ def judge_rounds(plan: Plan, history: History, paths: Paths, timeline: Timeline)
         return Rounds(0, (), swaps, (), 0)
     tolerance_ns = timer_tolerance_ns(history.meta)
     rounds = _judged_rounds(plan, history, timeline, tolerance_ns)
-    ends = _Ends(history, rounds, pairs, len(paths.hosts), plan.liars)
+    ends = _Ends(history, rounds, [(pair, pair) for pair in pairs], len(paths.hosts), plan.liars)
     start_ns = rounds * plan.protocol.period_ns
     deadline_ns = start_ns + plan.protocol.window_ns
     live = np.zeros((len(paths.hosts), len(rounds)), dtype=bool)
-    for node in plan.members:
+    for node in (*plan.members, *plan.cells):
         live[node] = timeline.alive_through_all(paths.hosts[node], start_ns, deadline_ns)
     low, high = np.array(pairs).T
     honest = ~np.isin(low, list(plan.liars)) & ~np.isin(high, list(plan.liars))
     both_live = (live[low] & live[high]).T & honest
     is_split = ends.split()
     late_ns = deadline_ns[:, None] + tolerance_ns
-    kinds = np.select(
-        [
-            ~both_live,
-            is_split | ends.contradicted.any(axis=2),
-            np.isin(ends.first, (_IN_DOUBT, _NONE)).any(axis=2),
-            ends.t_ns.max(axis=2) > late_ns,
-            ends.skew_ns(deadline_ns) > plan.epsilon_ns,
-        ],
-        range(1, len(_KINDS)),
-        0,
-    )
-    excluded, whole = kinds == _KINDS.index("excluded"), np.isin(kinds, [_KINDS.index(kind) for kind in _WHOLE])
-    swaps = {
-        COMMITTED: int(np.count_nonzero(whole & (ends.final[:, :, 0] == _COMMITTED))),
-        ABORTED: int(np.count_nonzero(whole & (ends.final[:, :, 0] == _ABORTED))),
-        **{kind: int(np.count_nonzero(kinds == _KINDS.index(kind))) for kind in ("split", "blocked", "excluded")},
-    }
+    kinds = ends.kinds(both_live, deadline_ns, late_ns, plan.epsilon_ns)
+    excluded = kinds == _KINDS.index("excluded")
+    swaps = _counted(kinds, ends)
     broken = []
     for row, column in np.argwhere((kinds > 0) & ~excluded).tolist():
         times = (int(start_ns[row]), int(deadline_ns[row]))
         swap, kind = SwapId(int(rounds[row]), *pairs[column]), _KINDS[kinds[row, column]]
         broken.append(Broken(swap, kind, *times, *ends.endings(row, column), ends.why(row, column, swap, paths)))
     broken_rounds = tuple(dict.fromkeys(swap.swap.round for swap in broken))
-    return Rounds(len(rounds), broken_rounds, swaps, tuple(broken), int(np.count_nonzero(is_split & excluded & honest)))
+    excluded_splits = int(np.count_nonzero(is_split & excluded & honest))
+    links: tuple[LinkSwaps, ...] = ()
+    if plan.cells:
+        on_links = [(pair, Pair(*hop)) for pair in pairs for hop in paths.hops(*pair)]
+        parts = _Ends(history, rounds, on_links, len(paths.hosts), plan.liars)
+        near, far = np.array([hop for _, hop in on_links]).T
+        part_kinds = parts.kinds((live[near] & live[far]).T, deadline_ns, late_ns, plan.epsilon_ns)
+        links = _by_link(on_links, part_kinds, parts, paths)
+    return Rounds(len(rounds), broken_rounds, swaps, tuple(broken), excluded_splits, links)
+
+
+def _counted(kinds: Ints, ends: _Ends) -> dict[str, int]:
+    """How many swaps ended how."""
+    whole = np.isin(kinds, [_KINDS.index(kind) for kind in _WHOLE])
+    return {
+        COMMITTED: int(np.count_nonzero(whole & (ends.final[:, :, 0] == _COMMITTED))),
+        ABORTED: int(np.count_nonzero(whole & (ends.final[:, :, 0] == _ABORTED))),
+        **{kind: int(np.count_nonzero(kinds == _KINDS.index(kind))) for kind in ("split", "blocked", "excluded")},
+    }
+
+
+def _by_link(on_links: list[tuple[Pair, Pair]], kinds: Ints, parts: _Ends, paths: Paths) -> tuple[LinkSwaps, ...]:
+    """What became of swaps on every link, all pairs that use it together."""
+    columns: dict[Pair, list[int]] = {}
+    for column, (_, (one, other)) in enumerate(on_links):
+        columns.setdefault(Pair(min(one, other), max(one, other)), []).append(column)
+    return tuple(
+        LinkSwaps(link_name(link, paths), _counted(kinds[:, chosen], parts.of(chosen)))
+        for link, chosen in sorted(columns.items())
+    )
 
 
 _KINDS = ("", "excluded", "split", "blocked", "late", "skew")
@@ -120,7 +141,10 @@ _WHOLE = ("", "late", "skew")
 
 
 class _Ends:
-    """How each end of each swap ended: columns by round, pair and end (0 is the lower node number's).
+    """How each end of each swap ended: columns by round, swap and end.
+
+    swaps: whose swap it is, and between which two nodes it is looked at: the same two (0 is the lower number's end), or
+    neighbours on the way between them.
 
     first, t_ns: its first resolution; final: the first that is not in doubt, or that later ones contradict it. A later
     life telling an ending again changes nothing. contradicted: what no loss or delay can explain, an end that ended
@@ -128,38 +152,66 @@ class _Ends:
     offered it, and when it did not commit; by the neighbours that committed it.
     """
 
-    def __init__(self, history: History, rounds: Ints, pairs: list[Pair], hosts: int, liars: Collection[int]) -> None:
-        shape = (len(rounds), len(pairs), 2)
-        self.first = np.full(shape, _NONE)
-        self.final = np.full(shape, _NONE)
-        self.t_ns = np.zeros(shape, dtype=np.int64)
+    def __init__(
+        self, history: History, rounds: Ints, swaps: list[tuple[Pair, Pair]], hosts: int, liars: Collection[int]
+    ) -> None:
+        codes = np.array([[(low * hosts + high) * hosts + node for node in two] for (low, high), two in swaps])
+        seats, seat_of = np.unique(codes, return_inverse=True)  # who has a part in which swap
+        shape = (len(rounds), len(seats))
+        first = np.full(shape, _NONE)
+        final = np.full(shape, _NONE)
+        t_ns = np.zeros(shape, dtype=np.int64)
         table = history.events.table(Resolve)
         row, known_round = _places(rounds, table["swap_round"])
-        codes = np.array([low * hosts + high for low, high in pairs])
-        column, known_pair = _places(codes, table["swap_low"] * hosts + table["swap_high"])
+        seat, known_seat = _places(seats, (table["swap_low"] * hosts + table["swap_high"]) * hosts + table.node)
         outcome = np.array([_ENDINGS.index(value) for value in table["outcome"].values], dtype=np.int64)
         outcome = outcome[table["outcome"].codes] if len(table) else np.empty(0, dtype=np.int64)
-        chosen = np.flatnonzero(known_round & known_pair)
-        slot = (row * len(pairs) + column) * 2 + (table.node == table["swap_high"])
+        chosen = np.flatnonzero(known_round & known_seat)
+        slot = row * len(seats) + seat
         slots, at = np.unique(slot[chosen], return_index=True)
-        self.first.flat[slots] = outcome[chosen[at]]
-        self.t_ns.flat[slots] = table.t_ns[chosen[at]]
+        first.flat[slots] = outcome[chosen[at]]
+        t_ns.flat[slots] = table.t_ns[chosen[at]]
         ended = chosen[outcome[chosen] != _IN_DOUBT]
         slots, at = np.unique(slot[ended], return_index=True)
-        self.final.flat[slots] = outcome[ended[at]]
-        self.final.flat[slot[ended[outcome[ended] != self.final.flat[slot[ended]]]]] = _BOTH
+        final.flat[slots] = outcome[ended[at]]
+        final.flat[slot[ended[outcome[ended] != final.flat[slot[ended]]]]] = _BOTH
+        seat_of = seat_of.reshape(codes.shape)
+        self.first, self.final, self.t_ns = first[:, seat_of], final[:, seat_of], t_ns[:, seat_of]
+        at_end = (table.node == table["swap_low"]) | (table.node == table["swap_high"])  # a cell tells of no register
         peer = table["swap_low"] + table["swap_high"] - table.node
         whose = np.where(outcome == _COMMITTED, peer, table.node)
         begun = history.events.table(RoundStart)
         begun_row, begun_known = _places(rounds, begun["round"])
         told_twice = _told_twice(
             (len(rounds), hosts),
-            (row * hosts + whose, table["value"], known_round & ~np.isin(table.node, list(liars))),
+            (row * hosts + whose, table["value"], known_round & at_end & ~np.isin(table.node, list(liars))),
             (begun_row * hosts + begun.node, begun["offered"], begun_known & ~np.isin(begun.node, list(liars))),
         )
-        low, high = np.array(pairs).T
-        other = np.stack([told_twice[:, high], told_twice[:, low]], axis=2)
-        self.contradicted = (self.final == _BOTH) | (self.final == _COMMITTED) & other
+        low, high = np.array([pair for pair, _ in swaps]).T
+        one, other = np.array([two for _, two in swaps]).T
+        told = [(one == low) & told_twice[:, high], (other == high) & told_twice[:, low]]
+        self.contradicted = (self.final == _BOTH) | (self.final == _COMMITTED) & np.stack(told, axis=2)
+
+    def of(self, columns: Sequence[int]) -> _Ends:
+        """Of some swaps only."""
+        some = copy(self)
+        for name in ("first", "final", "t_ns", "contradicted"):
+            setattr(some, name, getattr(self, name)[:, columns])
+        return some
+
+    def kinds(self, both_live: Mask, deadline_ns: Ints, late_ns: Ints, epsilon_ns: int) -> Ints:
+        """What is the matter with each swap, as places in _KINDS."""
+        return np.select(
+            [
+                ~both_live,
+                self.split() | self.contradicted.any(axis=2),
+                np.isin(self.first, (_IN_DOUBT, _NONE)).any(axis=2),
+                self.t_ns.max(axis=2) > late_ns,
+                self.skew_ns(deadline_ns) > epsilon_ns,
+            ],
+            range(1, len(_KINDS)),
+            0,
+        )
 
     def split(self) -> Mask:
         """Which swaps ended differently at their ends, or both ways at one of them."""

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nodes.core import swap_id
+from nodes.core import SwapId, swap_id
 from nodes.core.record import Dropped, Noted, Received, Refused, Sent
-from nodes.frames import FrameKey
+from nodes.frames import NO_ENDS, FrameKey
 from testbed.history import History, Hop, Table
 from testbed.plan import Plan
 from testbed.verdicts.bisynchrony import COMMITTED, Broken, link_name
@@ -30,7 +30,8 @@ _NETWORK_DROPS = {"lost": "lost", "limit": "lost", "unknown": "lost", "cut": "cr
 
 
 class Step(NamedTuple):
-    """One message of a handshake: its number and its two ends."""
+    """One transmission of a handshake: the number of its message, and between whom. It is between the swap's ends, or
+    where cells carry the message, between neighbours on the way."""
 
     number: int
     src: int
@@ -89,13 +90,20 @@ def handshake(handshake_: str, depth: int, low: int, high: int) -> list[Step]:
     return [Step(step, *((low, high) if step % 2 else (high, low))) for step in range(1, depth + 1)]
 
 
+def _swap_of(sent: Sent) -> SwapId:
+    """The swap that a frame was about."""
+    if sent.ends == NO_ENDS:
+        return swap_id(sent.round, sent.key.src, sent.dst)
+    return SwapId(sent.round, sent.ends >> 16, sent.ends & 0xFFFF)
+
+
 class _Inquest:
     def __init__(
         self, plan: Plan, history: History, broken: tuple[Broken, ...], paths: Paths, timeline: Timeline
     ) -> None:
         self.plan, self.history, self.broken, self.paths, self.timeline = plan, history, broken, paths, timeline
         self.protocol = plan.protocol
-        self.sends: dict[tuple[int, Step], list[_Send]] = defaultdict(list)
+        self.sends: dict[tuple[SwapId, Step], list[_Send]] = defaultdict(list)
         self.recvs: dict[FrameKey, _Arrival] = {}
         self.notes: dict[FrameKey, Noted] = {}  # why the first copy was ignored
         self.refused: dict[FrameKey, tuple[int, Refused]] = {}  # sends that failed, and when
@@ -132,15 +140,16 @@ class _Inquest:
         for event in sends.rows():
             what = event.what
             assert isinstance(what, Sent)
-            if swap_id(what.round, what.key.src, what.dst) in wanted:
+            swap = _swap_of(what)
+            if swap in wanted:
                 step = Step(what.step, what.key.src, what.dst)
-                self.sends[what.round, step].append(_Send(what.key, event.t_ns))
-        number = self.paths.number
+                self.sends[swap, step].append(_Send(what.key, event.t_ns))
+        about = {sent.key for sends in self.sends.values() for sent in sends}
         second: dict[FrameKey, int] = {}  # when a copy came in, by its place among the events
         for order, event in zip(recvs.order.tolist(), recvs.rows(), strict=True):
             what = event.what
             assert isinstance(what, Received)
-            if swap_id(what.round, what.key.src, number[event.node]) not in wanted:
+            if what.key not in about:
                 continue
             if what.key in self.recvs:
                 second.setdefault(what.key, order)
@@ -148,8 +157,9 @@ class _Inquest:
         for order, event in zip(notes.order.tolist(), notes.rows(), strict=True):
             what = event.what
             assert isinstance(what, Noted)
-            if what.key is None or swap_id(what.round, what.key.src, number[event.node]) not in wanted:
+            if what.key not in about:
                 continue
+            assert what.key is not None
             if what.what in _IGNORED and order < second.get(what.key, order + 1):
                 self.notes.setdefault(what.key, what)
         for event in events.of_kind(Refused, Dropped):
@@ -162,10 +172,11 @@ class _Inquest:
     def _culprit(self, broken: Broken) -> tuple[Step | None, _Send | None]:
         """The first message not acted on by W; else, when both ends committed, the one that made the later end late."""
         swap = broken.swap
-        steps = handshake(self.protocol.handshake, self.protocol.depth, swap.low, swap.high)
+        messages = handshake(self.protocol.handshake, self.protocol.depth, swap.low, swap.high)
+        steps = [Step(step.number, *hop) for step in messages for hop in self.paths.hops(step.src, step.dst)]
         taken: list[tuple[int, Step, _Send]] = []
         for step in steps:
-            sends = self.sends.get((swap.round, step), [])
+            sends = self.sends.get((swap, step), [])
             acted_on = [(recv.t_ns, sent) for sent in sends if (recv := self._acted_on(sent)) is not None]
             t_ns, sent = min(acted_on, key=lambda entry: entry[0], default=(broken.deadline_ns + 1, None))
             if sent is None or t_ns > self._horizon_ns(broken, self.paths.hosts[step.dst]):

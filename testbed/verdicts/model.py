@@ -31,14 +31,25 @@ class Break:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkSwaps:
+    """What became of the swaps that cells carry on one link (``host1<->leaf1``), between the two nodes there: counts as
+    Bisynchrony.swaps has them."""
+
+    link: str
+    swaps: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Bisynchrony:
     """Rounds judged, rounds broken. swaps counts outcomes over all rounds: committed, aborted (both atomic), split,
-    blocked, excluded (an end was not alive). breaks lists every broken swap; broken_rounds the rounds, each once."""
+    blocked, excluded (an end was not alive). breaks lists every broken swap; broken_rounds the rounds, each once.
+    links: the same swaps link by link, where cells carry them."""
 
     rounds: int
     broken_rounds: tuple[int, ...]
     swaps: dict[str, int]
     breaks: tuple[Break, ...]
+    links: tuple[LinkSwaps, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -224,6 +235,7 @@ class Verdicts:
                     tuple(rounds["broken_rounds"]),
                     dict(rounds["swaps"]),
                     tuple(_break(entry) for entry in rounds["breaks"]),
+                    tuple(LinkSwaps(entry["link"], dict(entry["swaps"])) for entry in rounds.get("links", ())),
                 ),
                 "consensus": _consensus(data["consensus"]) if data["consensus"] else None,
                 "fidelity": Fidelity(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from nodes.registry import engine_spec
@@ -73,6 +74,16 @@ class Paths:
             found = self._paths[src, dst, era] = self._walk(src, dst, era)
         return found
 
+    def hops(self, src: int, dst: int) -> list[tuple[int, int]]:
+        """The transmissions that a message between two that swap takes, in order: one, or one for each link where cells
+        carry it."""
+        way = self.plan.way(min(src, dst), max(src, dst))
+        return list(pairwise(way if src < dst else way[::-1]))
+
+    def route(self, src: int, dst: int) -> tuple[Direction, ...]:
+        """The directions that a message between two that swap passes, by whatever switches or cells."""
+        return tuple(direction for hop in self.hops(src, dst) for direction in self.path(*hop))
+
     def address(self, src: int, dst: int) -> str:
         """The destination address on frames from ``src`` to ``dst``."""
         return self.plan.routes.port(self.hosts[src], self.hosts[dst]).mac
@@ -82,7 +93,7 @@ class Paths:
         return self.plan.routes.port(self.hosts[src], self.hosts[dst]).nic
 
     def _walk(self, src: int, dst: int, era: int) -> tuple[Direction, ...]:
-        if not self.plan.are_peers(src, dst):
+        if not self.plan.has_port(src, dst):
             raise NoPathError(f"{self.hosts[src]} has no port to {self.hosts[dst]}")
         _, nic, mac = self.plan.routes.port(self.hosts[src], self.hosts[dst])
         node = self.hosts[src]

@@ -12,6 +12,7 @@ from typing import Any
 from testbed.verdicts.model import Bisynchrony, Consensus, Verdicts
 
 MOST_BREAKS = 8
+MOST_LINKS = 6
 
 
 def summary(verdicts: Verdicts) -> list[tuple[str, str]]:
@@ -22,7 +23,10 @@ def summary(verdicts: Verdicts) -> list[tuple[str, str]]:
         broken = len(bisynchrony.broken_rounds)
         rows += [("rounds", f"{bisynchrony.rounds}, {broken} broken"), ("swaps", counted(bisynchrony.swaps))]
     if bisynchrony.breaks:
-        rows += [("kinds", _rounds_by(bisynchrony, "kind")), ("causes", _rounds_by(bisynchrony, "cause"))]
+        rows.append(("kinds", _rounds_by(bisynchrony, "kind")))
+        if bisynchrony.links:
+            rows.append(("links", _links(bisynchrony)))
+        rows.append(("causes", _rounds_by(bisynchrony, "cause")))
     if verdicts.consensus is not None:
         rows.append(("consensus", _consensus(verdicts.consensus)))
     return rows
@@ -39,6 +43,15 @@ def counted(table: Mapping[str, Any]) -> str:
     """``split 3, blocked 1``."""
     spelled = {name: " and ".join(count) if isinstance(count, list) else count for name, count in table.items()}
     return ", ".join(f"{name} {count}" for name, count in spelled.items() if count != 0) or "none"
+
+
+def _links(bisynchrony: Bisynchrony) -> str:
+    """On which links swaps that cells carry broke, those with most of them first."""
+    broken = {item.link: item.swaps["split"] + item.swaps["blocked"] for item in bisynchrony.links}
+    worst = sorted((link for link in broken if broken[link]), key=lambda link: -broken[link])
+    listed = ", ".join(f"{link} {broken[link]}" for link in worst[:MOST_LINKS])
+    more = f", and {len(worst) - MOST_LINKS} more" if len(worst) > MOST_LINKS else ""
+    return f"{listed}{more} (swaps)" if worst else "none between live nodes"
 
 
 def _rounds_by(bisynchrony: Bisynchrony, name: str) -> str:

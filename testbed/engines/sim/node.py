@@ -28,7 +28,7 @@ from nodes.core.record import (
     TimerFired,
     recorded,
 )
-from nodes.frames import BODY_BYTES, WIRE_BYTES, Frame
+from nodes.frames import BODY_BYTES, NO_ENDS, WIRE_BYTES, Frame, ends_of
 from nodes.registry import build_liar
 from testbed.engines.sim.netem import CORRUPT
 from testbed.engines.sim.queue import FRAME, TIMER, Event
@@ -252,8 +252,10 @@ class Node:
         if self.run.full:
             key, dst, _, message = frame
             _, round_, step, body, _ = message
-            size = WIRE_BYTES if len(body) == BODY_BYTES else frame.wire_bytes
-            self.run.record((now_ns, self.number, Sent, (key, dst, round_, step, size)))
+            size, ends = WIRE_BYTES, NO_ENDS
+            if len(body) != BODY_BYTES:
+                size, ends = frame.wire_bytes, ends_of(message)
+            self.run.record((now_ns, self.number, Sent, (key, dst, round_, step, size, ends)))
         self.run.sent += 1
         refused = self.run.transmit(self.legs[port], frame, 0, now_ns)
         if refused:

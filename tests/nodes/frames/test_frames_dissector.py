@@ -24,11 +24,13 @@ from nodes.frames import (
     PART_HEAD,
     SLOTS,
     VERSION,
+    Carried,
     Frame,
     FrameError,
     FrameKey,
     Kind,
     Message,
+    carry,
     decode,
     encode,
 )
@@ -65,7 +67,8 @@ heads = st.builds(PART_HEAD.pack, u32, u16, u16)
 parts = st.builds(
     Message, st.just(Kind.PART), u32, u8, st.builds(bytes.__add__, heads, bodies.map(lambda b: b[:999])) | bodies, u8
 )
-frames = st.builds(Frame, st.builds(FrameKey, u16, u32, u32), u16, u32, slots | data | parts)
+carried = st.builds(Message, st.just(Kind.CARRIED), u32, u8, st.binary(min_size=30, max_size=30) | bodies, u8)
+frames = st.builds(Frame, st.builds(FrameKey, u16, u32, u32), u16, u32, slots | data | parts | carried)
 macs = st.binary(min_size=6, max_size=6)
 sound = st.builds(encode, frames, macs, macs)
 
@@ -151,6 +154,10 @@ def test_swaps_flags_lives_and_steps_of_services_are_named(tmp_path: Path) -> No
     told = [
         (Message(Kind.SWAP, 17, 3, flags=3), {"swap": "2-9 round 17", "flags.current": True, "flags.settled": True}),
         (Message(Kind.RESET, 17, 3), {"swap": "2-9 round 17"}),
+        (
+            carry(Carried(Kind.SWAP, 7, 3, 1, 0), 17, 3, 1),
+            {"swap": "3-7 round 17", "flags.current": True, "flags.settled": False},
+        ),
         (Message(Kind.DATA, 4, 130, b"put x", 1), {"service": "request", "flags.repeat": True}),
         (Message(Kind.DATA, 4, 1, b"put x"), {"flags.repeat": False}),
     ]

@@ -340,7 +340,7 @@ def test_a_users_mistake_is_exit_code_2_and_one_clear_line(here: Path, words: li
 
 def test_a_run_that_was_not_finished_tells_how_to_go_on(here: Path) -> None:
     data("run", "small.yaml", "--out", "kept")
-    (here / "kept" / "meta.json").write_text('{"format": "oae-testbed run 3", "finished": false}')
+    (here / "kept" / "meta.json").write_text('{"format": "oae-testbed run 4", "finished": false}')
     for verb in ("replay", "report"):
         result = call(verb, "kept")
         assert result.exit_code == 2
@@ -383,7 +383,7 @@ def test_a_run_beside_a_half_deleted_one(here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['{"format": "oae-testbed run 3"}', '{"format": "oae-testbed run 1", "finished": true}']
+    "text", ['{"format": "oae-testbed run 4"}', '{"format": "oae-testbed run 1", "finished": true}']
 )
 def test_a_mark_that_is_not_whole_marks_no_run(here: Path, text: str) -> None:
     data("run", "small.yaml", "--out", "kept")

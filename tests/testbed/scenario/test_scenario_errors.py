@@ -15,6 +15,7 @@ from testbed.scenario.load import split_path
 
 ROOT = Path(__file__).resolve().parents[3]
 BASE = "name: x\ntopology: {kind: leaf_spine}\n"
+CELLS = BASE + "switches: cells\n"
 SERVED = BASE + "protocol: {consensus: paxos, participants: 'host[123]'}\nservice: kv\n"
 
 MISTAKES = [
@@ -35,6 +36,44 @@ MISTAKES = [
     (BASE + "protocol: {window: -300}", "protocol.window: must be a time such as 50us, not -300"),
     (BASE + "links: {default: {rate: 1e400}}", "links.default.rate: must be a rate such as 10gbit, not inf"),
     (BASE + "protocol: {window: 300us, period: 100us}", "protocol.window: is longer than period"),
+    (BASE + "switches: cell", "f.yaml:3: switches: 'cell' is not known here; did you mean 'cells'?"),
+    (
+        CELLS + "protocol: {consensus: paxos}",
+        "switches: cells carry swaps, and paxos is not made of them; take floodset",
+    ),
+    (CELLS + "protocol: {handshake: simultaneous}", "switches: cells carry alternating handshakes, not simultaneous"),
+    (CELLS + "lies: [{kind: silent, on: host1}]", "switches: hosts tell no lies to cells; take plain switches"),
+    (
+        CELLS + "protocol: {consensus: oae}\nservice: kv\nclients: {hosts: host8}",
+        "switches: cells carry swaps, and a service's hosts say more than that; take plain",
+    ),
+    ("name: x\ntopology: {kind: pair}\nswitches: cells", "f.yaml:3: switches: pair has no switch that could be a cell"),
+    (CELLS + "faults: [{at: 1us, do: switch_kill, on: leaf1}]", "leaf1 is a cell here, a node like hosts; node_kill"),
+    (CELLS + "faults: [{at: 1us, do: disk_full, on: leaf1}]", "leaf1 is a cell, which keeps nothing on a disk"),
+    (
+        CELLS + "faults: [{at: 1us, do: node_restart, on: leaf1, state: kept}]",
+        "state: is lost at leaf1 in any case: a cell keeps nothing on a disk",
+    ),
+    (
+        CELLS + "faults: [{at: 1us, do: link_down, links: leaf1<->spine1, reroute: 1us}]",
+        "faults.0.reroute: is for plain switches; cells carry along the trees of the fabric",
+    ),
+    (
+        CELLS + "faults: [{when: {node: leaf1, enters: COMMITTED, peer: host1}, do: node_kill}]",
+        "when.peer: means nothing at leaf1: a cell is no end of a swap",
+    ),
+    (
+        CELLS + "faults: [{when: {node: host1, enters: COMMITTED, peer: leaf1}, do: node_kill}]",
+        "faults.0.when.peer: leaf1 takes no part in the protocol",
+    ),
+    (
+        CELLS + "faults: [{at: 1us, do: partition, groups: [[host1], [host2]]}]",
+        "faults.0.groups: part nobody: with cells all frames come from neighbours; name those cells as well",
+    ),
+    (
+        CELLS + "faults: [{at: 1us, do: nic_deaf, on: host1, to: host2}]",
+        "faults.0.to: with cells all frames come from neighbours; name those cells as well",
+    ),
     (BASE + "protocol: {depth: 1}", "protocol.depth: must be at least 2 for an alternating handshake"),
     (BASE + "protocol: {rounds: 0}", "protocol.rounds: must be at least 1"),
     (BASE + "protocol: {rounds: '3'}", "protocol.rounds: must be a whole number"),
