@@ -91,6 +91,7 @@ _STIRS = (Started, Died, Received, Dropped, Overrun, TimerFired, Struck)
 class Columns:
     """refused: frames that the system refused to send; no_room: which of them found the queue full.
     unreadable: how many frames came in at each node that could not be read. frames: how many different ones there are.
+    sender: of each frame, -1 where nobody told of sending it.
     """
 
     def __init__(self, history: History, paths: Paths) -> None:
@@ -100,6 +101,8 @@ class Columns:
         ids = frame_ids(sent, refused, received, dropped, hops)
         self.frames = max((int(part.max(initial=-1)) for part in ids), default=-1) + 1
         self.sends = Sends(sent.t_ns, _wide(sent.node), sent["dst"], ids[0], sent["size"])
+        self.sender = np.full(self.frames, -1, dtype=np.int64)
+        self.sender[self.sends.frame] = self.sends.node
         self.refused = Refusals(refused.t_ns, _wide(refused.node), ids[1])
         self.no_room = refused["why"].where("ENOBUFS")
         self.arrivals = _arrivals(received, dropped, ids[2], ids[3])

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from testbed.verdicts.columns import CODE, Bools, Columns, Ints, Sightings
+from testbed.verdicts.columns import CODE, Bools, Columns, Ints
 from testbed.verdicts.delays import law_of, packet_ns
 from testbed.verdicts.paths import Direction, NoPathError, Paths
 from testbed.verdicts.timeline import Timeline
@@ -128,7 +128,8 @@ class Flights:
         routes, route_of = self._routes(sends.node[rows], sends.peer[rows], eras)
         if not self.captured:
             return _sorted([self._whole_ways(rows, routes[route_of, 0])] if len(rows) else [])
-        seen = _Seen(columns.sightings, len(self.paths.directions))
+        owner = np.array([self.paths.number.get(one.tx.node, -1) for one in self.paths.directions], dtype=np.int64)
+        seen = _Seen(columns, owner)
         parts: list[tuple[Ints, Crossings]] = []
         entered_ns, order, frame, size = sends.t_ns[rows], rows, sends.frame[rows], sends.size[rows]
         for place in range(routes.shape[1]):
@@ -370,15 +371,19 @@ def _stretch(
 class _Seen:
     """Sightings, looked up by frame and interface. Row -1, behind the last, stands for: not seen.
 
-    before_ns: for each departure, when the frame left that left there before it.
+    before_ns: for each departure, when the frame left that left there before it. owner: of each interface, the host's
+    number. What a NIC keeps from its host has come as far as that, and was not lost on the way.
     """
 
-    def __init__(self, sightings: Sightings, nics: int) -> None:
+    def __init__(self, columns: Columns, owner: Ints) -> None:
+        sightings, nics = columns.sightings, len(owner)
         code, what = sightings.frame * nics + sightings.nic, sightings.what
         leaves = (what == CODE["out"]) | (what == CODE["dup"])
-        self.came = _Group(code, what == CODE["in"], nics)
+        kept_back = (what == CODE["mute"]) & (owner[sightings.nic] != columns.sender[sightings.frame])
+        comes = (what == CODE["in"]) | kept_back
+        self.came = _Group(code, comes, nics)
         self.left = _Group(code, leaves, nics)
-        self.dropped = _Group(code, ~leaves & (what != CODE["in"]), nics)
+        self.dropped = _Group(code, ~leaves & ~comes, nics)
         self.t_ns = np.append(sightings.t_ns, NEVER)
         self.what = np.append(what, -1)
         self.corrupt = np.append(sightings.corrupt, False)

@@ -40,8 +40,6 @@ class Record:
         self._overruns = self._explained_overruns()
         self.overrun = int(self._overruns.sum())
         self._hosts = np.array([direction.tx.node in paths.number for direction in paths.directions], dtype=bool)
-        self._sender = np.full(self.columns.frames, -1, dtype=np.int64)  # of each frame
-        self._sender[self.columns.sends.frame] = self.columns.sends.node
         self._node_of_nic = np.array([paths.number.get(d.tx.node, -1) for d in paths.directions], dtype=np.int64)
 
     def reasons(self) -> list[str]:
@@ -338,7 +336,7 @@ class Record:
     def _deaf_at(self, nic: int, rows: Ints, edge_ns: int = 0) -> Bools:
         """Whether a NIC was deaf to whoever sent what was sighted there in these rows."""
         seen, deaf = self.columns.sightings, np.zeros(len(rows), dtype=bool)
-        t_ns, sender = seen.t_ns[rows], self._sender[seen.frame[rows]]
+        t_ns, sender = seen.t_ns[rows], self.columns.sender[seen.frame[rows]]
         for (*place, peer), spans in self.timeline.deaf.items():
             for span in spans if tuple(place) == self.paths.nics[nic] else ():
                 within = (span.since_ns - edge_ns <= t_ns) & (t_ns <= span.until_ns + edge_ns)
@@ -402,7 +400,7 @@ class Record:
             deaf = [(span, rows) for span in self._spans(_index(direction), ("nic_mute", "nic_half rx"))]
             for (*place, peer), spans in self.timeline.deaf.items():
                 if tuple(place) == (direction.tx.node, direction.tx.nic):
-                    of_peer = rows & (self._sender[arrivals.frame] == self.paths.number[peer])
+                    of_peer = rows & (self.columns.sender[arrivals.frame] == self.paths.number[peer])
                     deaf += [(span, of_peer) for span in spans]
             for span, mine in deaf:
                 inside = (span.since_ns + edge_ns < arrivals.stamp_ns) & (arrivals.stamp_ns < span.until_ns - edge_ns)

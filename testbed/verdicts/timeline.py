@@ -25,7 +25,8 @@ CARRIER_LOST = ("nic_down", "link_down", "switch_kill")
 _NIC_OFF = ("nic_down", "nic_mute", "nic_half")
 _HELD = {"node_pause": "paused", "node_slow": "slow"}
 _LET_GO = {"node_resume": "paused", "node_quick": "slow"}
-_NIC_ON = {"nic_up": ("nic_down",), "nic_unmute": ("nic_mute", "nic_half")}
+# A link that leads from host to host goes down at a NIC of a host, which nic_up then brings up like any other.
+_NIC_ON = {"nic_up": ("nic_down", "link_down"), "nic_unmute": ("nic_mute", "nic_half")}
 
 
 class Span(NamedTuple):
@@ -158,6 +159,13 @@ class Timeline:
         if spans and spans[-1].until_ns == FOREVER_NS:
             spans[-1] = spans[-1]._replace(until_ns=at_ns)
 
+    @staticmethod
+    def _end(spans: list[Span], at_ns: int, verbs: tuple[str, ...]) -> None:
+        """All that these verbs began and nothing ended yet."""
+        for place, span in enumerate(spans):
+            if span.until_ns == FOREVER_NS and span.what.split()[0] in verbs:
+                spans[place] = span._replace(until_ns=at_ns)
+
     def _fault(self, event: Event, struck: Struck) -> None:
         faults, verb = self.plan.faults, struck.verb
         fault = faults[struck.fault] if 0 <= struck.fault < len(faults) else None
@@ -173,7 +181,7 @@ class Timeline:
                 spans = self.nic_faults.setdefault((end.node, end.nic), [])
                 spans.append(Span(event.t_ns, FOREVER_NS, "link_down" if verb == "link_down" else "switch_kill"))
             for end in up:
-                self._close(self.nic_faults[end.node, end.nic], event.t_ns)
+                self._end(self.nic_faults.get((end.node, end.nic), []), event.t_ns, CARRIER_LOST)
         elif verb in _HELD:
             self._let_go(event, _HELD[verb])
             self.holds.setdefault(event.node, []).append(Span(event.t_ns, FOREVER_NS, _HELD[verb]))
@@ -205,10 +213,7 @@ class Timeline:
                 direction = fault.direction if fault is not None and verb == "nic_half" else ""
                 spans.append(Span(event.t_ns, FOREVER_NS, f"{verb} {direction}".strip()))
                 continue
-            ended = _NIC_ON[verb]
-            for place, span in enumerate(spans):
-                if span.until_ns == FOREVER_NS and span.what.split()[0] in ended:
-                    spans[place] = span._replace(until_ns=event.t_ns)
+            self._end(spans, event.t_ns, _NIC_ON[verb])
 
     def _deafened(self, event: Event, verb: str, fault: Fault) -> None:
         for nic in self._nics(event.node, fault):
