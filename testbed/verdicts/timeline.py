@@ -70,7 +70,7 @@ class Timeline:
                 self._fault(event, event.what)
             else:
                 self._close(self.lives.get(event.node), event.t_ns)
-                self._let_go(event, "paused")
+                self._end(self.holds.get(event.node, []), event.t_ns, ("paused",))
         if not history.complete:
             self.end_ns = min(plan.duration_ns, self._known_until_ns(history))
 
@@ -160,10 +160,10 @@ class Timeline:
             spans[-1] = spans[-1]._replace(until_ns=at_ns)
 
     @staticmethod
-    def _end(spans: list[Span], at_ns: int, verbs: tuple[str, ...]) -> None:
-        """All that these verbs began and nothing ended yet."""
+    def _end(spans: list[Span], at_ns: int, whats: tuple[str, ...]) -> None:
+        """All of these kinds that nothing ended yet."""
         for place, span in enumerate(spans):
-            if span.until_ns == FOREVER_NS and span.what.split()[0] in verbs:
+            if span.until_ns == FOREVER_NS and span.what.split()[0] in whats:
                 spans[place] = span._replace(until_ns=at_ns)
 
     def _fault(self, event: Event, struck: Struck) -> None:
@@ -183,10 +183,10 @@ class Timeline:
             for end in up:
                 self._end(self.nic_faults.get((end.node, end.nic), []), event.t_ns, CARRIER_LOST)
         elif verb in _HELD:
-            self._let_go(event, _HELD[verb])
+            self._end(self.holds.get(event.node, []), event.t_ns, (_HELD[verb],))
             self.holds.setdefault(event.node, []).append(Span(event.t_ns, FOREVER_NS, _HELD[verb]))
         elif verb in _LET_GO:
-            self._let_go(event, _LET_GO[verb])
+            self._end(self.holds.get(event.node, []), event.t_ns, (_LET_GO[verb],))
         elif fault is not None and verb in ("nic_deaf", "nic_hear"):
             self._deafened(event, verb, fault)
         elif verb in _NIC_OFF or verb in _NIC_ON:
@@ -199,12 +199,6 @@ class Timeline:
                 self._impaired.setdefault(link, []).append((event.t_ns, changed))
                 if verb == "impair":
                     spans.append(Span(event.t_ns, FOREVER_NS, "impair"))
-
-    def _let_go(self, event: Event, what: str) -> None:
-        spans = self.holds.get(event.node, [])
-        for place, span in enumerate(spans):
-            if (span.what, span.until_ns) == (what, FOREVER_NS):
-                spans[place] = span._replace(until_ns=event.t_ns)
 
     def _nic_fault(self, event: Event, verb: str, fault: Fault | None) -> None:
         for nic in self._nics(event.node, fault):
