@@ -136,6 +136,8 @@ def _particulars(random: Random, verb: str) -> dict[str, Any]:
         order["state"] = random.choice(list(State)).value
     if verb == "clock_step":
         order["by"] = random.choice(("3us", "-3us", "-90us", "400us"))
+    if verb == "node_slow":
+        order["by"] = random.choice(("100ns", "3us", "40us"))
     if verb == "clock_drift":
         order["drift"] = random.choice(("50ppm", "-2000ppm"))
     if verb in ("nic_deaf", "nic_hear"):
