@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nodes.core.record import Overrun, Struck
+from nodes.core.record import Overrun, Received, Sent, Struck
 from testbed.engines.sim import SimEngine
 from testbed.engines.vkernel.engine import VKernelEngine
 from testbed.faults import VERBS
@@ -143,6 +143,42 @@ def test_a_slow_nodes_process_serves_others_and_its_nic_has_no_more_room_than_it
     fidelity = [judge(plan, history).fidelity for history in (one, other)]
     assert [found.overrun for found in fidelity] == [overrun.what.frames] * 2
     assert [found.trusted for found in fidelity] == [True, True], [found.reasons for found in fidelity]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"do": "rate_limit", "rate": "1gbit"},
+        {"do": "jitter", "delay": "3us", "jitter": "1us"},
+        {"do": "loss", "loss": "100%"},
+    ],
+)
+def test_a_change_of_a_link_keeps_what_is_in_its_queue(
+    kernel, plan_of: Callable[..., Plan], change: dict[str, Any]
+) -> None:
+    """Three frames wait for a slow link to host1 as it changes: they leave it when and as they would have, in the
+    kernel as under sim, and what comes later fares by the new setting."""
+    star, slow = {"kind": "star", "hosts": 4}, {"switch1->host1": {"rate": "2mbit"}}
+    protocol = {"window": "20ms", "rounds": 3, "depth": 2, "handshake": "simultaneous"}
+    links = {"default": {"delay": "5us"}, **slow}
+    fault = {"at": "round 1 + 100us", "links": ["switch1->host1"], **change}
+    plans = [plan_of(star, {}, protocol, links=links, faults=faults) for faults in ([], [fault])]
+    before, one, other = SimEngine().run(plans[0]), SimEngine().run(plans[1]), VKernelEngine().run(plans[1])
+    assert_the_same(one, other)
+    struck_ns = 20_000_000 + 100_000
+
+    def arrived(history: History, sent_before_ns: int) -> list[tuple[int, str]]:
+        sent = {event.what.key for event in history.events.of_kind(Sent) if event.t_ns < sent_before_ns}
+        return [
+            (event.t_ns, str(event.what.key))
+            for event in history.events.of_kind(Received)
+            if event.node == "host1" and event.what.key in sent and event.t_ns > struck_ns
+        ]
+
+    waiting = arrived(before, struck_ns)
+    assert len(waiting) == 3
+    assert arrived(other, struck_ns) == waiting
+    assert len(arrived(other, 1 << 62)) == (3 if change["do"] == "loss" else 6)
 
 
 def assert_the_same(one: History, other: History) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from needs import MOOT, lacking
 from scapy.utils import PcapNgReader
 
 from nodes.core import Decide, Resolve, RoundStart
+from nodes.core.clock import PPB, Clock
+from nodes.core.config import START_NS
 from nodes.core.disk import State
 from nodes.core.moments import Moment
 from nodes.core.record import (
@@ -42,6 +45,7 @@ from testbed.engines.sim import SimEngine
 from testbed.history import Event, History
 from testbed.plan import Fault, Plan
 from topologies.impairment import Impairment
+from topologies.routes import Routes
 
 PlanOf = Callable[..., Plan]
 W = 100_000_000
@@ -228,6 +232,68 @@ def test_a_nic_that_is_mute_or_down_loses_its_rounds_and_no_others(
     assert of(history, "host2", Dropped, Overrun) == []
     refused = {event.what.why for event in of(history, "host2", Refused)}
     assert refused == ({"ENETDOWN"} if off == "nic_down" else set())
+
+
+SQUARE = {"spines": 2, "leaves": 2, "hosts_per_leaf": 1}
+
+
+def on_the_way(plan: Plan) -> tuple[int, str]:
+    """The link from host1's leaf to the spine over which its frames to host2 go, and that spine."""
+    link = Routes(plan.fabric).path("host1", "host2")[1].link
+    ends = (plan.fabric.links[link].a.node, plan.fabric.links[link].b.node)
+    return link, next(node for node in ends if node.startswith("spine"))
+
+
+def test_a_link_that_is_down_loses_its_rounds_and_no_others(plan_of: PlanOf, tmp_path: Path) -> None:
+    link, _ = on_the_way(plan_of("leaf_spine", SQUARE))
+    faults = (
+        Fault("link_down", at_ns=W + W // 2, links=((link, "ab"),)),
+        Fault("link_up", at_ns=3 * W + W // 2, links=((link, "ab"),)),
+    )
+    history = run(plan_of("leaf_spine", SQUARE, rounds=6, faults=faults), tmp_path)
+    assert [outcomes(history, round_) for round_ in range(6)] == [
+        ["committed"] * 2, ["committed"] * 2, ["aborted"] * 2, ["aborted"] * 2, ["committed"] * 2, ["committed"] * 2,
+    ]  # fmt: skip
+    assert [event.what for event in history.events.of_kind(Refused)] == []  # the hosts' own links are up
+
+
+def test_switches_forward_around_a_dead_one_when_they_are_to_and_as_before_when_it_is_back(
+    plan_of: PlanOf, tmp_path: Path
+) -> None:
+    _, spine = on_the_way(plan_of("leaf_spine", SQUARE))
+    faults = (
+        Fault("switch_kill", at_ns=W + W // 2, target=spine),
+        Fault("reroute", follows=0, after_ns=2 * W),
+        Fault("switch_restart", at_ns=5 * W + W // 2, target=spine),
+        Fault("reroute", follows=2, after_ns=W),
+    )
+    plan = plan_of("leaf_spine", SQUARE, rounds=8, faults=faults)
+    history = run(plan, tmp_path)
+    assert [outcomes(history, round_) for round_ in range(8)] == [
+        ["aborted" if round_ in (2, 3) else "committed"] * 2 for round_ in range(8)
+    ]
+    seen = [hop.t_ns // W for hop in history.hops if hop.node == spine and hop.what == "in"]
+    assert set(seen) & {0, 1, 7} == {0, 1, 7}
+    assert not set(seen) & {4, 5}
+
+
+def test_rounds_begin_by_the_clocks_of_nodes_and_a_step_moves_them(plan_of: PlanOf, tmp_path: Path) -> None:
+    """host2 loses a tenth, host1 is set back in round 2. When each timer was due is exact on any machine."""
+    plan = plan_of(rounds=5, faults=[Fault("clock_step", at_ns=2 * W + W // 2, target="host1", amount=-W // 4)])
+    one, other = plan.nodes
+    plan = replace(plan, nodes=(one, replace(other, clock=Clock(drift_ppb=-PPB // 10, since_ns=START_NS))))
+    history = run(plan, tmp_path)
+
+    def begun(node: str, of_: History) -> list[int]:
+        return [event.what.due_ns for event in of(of_, node, TimerFired) if event.what.name == "round"]
+
+    reference = SimEngine().run(plan)
+    assert begun("host1", history) == [0, W, 2 * W, 3 * W + W // 4, 4 * W + W // 4]
+    assert begun("host1", reference) == begun("host1", history)
+    assert begun("host2", reference)[:4] == begun("host2", history)[:4]
+    assert begun("host2", history)[3] - begun("host2", history)[0] == pytest.approx(3 * W / 0.9, abs=2)
+    early = [event for event in history.events.of_kind(TimerFired) if event.t_ns < event.what.due_ns]
+    assert early == []
 
 
 def test_half_a_nic_receives_and_does_not_send(plan_of: PlanOf, tmp_path: Path) -> None:
