@@ -45,12 +45,8 @@ def _study(directory: Path) -> Path:
 
 
 def _run(directory: Path) -> Path:
-    from testbed.cli.run import commands_for
-    from testbed.report.pages import run_page
+    from testbed.cli.run import write_page
     from testbed.runs import read_run
 
     text, plan, history, verdicts = read_run(directory)
-    page = run_page(plan, history, verdicts, commands_for(directory, history.engine, text))
-    target = directory / "report.html"
-    target.write_text(page, encoding="utf-8")
-    return target
+    return write_page(directory, text, plan, history, verdicts)

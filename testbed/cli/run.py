@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from testbed.engines.base import Engine
     from testbed.history import History
     from testbed.plan import Plan
+    from testbed.report.pages import Story
     from testbed.scenario import Scenario
     from testbed.verdicts.model import Fidelity, Trust, Verdicts
 
@@ -167,12 +168,39 @@ def _begin(directory: Path, text: str, plan: Plan) -> int:
 
 def keep(directory: Path, text: str, plan: Plan, history: History, verdicts: Verdicts) -> None:
     """The run directory with its report."""
-    from testbed.report.pages import run_page
     from testbed.runs import write_run
 
     write_run(directory, text, plan, history, verdicts)
-    page = run_page(plan, history, verdicts, commands_for(directory, history.engine, text))
-    (directory / "report.html").write_text(page, encoding="utf-8")
+    write_page(directory, text, plan, history, verdicts)
+
+
+def write_page(directory: Path, text: str, plan: Plan, history: History, verdicts: Verdicts) -> Path:
+    """The report of a run, ``text`` being its scenario; where it is."""
+    from testbed.report.pages import run_page
+
+    target = directory / "report.html"
+    commands = commands_for(directory, history.engine, text)
+    target.write_text(run_page(plan, history, verdicts, commands, _story(text, verdicts)), encoding="utf-8")
+    return target
+
+
+def _story(text: str, verdicts: Verdicts) -> Story:
+    """What the scenario says of its run. Runs of earlier versions may state what nobody can read any more."""
+    from pydantic import ValidationError
+
+    from testbed.report.pages import Story
+    from testbed.scenario import Expectation, ScenarioError, unmet
+    from testbed.scenario.document import read_document
+    from testbed.verdicts.words import counted
+
+    try:
+        data = read_document(text, "scenario").data
+        expect = Expectation.model_validate(data.get("expect") or {})
+    except (ScenarioError, ValidationError):
+        return Story()
+    stated = expect.model_dump(mode="json", exclude_none=True)
+    failed = unmet(expect, verdicts.to_dict())
+    return Story(str(data.get("description", "")), counted(stated) if stated else "", failed)
 
 
 def commands_for(directory: Path, engine: str, text: str) -> list[str]:
@@ -292,7 +320,8 @@ def _show_service(screen: Any, service: Any) -> None:
     from testbed.report.spacetime import nanoseconds
 
     latencies = ", ".join(
-        f"p{100 * at:g} {nanoseconds(ns)}" for at, ns in zip(service.at, service.latency_ns, strict=True)
+        f"{'greatest' if at == 1 else f'p{100 * at:g}'} {nanoseconds(ns)}"
+        for at, ns in zip(service.at, service.latency_ns, strict=True)
     )
     colour, words = ("green", "follows from it") if service.holds else ("red", "does not follow from it")
     screen.print(

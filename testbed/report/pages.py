@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nodes.registry import engine_spec
+from testbed.faults import describe
 from testbed.history import History
 from testbed.plan import Plan
 from testbed.report.spacetime import instance_diagram, nanoseconds, swap_diagram
@@ -35,6 +36,7 @@ def _environment() -> Environment:
         human=human,
         probability=probability,
         count=lambda value: f"{value:,}".replace(",", "\u202f"),
+        of=lambda number, what: f"{number} {what}" if number == 1 else f"{number} {what}{'e' * what.endswith('h')}s",
     )
     return environment
 
@@ -44,7 +46,18 @@ def probability(value: float) -> str:
     return "0" if value == 0 else f"{value:.3g}" if value >= 1e-4 else f"{value:.2e}"
 
 
-def run_page(plan: Plan, history: History, verdicts: Verdicts, commands: Sequence[str] = ()) -> str:
+class Story(NamedTuple):
+    """What a scenario says of its run. about: in a sentence. expected: what it states, in words. failed: a sentence for
+    each statement that did not hold."""
+
+    about: str = ""
+    expected: str = ""
+    failed: Sequence[str] = ()
+
+
+def run_page(
+    plan: Plan, history: History, verdicts: Verdicts, commands: Sequence[str] = (), story: Story | None = None
+) -> str:
     """The report of one run. commands: how it can be run again."""
     breaks = verdicts.bisynchrony.breaks
     pictures = [(item, swap_diagram(plan, history, item)) for item in _telling(breaks)]
@@ -65,7 +78,9 @@ def run_page(plan: Plan, history: History, verdicts: Verdicts, commands: Sequenc
             pictures=pictures,
             instances=instances,
             told=_TOLD_QUANTILES,
+            faults=[describe(plan.faults, index, plan.fabric.hosts) for index in range(len(plan.faults))],
             commands=commands,
+            story=story or Story(),
         )
     )
 

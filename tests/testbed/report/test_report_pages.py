@@ -14,7 +14,7 @@ import yaml
 
 from testbed.engines.sim import SimEngine
 from testbed.report import plots
-from testbed.report.pages import bracket, distrusted, estimate, probability, run_page, study_page
+from testbed.report.pages import Story, bracket, distrusted, estimate, probability, run_page, study_page
 from testbed.scenario import compile_plan, parse
 from testbed.study.document import load_study
 from testbed.study.runner import run_study
@@ -208,10 +208,23 @@ def test_a_run_page_is_one_file_with_breaks_faults_and_fidelity() -> None:
     assert_self_contained(text)
     page = Page(text)
     assert {"breaks", "faults", "fidelity"} <= page.ids
-    assert "entering REFLECTING" in page.text
+    assert "at 310us nic_down host1-eth0" in page.text
+    assert "when host2 enters REFLECTING in round 30: node_kill host2" in page.text
     assert "Disagreements" in page.text
     assert text.count('class="spacetime"') >= 2
     assert "distrusted" not in page.ids
+
+
+@pytest.mark.parametrize(("failed", "words"), [((), "Held: splits 1"), (["splits: expected 1, found 3"], "found 3")])
+def test_a_run_page_tells_the_scenarios_story_and_what_became_of_what_it_expects(failed: list[str], words: str) -> None:
+    plan = compile_plan(parse(RUN))
+    history = SimEngine().run(plan)
+    text = run_page(plan, history, judge(plan, history), (), Story("A NIC goes <down>.", "splits 1", failed))
+    page = Page(text)
+    assert "expected" in page.ids
+    assert "A NIC goes <down>." in page.text
+    assert words in " ".join(page.text.split())
+    assert "3 hosts, 1 switch (" in page.text
 
 
 def test_a_run_that_cannot_be_trusted_says_so_first() -> None:
