@@ -14,7 +14,20 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, NamedTuple, get_args, get_type_hints
 
-from nodes.core import Apply, Decide, Effect, Invoke, Note, Propose, Resolve, Return, RoundStart, Transition
+from nodes.core import (
+    Apply,
+    Decide,
+    Effect,
+    Invoke,
+    Note,
+    Propose,
+    Resolve,
+    Return,
+    RoundStart,
+    SwapId,
+    Transition,
+    swap_id,
+)
 from nodes.core.lies import Lied
 from nodes.frames import NO_ENDS, WIRE_BYTES, Frame, FrameKey
 
@@ -47,6 +60,13 @@ class Sent(NamedTuple):
     step: int
     size: int = WIRE_BYTES
     ends: int = NO_ENDS
+
+    @property
+    def swap(self) -> SwapId:
+        """The swap that it is about, where it is about one."""
+        if self.ends == NO_ENDS:
+            return swap_id(self.round, self.key.src, self.dst)
+        return SwapId(self.round, self.ends >> 16, self.ends & 0xFFFF)
 
 
 class Received(NamedTuple):

@@ -133,14 +133,16 @@ class _Flight:
 
 
 def swap_diagram(plan: Plan, history: History, broken: Break) -> str:
-    """The frames of the broken swap, the states of its ends, the window, and the frame that broke it highlighted."""
+    """The frames of the broken swap, the states of its ends and of the cells between them, the window, and the frame
+    that broke it highlighted."""
     low, high = broken.link.split("<->")
     protocol = plan.protocol
     start_ns = broken.round * protocol.period_ns
     number = {name: place for place, name in enumerate(history.names)}
     swap = SwapId(broken.round, number[low], number[high])
     flights = _flights(plan, history, swap)
-    columns = _columns(flights, low, high)
+    columns = [history.names[node] for node in plan.way(swap.low, swap.high)] if plan.cells else []
+    columns = columns or _columns(flights, low, high)
     latest = max([time for flight in flights for time, _ in flight.points] + [start_ns + protocol.window_ns])
     span_ns = min(max(1.18 * protocol.window_ns, 1.05 * (latest - start_ns)), 2.4 * protocol.window_ns)
     canvas = _Canvas(height=_TOP + 470)
@@ -157,7 +159,8 @@ def swap_diagram(plan: Plan, history: History, broken: Break) -> str:
     for flight in flights:
         _draw_flight(canvas, flight, place, at_y, bottom, guilty=flight.sent.key == broken.key)
     states = _states(history, swap)
-    for name, side in ((low, "end"), (high, "start")):
+    for name in columns:
+        side = "end" if name == low else "start"
         _draw_states(canvas, [event for event in states if event.node == name], place[name], side, at_y, bottom)
     title = f"round {broken.round}, {broken.link}: {broken.kind} ({broken.cause})"
     canvas.text(_WIDTH / 2, 16, title, "title", bold=True)
@@ -178,13 +181,12 @@ def _states(history: History, swap: SwapId) -> list[Event]:
 
 
 def _flights(plan: Plan, history: History, swap: SwapId) -> list[_Flight]:
-    ends = {swap.low, swap.high}
     table = history.events.table(Sent)
     of_round = table.take(table["round"] == swap.round).rows()
     sends = [
         (event, event.what)
         for event in of_round
-        if isinstance(event.what, Sent) and {event.what.key.src, event.what.dst} == ends
+        if isinstance(event.what, Sent) and event.what.swap == swap
     ]
     wanted = {sent.key for _, sent in sends}
     hops: dict[FrameKey, list[Hop]] = {}

@@ -53,7 +53,8 @@ def explain(scenario: Scenario) -> str:
 
 def _head(scenario: Scenario, plan: Plan) -> str:
     fabric = plan.fabric
-    size = f"{len(fabric.hosts)} hosts, {len(fabric.switches)} switches, {len(fabric.links)} links"
+    switches = f"{len(plan.cells)} cells" if plan.cells else f"{len(fabric.switches)} switches"
+    size = f"{len(fabric.hosts) - len(plan.cells)} hosts, {switches}, {len(fabric.links)} links"
     rows = [
         ("scenario", plan.name),
         ("engine", scenario.engine),
@@ -66,7 +67,7 @@ def _head(scenario: Scenario, plan: Plan) -> str:
     if plan.container is not None:
         rows.append(("nodes", _containers(plan.container)))
     if plan.cells:
-        rows.append(("switches", f"{len(plan.cells)} cells, which carry swaps hop by hop"))
+        rows.append(("switches", "cells: nodes that carry swaps hop by hop"))
     if scenario.written.description:
         rows.insert(1, ("about", " ".join(scenario.written.description.split())))
     return _table(rows)

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nodes.core import SwapId, swap_id
+from nodes.core import SwapId
 from nodes.core.record import Dropped, Noted, Received, Refused, Sent
-from nodes.frames import NO_ENDS, FrameKey
+from nodes.frames import FrameKey
 from testbed.history import History, Hop, Table
 from testbed.plan import Plan
 from testbed.verdicts.bisynchrony import COMMITTED, Broken, link_name
@@ -90,13 +90,6 @@ def handshake(handshake_: str, depth: int, low: int, high: int) -> list[Step]:
     return [Step(step, *((low, high) if step % 2 else (high, low))) for step in range(1, depth + 1)]
 
 
-def _swap_of(sent: Sent) -> SwapId:
-    """The swap that a frame was about."""
-    if sent.ends == NO_ENDS:
-        return swap_id(sent.round, sent.key.src, sent.dst)
-    return SwapId(sent.round, sent.ends >> 16, sent.ends & 0xFFFF)
-
-
 class _Inquest:
     def __init__(
         self, plan: Plan, history: History, broken: tuple[Broken, ...], paths: Paths, timeline: Timeline
@@ -140,10 +133,9 @@ class _Inquest:
         for event in sends.rows():
             what = event.what
             assert isinstance(what, Sent)
-            swap = _swap_of(what)
-            if swap in wanted:
+            if what.swap in wanted:
                 step = Step(what.step, what.key.src, what.dst)
-                self.sends[swap, step].append(_Send(what.key, event.t_ns))
+                self.sends[what.swap, step].append(_Send(what.key, event.t_ns))
         about = {sent.key for sends in self.sends.values() for sent in sends}
         second: dict[FrameKey, int] = {}  # when a copy came in, by its place among the events
         for order, event in zip(recvs.order.tolist(), recvs.rows(), strict=True):

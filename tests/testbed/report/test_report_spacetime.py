@@ -88,6 +88,17 @@ def test_a_late_frame_is_highlighted_and_no_other() -> None:
     assert texts(root, "resolve") == ["aborted", "committed"]
 
 
+def test_over_cells_every_hop_is_a_frame_and_every_node_on_the_way_has_states() -> None:
+    plan, history, verdicts = run(LATE.replace("protocol:", "switches: cells\nprotocol:"))
+    root = drawn(swap_diagram(plan, history, first(verdicts, "late")))
+    assert texts(root, "name") == ["host1", "leaf1", "spine1", "leaf2", "host2"]
+    assert texts(root, "step") == [step for step in "1234" for _ in range(4)]
+    assert len(of_kind(root, "guilty")) == 1
+    told = texts(root, "resolve")
+    split = told.index("committed")
+    assert told == ["aborted"] * split + ["committed"] * (5 - split)
+
+
 def test_a_lost_frame_ends_in_a_cross_that_names_the_place() -> None:
     plan, history, verdicts = run(LOST)
     broken = first(verdicts, "lost")
