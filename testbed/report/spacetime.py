@@ -183,11 +183,7 @@ def _states(history: History, swap: SwapId) -> list[Event]:
 def _flights(plan: Plan, history: History, swap: SwapId) -> list[_Flight]:
     table = history.events.table(Sent)
     of_round = table.take(table["round"] == swap.round).rows()
-    sends = [
-        (event, event.what)
-        for event in of_round
-        if isinstance(event.what, Sent) and event.what.swap == swap
-    ]
+    sends = [(event, event.what) for event in of_round if isinstance(event.what, Sent) and event.what.swap == swap]
     wanted = {sent.key for _, sent in sends}
     hops: dict[FrameKey, list[Hop]] = {}
     likely = np.isin(history.hops.key_seq, [key.seq for key in wanted])
