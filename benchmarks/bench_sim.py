@@ -45,10 +45,15 @@ Build = Callable[[NodeConfig], Machine]
 
 
 class Echo:
-    """Sends one frame to every higher node at time 0 and answers every frame until ``count`` have come from a peer."""
+    """Sends one frame to every higher node at time 0 and answers every frame until ``count`` have come from a peer.
+
+    As little as a machine can do: what it says is always the same, and made once.
+    """
 
     def __init__(self, config: NodeConfig, count: int) -> None:
-        self.config, self.left = config, [count] * len(config.peers)
+        self.left = [count] * len(config.peers)
+        self.answers: list[Effects] = [[Send(port, Message(Kind.DATA, 0, 1))] for port in range(len(config.peers))]
+        self.higher = [port for port, peer in enumerate(config.peers) if peer.node > config.node]
 
     def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
         """Wait for time 0."""
@@ -56,15 +61,12 @@ class Echo:
 
     def on_timer(self, name: str, now_ns: int) -> Effects:
         """Begin."""
-        return [self._send(port) for port, peer in enumerate(self.config.peers) if peer.node > self.config.node]
+        return [send for port in self.higher for send in self.answers[port]]
 
     def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
         """Answer."""
         self.left[port] -= 1
-        return [self._send(port)] if self.left[port] >= 0 else []
-
-    def _send(self, port: int) -> Send:
-        return Send(port, Message(Kind.DATA, 0, 1))
+        return self.answers[port] if self.left[port] >= 0 else []
 
 
 # -- the SimPy model -------------------------------------------------------------------------------------------------

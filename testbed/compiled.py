@@ -33,6 +33,7 @@ MODULES = (
     "nodes.oae.link",
     "nodes.oae.rounds",
     "testbed.engines.sim.fabric",
+    "testbed.engines.sim.native",
     "testbed.engines.sim.netem",
     "testbed.engines.sim.node",
     "testbed.engines.sim.prng",

@@ -64,12 +64,13 @@ UNHEARD = Life(0, 0)
 
 _EMPTY: Mapping[str, bytes] = {}
 
-# Classes that every message asks for: compiled, looking a name up takes as long as a small deed.
+# What every message asks for: compiled, looking a name up takes as long as a small deed.
 _SEND: Final = Send
 _TRANSITION: Final = Transition
 _SET_TIMER: Final = SetTimer
 _FRAME: Final = Frame
 _FRAME_KEY: Final = FrameKey
+_BODY_BYTES: Final = BODY_BYTES
 _LIFE = "driver life "  # no machine's keys begin with this
 
 
@@ -204,7 +205,7 @@ class Driver:
             if type(effect) is _SEND:
                 port, message = effect
                 _, round_, _, body, _ = message
-                if len(body) != BODY_BYTES:
+                if len(body) != _BODY_BYTES:
                     check_body(message)
                 self._sent += 1
                 key = _FRAME_KEY(self._node, self._epoch, self._sent)

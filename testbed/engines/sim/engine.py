@@ -42,15 +42,19 @@ class SimEngine:
         for link in plan.fabric.links:
             netem_params(link.ab)
             netem_params(link.ba)
-        for index, fault in enumerate(plan.faults):
-            _check_fault(plan, fault, f"fault {index} ({fault.verb})")
+        _check_faults(plan)
 
     def run(self, plan: Plan, directory: Path | None = None, progress: Progress | None = None) -> History:  # noqa: ARG002
         """Runs ``plan`` to its end. Machines of first lives are started at START_NS. Raises NoRoomError, soon, for a
         run that would take more memory than it may."""
-        self.check(plan)
+        _check_faults(plan)  # the links are checked by being made
         hops = bool(plan.capture) if self._hops is None else self._hops
         return Run(plan, self._build, self._events, hops, self._memory_bytes).run(progress)
+
+
+def _check_faults(plan: Plan) -> None:
+    for index, fault in enumerate(plan.faults):
+        _check_fault(plan, fault, f"fault {index} ({fault.verb})")
 
 
 def _check_fault(plan: Plan, fault: Fault, what: str) -> None:

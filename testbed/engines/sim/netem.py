@@ -27,6 +27,9 @@ from topologies.impairment import Impairment
 from topologies.netem import NetemParams, changed_params
 from topologies.tables import LEAST_DELAY_NS, tabledist
 
+if COMPILED:
+    from testbed.engines.sim.native import Numbers
+
 LOST: Final = -(1 << 62)
 """Instead of a departure time: netem's loss took the frame."""
 
@@ -46,6 +49,8 @@ CARRIED: Final = CORRUPT | CLONED
 """The flags that a frame keeps from hop to hop."""
 
 CORRELATION_START = 1 << 31
+_NEVER: Final = 1 << 62
+_SOON: Final = 64  # frames: a delay line is looked through after so many, or later
 NS_PER_S = 1_000_000_000
 
 Passage = tuple[int, int]
@@ -59,23 +64,22 @@ Place = Callable[[int, int, int], int]
 class Direction:
     """One link direction's netem qdisc.
 
-    ``enqueue(now_ns)`` takes a frame in and returns when it leaves (always after now), LOST or FULL; for directions
+    ``enqueue(now)`` takes a frame in and returns when it leaves (always after now), LOST or FULL; for directions
     that neither duplicate nor corrupt nor have a rate, at which the frame's size counts (``single``).
-    ``enqueue_all(now_ns, cloned, wire_bytes)`` serves every direction and gives a Passage for each frame that comes of
+    ``enqueue_all(now, cloned, wire_bytes)`` serves every direction and gives a Passage for each frame that comes of
     the one, in the order in which they leave; a lost frame gives one (LOST, ..), and so does a lost copy. Times may not
     go back from call to call. Frames of several calls that leave at the same time leave in the order of the calls
     (tfifo).
     """
 
     __slots__ = (
-        "_delay", "_delays", "_had_table", "_latest", "_line", "_simple", "_single", "enqueue_all",
-        "params", "single",
+        "_delay", "_delays", "_had_table", "_latest", "_line", "_multiple", "_simple", "_single", "params", "single",
     )  # fmt: skip
 
-    enqueue_all: Callable[[int, bool, int], list[Passage]]
-    _delay: Draw
-    _delays: Delays  # compiled, where nothing but delays is drawn
-    _single: Callable[[int], int]
+    _delay: Draw  # where nothing but delays is drawn; compiled, it is _delays
+    _delays: Delays
+    _single: Callable[[int], int]  # where anything else is, or there is a rate
+    _multiple: Callable[[int, bool, int], list[Passage]]
 
     def __init__(self, impairment: Impairment) -> None:
         self._line = Line()
@@ -88,20 +92,21 @@ class Direction:
         params = self.params = changed_params(impairment, self._had_table)
         self._had_table = self._had_table or params.table is not None
         self._latest[0] = self._line.latest()
+        self._line.set_limit(params.limit)
         self.single = not (params.duplicate or params.corrupt or params.rate_bytes_per_s)
-        draw: Draw = Prng(params.seed).u32 if COMPILED else draws(params.seed).__next__
-        lose = _loss(params, draw)
-        alone = lose is None and not (params.duplicate or params.corrupt)
-        if COMPILED and alone and params.delay_corr == 0:
+        alone = not (params.loss or params.duplicate or params.corrupt or params.delay_corr or params.gemodel)
+        self._simple = self.single and alone
+        if self._simple and COMPILED:
             self._delays = Delays(params)
-            self._delay = self._delays.draw
+        elif self._simple:
+            self._delay = _delays_alone(params)
         else:
-            self._delay = _delay(params, draw, alone)
-        self._line.limit = params.limit
-        self._simple = self.single and alone and params.delay_corr == 0
-        place = _place(params, self._delay, self._line, self._latest)
-        self._single = _single(lose, self._line, place)
-        self.enqueue_all = _multiple(params, draw, lose, self._line, place)
+            draw: Draw = Prng(params.seed).u32 if COMPILED else draws(params.seed).__next__
+            lose = _loss(params, draw)
+            delay = _delays_alone(params) if alone else _delay(params, draw)
+            place = _place(params, delay, self._line, self._latest)
+            self._single = _single(lose, self._line, place)
+            self._multiple = _multiple(params, draw, lose, self._line, place)
 
     def enqueue(self, now: i64) -> i64:
         """When a frame leaves that is handed over now."""
@@ -111,11 +116,19 @@ class Direction:
         line = self._line
         if not line.room(now):
             return FULL
-        leaves: i64 = now + (self._delays.draw() if COMPILED else self._delay())
+        leaves = now
+        if COMPILED:
+            leaves += self._delays.draw()
+        else:
+            leaves += self._delay()
         if leaves <= now:
             leaves = now + LEAST_DELAY_NS
         line.add(leaves)
         return leaves
+
+    def enqueue_all(self, now: i64, cloned: bool, wire_bytes: int) -> list[Passage]:
+        """When the frames leave that come of the one that is handed over now."""
+        return [(self.enqueue(now), 0)] if self._simple else self._multiple(now, cloned, wire_bytes)
 
     def drop_all(self) -> None:
         """The carrier is gone and with it all that was queued."""
@@ -126,44 +139,90 @@ class Direction:
 class Line:
     """The delay line of one direction: when what is in it leaves, and whether there is room for more.
 
-    Times are only gathered until there seem to be ``limit`` frames; then those past are thrown out. While more than
-    half of the line is really in use that would be done too often, so that then the times are a heap.
+    Times are only gathered until there are ``_look`` of them; then those past are thrown out. While more than half of
+    the line is really in use that would be done too often, so that then the times are a heap.
     """
 
-    __slots__ = ("_crowded", "_times", "limit")
+    __slots__ = ("_count", "_crowded", "_limit", "_look", "_numbers", "_times")
+
+    _numbers: Numbers  # compiled, the times are in here while the line is not crowded
 
     def __init__(self) -> None:
-        self.limit: i64 = 0
+        self._limit: i64 = 0
+        self._look: i64 = 0
+        self._count: i64 = 0
         self._times: list[int] = []
         self._crowded = False
+        if COMPILED:
+            self._numbers = Numbers()
+
+    def set_limit(self, limit: int) -> None:
+        """It holds so many frames from now on."""
+        self._limit, self._look = limit, 0
 
     def room(self, now: i64) -> bool:
-        """Whether fewer than ``limit`` frames are queued; what leaves at this very instant has left."""
-        if len(self._times) < self.limit:
+        """Whether fewer than its limit are queued; what leaves at this very instant has left."""
+        if self._count < self._look:
             return True
-        if self._crowded:
-            while self._times and self._times[0] <= now:
-                heappop(self._times)
-        else:
-            self._times = [leaves for leaves in self._times if leaves > now]
-            heapify(self._times)
-        self._crowded = 2 * len(self._times) > self.limit
-        return len(self._times) < self.limit
+        self._forget(now)
+        return self._count < self._limit
 
     def add(self, leaves: i64) -> None:
         """One more."""
+        self._count += 1
         if self._crowded:
             heappush(self._times, leaves)
+        elif COMPILED:
+            self._numbers.add(leaves)
         else:
             self._times.append(leaves)
 
     def latest(self) -> int:
         """When the last one leaves, or LOST."""
-        return max(self._times, default=LOST)
+        return max(self._listed(), default=LOST)
 
     def clear(self) -> None:
         """All are gone."""
-        self._times.clear()
+        self._forget(_NEVER)
+
+    def _listed(self) -> list[int]:
+        if COMPILED and not self._crowded:
+            return self._numbers.listed()
+        return self._times
+
+    def _forget(self, now: i64) -> None:
+        """Throw out those past, and keep the others as suits their number."""
+        if self._crowded:
+            while self._times and self._times[0] <= now:
+                heappop(self._times)
+            self._count = len(self._times)
+        elif COMPILED:
+            self._count = self._numbers.keep_above(now)
+        else:
+            self._times = [leaves for leaves in self._times if leaves > now]
+            self._count = len(self._times)
+        crowded = 2 * self._count > self._limit
+        if crowded != self._crowded:
+            self._change(crowded)
+        if crowded:
+            self._look = self._limit
+        else:
+            self._look = min(self._limit, max(_SOON, 2 * self._count))
+
+    def _change(self, crowded: bool) -> None:
+        """From gathering to a heap, or back."""
+        times = self._listed()
+        self._crowded = crowded
+        if crowded:
+            heapify(times)
+        if not COMPILED:
+            return
+        if crowded:
+            self._times = times
+        else:
+            self._numbers.clear()
+            for leaves in times:
+                self._numbers.add(leaves)
 
 
 class Delays:
@@ -182,7 +241,9 @@ class Delays:
         """The next one (ns)."""
         place = self._prng.u32() % self._width
         table = self._table
-        return self._least + place if table is None else table[place]
+        if table is not None:
+            return table[place]
+        return self._least + place
 
 
 # -- netem_enqueue -------------------------------------------------------------------------------------------------
@@ -304,13 +365,11 @@ def _loss(params: NetemParams, draw: Draw) -> Chance | None:
     return gilbert_elliott
 
 
-def _delay(params: NetemParams, draw: Draw, alone: bool) -> Draw:
-    """tabledist. ``alone``: no other decision of this direction draws, so that delays can be computed in blocks."""
+def _delay(params: NetemParams, draw: Draw) -> Draw:
+    """tabledist."""
     mu, sigma = params.latency_ns, params.jitter_ns
     if sigma == 0:
         return repeat(mu).__next__
-    if alone and params.delay_corr == 0:
-        return chain.from_iterable(_delay_blocks(params)).__next__
     crandom = _crandom(params.delay_corr, draw)
     if params.table is None:
         width, least = 2 * sigma, mu - sigma
@@ -318,6 +377,15 @@ def _delay(params: NetemParams, draw: Draw, alone: bool) -> Draw:
     delays = _table_delays(mu, sigma, params.table).tolist()
     size = len(delays)
     return lambda: delays[crandom() % size]
+
+
+def _delays_alone(params: NetemParams) -> Draw:
+    """tabledist where nothing else is drawn: delays can be computed in blocks."""
+    if COMPILED:
+        return Delays(params).draw
+    if params.jitter_ns == 0:
+        return repeat(params.latency_ns).__next__
+    return chain.from_iterable(_delay_blocks(params)).__next__
 
 
 def _delay_blocks(params: NetemParams) -> Iterator[list[int]]:

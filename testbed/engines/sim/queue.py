@@ -1,7 +1,7 @@
 """What is to happen, in order: by time, at one instant by class, and then by serial number.
 
-Plain Python keeps the events in heapq's heap, behind tuples that it can compare in C. The compiled build compares
-native integers in a heap of its own. No two events are equal, so that both give the same order.
+Plain Python keeps the events in heapq's heap, behind tuples that it can compare in C. The compiled build has a heap of
+native integers (native.py). No two events are equal, so that both give the same order.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from collections.abc import Callable
 from heapq import heappop, heappush, heapreplace
 from typing import Any, Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from testbed.engines.sim.prng import COMPILED
+
+if COMPILED:
+    from testbed.engines.sim.native import Heap, Numbers
 
 FAULT: Final = 0
 FRAME: Final = 1
@@ -21,6 +24,7 @@ MARK: Final = 3
 """Classes of events, in the order in which they happen at equal instants."""
 
 
+@mypyc_attr(free_list_len=1)  # as one ends at its receiver, the next one begins there
 class Event:
     """key: ``time << 2 | class``. target, item, extra: for a FRAME its Leg, the frame and its flags; for a TIMER its
     Node, its name and when it is due; for a MARK None, what is to be done, and which mark it is where that is None.
@@ -41,89 +45,72 @@ class Event:
 class Queue:
     """The events to come; there is always one."""
 
-    __slots__ = ("_heap", "_rows")
+    __slots__ = ("_events", "_free", "_heap", "_rows")
+
+    _heap: Heap  # compiled; whose an entry is, is a place in _events
+    _events: list[Event]
+    _free: Numbers  # places in _events; the events that are there still have happened
 
     def __init__(self) -> None:
-        self._heap: list[Event] = []  # compiled
         self._rows: list[tuple[int, int, Event]] = []  # plain
+        if COMPILED:
+            self._heap, self._events, self._free = Heap(), [], Numbers()
 
     def push(self, event: Event) -> None:
         """One more."""
-        if COMPILED:
-            self._heap.append(event)
-            self._rise(len(self._heap) - 1, event)
-        else:
+        if not COMPILED:
             heappush(self._rows, (event.key, event.serial, event))
+            return
+        place = self._free.take()
+        if place < 0:
+            place = len(self._events)
+            self._events.append(event)
+        else:
+            self._events[place] = event
+        self._heap.push(event.key, event.serial, place)
 
     def first(self) -> Event:
         """What happens next. It stays in the queue until ``pop`` or ``moved``."""
-        return self._heap[0] if COMPILED else self._rows[0][2]
+        return self._events[self._heap.top()] if COMPILED else self._rows[0][2]
 
     def pop(self) -> None:
         """The first one is done."""
-        if not COMPILED:
+        if COMPILED:
+            self._free.add(self._heap.top())
+            self._heap.pop()
+        else:
             heappop(self._rows)
-            return
-        last = self._heap.pop()
-        if self._heap:
-            self._sink(last)
 
     def moved(self) -> None:
         """The first one has got another key and serial, and will happen then."""
         if COMPILED:
-            self._sink(self._heap[0])
+            place = self._heap.top()
+            event = self._events[place]
+            self._heap.replace(event.key, event.serial, place)
         else:
             event = self._rows[0][2]
             heapreplace(self._rows, (event.key, event.serial, event))
 
     def events(self) -> list[Event]:
         """All, in no order."""
-        return list(self._heap) if COMPILED else [event for _, _, event in self._rows]
+        if COMPILED:
+            return [self._events[place] for place in self._heap.owners()]
+        return [event for _, _, event in self._rows]
 
     def take_out(self, chosen: Callable[[Event], bool]) -> list[Event]:
         """Remove some; they are given back in the order in which they would have happened."""
-        gone, left = Queue(), Queue()
-        for event in self.events():
-            (gone if chosen(event) else left).push(event)
-        self._heap, self._rows = left._heap, left._rows
-        return gone.drained()
+        gone: list[Event] = []
+        for event in self.drained():
+            if chosen(event):
+                gone.append(event)
+            else:
+                self.push(event)
+        return gone
 
     def drained(self) -> list[Event]:
         """All, in order; none is left."""
         found: list[Event] = []
-        while self._heap or self._rows:
+        while not self._heap.empty() if COMPILED else self._rows:
             found.append(self.first())
             self.pop()
         return found
-
-    def _rise(self, place: i64, event: Event) -> None:
-        """Put ``event`` into the hole at ``place`` or above it."""
-        heap = self._heap
-        while place > 0:
-            parent = (place - 1) >> 1
-            above = heap[parent]
-            if above.key < event.key or (above.key == event.key and above.serial < event.serial):
-                break
-            heap[place] = above
-            place = parent
-        heap[place] = event
-
-    def _sink(self, event: Event) -> None:
-        """Put ``event`` into the hole at the top or below it."""
-        heap = self._heap
-        size: i64 = len(heap)
-        place: i64 = 0
-        child: i64 = 1
-        while child < size:
-            least = heap[child]
-            if child + 1 < size:
-                other = heap[child + 1]
-                if other.key < least.key or (other.key == least.key and other.serial < least.serial):
-                    least = other
-                    child += 1
-            if event.key < least.key or (event.key == least.key and event.serial < least.serial):
-                break
-            heap[place] = least
-            place = child
-            child = 2 * place + 1
-        heap[place] = event

@@ -18,15 +18,17 @@ class NoRoomError(UserError):
 
 
 class Room:
-    """The memory that a run may take. memory_bytes: None = most of what is free now."""
+    """The memory that a run may take. memory_bytes: None = most of what is free when that is first asked."""
 
     def __init__(self, memory_bytes: int | None = None) -> None:
-        self._allowed = int(available_bytes() * SHARE) if memory_bytes is None else memory_bytes
+        self._allowed = memory_bytes
 
     def check(self, share: float, events: int, hops: int) -> None:
         """Raises NoRoomError when the record, growing on as so far, would not fit. share: of the run that is over."""
         if events + hops < LEAST_ROWS:
             return
+        if self._allowed is None:  # not before: it takes as long as a short run's first thousand frames
+            self._allowed = int(available_bytes() * SHARE)
         wanted = (events * EVENT_BYTES + hops * HOP_BYTES) / share
         if wanted <= self._allowed:
             return

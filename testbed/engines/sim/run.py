@@ -74,33 +74,36 @@ class Run:
         try:
             for node in self.nodes.values():
                 node.start(START_NS, State.LOST)
-            self._mark()
-            while (at_ns := self._loop()) != _STOP:
+            end_ns = self.plan.duration_ns
+            for at_ns in self._marks():
+                self.queue.push(Event(at_ns << 2 | MARK, self.tick(), None, None, at_ns))
+                self._loop()
                 self._recorder.pack()
                 self._hops.pack()
-                share = at_ns / self.plan.duration_ns
+                share = at_ns / end_ns
                 self._room.check(share, self._recorder.count(), self._hops.count())
                 if progress is not None:
                     progress("simulating", share)
+            self.queue.push(Event(end_ns << 2 | MARK, _VERY_LAST, None, None, _STOP))
+            self._loop()
             return self._history()
         finally:
             if collects:
                 gc.enable()
 
-    def _mark(self) -> None:
+    def _marks(self) -> list[int]:
+        """When to look at the room, before the end."""
         end_ns = self.plan.duration_ns
-        for at_ns in (*(end_ns // part for part in _EARLY), *(end_ns * part // _MARKS for part in range(1, _MARKS))):
-            if at_ns > 0:
-                self.queue.push(Event(at_ns << 2 | MARK, self.tick(), None, None, at_ns))
-        self.queue.push(Event(end_ns << 2 | MARK, _VERY_LAST, None, None, _STOP))
+        parts = {*(end_ns // part for part in _EARLY), *(end_ns * part // _MARKS for part in range(1, _MARKS))}
+        return sorted(parts - {0})
 
     def tick(self) -> i64:
         """The next serial number."""
         self._serial += 1
         return self._serial
 
-    def _loop(self) -> int:  # noqa: PLR0912, PLR0915  (one loop, written out: it is what a run's time goes into)
-        """Handle events up to the next mark; its time, or _STOP."""
+    def _loop(self) -> None:  # noqa: PLR0912, PLR0915  (one loop, written out: it is what a run's time goes into)
+        """Handle events up to the next mark."""
         queue, capture = self.queue, self._capture
         traffic, crossed = self.traffic, self._hops.rows
         crossings: i64 = 0
@@ -174,7 +177,6 @@ class Run:
         self._crossings += crossings
         self._handled += handled
         traffic["delivered"] += delivered
-        return event.extra
 
     # -- frames ------------------------------------------------------------------------------------------------------
 

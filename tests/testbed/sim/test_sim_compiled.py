@@ -34,6 +34,7 @@ for name in sys.argv[1:]:
     history = SimEngine().run(plan)
     told = repr([list(history.events), list(history.hops), history.meta])
     print(Path(name).name, len(history.events), len(history.hops), hashlib.sha256(told.encode()).hexdigest())
+assert run.__file__.endswith(".so") == ("librt" in sys.modules), "the compiler's library is the compiled build's alone"
 print("compiled" if run.__file__.endswith(".so") else "sources", file=sys.stderr)
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import replace
 
 import pytest
@@ -132,6 +133,24 @@ def test_both_ways_in_make_the_same_draws(impairment: Impairment, gaps: list[int
     for gap in gaps:
         now += gap
         assert [(one.enqueue(now), 0)] == other.enqueue_all(now, False, 60)
+
+
+@pytest.mark.parametrize("limit", [65, 200, 600])
+def test_a_line_that_fills_and_empties_holds_its_limit_and_no_more(limit: int) -> None:
+    """It is looked through now and then only, and kept in another way while it is crowded; neither shows."""
+    dice = random.Random(limit)
+    impairment = Impairment(delay_ns=50 * US, jitter_ns=30 * US, limit=limit, seed=limit)
+    direction, plain, now, full, fates = Direction(impairment), PlainNetem(impairment), 0, 0, 0
+    for pace_ns in (2_000, 100, 1_000, 20, 5_000, 200) * 2:  # from 10 frames at once to 2,500, if there were room
+        for _ in range(800):
+            now += dice.randrange(2 * pace_ns)
+            fate = direction.enqueue(now)
+            assert [(fate, 0)] == plain.enqueue(now)
+            full, fates = full + (fate == FULL), fates + 1
+        if pace_ns == 200:
+            direction.drop_all()
+            plain.queue.clear()
+    assert 100 < full < fates - 2_000
 
 
 def delays(impairment: Impairment, n: int) -> list[int]:
