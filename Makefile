@@ -90,8 +90,9 @@ remote-study: setup ## run a study on machines and bring it back, by Ansible: IN
 play: setup ## a playbook of yours in the nodes of a running fabric: PLAYBOOK, FABRIC
 	@$(TESTBED) play $(PLAYBOOK) $(if $(FABRIC),--fabric $(FABRIC)) $(ARGS)
 
+# Tests start some hundreds of Pythons: bytecode is kept, whatever the environment says.
 test: kernel-if-possible ## run all tests, a worker per processor: PYTEST="options" (-n0: all in one process)
-	@$(BIN)/python -m pytest -n auto $(PYTEST)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto $(PYTEST)
 
 bench: kernel-if-possible compiled-if-possible ## measure against peers, in the same run
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
