@@ -81,6 +81,7 @@ def test_oae_agrees_in_every_storm() -> None:
     assert sum(len(one.decided) for one in calmed) > 80  # there was something to disagree about
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("consensus", ["paxos", "ben_or"])
 def test_engines_of_messages_agree_in_every_storm_and_decide_when_it_is_over(consensus: str) -> None:
     for seed in range(80):

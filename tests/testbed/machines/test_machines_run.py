@@ -28,7 +28,7 @@ SSHD = shutil.which("sshd", path="/usr/sbin:/sbin")
 SCENARIO = """\
 name: over-machines
 topology: {kind: leaf_spine, spines: 1, leaves: 3, hosts_per_leaf: 1}
-protocol: {consensus: none, depth: 2, window: 100ms, rounds: 4}
+protocol: {consensus: none, depth: 2, window: 100ms, rounds: 10}
 faults:
   - {at: 150ms, do: nic_mute, on: host1, for: 100ms}
   - {at: 250ms, do: node_kill, on: host3}
@@ -81,8 +81,12 @@ class Machines(NamedTuple):
     def await_processes(self, module: str, enough: Callable[[int], bool]) -> None:
         """Until enough processes run this module on the machines, which have one process namespace in common."""
         deadline = time.monotonic() + 60
-        while not enough(count := int(call(self.here, "exec", "host1", sys.executable, "count.py", module).stdout)):
-            assert time.monotonic() < deadline, f"{count} processes of {module}"
+        while True:
+            counted = call(self.here, "exec", "host1", sys.executable, "count.py", module)
+            assert counted.returncode == 0, counted.stderr
+            if enough(int(counted.stdout)):
+                return
+            assert time.monotonic() < deadline, f"{counted.stdout} processes of {module}"
             time.sleep(0.5)
 
 
