@@ -98,18 +98,23 @@ def write_packets(path: Path, interfaces: Sequence[str], packets: Packets, offse
     """A capture of ``packets`` in the order given. offset_s: whole seconds that every stamp is less than its time, for
     stamps are unsigned."""
     with path.open("wb") as file:
-        _block(file, 0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + _options((_SHB_USERAPPL, b"oae-testbed")))
-        for name in interfaces:
-            options = [(_IF_NAME, name.encode()), (_IF_TSRESOL, bytes([_NANOSECONDS]))]
-            if offset_s:
-                options.append((_IF_TSOFFSET, struct.pack("<q", offset_s)))
-            _block(file, 1, struct.pack("<HHI", _ETHERNET, 0, 0) + _options(*options))
+        write_head(file, interfaces, offset_s)
         for first in range(0, len(packets), _PACKETS_AT_ONCE):
-            file.write(_packet_blocks(packets, slice(first, first + _PACKETS_AT_ONCE), offset_s))
+            file.write(packet_blocks(packets, slice(first, first + _PACKETS_AT_ONCE), offset_s))
 
 
-def _packet_blocks(packets: Packets, chunk: slice, offset_s: int) -> memoryview:
-    """Enhanced packet blocks, one behind the other."""
+def write_head(file: BinaryIO, interfaces: Sequence[str], offset_s: int = 0) -> None:
+    """What a capture begins with; blocks of packets follow (packet_blocks)."""
+    _block(file, 0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + _options((_SHB_USERAPPL, b"oae-testbed")))
+    for name in interfaces:
+        options = [(_IF_NAME, name.encode()), (_IF_TSRESOL, bytes([_NANOSECONDS]))]
+        if offset_s:
+            options.append((_IF_TSOFFSET, struct.pack("<q", offset_s)))
+        _block(file, 1, struct.pack("<HHI", _ETHERNET, 0, 0) + _options(*options))
+
+
+def packet_blocks(packets: Packets, chunk: slice = slice(None), offset_s: int = 0) -> memoryview:
+    """Enhanced packet blocks, one behind the other, of at least one packet."""
     wire = packets.wire[chunk]
     lengths = packets.wires.lengths
     sizes = 4 * (_HEAD_WORDS + _TAIL_WORDS) + -(-lengths[wire] // 4) * 4

@@ -21,9 +21,11 @@ from typing import Any
 
 from testbed.errors import UserError
 from testbed.processes import start_time, state_folder
+from topologies.fabric import Fabric, fabric_from_json
 
 _PATIENCE_S = 5.0
 _REPORT_BYTES = 1 << 20
+_SHAPE = ".shape"
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _SCM_CREDENTIALS = 2  # socket(7); Python 3.11 has no name for it
 
@@ -53,25 +55,28 @@ class Running:
 
 @contextmanager
 def announced(
-    fabric: str, asked: str, called: str | None = None
+    fabric: Fabric, asked: str, called: str | None = None
 ) -> Iterator[Callable[[tuple[int, dict[str, Any]]], Running]]:
     """While inside, this process can be found by `testbed down`, `ps` and `exec`. What is yielded tells that the fabric
     is up (see ``heard``). Raises UserError when another one is ``called`` so."""
     me = os.getpid()
     path = state_folder() / f"fabric-{me}.json"
-    with _claiming():
-        entry = Running(me, start_time(me) or 0, fabric, _free_name(asked, called))
-        _write(path, entry)
-
-    def tell(report: tuple[int, dict[str, Any]]) -> Running:
-        found = replace(entry, inside=report[0], **report[1])
-        _write(path, found)
-        return found
-
+    shape = _shape_of(me)
     try:
+        with _claiming():
+            entry = Running(me, start_time(me) or 0, fabric.name, _free_name(asked, called))
+            shape.write_text(json.dumps(asdict(replace(fabric, forwarding={}))), encoding="utf-8")
+            _write(path, entry)
+
+        def tell(report: tuple[int, dict[str, Any]]) -> Running:
+            found = replace(entry, inside=report[0], **report[1])
+            _write(path, found)
+            return found
+
         yield tell
     finally:
         path.unlink(missing_ok=True)
+        shape.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -126,6 +131,7 @@ def running(tidy: bool = True) -> list[Running]:
             found.append(entry)
         elif tidy:
             path.unlink(missing_ok=True)
+            path.with_suffix(_SHAPE).unlink(missing_ok=True)
     return found
 
 
@@ -147,6 +153,18 @@ def find(name: str | None) -> Running:
     if len(chosen) > 1:
         raise UserError(f"several fabrics of yours are up ({names}); say which one")
     return chosen[0]
+
+
+def shape_of(entry: Running) -> Fabric:
+    """Its nodes and links, without the forwarding. Raises UserError when it has ended meanwhile."""
+    try:
+        return fabric_from_json(json.loads(_shape_of(entry.pid).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(f"{entry.name} is not up any more") from None
+
+
+def _shape_of(pid: int) -> Path:
+    return state_folder() / f"fabric-{pid}{_SHAPE}"
 
 
 def _read(path: Path) -> Running | None:

@@ -11,6 +11,7 @@ import traceback
 import typer
 
 from testbed.cli import (
+    capture,
     clean,
     compare,
     doctor,
@@ -50,6 +51,7 @@ app.command("export")(export.export)
 app.command("up")(up.up)
 app.command("ps")(ps.ps)
 app.command("exec", context_settings={"allow_interspersed_args": False})(exec_)
+app.command("capture")(capture.capture)
 app.command("down")(down.down)
 app.command("play")(play.play)
 app.command("run")(run.run)

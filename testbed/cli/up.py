@@ -99,7 +99,7 @@ def _hold(
 ) -> int:
     """Brings the fabric up and stays with it; the exit code of what ran inside. called: as what the user asked for, and
     how it is to be called. ``told`` once it is up."""
-    with fabrics.announced(fabric.name, *called) as tell, _hosted(container) as settings:
+    with fabrics.announced(fabric, *called) as tell, _hosted(container) as settings:
         if settings is not None:
             job |= {"settings": asdict(settings), "container": asdict(container or Container())}
         ours, theirs = fabrics.reporting()

@@ -2,7 +2,8 @@
 
 Switch ports lie in the fabric's own network namespace, where one AF_PACKET socket sees them all, both directions: a
 frame that a port received ("in"), and one that it sends, which the kernel shows after the port's queueing discipline,
-so when it leaves after its delay ("out"). Links without a switch are captured in the namespaces of both hosts.
+so when it leaves after its delay ("out"). Links without a switch are captured in the namespaces of both hosts. What
+hosts' other NICs see follows from that (sightings.at_all_nics).
 
 The kernel fills blocks (PACKET_RX_RING, TPACKET_V3; packet_mmap.rst of the kernel's documentation) and wakes the
 capturing process once per block, not per frame; the process copies whole blocks to a file. What the ring had to drop is
@@ -18,19 +19,22 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from nodes.frames import ETHERTYPE
 from testbed.engines.live import syscalls
+from topologies.fabric import Fabric
 
 _SOL_PACKET = 263
 _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _TPACKET_V3 = 5, 6, 10, 2
 _SO_TIMESTAMPNS, _SO_ATTACH_FILTER = 35, 26
 _ETH_P_ALL = 0x0003
-_BLOCK_BYTES, _RETIRE_MS = 1 << 18, 50
+_BLOCK_BYTES, RETIRE_MS = 1 << 18, 50
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 BLOCK = struct.Struct("=IIIIII")  # version, private, status, packets, first, length
 _STATUS_AT, _STATUS_USER = 8, 1
 _FILTER = (  # ldh [12]; jeq #ETHERTYPE; ret all of it; ret 0
@@ -54,18 +58,43 @@ class Tapped(NamedTuple):
     nic: str
 
 
+def tapped_nics(fabric: Fabric) -> frozenset[tuple[str, str]]:
+    """The NICs, (node, nic), at which all there is to see is seen: switches' ports, and those of links without any."""
+    switches = set(fabric.switches)
+    return frozenset(
+        (end.node, end.nic)
+        for link in fabric.links
+        for end in (link.a, link.b)
+        if end.node in switches or not switches & {link.a.node, link.b.node}
+    )
+
+
 @dataclass(slots=True)
-class _Tap:
-    """One socket with its ring and its file."""
+class Tap:
+    """One socket with its ring. take: what gets every block, which is gone when it returns."""
 
     socket: socket.socket
     ring: mmap.mmap
     blocks: int
-    file: int
+    take: Callable[[memoryview], None]
     at: int = 0
 
+    @staticmethod
+    def open(take: Callable[[memoryview], None], ring_bytes: int, ours_only: bool) -> Tap:
+        """In the network namespace that this process is in. ours_only: without frames of other EtherTypes."""
+        blocks = max(4, ring_bytes // _BLOCK_BYTES)
+        tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))  # sees every interface
+        tap.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V3)
+        tap.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        if ours_only:
+            _attach_filter(tap)
+        request = struct.pack("=7I", _BLOCK_BYTES, blocks, 2048, _BLOCK_BYTES // 2048 * blocks, RETIRE_MS, 0, 0)
+        tap.setsockopt(_SOL_PACKET, _PACKET_RX_RING, request)
+        ring = mmap.mmap(tap.fileno(), blocks * _BLOCK_BYTES)
+        return Tap(tap, ring, blocks, take)
+
     def drain(self) -> None:
-        """Copies every finished block to the file and gives it back to the kernel."""
+        """Hands every finished block on and gives it back to the kernel."""
         while True:
             start = self.at * _BLOCK_BYTES
             _, _, status, packets, _, length = BLOCK.unpack_from(self.ring, start)
@@ -73,7 +102,7 @@ class _Tap:
                 return
             if packets:
                 with memoryview(self.ring) as view, view[start : start + length] as used:
-                    _write_all(self.file, used)
+                    self.take(used)
             struct.pack_into("=I", self.ring, start + _STATUS_AT, 0)
             self.at = (self.at + 1) % self.blocks
 
@@ -131,7 +160,7 @@ class Capture:
         return int(answer.split()[1])
 
     def _run(self, channel: socket.socket) -> None:
-        taps = self._open()
+        taps, files = self._open()
         poll = select.epoll()
         poll.register(channel.fileno(), select.EPOLLIN)
         for tap in taps:
@@ -145,39 +174,33 @@ class Capture:
         for tap in taps:
             tap.drain()
         poll.close()
-        select.select([], [], [], 3 * _RETIRE_MS / 1000)  # the kernel hands a half-full block over after _RETIRE_MS
+        select.select([], [], [], 3 * RETIRE_MS / 1000)  # the kernel hands a half-full block over after RETIRE_MS
         for tap in taps:
             tap.drain()
-            os.close(tap.file)
+        for file in files:
+            os.close(file)
         channel.send(f"done {sum(tap.dropped() for tap in taps)}".encode())
 
-    def _open(self) -> list[_Tap]:
+    def _open(self) -> tuple[list[Tap], list[int]]:
         namespaces: dict[str, list[Tapped]] = {}
         for item in self._tapped:
             namespaces.setdefault(item.netns, []).append(item)
-        taps = []
-        names = []
+        taps, files, names = [], [], []
         for number, (netns, items) in enumerate(namespaces.items()):
             name = f"capture-{number}.blocks"
             names.append({"file": name, "interfaces": {str(item.ifindex): [item.node, item.nic] for item in items}})
-            taps.append(self._open_in(netns, self._directory / name, len(namespaces)))
+            files.append(os.open(self._directory / name, _NEW_FILE, 0o644))
+            enter(netns)
+            taps.append(Tap.open(partial(_write_all, files[-1]), self._ring_bytes // len(namespaces), ours_only=True))
         (self._directory / "capture.json").write_text(json.dumps(names, indent=1), encoding="utf-8")
-        return taps
+        return taps, files
 
-    def _open_in(self, netns: str, path: Path, shares: int) -> _Tap:
-        fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
-        syscalls.setns(fd, syscalls.CLONE_NEWNET)
-        os.close(fd)
-        blocks = max(4, self._ring_bytes // shares // _BLOCK_BYTES)
-        tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))  # sees every interface
-        tap.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V3)
-        tap.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        _attach_filter(tap)
-        request = struct.pack("=7I", _BLOCK_BYTES, blocks, 2048, _BLOCK_BYTES // 2048 * blocks, _RETIRE_MS, 0, 0)
-        tap.setsockopt(_SOL_PACKET, _PACKET_RX_RING, request)
-        ring = mmap.mmap(tap.fileno(), blocks * _BLOCK_BYTES)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        return _Tap(tap, ring, blocks, file)
+
+def enter(netns: str) -> None:
+    """Joins the network namespace at this path."""
+    fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
+    syscalls.setns(fd, syscalls.CLONE_NEWNET)
+    os.close(fd)
 
 
 def _attach_filter(tap: socket.socket) -> None:

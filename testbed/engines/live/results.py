@@ -22,7 +22,7 @@ from nodes.agent.journal import Rows, decode_all
 from nodes.core.record import KINDS, Overrun, Received, Started, Struck, TimerFired, What
 from nodes.frames import Frame
 from testbed.engines.base import SCRATCH, EngineUnavailable
-from testbed.engines.live.sightings import Sightings, identify, join, read_sightings
+from testbed.engines.live.sightings import Sightings, at_all_nics, identify, join, read_sightings
 from testbed.errors import UserError
 from testbed.history import NOBODY, WHATS, Events, History, Hops, Ints, TableBuilder, node_names, packed
 from testbed.pcapng import Packets, Wires, write_captures
@@ -216,29 +216,7 @@ def sightings(directory: Path, plan: Plan) -> tuple[list[Nic], Sightings]:
         part = part._replace(place=numbers[part.place], at_ns=part.at_ns - tap.ahead_ns)
         parts.append(part.take(np.flatnonzero(part.place != NOBODY)))
     seen = join(parts)
-    return _at_all_nics(plan, list(places), seen.take(np.argsort(seen.at_ns, kind="stable")))
-
-
-def _at_all_nics(plan: Plan, places: list[Nic], seen: Sightings) -> tuple[list[Nic], Sightings]:
-    """At captured interfaces as seen, at hosts' own NICs derived from their neighbours.
-
-    A veth passes a frame on in no time: what came into a switch's port left the host's NIC at that instant, and what
-    left the port arrived at the host. So where a port leads to a host, a sighting is two: out at one end, in at the
-    other.
-    """
-    places, far_ends = list(places), _host_ends(plan)
-    far = np.full(len(places), NOBODY)
-    for number, nic in enumerate(tuple(places)):
-        if nic in far_ends:
-            far[number] = len(places)
-            places.append(far_ends[nic])
-    paired = far[seen.place] != NOBODY
-    row = np.repeat(np.arange(len(paired)), 1 + paired)
-    second = np.append(False, row[1:] == row[:-1]) if len(row) else row.astype(np.bool_)
-    out = np.where(paired[row], ~second, seen.outgoing[row])
-    here = seen.place[row]
-    place = np.where(out == seen.outgoing[row], here, far[here])
-    return places, Sightings(seen.at_ns[row], place, out, seen.wire[row], seen.wires)
+    return at_all_nics(plan.fabric, list(places), seen.take(np.argsort(seen.at_ns, kind="stable")))
 
 
 def _hops(directory: Path, plan: Plan, zero_ns: int) -> Hops:
@@ -272,17 +250,6 @@ def _as_they_come(places: Ints) -> tuple[Ints, list[int]]:
     order, first, back = np.unique(places, return_index=True, return_inverse=True)
     by_first = np.argsort(first)
     return np.argsort(by_first)[back], order[by_first].tolist()
-
-
-def _host_ends(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
-    """A switch's port that leads to a host -> that host's NIC."""
-    switches = set(plan.fabric.switches)
-    ends = {}
-    for link in plan.fabric.links:
-        for one, other in ((link.a, link.b), (link.b, link.a)):
-            if one.node in switches and other.node not in switches:
-                ends[one.node, one.nic] = (other.node, other.nic)
-    return ends
 
 
 # -- pcapng ----------------------------------------------------------------------------------------------------------

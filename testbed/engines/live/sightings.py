@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from nodes.frames import Frame, FrameError, decode
 from testbed.columns import codes
 from testbed.engines.live.capture import BLOCK
+from testbed.plan import Nic
+from topologies.fabric import Fabric
 
 _NEXT = struct.Struct("=I")  # begins a packet's header: how far it is to the next one
 _SNAPLEN_AT, _MAC_AT = 12, 24
@@ -32,6 +34,7 @@ _PACKET = np.dtype(
         "itemsize": 60,
     }
 )
+_NOWHERE = -1
 _NONE = np.empty(0, dtype=np.int64)
 
 
@@ -55,7 +58,11 @@ class Sightings(NamedTuple):
 
 def read_sightings(path: Path) -> Sightings:
     """The frames in a file of blocks, their interfaces by ifindex. A block cut off ends the file."""
-    data = path.read_bytes()
+    return sightings_in(path.read_bytes())
+
+
+def sightings_in(data: bytes) -> Sightings:
+    """The frames in blocks that stand one behind the other, as in read_sightings."""
     starts = np.concatenate([_NONE, *_packets(data)])
     found = _cut(data, starts, _PACKET.itemsize).view(_PACKET)[:, 0]
     places: dict[bytes, int] = {}
@@ -121,6 +128,39 @@ def join(parts: Sequence[Sightings]) -> Sightings:
         np.concatenate([part.wire + before for part, before in zip(parts, [0, *ends], strict=False)]),
         [wire for part in parts for wire in part.wires],
     )
+
+
+def at_all_nics(fabric: Fabric, places: Sequence[Nic], seen: Sightings) -> tuple[list[Nic], Sightings]:
+    """At captured interfaces as seen, at hosts' own NICs derived from their neighbours.
+
+    A veth passes a frame on in no time: what came into a switch's port left the host's NIC at that instant, and what
+    left the port arrived at the host. So where a port leads to a host, a sighting is two: out at one end, in at the
+    other.
+    """
+    found, far_ends = list(places), _host_ends(fabric)
+    far = np.full(len(found), _NOWHERE)
+    for number, nic in enumerate(places):
+        if nic in far_ends:
+            far[number] = len(found)
+            found.append(far_ends[nic])
+    paired = far[seen.place] != _NOWHERE
+    row = np.repeat(np.arange(len(paired)), 1 + paired)
+    second = np.append(False, row[1:] == row[:-1]) if len(row) else row.astype(np.bool_)
+    out = np.where(paired[row], ~second, seen.outgoing[row])
+    here = seen.place[row]
+    place = np.where(out == seen.outgoing[row], here, far[here])
+    return found, Sightings(seen.at_ns[row], place, out, seen.wire[row], seen.wires)
+
+
+def _host_ends(fabric: Fabric) -> dict[Nic, Nic]:
+    """A switch's port that leads to a host -> that host's NIC."""
+    switches = set(fabric.switches)
+    ends = {}
+    for link in fabric.links:
+        for one, other in ((link.a, link.b), (link.b, link.a)):
+            if one.node in switches and other.node not in switches:
+                ends[one.node, one.nic] = (other.node, other.nic)
+    return ends
 
 
 def identify(wire: bytes) -> tuple[Frame, bool] | None:

@@ -32,7 +32,7 @@ from nodes.agent.journal import encode
 from nodes.agent.timers import NEVER, TimerFd, no_timer_slack
 from nodes.core.record import Died, Struck
 from nodes.registry import build_machine
-from testbed.engines.live.capture import Capture, CaptureError, Tapped
+from testbed.engines.live.capture import Capture, CaptureError, Tapped, tapped_nics
 from testbed.engines.live.clock import POLICIES, ClockPolicy, now_ns, offset_ns
 from testbed.engines.live.containers.settings import Settings
 from testbed.engines.live.limits import allow_files
@@ -159,16 +159,11 @@ class Supervisor:
             self.complete, self.why = False, self.why or str(error)
 
     def _tapped(self, fabric_net: FabricNet) -> list[Tapped]:
-        switches = set(self.plan.fabric.switches)
-        direct = {
-            index
-            for index, link in enumerate(self.plan.fabric.links)
-            if link.a.node not in switches and link.b.node not in switches
-        }
+        tapped = tapped_nics(self.plan.fabric)
         return [
             Tapped(interface.netns, interface.ifindex, interface.node, interface.nic)
             for interface in fabric_net.interfaces()
-            if interface.node in switches or interface.link in direct
+            if (interface.node, interface.nic) in tapped
         ]
 
     # -- the loop ----------------------------------------------------------------------------------------------------

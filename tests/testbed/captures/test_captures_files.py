@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from pcapng_files import IN, OUT, Seen, packets
 from scapy.layers.l2 import Ether
-from scapy.utils import RawPcapNgReader
 from typer.testing import CliRunner
 from wireshark import NUMBERS, dissected, numbers_of
 
@@ -38,14 +37,6 @@ FILES = {
     "frames/leaf1-eth3--spine1-eth1.pcapng": ["leaf1-eth3", "spine1-eth1"],
     "frames/leaf2-eth3--spine1-eth2.pcapng": ["leaf2-eth3", "spine1-eth2"],
 }
-IN, OUT = 1, 2
-
-
-class Seen(NamedTuple):
-    interface: str
-    way: int
-    at_ns: int
-    wire: bytes
 
 
 def plan_of(text: str) -> Plan:
@@ -57,19 +48,6 @@ def ran(plan: Plan, engine: str, directory: Path) -> History:
     history = engine_by_name(engine).run(plan, directory)
     write_run(directory, "", plan, history, judge(plan, history))
     return history
-
-
-def packets(path: Path) -> list[Seen]:
-    with RawPcapNgReader(str(path)) as reader:
-        return [Seen(text(meta.ifname), meta.direction, stamp(meta), wire) for wire, meta in reader]
-
-
-def text(name: str | bytes) -> str:
-    return name.decode() if isinstance(name, bytes) else name
-
-
-def stamp(meta: RawPcapNgReader.PacketMetadata) -> int:
-    return meta.tshigh << 32 | meta.tslow
 
 
 def captures(directory: Path) -> dict[str, list[Seen]]:
