@@ -122,7 +122,8 @@ class Carried(NamedTuple):
 
 
 _CARRIED = struct.Struct(f"!BxHHII{BODY_BYTES}s")
-CARRIED_BYTES = WIRE_BYTES + _CARRIED.size - BODY_BYTES
+CARRIED_BODY_BYTES = _CARRIED.size
+CARRIED_BYTES = WIRE_BYTES + CARRIED_BODY_BYTES - BODY_BYTES
 """A frame with a carried slot, as software sees it."""
 
 NO_ENDS = -1

@@ -47,6 +47,12 @@ local f = {
     place = ProtoField.uint16("oae.part.place", "Place, from 0"),
     parts = ProtoField.uint16("oae.part.parts", "Parts"),
     data = ProtoField.bytes("oae.part.data", "Part"),
+    carried_kind = ProtoField.uint8("oae.carried.kind", "Kind of what is carried", base.DEC, KINDS),
+    carried_src = ProtoField.uint16("oae.carried.src", "Sending end"),
+    carried_dst = ProtoField.uint16("oae.carried.dst", "Receiving end"),
+    carried_epoch = ProtoField.uint32("oae.carried.epoch", "Sending end's life"),
+    carried_peer_epoch = ProtoField.uint32("oae.carried.peer_epoch", "Receiving end's life as the sending one knows it"),
+    carried_body = ProtoField.bytes("oae.carried.body", "Body of what is carried"),
     message = ProtoField.bytes("oae.message", "Message, joined"),
     message_length = ProtoField.uint32("oae.message.length", "Length of the message"),
     joined_in = ProtoField.framenum("oae.message.joined_in", "Joined in", base.NONE),
@@ -142,6 +148,19 @@ local function add_part(body, pinfo, tree, from, whole_frame)
     end
 end
 
+-- -- carried by cells -------------------------------------------------------------------------------------------------
+
+local function add_carried(body, pinfo, tree)
+    local kind, src, dst = body(0, 1):uint(), body(2, 2):uint(), body(4, 2):uint()
+    pinfo.cols.info:append(string.format(" carrying %s %d>%d", KINDS[kind] or "?", src, dst))
+    tree:add(f.carried_kind, body(0, 1))
+    tree:add(f.carried_src, body(2, 2))
+    tree:add(f.carried_dst, body(4, 2))
+    tree:add(f.carried_epoch, body(6, 4))
+    tree:add(f.carried_peer_epoch, body(10, 4))
+    tree:add(f.carried_body, body(14))
+end
+
 -- -- a frame ----------------------------------------------------------------------------------------------------------
 
 -- In the order in which a receiver looks: the word it records, or nil. Fields of a frame with a word are as they came.
@@ -222,6 +241,8 @@ function oae.dissector(tvb, pinfo, root)
         if kind == PART then
             local from = src .. "." .. tvb(10, 4):uint() .. "/" .. dst
             add_part(tvb(HEAD, carried):tvb(), pinfo, body, from, word == nil)
+        elseif kind == CARRIED and carried == CARRIED_BODY then
+            add_carried(tvb(HEAD, carried), pinfo, body)
         end
     end
     if crc_at - HEAD > carried then tree:add(f.fill, tvb(HEAD + carried, crc_at - HEAD - carried)) end

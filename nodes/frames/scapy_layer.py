@@ -16,6 +16,7 @@ from typing import Any
 from scapy.fields import (
     BitEnumField,
     BitField,
+    ByteEnumField,
     ByteField,
     ConditionalField,
     FieldLenField,
@@ -30,6 +31,7 @@ from scapy.packet import Packet, bind_layers
 
 from nodes.frames import (
     BODY_BYTES,
+    CARRIED_BODY_BYTES,
     ETHERTYPE,
     PART_HEAD,
     VERSION,
@@ -41,6 +43,7 @@ from nodes.frames import (
     decode,
 )
 
+_KINDS = {int(kind): kind.name for kind in Kind}
 _HEADER_BYTES = 14  # Ethernet's own
 _CRC_BYTES = 4
 _LEAST_BYTES = WIRE_BYTES - _HEADER_BYTES - _CRC_BYTES  # what the CRC covers of the shortest, besides Ethernet's header
@@ -51,25 +54,32 @@ def _has_part_head(slot: Packet) -> bool:
     return bool(slot.kind == Kind.PART and (slot.length is None or slot.length >= PART_HEAD.size))
 
 
-def _part_head_bytes(slot: Packet) -> int:
-    return PART_HEAD.size if _has_part_head(slot) else 0
+def _carries(slot: Packet) -> bool:
+    """Whether there is a slot inside, with its ends before it."""
+    return bool(slot.kind == Kind.CARRIED and (slot.length is None or slot.length == CARRIED_BODY_BYTES))
+
+
+def _inner_head_bytes(slot: Packet) -> int:
+    """What stands in the body before what is shown as such."""
+    return PART_HEAD.size if _has_part_head(slot) else CARRIED_BODY_BYTES - BODY_BYTES if _carries(slot) else 0
 
 
 class Slot(Packet):
     """One slot, a longer message or a part of one; field names and order are those of docs/wire-format.md.
 
-    A PART's body is what it carries of the message; ``number``, ``place`` and ``parts`` stand before it.
+    A PART's body is what it carries of the message; ``number``, ``place`` and ``parts`` stand before it. So do, in a
+    CARRIED frame, the fields of the slot that is carried.
     """
 
     name = "OAE slot"
     fields_desc = [  # noqa: RUF012 - Scapy reads a plain class attribute
         BitField("version", VERSION, 4),
-        BitEnumField("kind", Kind.SWAP, 4, {int(kind): kind.name for kind in Kind}),
+        BitEnumField("kind", Kind.SWAP, 4, _KINDS),
         ByteField("step", 1),
         XByteField("flags", 0),
         ByteField("reserved", 0),
         FieldLenField(
-            "length", None, length_of="body", fmt="H", adjust=lambda slot, size: size + _part_head_bytes(slot)
+            "length", None, length_of="body", fmt="H", adjust=lambda slot, size: size + _inner_head_bytes(slot)
         ),
         ShortField("src", 0),
         ShortField("dst", 0),
@@ -80,7 +90,13 @@ class Slot(Packet):
         ConditionalField(IntField("number", 1), _has_part_head),
         ConditionalField(ShortField("place", 0), _has_part_head),
         ConditionalField(ShortField("parts", 1), _has_part_head),
-        XStrLenField("body", bytes(BODY_BYTES), length_from=lambda slot: slot.length - _part_head_bytes(slot)),
+        ConditionalField(ByteEnumField("carried_kind", Kind.SWAP, _KINDS), _carries),
+        ConditionalField(ByteField("carried_reserved", 0), _carries),
+        ConditionalField(ShortField("carried_src", 0), _carries),
+        ConditionalField(ShortField("carried_dst", 0), _carries),
+        ConditionalField(IntField("carried_epoch", 1), _carries),
+        ConditionalField(IntField("carried_peer_epoch", 0), _carries),
+        XStrLenField("body", bytes(BODY_BYTES), length_from=lambda slot: slot.length - _inner_head_bytes(slot)),
         XStrLenField("fill", b"", length_from=lambda slot: max(0, BODY_BYTES - slot.length)),
         XIntField("crc", None),
     ]
@@ -100,6 +116,8 @@ class Slot(Packet):
     def mysummary(self) -> Any:
         """``SWAP 1>2 round 17 step 3``, and whether the CRC that came with it is wrong."""
         part = f" part {self.place + 1} of {self.parts} of message {self.number}" if _has_part_head(self) else ""
+        if _carries(self):
+            part = self.sprintf(" carrying %Slot.carried_kind% %Slot.carried_src%>%Slot.carried_dst%")
         damage = " (wrong CRC)" if self._damaged() else ""
         return self.sprintf("%Slot.kind% %Slot.src%>%Slot.dst% round %Slot.round% step %Slot.step%") + part + damage
 

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from nodes.core.text import message_text
-from nodes.frames import Message
+from nodes.frames import Message, carried
 from testbed.cli.output import USER_ERROR
 from testbed.engines.live.capture import RETIRE_MS, Tap, enter, tapped_nics
 from testbed.engines.live.sightings import Sightings, at_all_nics, identify, join, sightings_in
@@ -115,14 +115,27 @@ def frame_text(wire: bytes, hosts: Sequence[str]) -> str:
     if known is None:
         return _other_frame(wire)
     (key, dst, peer_epoch, message), corrupt = known
-    source, target = (hosts[node] if node < len(hosts) else f"node {node}" for node in (key.src, dst))
+    source, target = _name(key.src, hosts), _name(dst, hosts)
     lives = f"life {key.epoch} to {peer_epoch or '?'}, frame {key.seq}"
-    return f"{source} > {target}: {message_text(message, _shown)} ({lives})" + (" [wrong CRC]" if corrupt else "")
+    said = message_text(message, lambda told: _shown(told, hosts))
+    return f"{source} > {target}: {said} ({lives})" + (" [wrong CRC]" if corrupt else "")
 
 
-def _shown(message: Message) -> str:
-    digits = message.body.rstrip(b"\0").hex()
-    return digits if len(digits) <= _MOST_SHOWN else f"{digits[:_MOST_SHOWN]}... {len(message.body)} bytes"
+def _shown(message: Message, hosts: Sequence[str]) -> str:
+    inside = carried(message)
+    if inside is not None:
+        ends = f"{_name(inside.src, hosts)} > {_name(inside.dst, hosts)}"
+        return f"{inside.kind.name} {ends} {_digits(inside.body)} (life {inside.epoch} to {inside.answers or '?'})"
+    return _digits(message.body)
+
+
+def _name(node: int, hosts: Sequence[str]) -> str:
+    return hosts[node] if node < len(hosts) else f"node {node}"
+
+
+def _digits(body: bytes) -> str:
+    digits = body.rstrip(b"\0").hex()
+    return digits if len(digits) <= _MOST_SHOWN else f"{digits[:_MOST_SHOWN]}... {len(body)} bytes"
 
 
 def _other_frame(wire: bytes) -> str:

@@ -30,6 +30,7 @@ from nodes.frames import (
     FrameKey,
     Kind,
     Message,
+    carried,
     carry,
     decode,
     encode,
@@ -41,6 +42,7 @@ from testbed.pcapng import Packets, Wires, write_packets
 
 _ERROR = 0x800000  # epan's PI_ERROR
 TO, FROM = bytes.fromhex("020000000002"), bytes.fromhex("020000000001")
+CARRIED_FIELDS = ("kind", "src", "dst", "epoch", "peer_epoch", "body")
 FIELDS = (
     *(f"oae.{name}" for name in NUMBERS),
     "oae.body",
@@ -57,6 +59,7 @@ FIELDS = (
     "oae.part.place",
     "oae.part.parts",
     "oae.message",
+    *(f"oae.carried.{name}" for name in CARRIED_FIELDS),
 )
 
 u8, u16, u32 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32))
@@ -64,11 +67,11 @@ slots = st.builds(Message, st.sampled_from(SLOTS), u32, u8, st.binary(min_size=B
 bodies = st.binary(max_size=64) | st.integers(0, MAX_BODY).map(bytes)
 data = st.builds(Message, st.just(Kind.DATA), u32, u8, bodies, u8)
 heads = st.builds(PART_HEAD.pack, u32, u16, u16)
-parts = st.builds(
-    Message, st.just(Kind.PART), u32, u8, st.builds(bytes.__add__, heads, bodies.map(lambda b: b[:999])) | bodies, u8
-)
-carried = st.builds(Message, st.just(Kind.CARRIED), u32, u8, st.binary(min_size=30, max_size=30) | bodies, u8)
-frames = st.builds(Frame, st.builds(FrameKey, u16, u32, u32), u16, u32, slots | data | parts | carried)
+part_bodies = st.builds(bytes.__add__, heads, st.binary(max_size=64)) | bodies
+parts = st.builds(Message, st.just(Kind.PART), u32, u8, part_bodies, u8)
+whole = st.builds(Carried, st.sampled_from(SLOTS), u16, u16, u32, u32, st.binary(min_size=16, max_size=16))
+carrying = st.builds(carry, whole, u32, u8, u8) | st.builds(Message, st.just(Kind.CARRIED), u32, u8, bodies, u8)
+frames = st.builds(Frame, st.builds(FrameKey, u16, u32, u32), u16, u32, slots | data | parts | carrying)
 macs = st.binary(min_size=6, max_size=6)
 sound = st.builds(encode, frames, macs, macs)
 
@@ -120,7 +123,7 @@ def told_by_us(wire: bytes) -> dict[str, object]:
     (src, epoch, seq), dst, peer_epoch, (kind, round_, step, body, flags) = frame
     told = {"problem": None, "body": body.hex() or None, "version": VERSION, "kind": kind, "step": step, "flags": flags}
     told |= {"length": len(body), "src": src, "dst": dst, "epoch": epoch, "peer_epoch": peer_epoch}
-    return {**told, "round": round_, "seq": seq}
+    return {**told, "round": round_, "seq": seq, "carried": carried(frame.message)}
 
 
 def told_by_tshark(row: dict[str, str]) -> dict[str, object]:
@@ -131,8 +134,15 @@ def told_by_tshark(row: dict[str, str]) -> dict[str, object]:
     told: dict[str, object] = {"problem": problem, **numbers}
     if problem is None:
         del told["reserved"]  # our decoder ignores it
-        told |= {"body": row.get("oae.body", "").replace(":", "") or None}
+        told |= {"body": row.get("oae.body", "").replace(":", "") or None, "carried": carried_by_tshark(row)}
     return told
+
+
+def carried_by_tshark(row: dict[str, str]) -> Carried | None:
+    told = [row.get(f"oae.carried.{name}") for name in CARRIED_FIELDS]
+    if None in told or int(told[0]) not in SLOTS:
+        return None
+    return Carried(Kind(int(told[0])), *map(int, told[1:-1]), bytes.fromhex(told[-1].replace(":", "")))
 
 
 @settings(  # a run of tshark for each example: shrinking one that fails would take minutes, and the frame is named

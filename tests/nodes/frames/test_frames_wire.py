@@ -14,6 +14,7 @@ from nodes.consensus.paxos import messages as paxos
 from nodes.core.values import of_int
 from nodes.frames import (
     BODY_BYTES,
+    CARRIED_BODY_BYTES,
     ETHERTYPE,
     MAX_BODY,
     PART_HEAD,
@@ -24,6 +25,7 @@ from nodes.frames import (
     FrameKey,
     Kind,
     Message,
+    carried,
     decode,
     encode,
 )
@@ -34,7 +36,10 @@ macs = st.binary(min_size=6, max_size=6)
 slots = st.builds(Message, st.sampled_from(SLOTS), u32, u8, st.binary(min_size=BODY_BYTES, max_size=BODY_BYTES), u8)
 bodies = st.binary(max_size=64) | st.integers(0, MAX_BODY).map(bytes)
 long = st.builds(Message, st.sampled_from((Kind.DATA, Kind.PART)), u32, u8, bodies, u8)
-messages = slots | long
+carrying = st.builds(
+    Message, st.just(Kind.CARRIED), u32, u8, st.binary(min_size=CARRIED_BODY_BYTES, max_size=CARRIED_BODY_BYTES), u8
+)
+messages = slots | long | carrying
 frames = st.builds(Frame, st.builds(FrameKey, u16, u32, u32), u16, u32, messages)
 DST, SRC = bytes.fromhex("020000000002"), bytes.fromhex("020000000001")
 FRAME = Frame(FrameKey(1, 3, 99), 2, 4, Message(Kind.SWAP, 17, 2, bytes(range(16)), 1))
@@ -123,9 +128,15 @@ def numbers(frame: Frame) -> dict[str, int]:
 def test_scapy_reads_what_we_write(frame: Frame) -> None:
     slot = Ether(encode(frame, DST, SRC))[Slot]
     assert {name: getattr(slot, name) for name in numbers(frame)} == numbers(frame)
-    head = b"" if slot.parts is None else PART_HEAD.pack(slot.number, slot.place, slot.parts)
-    assert head + bytes(slot.body) == frame.message.body
-    assert bool(head) == (frame.message.kind is Kind.PART and len(frame.message.body) >= PART_HEAD.size)
+    message = frame.message
+    if message.kind is Kind.PART and len(message.body) >= PART_HEAD.size:
+        assert (slot.number, slot.place, slot.parts) == PART_HEAD.unpack_from(message.body)
+        assert bytes(slot.body) == message.body[PART_HEAD.size :]
+    elif (known := carried(message)) is not None:
+        ends = (slot.carried_src, slot.carried_dst, slot.carried_epoch, slot.carried_peer_epoch)
+        assert (slot.carried_kind, *ends, bytes(slot.body)) == known
+    elif message.kind is not Kind.CARRIED:
+        assert bytes(slot.body) == message.body
 
 
 @given(frames)

@@ -15,7 +15,7 @@ import pytest
 from pcapng_files import OUT, packets
 from typer.testing import CliRunner
 
-from nodes.frames import Frame, FrameKey, Kind, Message, encode
+from nodes.frames import Carried, Frame, FrameKey, Kind, Message, carry, encode
 from testbed.cli.capture import chosen_nics
 from testbed.cli.main import app
 from testbed.cli.tapping import frame_text
@@ -159,6 +159,11 @@ def test_frames_are_told_by_our_decoder_damaged_ones_with_what_they_were_others_
     wire = bytearray(WIRES[0])
     wire[30] ^= 4
     assert frame_text(bytes(wire), HOSTS) == f"{frame_text(WIRES[0], HOSTS)} [wrong CRC]"
+    inside = carry(Carried(Kind.SWAP, 0, 2, 1, 2, bytes(15) + b"\x01"), 4, 2, 0)
+    assert frame_text(encode(Frame(FrameKey(1, 1, 8), 2, 1, inside), *MACS), HOSTS) == (
+        "host2 > host3: CARRIED 2 of round 4: SWAP host1 > host3 00000000000000000000000000000001 (life 1 to 2) "
+        "(life 1 to 1, frame 8)"
+    )
     long = Frame(FrameKey(9, 1, 1), 2, 4, Message(Kind.DATA, 5, 2, b"\xff" * 900))
     assert frame_text(encode(long, *MACS), HOSTS) == (
         "node 9 > host3: DATA 2 of round 5: ffffffffffffffffffffffffffffffff... 900 bytes (life 1 to 4, frame 1)"
