@@ -153,6 +153,26 @@ def _read(path: Path, read: Callable[[Path], T]) -> T:
         raise RunDirectoryError(f"{path} is damaged: {why}; run the scenario again") from error
 
 
+def told_runs(folder: Path) -> list[tuple[str, str]]:
+    """The runs in ``folder``: each one's directory, and in a line what came of it."""
+    directories = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    metas = [(directory, _read_meta(directory)) for directory in directories]
+    return [(str(directory), _told(directory, meta)) for directory, meta in metas if meta is not None]
+
+
+def _told(directory: Path, meta: dict[str, Any]) -> str:
+    if not meta["finished"]:
+        return "not finished"
+    try:
+        verdicts = json.loads((directory / VERDICTS).read_text(encoding="utf-8"))
+        rounds, broken = (verdicts["bisynchrony"][name] for name in ("rounds", "broken_rounds"))
+        fidelity = str(verdicts["fidelity"]["answer"]).replace("_", " ")
+        name, seed = verdicts["name"], verdicts["seed"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"on {meta['engine']}; its {VERDICTS} can't be read: {error}"
+    return f"{name} on {meta['engine']}, seed {seed}: {len(broken)} of {rounds} rounds broken, {fidelity}"
+
+
 # -- directories and files -----------------------------------------------------------------------------------------
 
 

@@ -1,9 +1,10 @@
-"""``testbed list``: what ships, a line each: scenarios with their stories, studies, topologies, faults."""
+"""``testbed list``: what there is, a line each: scenarios with their stories, studies, topologies, engines, runs ..."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +20,9 @@ class Kind(StrEnum):
     STUDIES = "studies"
     TOPOLOGIES = "topologies"
     FAULTS = "faults"
+    ENGINES = "engines"
+    CONSENSUS = "consensus"
+    RUNS = "runs"
 
 
 @verb
@@ -26,7 +30,8 @@ def list_(
     what: Annotated[Kind, typer.Argument(help="What is wanted.")] = Kind.SCENARIOS,
     json: JsonFlag = False,
 ) -> None:
-    """List the scenarios that ship with their stories; or studies, topologies, or the verbs of faults."""
+    """List the scenarios that ship with their stories; or studies, topologies, the verbs of faults, the engines that
+    run a plan, those that find consensus, or the runs in ./runs."""
     rows = _ROWS[what]()
     if json:
         print_json([{"name": name, "story": story} for name, story in rows])
@@ -60,9 +65,30 @@ def _faults() -> list[tuple[str, str]]:
     return [(known.name, known.meaning) for known in VERBS.values()]
 
 
+def _engines() -> list[tuple[str, str]]:
+    from testbed.engines.registry import ENGINES
+
+    return list(ENGINES.items())
+
+
+def _consensus() -> list[tuple[str, str]]:
+    from nodes.registry import engine_specs
+
+    return [(spec.name, spec.title) for spec in engine_specs()]
+
+
+def _runs() -> list[tuple[str, str]]:
+    from testbed.runs import told_runs
+
+    return told_runs(Path("runs"))
+
+
 _ROWS: dict[Kind, Callable[[], list[tuple[str, str]]]] = {
     Kind.SCENARIOS: lambda: _documents("scenarios"),
     Kind.STUDIES: lambda: _documents("studies"),
     Kind.TOPOLOGIES: _topologies,
     Kind.FAULTS: _faults,
+    Kind.ENGINES: _engines,
+    Kind.CONSENSUS: _consensus,
+    Kind.RUNS: _runs,
 }

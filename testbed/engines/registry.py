@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from testbed.engines.base import Engine
 
-ENGINES = ("sim", "live", "vkernel")
+ENGINES = {
+    "sim": "a discrete-event model that draws what netem draws: virtual time, needs nothing",
+    "vkernel": "a real Linux kernel as a process, in virtual time: veth, bridges, netem, raw sockets; needs no root",
+    "live": "this host's kernel, in namespaces of its own, by the wall clock",
+}
+"""What runs plans, and what each is."""
 
 
 def engine_by_name(name: str) -> Engine:

@@ -340,9 +340,10 @@ class Trigger(Part):
     """The protocol moment at which a fault strikes, once: a link state entered or left, or so many frames sent, or
     records written.
 
-    node: at whom. enters, leaves: a link state. after_sends: right after that many sends of a round. after_writes:
-    when so many records of one life have been written to the node's disk, before the last is synced. round: only in
-    this one. peer: only in the swap with this host. after: so much later.
+    node: at whom, by name, role:server or group:pod1; at several, it strikes once for each. enters, leaves: a link
+    state. after_sends: right after that many sends of a round. after_writes: when so many records of one life have been
+    written to the node's disk, before the last is synced. round: only in this one. peer: only in the swap with this
+    host. after: so much later.
     """
 
     node: str
@@ -627,9 +628,9 @@ class LieOrder(Part):
 
     kind: equivocate (another value to ``to``, or to each peer its own), wrong_value (one to all), withhold (nothing to
     ``to``), silent (nothing to anybody), replay (an old message again behind each), delay (``by`` so much later). on:
-    hosts by name pattern; default with ``when``: the node of the moment. to: the peers that it is told to (default:
-    all). from, until: instants (default: all of the run); for: so long. when: the protocol moment of the liar's own at
-    which it begins.
+    hosts by name pattern, role:server or group:pod1; default with ``when``: the node of the moment. to: the peers that
+    it is told to (default: all). from, until: instants (default: all of the run); for: so long. when: the protocol
+    moment of the liar's own at which it begins.
     """
 
     kind: KindOfLie

@@ -144,11 +144,8 @@ class _Resolver:
         self.pairs = self._neighbourhood()
         self._check_f()
         self.protocol = self._protocol()
-        orders = tuple(
-            order
-            for place, fault in enumerate(self._faults())
-            if (order := self._order(fault, ("faults", place))) is not None
-        )
+        orders = self._orders()
+        self._check_drifts(orders, clocks)
         lies = self._lies()
         capture = self._capture()
         self.problems.stop()
@@ -167,7 +164,7 @@ class _Resolver:
             neighbourhood=self.neighbourhood,
             peers=None if self.pairs is None else neighbours(self.members, self.pairs),
             clocks=clocks,
-            orders=orders,
+            orders=tuple(order for _, order in orders),
             drawn=self.drawn,
             lies=lies,
             protocol=replace(self.protocol, settle_ns=needed_ns),
@@ -496,6 +493,52 @@ class _Resolver:
         self.drawn = tuple(lines)
         return [FaultOrder.model_validate(line) for line in lines]
 
+    def _orders(self) -> list[tuple[int, Order]]:
+        """What the faults come to, each with its place in the list; one for each node whose moment it waits for."""
+        found: list[tuple[int, Order]] = []
+        for place, fault in enumerate(self._faults()):
+            path = ("faults", place)
+            each = [fault]
+            if fault.when is not None:
+                triggers = self._triggers(fault.when, (*self.participants, *self.cells), path)
+                each = [fault.model_copy(update={"when": when}) for when in triggers]
+            made = [self._order(one, path) for one in each]
+            found += [(place, order) for order in made if order is not None]
+        return found
+
+    def _triggers(self, when: Trigger, nodes: Sequence[str], path: KeyPath) -> list[Trigger]:
+        """The same moment at each node that is meant; as it stands where that is none, which ``_moment`` tells."""
+        before = len(self.problems.errors)
+        meant = self._matcher(when.node, (*path, "when", "node"))
+        if len(self.problems.errors) > before:
+            return []
+        return [when.model_copy(update={"node": node}) for node in nodes if meant(node)] or [when]
+
+    def _check_drifts(self, orders: Sequence[tuple[int, Order]], clocks: Mapping[str, Clock]) -> None:
+        """No clock comes to run backwards, or to be set back by more than it has gone on: by a fault at a moment, or by
+        those at instants, together."""
+        changes: dict[str, list[tuple[int, int, int]]] = {}
+        for place, order in orders:
+            for host, _ in order.targets if order.verb == "clock_drift" else ():
+                if order.moment is not None:
+                    self._check_drift(host, clocks, order.amount, place)
+                    continue
+                for at_ns in (order.at_ns + turn * order.every_ns for turn in range(order.times)):
+                    ended = [(at_ns + order.for_ns, place, -order.amount)] if order.for_ns >= 0 else []
+                    changes.setdefault(host, []).extend([(at_ns, place, order.amount), *ended])
+        for host, of_host in changes.items():
+            more_ppb = 0
+            for _, place, amount in sorted(of_host):
+                more_ppb += amount
+                self._check_drift(host, clocks, more_ppb, place)
+
+    def _check_drift(self, host: str, clocks: Mapping[str, Clock], more_ppb: int, place: int) -> None:
+        clock = clocks.get(host, Clock())
+        try:
+            replace(clock, drift_ppb=clock.drift_ppb + more_ppb)
+        except ValueError as error:
+            self.problems.error(("faults", place, "drift"), f"can't be at {host}: {error}")
+
     def _order(self, fault: FaultOrder, path: KeyPath) -> Order | None:
         before = len(self.problems.errors)
         targets: tuple[tuple[str, str], ...] = ()
@@ -639,16 +682,20 @@ class _Resolver:
         return tuple(target for target, _ in found), tuple(peers for _, peers in found)
 
     def _running(self, patterns: Sequence[str], path: KeyPath) -> list[str]:
-        """Hosts on which something runs, by name pattern, in order."""
+        """Hosts on which something runs, by pattern, in order."""
+        return self._among(self.running, patterns, path)
+
+    def _among(self, hosts: Sequence[str], patterns: Sequence[str], path: KeyPath) -> list[str]:
+        """Those of the hosts that patterns mean, in order."""
         chosen: set[str] = set()
         for pattern in patterns:
             before = len(self.problems.errors)
             matches = self._matcher(pattern, path)
-            found = {host for host in self.running if matches(host)}
+            found = {host for host in hosts if matches(host)}
             if not found and len(self.problems.errors) == before:
                 self.problems.error(path, self._unknown_node(pattern))
             chosen |= found
-        return [host for host in self.running if host in chosen]
+        return [host for host in hosts if host in chosen]
 
     def _targets(self, fault: FaultOrder, path: KeyPath) -> tuple[tuple[str, str], ...]:
         """(host, interface) of everything that is struck; the interface is empty for a node's verb."""
@@ -773,12 +820,15 @@ class _Resolver:
             self.problems.error(
                 (*path, "kind"), f"{order.kind} has no meaning in {self.engine.name}; there are {listed}"
             )
-        moment = self._moment(order.when, path) if order.when else None
-        liars = self._hosts(order.on, (*path, "on")) if order.on else [order.when.node] if order.when else []
-        if order.when and liars != [order.when.node]:
+        triggers = self._triggers(order.when, self.participants, path) if order.when else []
+        moment = self._moment(triggers[0], path) if triggers else None
+        liars = [when.node for when in triggers]
+        if order.on:
+            liars = self._among(self.participants, order.on, (*path, "on"))
+        if order.when and liars != [when.node for when in triggers]:
             what = f"must be {order.when.node} alone: a lie begins at a moment of the liar's own"
             self.problems.error((*path, "on"), what)
-        to = self._hosts(order.to, (*path, "to")) if order.to else []
+        to = self._among(self.participants, order.to, (*path, "to")) if order.to else []
         period_ns = self.scenario.protocol.period_ns
         from_ns = -FOREVER_NS if order.from_ is None else instant_ns(order.from_, period_ns)
         for_ns = FOREVER_NS if order.for_ is None else order.for_
@@ -803,13 +853,6 @@ class _Resolver:
                 lie = Lie(LieKind(order.kind), hearers, 0, 0, moment, after_ns, for_ns, order.by or 0)
             told.append((numbers[liar], lie))
         return told
-
-    def _hosts(self, patterns: Sequence[str], path: KeyPath) -> list[str]:
-        """Participants by name pattern, in order."""
-        for pattern in patterns:
-            if not any(fnmatchcase(host, pattern) for host in self.participants):
-                self.problems.error(path, self._unknown_node(pattern))
-        return [host for host in self.participants if any(fnmatchcase(host, pattern) for pattern in patterns)]
 
     # -- time ---------------------------------------------------------------------------------------------------
 

@@ -86,6 +86,24 @@ def test_topo_takes_a_scenario_too(here: Path) -> None:
     assert data("topo", "show", "small.yaml")["links"][0]["ab"]["jitter_ns"] == 20_000
 
 
+def test_list_names_what_there_is_each_with_its_story(here: Path) -> None:
+    listed = {kind: {row["name"]: row["story"] for row in data("list", kind)} for kind in ("engines", "consensus")}
+    assert set(listed["engines"]) == {"sim", "vkernel", "live"}
+    assert {"none", "oae", "paxos"} <= set(listed["consensus"])
+    assert all(story for kind in listed.values() for story in kind.values())
+
+
+def test_list_tells_what_came_of_runs(here: Path) -> None:
+    assert data("list", "runs") == []
+    run = data("run", "small.yaml")
+    (row,) = data("list", "runs")
+    assert row["name"] == run["directory"]
+    assert "on sim" in row["story"]
+    assert "rounds broken" in row["story"]
+    (here / row["name"] / "meta.json").write_text('{"format": "oae-testbed run 4", "finished": false}')
+    assert data("list", "runs")[0]["story"] == "not finished"
+
+
 def test_schema_is_a_json_schema() -> None:
     assert "properties" in data("schema")
     assert "sweep" in data("schema", "study")["properties"]

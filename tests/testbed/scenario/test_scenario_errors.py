@@ -132,6 +132,19 @@ MISTAKES = [
     (BASE + "protocol: {neighbourhood_width: 3}", "neighbourhood_width: means nothing with neighbourhood all"),
     (BASE + "protocol: {participants: host1}", "protocol.participants: a protocol needs two participants"),
     (BASE + "protocol: {participants: [hosst1]}", "did you mean 'host1'?"),
+    (
+        BASE + "clocks: {host1: {sync: {every: 1ms, within: 499us}}}\n"
+        "faults: [{at: 0s, do: clock_drift, on: host2, drift: 3000ppm},"
+        " {at: 1ms, do: clock_drift, on: host1, drift: 900ppm, for: 2ms},"
+        " {at: 2ms, do: clock_drift, on: host1, drift: 1200ppm}]",
+        "faults.2.drift: can't be at host1: a clock set every 1000000 ns to within 499000 ns drifting 2100000 ppb",
+    ),
+    (
+        BASE + "clocks: {host1: {sync: {every: 1ms, within: 499us}}}\n"
+        "faults: [{when: {node: host1, after_sends: 1}, do: clock_drift, drift: 2000ppm}]",
+        "faults.0.drift: can't be at host1: a clock set every 1000000 ns to within 499000 ns drifting 2000000 ppb",
+    ),
+    (BASE + "faults: [{when: {node: 'role:rack', after_sends: 1}, do: nic_mute}]", "no role 'rack' in this fabric"),
     (BASE + "capture: yes", "capture: must be true or false"),
     (BASE + "seed: -1", "seed: must be at least 0"),
     (BASE + "nodes: containr", "nodes: 'containr' is not known here; did you mean 'container'?"),

@@ -229,6 +229,26 @@ def test_for_compiles_to_the_undoing_fault(verb, undo):
     assert (ended.verb, ended.follows, ended.after_ns, ended.target) == (undo, 0, 2_000_000, "host2")
 
 
+def test_a_moment_of_several_nodes_strikes_at_each_and_selectors_name_them_as_elsewhere():
+    one, other, *more = faults_of("{when: {node: 'host[23]', enters: REFLECTING, round: 4}, do: node_kill, for: 1ms}")
+    assert [(one.node, one.target, one.moment.index), (other.verb, other.follows)] == [
+        ("host2", "host2", 0),
+        ("node_restart", 0),
+    ]
+    assert [(fault.node, fault.target, fault.follows) for fault in more] == [("host3", "host3", -1), ("", "host3", 2)]
+    by_role = faults_of("{when: {node: 'role:host', enters: REFLECTING}, do: nic_mute, on: host1}")
+    assert [fault.node for fault in by_role] == ["host1", "host2", "host3", "host4"]
+    assert {fault.target for fault in by_role} == {"host1"}
+
+
+def test_lies_are_told_by_and_to_whom_selectors_mean():
+    document = STAR + "protocol: {consensus: floodset, rounds: 100, f: 1}\nlies:\n"
+    told = "  - {kind: withhold, on: 'role:host', to: 'tier:0'}\n"
+    assert [node.node for node in compile_plan(parse(document + told)).nodes if node.lies] == [0, 1, 2, 3]
+    told = "  - {kind: silent, when: {node: 'host[12]', after_sends: 1, round: 5}}\n"
+    assert [node.node for node in compile_plan(parse(document + told)).nodes if node.lies] == [0, 1]
+
+
 def test_half_a_nic_and_restarts():
     half, whole = faults_of("{at: 1ms, do: nic_half, on: host2, direction: tx, for: 1us}")
     assert (half.direction, whole.verb) == ("tx", "nic_unmute")
