@@ -111,6 +111,8 @@ def study_page(
             close=plots.svg_of(plots.study_plot(results, close=True)) if plots.close_range(results) else "",
             consensus=plots.svg_of(plots.consensus_plot(results)) if plots.has_consensus(results) else "",
             shares=shares,
+            arrows=plots.has_arrows(results),
+            banded=plots.close_range(results) is not None,
             distrusted=distrusted(results),
             unchecked=not_checked(results),
             judged_in_full=judged_in_full(results),

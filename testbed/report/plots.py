@@ -178,6 +178,11 @@ def _rows(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [row for variant in results["variants"] for row in (*variant["sim"], *variant.get("vkernel", ()))]
 
 
+def has_arrows(results: Mapping[str, Any]) -> bool:
+    """Whether there are points at which nothing was seen on an axis that does not reach down to nothing."""
+    return _floor(results) is not None and any(row["p"] == 0 and row["rounds"] for row in _rows(results))
+
+
 def _floor(results: Mapping[str, Any]) -> float | None:
     """The bottom of a logarithmic axis, or None when a linear one shows it better."""
     seen = [row["p"] for row in _rows(results) if row["p"] > 0]

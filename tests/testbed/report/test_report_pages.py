@@ -146,6 +146,21 @@ def test_intervals_that_hold_whenever_a_search_stops_are_said_to_be(results: dic
     assert "confidence sequences" not in Page(study_page(fixed)).text
 
 
+def test_a_caption_speaks_of_what_is_in_the_plot_only(results: dict[str, Any]) -> None:
+    assert "filled squares" not in Page(study_page(results)).text
+    assert "filled squares" in Page(study_page(with_vkernel(results))).text
+    plain = copy.deepcopy(results)
+    for variant in plain["variants"]:
+        variant["break_point"] = None
+    assert "coloured band" in Page(study_page(results)).text
+    assert "coloured band" not in Page(study_page(plain)).text
+    linear = copy.deepcopy(results)
+    for variant in linear["variants"]:
+        for row in variant["sim"]:
+            row.update(p=0.2, low=0.15, high=0.25)
+    assert "arrows hang" not in Page(study_page(linear)).text
+
+
 def test_equal_results_give_equal_pages(results: dict[str, Any]) -> None:
     assert study_page(results) == study_page(copy.deepcopy(results))
 
