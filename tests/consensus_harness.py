@@ -1,19 +1,14 @@
-"""What the stories of this room are told with: rounds under chosen heard-of sets, a timed network, a chaotic one."""
+"""What the stories of this room are told with: rounds under chosen heard-of sets, a chaotic network."""
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
-from builders import Disk
-
-from nodes.core import CancelTimer, Decide, Effect, Effects, Life, Note, Port, Propose, Send, SetTimer
-from nodes.core.driver import Driver
-from nodes.frames import Frame, Message
+from nodes.core import CancelTimer, Decide, Effects, Life, Port, Send, SetTimer
+from nodes.frames import Message
 from nodes.oae.algorithm import RoundAlgorithm
 
 HeardOf = Callable[[int, int], "set[int] | frozenset[int]"]
@@ -107,115 +102,6 @@ def port_to(machine: Any, peer: int) -> Port:
 
 
 # -- messages ---------------------------------------------------------------------------------------------------------
-
-
-class Host(NamedTuple):
-    """A node on the network below (nodes.core.driver.NodeIO)."""
-
-    net: Timed
-    node: int
-
-    def send(self, port: Port, frame: Frame, now_ns: int) -> None:
-        self.net.transmit(frame)
-
-    def set_timer(self, name: str, at_ns: int) -> None:
-        self.net.timers[self.node, name] = at_ns
-        self.net.push(at_ns, 1, self.node, name)
-
-    def cancel_timer(self, name: str) -> None:
-        self.net.timers.pop((self.node, name), None)
-
-    def record(self, effect: Effect, now_ns: int) -> None:
-        self.net.record(self.node, effect)
-
-    def persist(self, key: str, data: bytes | None, more: bool, now_ns: int) -> bool:
-        return self.net.disks[self.node].persist(key, data)
-
-    def sync(self, now_ns: int) -> None:
-        """Nothing here loses power."""
-
-    def strike(self, index: int, now_ns: int) -> bool:
-        raise AssertionError("there are no faults here")
-
-
-class Timed:
-    """Machines on a network with chosen delays (ns; None = lost). Frames come before timers at one instant."""
-
-    def __init__(self, machines: Mapping[int, Any], delay_ns: Callable[[int, int, Frame], int | None]) -> None:
-        self.machines = dict(machines)
-        self.drivers: dict[int, Driver] = {}  # of the nodes that are up
-        self.disks = {node: Disk() for node in self.machines}
-        self.lives = dict.fromkeys(self.machines, 0)
-        self.delay_ns = delay_ns
-        self.now_ns = 0
-        self.queue: list[tuple[int, int, int, int, object]] = []
-        self.timers: dict[tuple[int, str], int] = {}
-        self.decisions: list[tuple[int, int, Decide]] = []
-        self.proposals: list[tuple[int, Propose]] = []
-        self.notes: list[tuple[int, Note]] = []
-        self.frames: list[tuple[int, Frame]] = []
-        self._count = 0
-
-    def start(self, *nodes: int) -> None:
-        """These nodes come up now (all, when none is named)."""
-        for node in nodes or tuple(self.machines):
-            machine = self.machines[node]
-            self.lives[node] = max(self.lives[node] + 1, machine.config.epoch)
-            config = replace(machine.config, epoch=self.lives[node])
-            driver = Driver(machine, Host(self, node), config, disk=self.disks[node])
-            self.drivers[node] = driver
-            driver.start(self.now_ns)
-
-    def kill(self, node: int) -> None:
-        """Its machine is gone; frames on the wire go on."""
-        del self.drivers[node]
-        self.timers = {key: at for key, at in self.timers.items() if key[0] != node}
-
-    def run(self, until_ns: int) -> None:
-        """Let time pass up to and including ``until_ns``."""
-        while self.queue and self.queue[0][0] <= until_ns:
-            at_ns, _, _, node, what = heapq.heappop(self.queue)
-            self.now_ns = max(self.now_ns, at_ns)
-            driver = self.drivers.get(node)
-            if driver is None:
-                continue
-            if isinstance(what, Frame):
-                driver.frame(port_to(self.machines[node], what.key.src), what, self.now_ns)
-            elif isinstance(what, str) and self.timers.get((node, what)) == at_ns:
-                del self.timers[node, what]
-                driver.timer(what, self.now_ns)
-        self.now_ns = until_ns
-
-    def transmit(self, frame: Frame) -> None:
-        """It is lost or arrives later."""
-        self.frames.append((self.now_ns, frame))
-        delay_ns = self.delay_ns(frame.key.src, frame.dst, frame)
-        if delay_ns is not None:
-            self.push(self.now_ns + delay_ns, 0, frame.dst, frame)
-
-    def record(self, node: int, effect: Effect) -> None:
-        """What the machine of ``node`` tells."""
-        if isinstance(effect, Decide):
-            self.decisions.append((self.now_ns, node, effect))
-        elif isinstance(effect, Propose):
-            self.proposals.append((node, effect))
-        else:
-            assert isinstance(effect, Note)
-            self.notes.append((node, effect))
-
-    def decided(self, instance: int = 0) -> dict[int, tuple[int, Decide]]:
-        """node -> when and what; a second decision of one node is an error, but a later life may tell it again."""
-        found: dict[int, tuple[int, Decide]] = {}
-        for at_ns, node, decide in self.decisions:
-            if decide.instance == instance:
-                assert node not in found or (found[node][1] == decide and self.lives[node] > 1)
-                found.setdefault(node, (at_ns, decide))
-        return found
-
-    def push(self, at_ns: int, order: int, node: int, what: object) -> None:
-        """Let it happen at ``at_ns``; at one instant by order."""
-        self._count += 1
-        heapq.heappush(self.queue, (at_ns, order, self._count, node, what))
 
 
 class Chaos:

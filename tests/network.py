@@ -1,16 +1,18 @@
 """Nodes and a wire in memory for tests: real machines behind real drivers, over all their lives.
 
 ``Node`` is what any such network needs of a node; ``Network`` is one on which nothing happens by itself: every frame
-waits on the wire until it is told what becomes of it, and time stands until it is moved.
+waits on the wire until it is told what becomes of it, and time stands until it is moved. On a ``Timed`` one frames
+take as long as is chosen for them, and time passes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import heapq
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
-from nodes.core import CancelTimer, Effect, Effects, Machine, Persist, Port, SetTimer
+from nodes.core import CancelTimer, Decide, Effect, Effects, Machine, Note, Persist, Port, Propose, SetTimer
 from nodes.core.config import START_NS, NodeConfig, Peer, ProtocolConfig
 from nodes.core.disk import DiskFullError, Log, State
 from nodes.core.driver import Driver
@@ -306,3 +308,111 @@ class Network:
             self.told.append(self._heading)
             self._heading = ""
         self.told.append(f"  {text}")
+
+
+class Timed:
+    """Machines on a network with chosen delays (ns; None = lost). Frames come before timers at one instant.
+
+    machines: by node number; who is to live again is given its next one here. told: what nodes recorded, in order.
+    """
+
+    def __init__(self, machines: Mapping[int, Any], delay_ns: Callable[[int, int, Frame], int | None]) -> None:
+        self.machines = dict(machines)
+        self.nodes = {number: Node(self, machine.config) for number, machine in self.machines.items()}
+        for number, machine in self.machines.items():
+            self.nodes[number].keeps = machine.config.keeps
+        self.delay_ns = delay_ns
+        self.now_ns = 0
+        self.frames: list[tuple[int, Frame]] = []
+        self.told: list[tuple[int, int, Effect]] = []  # when, which node, what
+        self._queue: list[tuple[int, int, int, int, object]] = []
+        self._timers: dict[tuple[int, str], int] = {}
+        self._count = 0
+
+    def start(self, *numbers: int, state: State = State.KEPT) -> None:
+        """These nodes come up now (all, when none is named), with what is left of their disks."""
+        for number in numbers or tuple(self.machines):
+            node = self.nodes[number]
+            node.epoch = max(node.epoch, self.machines[number].config.epoch - 1)
+            node.start(state)
+
+    def kill(self, number: int) -> None:
+        """Its machine is gone; frames on the wire go on."""
+        self.nodes[number].kill()
+        self._timers = {key: at for key, at in self._timers.items() if key[0] != number}
+
+    def run(self, until_ns: int) -> None:
+        """Let time pass up to and including ``until_ns``."""
+        while self._queue and self._queue[0][0] <= until_ns:
+            at_ns, _, _, number, what = heapq.heappop(self._queue)
+            self.now_ns = max(self.now_ns, at_ns)
+            node = self.nodes[number]
+            if isinstance(what, Frame):
+                if node.machine is not None:
+                    node.hear(what)
+            elif isinstance(what, str) and self._timers.get((number, what)) == at_ns:
+                del self._timers[number, what]
+                node.fire(what)
+        self.now_ns = until_ns
+
+    # -- what happened -----------------------------------------------------------------------------------------------
+
+    def of(self, number: int, kind: type) -> list[Any]:
+        """What a node recorded of one kind."""
+        return [effect for _, node, effect in self.told if node == number and isinstance(effect, kind)]
+
+    @property
+    def decisions(self) -> list[tuple[int, int, Decide]]:
+        """When, who, what."""
+        return [(at_ns, node, effect) for at_ns, node, effect in self.told if isinstance(effect, Decide)]
+
+    @property
+    def proposals(self) -> list[tuple[int, Propose]]:
+        """Who, what."""
+        return [(node, effect) for _, node, effect in self.told if isinstance(effect, Propose)]
+
+    @property
+    def notes(self) -> list[tuple[int, Note]]:
+        """Who, what."""
+        return [(node, effect) for _, node, effect in self.told if isinstance(effect, Note)]
+
+    def decided(self, instance: int = 0) -> dict[int, tuple[int, Decide]]:
+        """node -> when and what; a second decision of one node is an error, but a later life may tell it again."""
+        found: dict[int, tuple[int, Decide]] = {}
+        for at_ns, node, decide in self.decisions:
+            if decide.instance == instance:
+                assert node not in found or (found[node][1] == decide and self.nodes[node].epoch > 1)
+                found.setdefault(node, (at_ns, decide))
+        return found
+
+    # -- Net ---------------------------------------------------------------------------------------------------------
+
+    def build(self, config: NodeConfig) -> Machine:
+        machine: Machine = self.machines[config.node]
+        return machine
+
+    def transmit(self, frame: Frame) -> None:
+        self.frames.append((self.now_ns, frame))
+        delay_ns = self.delay_ns(frame.key.src, frame.dst, frame)
+        if delay_ns is not None:
+            self._push(self.now_ns + delay_ns, 0, frame.dst, frame)
+
+    def arm(self, node: Node, name: str, at_ns: int) -> None:
+        self._timers[node.config.node, name] = at_ns
+        self._push(at_ns, 1, node.config.node, name)
+
+    def disarm(self, node: Node, name: str) -> None:
+        self._timers.pop((node.config.node, name), None)
+
+    def record(self, node: Node, effect: Effect) -> None:
+        self.told.append((self.now_ns, node.config.node, effect))
+
+    def strike(self, node: Node, index: int) -> bool:
+        raise AssertionError("there are no faults here")
+
+    def moments(self, node: Node) -> Sequence[Moment]:
+        return ()
+
+    def _push(self, at_ns: int, order: int, number: int, what: object) -> None:
+        self._count += 1
+        heapq.heappush(self._queue, (at_ns, order, self._count, number, what))

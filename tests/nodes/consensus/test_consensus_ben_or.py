@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import pytest
 from builders import Fed, node_config
-from consensus_harness import FIRST, Chaos, Timed, port_to
+from consensus_harness import FIRST, Chaos, port_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from network import Timed
 
 from nodes import frames
 from nodes.consensus.ben_or import BenOr, BenOrMachine, Pitfall

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import pytest
 from builders import Disk, Fed, node_config, rest
-from consensus_harness import FIRST, Chaos, Timed, port_to
+from consensus_harness import FIRST, Chaos, port_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network import Network, all_pairs
+from network import Network, Timed, all_pairs
 
 from nodes import frames
 from nodes.consensus.paxos import PaxosMachine, Pitfall
@@ -258,7 +258,11 @@ def written_by(instances: int) -> tuple[int, int, int]:
     net.start()
     net.run(instances * PERIOD_NS)
     assert all(len(net.decided(instance)) == 3 for instance in (0, instances - 1))
-    return sum(events), max(events), sum(len(key) + len(data) for key, data in net.disks[1].items())
+    return (
+        sum(events),
+        max(events),
+        sum(len(key) + len(data) for key, data in net.nodes[1].disk.recover(DiskState.KEPT).items()),
+    )
 
 
 def test_what_is_written_in_an_event_does_not_grow_with_the_instances_that_have_been() -> None:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 import pytest
 from builders import Disk, Fed, rest
+from consensus_harness import FIRST
+from network import Timed
 
-from nodes.core import Decide, Effect, Life, Note, Outcome, Port, Propose, Resolve, RoundStart, SetTimer
+from nodes.core import Decide, Note, Outcome, Propose, Resolve, RoundStart, SetTimer
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig
-from nodes.core.disk import pack, unpack
-from nodes.core.driver import Driver
+from nodes.core.disk import State, pack, unpack
 from nodes.core.values import of_int, to_int
 from nodes.frames import Frame, Kind, Message
 from nodes.oae.rounds import RoundMachine
 
-W, PERIOD, DELAY = 1000, 1500, 10
+W, PERIOD, DELAY, END = 1000, 1500, 10, 10**6
 
 
 class Gossip:
@@ -46,94 +46,27 @@ def config(node: int, n: int = 3, **protocol) -> NodeConfig:
     return NodeConfig(node, f"h{node}", peers, {"eth0": ""}, tuple(range(n)), ProtocolConfig(**protocol), keeps=True)
 
 
-FIRST = Life(1, 0)
+def network(n: int = 3, make=Gossip, drop=lambda frame, now: False, **protocol) -> Timed:
+    """A lockstep network: constant delay, drops by script."""
+    machines = {node: Fed(RoundMachine(config(node, n, **protocol), make)) for node in range(n)}
+    net = Timed(machines, lambda _src, _dst, frame: None if drop(frame, net.now_ns) else DELAY)
+    net.now_ns = -1
+    return net
 
 
-class Host(NamedTuple):
-    """A node on the network below (nodes.core.driver.NodeIO)."""
-
-    net: Net
-    node: int
-
-    def send(self, port: Port, frame: Frame, now_ns: int) -> None:
-        if not self.net.drop(frame, now_ns):
-            self.net.push(now_ns + DELAY, 0, ("frame", frame))
-
-    def set_timer(self, name: str, at_ns: int) -> None:
-        self.net.timers[self.node, name] = at_ns
-        self.net.push(max(at_ns, self.net.now), 1, ("timer", self.node, name, at_ns))
-
-    def cancel_timer(self, name: str) -> None:
-        raise AssertionError("rounds cancel no timer")
-
-    def record(self, effect: Effect, now_ns: int) -> None:
-        self.net.log[self.node].append((now_ns, effect))
-
-    def persist(self, key: str, data: bytes | None, more: bool, now_ns: int) -> bool:
-        return self.net.disks[self.node].persist(key, data)
-
-    def sync(self, now_ns: int) -> None:
-        """Nothing here loses power."""
-
-    def strike(self, index: int, now_ns: int) -> bool:
-        raise AssertionError("there are no faults here")
+def started(**kwargs) -> Timed:
+    net = network(**kwargs)
+    net.start()
+    return net
 
 
-class Net:
-    """A lockstep network: constant delay, timers at their time, one queue; drops and hold-ups by script."""
-
-    def __init__(self, n: int = 3, make=Gossip, drop=lambda frame, now: False, **protocol) -> None:
-        self.make, self.drop = make, drop
-        self.machines = {node: Fed(RoundMachine(config(node, n, **protocol), make)) for node in range(n)}
-        self.drivers: dict[int, Driver] = {}  # of the nodes that are up
-        self.disks = {node: Disk() for node in range(n)}
-        self.queue: list[tuple[int, int, int, tuple]] = []
-        self.log: dict[int, list[tuple[int, object]]] = {node: [] for node in range(n)}
-        self.timers: dict[tuple[int, str], int] = {}
-        self.count = self.now = 0
-
-    def push(self, at: int, rank: int, what: tuple) -> None:
-        self.count += 1
-        self.queue.append((at, rank, self.count, what))
-
-    def start(self, node: int, now: int = -1, epoch: int = 1) -> None:
-        self.now, machine = now, self.machines[node]
-        config = replace(machine.config, epoch=epoch)
-        self.drivers[node] = Driver(machine, Host(self, node), config, disk=self.disks[node])
-        self.drivers[node].start(now)
-
-    def kill(self, node: int) -> None:
-        del self.drivers[node]
-        self.timers = {key: at for key, at in self.timers.items() if key[0] != node}
-
-    def run(self, until: int = 10**6) -> Net:
-        while self.queue:
-            self.queue.sort()
-            if self.queue[0][0] > until:
-                break
-            self.now, _, _, what = self.queue.pop(0)
-            if what[0] == "frame":
-                frame = what[1]
-                if frame.dst in self.drivers:
-                    port = [peer.node for peer in self.machines[frame.dst].config.peers].index(frame.key.src)
-                    self.drivers[frame.dst].frame(port, frame, self.now)
-            elif what[1] in self.drivers and self.timers.get((what[1], what[2])) == what[3]:
-                self.drivers[what[1]].timer(what[2], self.now)
-        return self
-
-    def of(self, node: int, kind: type) -> list:
-        return [effect for _, effect in self.log[node] if isinstance(effect, kind)]
-
-
-def started(**kwargs) -> Net:
-    net = Net(**kwargs)
-    for node in net.machines:
-        net.start(node)
+def ran(net: Timed, until: int = END) -> Timed:
+    net.run(until)
     return net
 
 
 def test_every_round_swaps_with_every_neighbour() -> None:
-    net = started().run()
+    net = ran(started())
     for node in range(3):
         assert [effect.round for effect in net.of(node, RoundStart)] == [0, 1, 2, 3]
         resolutions = net.of(node, Resolve)
@@ -142,7 +75,7 @@ def test_every_round_swaps_with_every_neighbour() -> None:
 
 
 def test_instances_follow_one_another_and_hear_everyone() -> None:
-    net = started().run()
+    net = ran(started())
     for node in range(3):
         assert [effect.instance for effect in net.of(node, Propose)] == [0, 1]
         assert [(effect.instance, to_int(effect.value), effect.round) for effect in net.of(node, Decide)] == [
@@ -153,30 +86,34 @@ def test_instances_follow_one_another_and_hear_everyone() -> None:
 
 def test_a_round_counts_only_what_committed_by_its_horizon() -> None:
     """Node 0 hears nothing from node 2 in round 0: its last expected message is lost."""
-    net = started(drop=lambda frame, now: (frame.key.src, frame.dst, *frame.message[1:3]) == (2, 0, 0, 4)).run()
+    net = ran(started(drop=lambda frame, now: (frame.key.src, frame.dst, *frame.message[1:3]) == (2, 0, 0, 4)))
     assert [to_int(effect.value) for effect in net.of(0, Decide)] == [5, 6]
     assert [to_int(effect.value) for effect in net.of(2, Decide)] == [6, 6]
 
 
 def test_with_period_equal_to_window_the_old_round_ends_before_the_new_one_begins() -> None:
-    net = started(period_ns=W, drop=lambda frame, now: frame.dst == 0).run()
-    order = [(now, type(effect).__name__) for now, effect in net.log[0] if isinstance(effect, Resolve | RoundStart)]
+    net = ran(started(period_ns=W, drop=lambda frame, now: frame.dst == 0))
+    order = [
+        (now, type(effect).__name__)
+        for now, node, effect in net.told
+        if node == 0 and isinstance(effect, Resolve | RoundStart)
+    ]
     assert order.index((W, "Resolve")) < order.index((W, "RoundStart"))
 
 
 def test_without_an_algorithm_rounds_are_plain_swaps() -> None:
-    net = started(make=None).run()
+    net = ran(started(make=None))
     assert not net.of(0, Decide)
     assert len(net.of(0, Resolve)) == 8
 
 
 def test_a_fresh_restart_joins_at_the_next_round_and_stays_out_of_the_running_instance() -> None:
-    net = started(rounds=6).run(until=100)
+    net = ran(started(rounds=6), 100)
     net.kill(1)
-    net.disks[1].clear()
+    net.run(200)
     net.machines[1] = Fed(RoundMachine(replace(config(1, rounds=6), epoch=2), Gossip))
-    net.start(1, 200, epoch=2)
-    net.run()
+    net.start(1, state=State.LOST)
+    net.run(END)
     assert [effect.round for effect in net.of(1, RoundStart)] == [0, 1, 2, 3, 4, 5]
     assert [effect.instance for effect in net.of(1, Decide)] == [1, 2]
     # the others swap with it in round 1, but its register carries nothing of instance 0
@@ -193,13 +130,14 @@ def test_a_fresh_restart_at_the_instant_a_round_begins_leaves_that_round_to_its_
 
 def test_a_restart_with_kept_state_catches_up_and_its_old_swaps_resolve() -> None:
     """Reconcile: node 1 is away over the horizon of round 0; back with its state, all of its swaps commit."""
-    net = started(horizon="reconcile", retry_ns=200, rounds=2, make=None).run(until=5)
+    net = ran(started(horizon="reconcile", retry_ns=200, rounds=2, make=None), 5)
     net.kill(1)
-    net.run(until=2000)
+    net.run(2000)
     assert Outcome.IN_DOUBT in {effect.outcome for effect in net.of(0, Resolve)}
     net.machines[1] = Fed(RoundMachine(replace(net.machines[1].config, epoch=2)))
-    net.start(1, 2100, epoch=2)
-    net.run(until=50_000)
+    net.run(2100)
+    net.start(1)
+    net.run(50_000)
     for node in range(3):
         last: dict = {}
         for effect in net.of(node, Resolve):
@@ -215,7 +153,7 @@ def test_swaps_in_doubt_are_retried_while_rounds_go_on_however_long_the_interval
     def drop(frame: Frame, now: int) -> bool:
         return frame.dst == 0 and now < frame.message.round * PERIOD + W
 
-    net = started(n=2, horizon="reconcile", retry_ns=retry_ns, rounds=20, make=None, drop=drop).run(12 * PERIOD)
+    net = ran(started(n=2, horizon="reconcile", retry_ns=retry_ns, rounds=20, make=None, drop=drop), 12 * PERIOD)
     ends = {effect.swap.round for effect in net.of(0, Resolve) if effect.outcome is Outcome.COMMITTED}
     assert ends >= set(range(12 - retry_ns // PERIOD - 2))
 
@@ -224,7 +162,7 @@ def test_swaps_in_doubt_are_retried_while_rounds_go_on_however_long_the_interval
 def test_a_restart_with_kept_state_tells_its_last_decision_again(at_ns: int) -> None:
     """The crash may have struck between the ending of a swap and the decision of the same instant."""
     kept = Fed(RoundMachine(replace(config(1), epoch=2), Gossip))
-    effects = kept.on_start(at_ns, started().run(PERIOD + W).disks[1])
+    effects = kept.on_start(at_ns, ran(started(), PERIOD + W).nodes[1].disk.recover(State.KEPT))
     assert Decide(0, of_int(6), 1) in effects
     assert [effect.swap.round for effect in effects if isinstance(effect, Resolve)] == [1, 1]
     assert [effect for effect in effects if isinstance(effect, SetTimer)] == [SetTimer("round", 2 * PERIOD)]
@@ -297,5 +235,5 @@ def test_messages_of_other_protocols_are_strays() -> None:
 
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_rounds_end(rounds: int) -> None:
-    net = started(rounds=rounds).run()
+    net = ran(started(rounds=rounds))
     assert len(net.of(0, RoundStart)) == rounds
