@@ -1,6 +1,7 @@
 """State files of running fabrics, so that `testbed down` finds those of this user and ends nothing else.
 
-One file per `testbed up` process: its id and its start time from /proc, which together name a process for good.
+One file per `testbed up` process. Who looks may be in another process namespace than it, in a node of a fabric for
+example: what can't be seen from there is not taken for gone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.errors import UserError
-from testbed.processes import start_time, state_folder
+from testbed.processes import mark_is_dead, own_mark, start_time, state_folder
 from topologies.fabric import Fabric, fabric_from_json
 
 _PATIENCE_S = 5.0
@@ -32,7 +33,8 @@ _SCM_CREDENTIALS = 2  # socket(7); Python 3.11 has no name for it
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A `testbed up` that runs. started: its start time in clock ticks since boot. name: what it is called.
+    """A `testbed up` that runs. started: its start time in clock ticks since boot. mark: it, named for good. name: what
+    it is called.
 
     inside: the process in the fabric's namespaces, 0 until the fabric is up. hosts: the path of each host's network
     namespace as seen from there. commands: what runs a command in a host that is a container, up to its name.
@@ -40,6 +42,7 @@ class Running:
 
     pid: int
     started: int
+    mark: str
     fabric: str
     name: str
     inside: int = 0
@@ -64,7 +67,7 @@ def announced(
     shape = _shape_of(me)
     try:
         with _claiming():
-            entry = Running(me, start_time(me) or 0, fabric.name, _free_name(asked, called))
+            entry = Running(me, start_time(me) or 0, own_mark(), fabric.name, _free_name(asked, called))
             shape.write_text(json.dumps(asdict(replace(fabric, forwarding={}))), encoding="utf-8")
             _write(path, entry)
 
@@ -129,7 +132,7 @@ def running(tidy: bool = True) -> list[Running]:
         entry = _read(path)
         if entry is not None and start_time(entry.pid) == entry.started:
             found.append(entry)
-        elif tidy:
+        elif tidy and _is_gone(path):
             path.unlink(missing_ok=True)
             path.with_suffix(_SHAPE).unlink(missing_ok=True)
     return found
@@ -137,8 +140,12 @@ def running(tidy: bool = True) -> list[Running]:
 
 def stale() -> list[Path]:
     """State files whose process is gone."""
-    alive = {f"fabric-{entry.pid}" for entry in running(tidy=False)}
-    return [path for path in sorted(state_folder().glob("fabric-*")) if path.stem not in alive]
+    return [path for path in sorted(state_folder().glob("fabric-*")) if _is_gone(path.with_suffix(".json"))]
+
+
+def _is_gone(path: Path) -> bool:
+    entry = _read(path)
+    return entry is None or mark_is_dead(entry.mark)
 
 
 def find(name: str | None) -> Running:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from typer.testing import CliRunner, Result
 
 from testbed.cli.common import load_scenario
 from testbed.cli.doctor import engines_ready, examine
+from testbed.cli.fabrics import Running
 from testbed.cli.main import app
 from testbed.cli.replay import first_difference
 from testbed.cli.run import claimed
+from testbed.processes import own_mark, state_folder
 from testbed.runs import read_run
 from testbed.scenario import compile_plan
 
@@ -669,6 +671,18 @@ def test_a_fabric_in_the_background_is_listed_entered_and_ended(here: Path, pyth
         verb_of("down")
     assert json.loads(verb_of("ps", "--json").stdout) == {"fabrics": []}
     assert not list(here.glob("oae-testbed-*/fabric-*"))
+
+
+def test_a_fabric_that_only_another_process_namespace_can_see_is_not_taken_for_gone(here: Path) -> None:
+    """As `testbed clean`, run in a node of it, finds its state file: it names a process that is not there."""
+    boot, _, _ = own_mark().partition(":")
+    there, gone = (state_folder() / f"fabric-{name}.json" for name in ("1", "2"))
+    for path, mark in ((there, f"{boot}:1:77:77"), (gone, "of-another-boot:1:77:77")):
+        path.write_text(json.dumps(asdict(Running(1 << 22, 77, mark, "pair(hosts=2)", "pair"))))
+    assert data("ps")["fabrics"] == []
+    assert (there.exists(), gone.exists()) == (True, False)
+    assert data("clean")["found"] == []
+    assert there.exists()
 
 
 @needs_namespaces

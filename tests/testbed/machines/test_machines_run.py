@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -12,19 +14,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from needs import as_nobody, lacking
+from needs import MOOT, as_nobody, lacking
 
 from nodes.core.record import Struck
 from testbed.engines.base import EngineUnavailable
+from testbed.engines.live.engine import needs_netem
 from testbed.engines.live.machines.several import Address, Machine, divide
+from testbed.engines.live.netlink.requests import netem_add
+from testbed.engines.live.netlink.rtnl import missing_in_kernel
 from testbed.plan import Plan
 from testbed.runs import read_run
 from testbed.scenario import compile_plan, load
 from testbed.verdicts.model import Trust
+from topologies.netem import NetemParams
 
 ROOT = Path(__file__).resolve().parents[3]
 TESTBED = str(Path(sys.executable).with_name("testbed"))
 SSHD = shutil.which("sshd", path="/usr/sbin:/sbin")
+MACHINES = ("host1", "host2", "host3")
+KILLS, SPREAD_S = int(os.environ.get("OAE_KILLS", "2")), 2.0
+"""A kill takes some four seconds: OAE_KILLS=40 for forty of them. Each comes so long, at most, after a random number of
+supervisors was there."""
 SCENARIO = """\
 name: over-machines
 topology: {kind: leaf_spine, spines: 1, leaves: 3, hosts_per_leaf: 1}
@@ -78,6 +88,11 @@ class Machines(NamedTuple):
         argv = ["exec", "host4", TESTBED, "run", "scenario.yaml", "--inventory", inventory, "--out", "run", *more]
         return call(self.here, *argv)
 
+    def look(self) -> list[str]:
+        """What there is of interfaces on each machine, and of folders that all have in common."""
+        seen = [call(self.here, "exec", host, "ip", "-o", "-br", "link").stdout for host in MACHINES]
+        return [*seen, *sorted(path.name for path in (self.here / "tmp").iterdir())]
+
     def await_processes(self, module: str, enough: Callable[[int], bool]) -> None:
         """Until enough processes run this module on the machines, which have one process namespace in common."""
         deadline = time.monotonic() + 60
@@ -124,15 +139,17 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     Path("/run/sshd").mkdir(exist_ok=True)  # where it locks itself up; Debian makes it when the service starts
     patch = pytest.MonkeyPatch()
     patch.setenv("XDG_RUNTIME_DIR", str(here))
+    (here / "tmp").mkdir()
+    patch.setenv("TMPDIR", str(here / "tmp"))
     up = call(here, "up", "--detach", "star", "--set", "hosts=4")
     if up.returncode != 0:
         lacking("namespaces", up.stderr)
     daemons = []
     try:
-        for host in ("host1", "host2", "host3"):
+        for host in MACHINES:
             command = [TESTBED, "exec", host, SSHD, "-D", "-f", str(here / "sshd_config"), "-E", str(here / host)]
             daemons.append(subprocess.Popen(command))
-        for host in ("host1", "host2", "host3"):
+        for host in MACHINES:
             _await_sshd(here / host)
         yield Machines(here)
     finally:
@@ -194,18 +211,26 @@ def test_a_machine_that_is_not_ready_is_told_in_one_line(machines: Machines, nam
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_leaves_nothing_on_any_machine(machines: Machines) -> None:
-    """The connections end, and all that waits at their other ends."""
+def test_runs_that_are_killed_at_any_moment_leave_nothing_on_any_machine(machines: Machines) -> None:
+    """The connections end, and all that waits at their other ends; what was on the machines before stays."""
+    before, chance = machines.look(), random.Random(5)
     argv = ["exec", "host4", TESTBED, "run", "scenario.yaml", "--inventory", "two.ini", "--out", "killed"]
     more = ["--set", "protocol.rounds=600"]
-    run = subprocess.Popen([TESTBED, *argv, *more], cwd=machines.here, stderr=subprocess.DEVNULL)
-    try:
-        machines.await_processes("testbed.engines.live.supervisor", lambda count: count >= 2)
-    finally:
-        run.kill()
-        run.wait()
+    for _ in range(KILLS):
+        run = subprocess.Popen([TESTBED, *argv, *more], cwd=machines.here, stderr=subprocess.DEVNULL)
+        try:
+            supervisors = chance.choice((0, 1, 2, 2))
+            machines.await_processes("testbed.engines.live.supervisor", lambda count, least=supervisors: count >= least)
+            time.sleep(chance.uniform(0, SPREAD_S))
+        finally:
+            run.kill()
+            run.wait()
     for module in ("testbed.engines.live.supervisor", "testbed.engines.live.machines.remote"):
         machines.await_processes(module, lambda count: count == 0)
+    assert machines.look() == before
+    for host in MACHINES:
+        cleaned = call(machines.here, "exec", host, TESTBED, "clean", "--json")
+        assert json.loads(cleaned.stdout)["removed"] == [], cleaned.stderr
 
 
 def test_who_is_not_root_cannot_carry_links(tmp_path: Path) -> None:
@@ -217,6 +242,22 @@ def test_who_is_not_root_cannot_carry_links(tmp_path: Path) -> None:
         pytest.raises(EngineUnavailable, match=r"machine one: .*not root.*ansible_user=root"),
     ):
         machine.ask("start", plan=plan.to_json(), part=part.to_json(), netem=False)
+
+
+def test_a_machine_whose_kernel_has_no_netem_says_so(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        lacking("user", "links between machines take root")
+    if not missing_in_kernel(netem_add(1, NetemParams())):
+        lacking(MOOT, "this kernel has netem")
+    address = Address("one", (sys.executable, "-m", "testbed.engines.live.machines.remote"), "127.0.0.1")
+    plan = planned(tmp_path, SCENARIO + "links: {default: {jitter: 1us}}\n")
+    part = divide(plan, [address, address])[0]
+    with Machine(address) as machine, pytest.raises(EngineUnavailable) as refused:
+        machine.ask("start", plan=plan.to_json(), part=part.to_json(), netem=needs_netem(plan))
+    said = str(refused.value)
+    assert said.startswith("machine one: engine live with jitter, delay or loss: this kernel has no netem")
+    assert "Use `--engine vkernel`" in said
+    assert "\n" not in said
 
 
 def test_what_faults_tie_together_is_on_one_machine(tmp_path: Path) -> None:
