@@ -52,30 +52,39 @@ def forwarding_around(fabric: Fabric, links_down: Set[int], switches_down: Set[s
 
 def _shortest(hosts: Sequence[str], switches: Sequence[str], links: Sequence[Link]) -> dict[str, dict[str, str]]:
     """For every switch: the address of whoever it reaches -> interface."""
-    ports = _ports(switches, links)
-    numbers = {switch: number for number, switch in enumerate(switches)}
+    attached = _attachments(hosts, switches, links)
     places = {host: place for place, host in enumerate(hosts)}
-    tables: list[dict[str, str]] = [{} for _ in switches]
-    ways: list[tuple[int, int, list[str]]] = []
-    known_for = ""
-    for end, access in _attachments(hosts, switches, links):
-        if access.node != known_for:  # hosts of one switch come one after the other
-            ways, known_for = list(_ways(ports, numbers[access.node])), access.node
-        place = places[end.node]
-        tables[numbers[access.node]][end.mac] = access.nic
-        for switch, hops, nics in ways:
-            tables[switch][end.mac] = nics[_spread(place, hops, len(nics))]
-    return dict(zip(switches, tables, strict=True))
+    addresses, where = [end.mac for end, _ in attached], [places[end.node] for end, _ in attached]
+    rows: list[list[str | None]] = [[None] * len(attached) for _ in switches]
+    numbers = {switch: number for number, switch in enumerate(switches)}
+    for index, (_, access) in enumerate(attached):
+        rows[numbers[access.node]][index] = access.nic
+    for switch, hops, nics, ends in _ways(_ports(switches, links), _at_switches(switches, attached)):
+        row = rows[switch]
+        for index in _members(ends):
+            row[index] = nics[_spread(where[index], hops, len(nics))]
+    return {
+        switch: {mac: nic for mac, nic in zip(addresses, row, strict=True) if nic is not None}
+        for switch, row in zip(switches, rows, strict=True)
+    }
 
 
 def hop_bound(fabric: Fabric) -> int:
     """No path between two hosts crosses more links than this."""
     if not fabric.switches:
         return 1
-    ports = _ports(fabric.switches, fabric.links)
-    numbers = {switch: number for number, switch in enumerate(fabric.switches)}
-    access = {far.node for _, far in _attachments(fabric.hosts, fabric.switches, fabric.links)}
-    return 2 + max((hops for switch in access for _, hops, _ in _ways(ports, numbers[switch])), default=0)
+    attached = _attachments(fabric.hosts, fabric.switches, fabric.links)
+    near = _at_switches(fabric.switches, attached)
+    everywhere = _ways(_ports(fabric.switches, fabric.links), near)
+    return 2 + max((hops for switch, hops, _, _ in everywhere if near[switch]), default=0)
+
+
+def _at_switches(switches: Sequence[str], attached: Sequence[tuple[LinkEnd, LinkEnd]]) -> list[int]:
+    """By a switch's number: those that are attached to it, as the bits of a number."""
+    near = dict.fromkeys(switches, 0)
+    for index, (_, access) in enumerate(attached):
+        near[access.node] |= 1 << index
+    return list(near.values())
 
 
 def _spread(place: int, distance: int, ways: int) -> int:
@@ -83,24 +92,50 @@ def _spread(place: int, distance: int, ways: int) -> int:
     return (place if distance % 2 == 0 else place // ways) % ways
 
 
-def _ways(ports: Sequence[Sequence[tuple[int, str]]], target: int) -> Iterator[tuple[int, int, list[str]]]:
-    """Of every switch that reaches ``target``, the nearest first: its number, hops to go, and its interfaces that lead
-    one hop nearer, in the links' order.
+def _ways(ports: Sequence[Sequence[tuple[int, str]]], near: Sequence[int]) -> Iterator[tuple[int, int, list[str], int]]:
+    """Of every switch's ways, the shortest first: its number, hops to go, its interfaces that lead one hop nearer, in
+    the links' order, and to whom. near: who is attached to each switch, as the bits of a number; ``whom`` likewise.
 
-    Breadth first over plain lists of numbers: a torus of a thousand switches has a million of pairs.
+    Breadth first for all of them at once: a torus of a thousand switches has a million of pairs, and whom a switch
+    reaches within so many hops is one number, made of its neighbours' by an operation each.
     """
-    distances = [len(ports)] * len(ports)
-    distances[target] = 0
-    order = [target]
-    for switch in order:
-        after = distances[switch] + 1
-        for peer, _ in ports[switch]:
-            if distances[peer] > after:
-                distances[peer] = after
-                order.append(peer)
-    for switch in order[1:]:
-        hops = distances[switch]
-        yield switch, hops, [nic for peer, nic in ports[switch] if distances[peer] < hops]
+    within = list(near)
+    hops, on = 0, True
+    while on:
+        hops, on = hops + 1, False
+        before = within.copy()
+        for switch, around in enumerate(ports):
+            found = 0
+            for peer, _ in around:
+                found |= before[peer]
+            found &= ~before[switch]
+            if found:
+                within[switch] |= found
+                on = True
+                for whom, nics in _by_interfaces(found, [(before[peer], nic) for peer, nic in around]):
+                    yield switch, hops, nics, whom
+
+
+def _by_interfaces(found: int, towards: Sequence[tuple[int, str]]) -> list[tuple[int, list[str]]]:
+    """Those who were found, parted by the interfaces that lead to them. towards: whom each interface leads to."""
+    parts: list[tuple[int, list[str]]] = [(found, [])]
+    for there, nic in towards:
+        if there & found:
+            parts = [
+                part
+                for whom, nics in parts
+                for part in ((whom & there, [*nics, nic]), (whom & ~there, nics))
+                if part[0]
+            ]
+    return parts
+
+
+def _members(bits: int) -> Iterator[int]:
+    """The places of the bits that are set."""
+    while bits:
+        last = bits & -bits
+        yield last.bit_length() - 1
+        bits ^= last
 
 
 def _ports(switches: Sequence[str], links: Sequence[Link]) -> list[list[tuple[int, str]]]:
