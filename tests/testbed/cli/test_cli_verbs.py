@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from needs import MOOT, lacking
+from needs import MOOT, NOBODY, lacking
 from typer.testing import CliRunner, Result
 
 from testbed.cli.common import load_scenario
@@ -633,8 +634,17 @@ def test_down_ends_a_running_fabric_and_only_that(here: Path) -> None:
             process.stderr.close()
 
 
+@pytest.fixture
+def state(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where an ordinary user, too, finds its state, and that of nobody else: pytest's own folders are root's alone."""
+    with tempfile.TemporaryDirectory(prefix="oae-state-") as folder:
+        os.chmod(folder, 0o777)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield Path(folder)
+
+
 @needs_namespaces
-def test_a_fabric_in_the_background_is_listed_entered_and_ended(here: Path, python: list[str]) -> None:
+def test_a_fabric_in_the_background_is_listed_entered_and_ended(here: Path, state: Path, python: list[str]) -> None:
     """As this user, and as an ordinary one in a user namespace."""
     os.chmod(here, 0o777)
 
@@ -648,6 +658,7 @@ def test_a_fabric_in_the_background_is_listed_entered_and_ended(here: Path, pyth
             check=False,
         )
 
+    user = NOBODY if os.geteuid() == 0 and python != [sys.executable] else os.geteuid()
     up = verb_of("up", "pair", "--detach", "--name", "first", "--json")
     assert up.returncode == 0, up.stderr
     try:
@@ -664,13 +675,16 @@ def test_a_fabric_in_the_background_is_listed_entered_and_ended(here: Path, pyth
         assert verb_of("exec", "-f", "first", "host1", "nonesuch").returncode == 127
         which = verb_of("exec", "host1", "true")
         assert (which.returncode, "several fabrics of yours are up" in which.stderr) == (2, True)
-        ended = json.loads(verb_of("down", "pair", "--json").stdout)["ended"]
+        done = verb_of("down", "pair", "--json")
+        assert done.returncode == 0, done.stderr
+        ended = json.loads(done.stdout)["ended"]
         assert [entry["name"] for entry in ended] == ["pair"]
         assert verb_of("exec", "host1", "true").returncode == 0  # the one that is left needs no naming
     finally:
         verb_of("down")
     assert json.loads(verb_of("ps", "--json").stdout) == {"fabrics": []}
-    assert not list(here.glob("oae-testbed-*/fabric-*"))
+    assert [path.name for path in state.iterdir()] == [f"oae-testbed-{user}"]
+    assert not list(state.glob("oae-testbed-*/fabric-*"))
 
 
 def test_a_fabric_that_only_another_process_namespace_can_see_is_not_taken_for_gone(here: Path) -> None:
