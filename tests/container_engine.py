@@ -1,5 +1,5 @@
 """A container engine of the tests' own: dockerd with its own socket and folders, which changes nothing of the host's
-network and knows nothing of an engine that runs there already."""
+network and knows nothing of an engine that runs there already. What it mounts, it mounts for itself alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def started_engine() -> Iterator[str]:
     home = Path(tempfile.mkdtemp(prefix="oae-engine-"))  # short: a socket's path may have 107 bytes
     folders = [f"--data-root={home}/data", f"--exec-root={home}/exec", f"--pidfile={home}/pid"]
     address = f"unix://{home}/docker.sock"
-    command = [dockerd, "--host", address, *folders, *_APART, "--userland-proxy=false"]
+    apart = ["unshare", "--mount", "--"]  # mounts end with who is in there, whatever ends them
+    command = [*apart, dockerd, "--host", address, *folders, *_APART, "--userland-proxy=false"]
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     try:
@@ -40,7 +41,6 @@ def started_engine() -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(_PATIENCE_S)
-        subprocess.run(["umount", "--quiet", "--recursive", str(home / "data")], check=False)
         shutil.rmtree(home, ignore_errors=True)
 
 

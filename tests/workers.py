@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 HOST_WIDE: Mapping[str, str] = {
     "test_fabric_net.py": "the host's interfaces, mounts and settings are held against what they were",
     "test_e2e_kill.py": "the host's interfaces are held against what they were",
-    "test_container_cleaning.py": "containers' roots and somebody's named namespace are mounted on the host",
-    "test_container_live.py": "containers' roots are mounted on the host",
-    "test_container_walls.py": "containers' roots are mounted on the host",
-    "test_container_words.py": "containers' roots are mounted on the host",
+    "test_container_cleaning.py": "somebody's named namespace is mounted on the host; a container engine",
+    "test_container_live.py": "a container engine, and what it holds is told as a whole",
+    "test_container_walls.py": "a container engine, and what it holds is told as a whole",
+    "test_container_words.py": "a container engine, and what it holds is told as a whole",
 }
 """Files whose tests would disturb each other: they change what is the whole host's, or find out whether somebody has.
-All of them are run by one worker, which also starts a container engine only once."""
+All of them are run by one worker; what they clean and list of their container engine is theirs alone."""
 
 MADE_ONCE: Mapping[str, str] = {
     "test_machines_run.py": "a fabric with an sshd in each host",
@@ -41,6 +41,9 @@ MADE_ONCE: Mapping[str, str] = {
 
 WORKER_BYTES = 2 << 30
 """What a worker may need: a guest of a GiB, the history it leaves, and what that is held against."""
+
+WORKERS_END_S = 60
+"""How long workers are waited for that are told to end: their fixtures end fabrics and engines, on a busy host, too."""
 
 
 def how_many(processors: int, free_bytes: int | None = None) -> int:
@@ -65,12 +68,14 @@ def order(items: list[pytest.Item]) -> None:
 def scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
     """Hands group after group, in the order of its first test, to whichever worker comes to an end."""
     from xdist.scheduler import LoadScopeScheduling
+    from xdist.workermanage import NodeManager
 
     class Scheduler(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return group(nodeid)
 
     config.option.loadscopereorder = False
+    NodeManager.EXIT_TIMEOUT = WORKERS_END_S
     return Scheduler(config, log)
 
 

@@ -52,7 +52,7 @@ def test_faults_strike_containers_through_the_engine(engine: ContainerEngine, tm
     that doesn't. host4 is struck at a protocol moment."""
     story = {
         "topology": {"kind": "star", "hosts": 4},
-        "protocol": {"rounds": 40, "window": "120ms", "horizon": "reconcile"},
+        "protocol": {"rounds": 80, "window": "120ms", "horizon": "reconcile"},  # time to start containers when busy
         "faults": [
             {"at": "500ms", "do": "node_pause", "on": "host1", "for": "900ms"},
             {"at": "700ms", "do": "node_kill", "on": "host2", "for": "500ms", "state": "kept"},
