@@ -6,7 +6,7 @@ nodes.registry.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -40,7 +40,9 @@ class ServiceSpec:
 
     build: its initial state. load: a client's load, of the client's seed, a name that differs between clients and
     their lives, and its mix. mix: a frozen dataclass, what clients ask for (``clients.mix`` of a scenario), each field
-    with a default. call_text and result_text: a command, and the result of one, in words.
+    with a default. call_text and result_text: a command, and the result of one, in words. part_of:
+    of a command, the part of the state that alone it touches or tells of, so that histories can be judged part by part;
+    None: more than one.
     """
 
     name: str
@@ -50,6 +52,7 @@ class ServiceSpec:
     load: Callable[[int, str, Any], Load]
     call_text: Callable[[bytes], str]
     result_text: Callable[[bytes], str]
+    part_of: Callable[[bytes], Hashable | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,6 +317,7 @@ def _colours(verdicts: Verdicts) -> dict[str, str]:
 def _show_service(screen: Any, service: Any) -> None:
     from rich.markup import escape
 
+    from testbed.report.operations import drawn
     from testbed.report.spacetime import nanoseconds
 
     latencies = ", ".join(
@@ -324,16 +325,18 @@ def _show_service(screen: Any, service: Any) -> None:
         for at, ns in zip(service.at, service.latency_ns, strict=True)
     )
     colour, words = ("green", "follows from it") if service.holds else ("red", "does not follow from it")
+    linearizable = "" if service.unchecked else f"; {'not ' if service.contradiction else ''}linearizable"
     screen.print(
         f"{service.name:<10} {service.done} operations done, {service.open} open"
         + (f"; latency {latencies}" if latencies else "")
     )
-    screen.print(
-        f"log        {service.entries} entries; [{colour}]what clients were told {words}[/]; "
-        f"not checked: {', '.join(service.unchecked)}"
-    )
+    screen.print(f"log        {service.entries} entries; [{colour}]what clients were told {words}{linearizable}[/]")
+    if service.unchecked:
+        screen.print(f"[yellow]not checked: {', '.join(service.unchecked)}[/]")
     for violation in service.violations[:_SHOWN_VIOLATIONS]:
         screen.print(f"  [red]{escape(violation)}[/]")
+    for line in drawn(service.contradiction):
+        screen.print(f"  {escape(line)}", soft_wrap=True)
     more = len(service.violations) - _SHOWN_VIOLATIONS
     if more > 0:
         screen.print(f"[dim]and {more} more in verdicts.json[/]")

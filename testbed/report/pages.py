@@ -13,6 +13,7 @@ from nodes.registry import engine_spec
 from testbed.faults import describe
 from testbed.history import History
 from testbed.plan import Plan
+from testbed.report.operations import drawn
 from testbed.report.spacetime import instance_diagram, nanoseconds, swap_diagram
 from testbed.study.document import human
 from testbed.verdicts.model import Verdicts, power_words
@@ -35,6 +36,7 @@ def _environment() -> Environment:
         power=power_words,
         human=human,
         probability=probability,
+        drawn=drawn,
         count=lambda value: f"{value:,}".replace(",", "\u202f"),
         of=lambda number, what: f"{number} {what}" if number == 1 else f"{number} {what}{'e' * what.endswith('h')}s",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from nodes.frames import FrameKey
 
@@ -84,12 +84,24 @@ class Consensus:
     rounds_to_decide: dict[int, int]
 
 
+class Seen(NamedTuple):
+    """An operation as its client saw it: what it asked for and was told, in words, and when (ns; None: not by the
+    end)."""
+
+    client: str
+    call: str
+    called_ns: int
+    result: str
+    returned_ns: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """What became of a service. entries: of its log. done, open: operations that returned, or that had not by the end.
 
     latency_ns: from call to result, at the probabilities in ``at`` (none when nothing returned). violations: a sentence
-    for each contradiction among the logs, and between them and what clients were told. unchecked: what was not checked.
+    for each contradiction among the logs, and between them and what clients were told. contradiction: where what
+    clients saw is not linearizable, a few operations that show it. unchecked: what was not checked, and why.
     """
 
     name: str
@@ -99,6 +111,7 @@ class Service:
     at: tuple[float, ...]
     latency_ns: tuple[int, ...]
     violations: tuple[str, ...]
+    contradiction: tuple[Seen, ...]
     unchecked: tuple[str, ...]
 
     @property
@@ -252,9 +265,7 @@ class Verdicts:
                     }
                 ),
                 "notes": tuple(data["notes"]),
-                "service": Service(**{name: _tuples(value) for name, value in data["service"].items()})
-                if data["service"]
-                else None,
+                "service": _service(data["service"]) if data["service"] else None,
             }
         )
 
@@ -277,6 +288,11 @@ def _consensus(data: dict[str, Any]) -> Consensus:
             "rounds_to_decide": {int(rounds): count for rounds, count in data["rounds_to_decide"].items()},
         }
     )
+
+
+def _service(data: dict[str, Any]) -> Service:
+    listed = {name: _tuples(value) for name, value in data.items()}
+    return Service(**{**listed, "contradiction": tuple(Seen(*one) for one in data["contradiction"])})
 
 
 def _tuples(value: Any) -> Any:

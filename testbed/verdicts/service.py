@@ -2,8 +2,8 @@
 
 Replicas record the entries that they apply, clients what they ask for and are told. The log is the entries that were
 applied, by their numbers; played back on a fresh state machine it gives the result of every operation, which happens in
-the first entry that holds it. That the log's order is one in which clients could have seen things happen in real time
-(linearizability) is not checked here.
+the first entry that holds it. Whether clients could have seen things happen one after another in real time
+(linearizability) is judged by what they asked for and were told alone: the log has no say in it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from nodes.core import Apply, Decide, Invoke, Return
 from nodes.core.values import text
 from nodes.registry import service_spec
 from nodes.services.log import read_entry
+from nodes.services.spec import ServiceSpec
 from testbed.history import History
 from testbed.plan import Plan
 from testbed.quantiles import quantile
-from testbed.verdicts.model import Service
+from testbed.verdicts.linearizability import Answer, Timed, least_contradiction, linearizable
+from testbed.verdicts.model import Seen, Service
 
 _AT = (0.5, 0.9, 0.99, 1.0)
-NOT_CHECKED = "linearizability"
 
 
 def judge_service(plan: Plan, history: History) -> Service | None:
@@ -30,6 +31,10 @@ def judge_service(plan: Plan, history: History) -> Service | None:
     log, violations = _log(history)
     asked = _Asked(history)
     violations += asked.violations + _against(plan.service, asked, log)
+    contradiction, unchecked = _in_real_time(service_spec(plan.service), asked)
+    if contradiction:
+        shown = "1 operation shows" if len(contradiction) == 1 else f"{len(contradiction)} operations show"
+        violations.append(f"what clients saw is not linearizable: {shown} it")
     latencies = sorted(ended.t_ns - asked.invoked[number].t_ns for number, ended in asked.returned.items())
     return Service(
         name=plan.service,
@@ -39,7 +44,8 @@ def judge_service(plan: Plan, history: History) -> Service | None:
         at=_AT if latencies else (),
         latency_ns=tuple(int(quantile(latencies, at)) for at in _AT) if latencies else (),
         violations=tuple(violations),
-        unchecked=(NOT_CHECKED,),
+        contradiction=contradiction,
+        unchecked=unchecked,
     )
 
 
@@ -88,6 +94,43 @@ def _against(service: str, asked: _Asked, log: dict[int, bytes]) -> list[str]:
         elif asked.invoked[number].said != command:
             violations.append(f"operation {number} is another in the log than the one that was asked for")
     return violations
+
+
+class _Object:
+    """A service as an object whose operations happen one after another (testbed.verdicts.linearizability)."""
+
+    def __init__(self, spec: ServiceSpec) -> None:
+        self._machine = spec.build()
+        self._first = self._machine.snapshot()
+
+    def initial(self) -> bytes:
+        return self._first
+
+    def apply(self, state: bytes, call: bytes) -> tuple[bytes, bytes]:
+        self._machine.restore(state)
+        result = self._machine.apply(call)
+        return self._machine.snapshot(), result
+
+
+def _in_real_time(spec: ServiceSpec, asked: _Asked) -> tuple[tuple[Seen, ...], tuple[str, ...]]:
+    """The fewest operations that are not linearizable, if any, and what could not be checked."""
+    what, operations = _Object(spec), []
+    for number, invoked in asked.invoked.items():
+        one = Timed(invoked.node, invoked.said, invoked.t_ns)
+        if number in asked.returned:
+            one = one._replace(result=asked.returned[number].said, returned=asked.returned[number].t_ns)
+        operations.append(one)
+    judged = linearizable(operations, what, spec.part_of)
+    if judged.answer is Answer.OPEN:
+        return (), (f"linearizability (given up after {judged.steps} steps)",)
+    if judged.answer is Answer.YES:
+        return (), ()
+    return tuple(_seen(spec, one) for one in least_contradiction(judged.part, what)), ()
+
+
+def _seen(spec: ServiceSpec, one: Timed) -> Seen:
+    result = "" if one.returned is None else spec.result_text(one.result)
+    return Seen(one.process, spec.call_text(one.call), one.called, result, one.returned)
 
 
 def _log(history: History) -> tuple[dict[int, bytes], list[str]]:

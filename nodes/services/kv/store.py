@@ -37,6 +37,12 @@ class Went(IntEnum):
 _FIELDS = {Do.GET: (1,), Do.PUT: (2,), Do.CAS: (2, 3)}
 
 
+def key_of(command: bytes) -> bytes:
+    """The key that a command is about; none where it is no command, which touches nothing."""
+    said = read_command(command)
+    return b"" if said is None else said[1][0]
+
+
 def get(key: bytes) -> bytes:
     """What is under the key?"""
     return _command(Do.GET, key)

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from nodes.core import Apply, Decide, Invoke, Return
+from nodes.services.kv.store import Went, get
 from nodes.services.log import pack_entry, read_entry
 from testbed.engines.sim import SimEngine
 from testbed.history import Event, Events, History
 from testbed.plan import Plan
+from testbed.report.operations import drawn
 from testbed.scenario import compile_plan, load
 from testbed.verdicts import judge
 from testbed.verdicts.model import Service, Verdicts
@@ -55,19 +57,20 @@ def with_what(event: Event, **fields: object) -> Event:
     return event._replace(what=event.what._replace(**fields))  # type: ignore[arg-type]
 
 
-def test_a_good_run_holds_and_says_what_was_not_checked() -> None:
+def test_a_good_run_holds_and_is_linearizable() -> None:
     service = judged(lambda event: event)
     assert service.holds
     assert service.violations == ()
     assert (service.name, service.done, service.open) == ("kv", 200, 0)
-    assert service.unchecked == ("linearizability",)
+    assert service.contradiction == ()
+    assert service.unchecked == ()
     assert list(service.latency_ns) == sorted(service.latency_ns)
     assert service.latency_ns[0] > 0
 
 
 def test_another_result_than_the_logs_is_seen() -> None:
     service = once(Return, lambda event: with_what(event, result=b"\0forged"))
-    assert len(service.violations) == 1
+    assert service.violations[1:] == ("what clients saw is not linearizable: 1 operation shows it",)
     assert "returned 'ok forged' at host" in service.violations[0]
     assert "by the log it is" in service.violations[0]
 
@@ -133,6 +136,39 @@ def test_an_entry_that_nobody_decided_or_that_all_skipped_is_seen() -> None:
     assert any("entry 9 was applied at host" in told and "nobody decided" in told for told in undecided.violations)
     skipped = judged(lambda event: None if isinstance(event.what, Apply) and event.what.entry == 9 else event)
     assert any("entry 9 of the log was applied by nobody" in told for told in skipped.violations)
+
+
+def test_an_old_value_read_after_it_was_written_over_is_drawn_with_the_fewest_operations() -> None:
+    """The log is as it was, so it is what clients saw that gives the stale read away."""
+    _, history = run()
+    returns = {
+        event.what.operation: event for event in history.events.of_kind(Return) if isinstance(event.what, Return)
+    }
+    stale = next(
+        event
+        for event in history.events.of_kind(Invoke)
+        if isinstance(event.what, Invoke)
+        and event.what.call == get(b"k1")
+        and returns[event.what.operation].what.result[:1] == bytes([Went.OK])  # type: ignore[union-attr]
+        and event.t_ns > 10_000_000
+    )
+
+    def nothing_there(event: Event) -> Event:
+        read = isinstance(event.what, Return) and event.what.operation == stale.what.operation  # type: ignore[union-attr]
+        return with_what(event, result=bytes([Went.ABSENT])) if read else event
+
+    service = judged(nothing_there)
+    assert not service.holds
+    assert "what clients saw is not linearizable: 2 operations show it" in service.violations
+    written, read = service.contradiction
+    assert (read.call, read.result) == ("get k1", "absent")
+    assert written.call.split()[:2] in (["put", "k1"], ["cas", "k1"])
+    assert written.returned_ns is not None
+    assert written.returned_ns < read.called_ns
+    top, first, second = drawn(service.contradiction)
+    assert top.strip().endswith("not to scale")
+    assert first.index("┤") < second.index("├")
+    assert second.endswith("get k1: absent")
 
 
 def test_a_result_that_is_not_on_record_leaves_its_operation_open_and_accuses_nobody() -> None:
