@@ -199,7 +199,7 @@ def test_a_run_is_told_again_by_its_seed() -> None:
 
 def test_roles_without_a_program_and_engines_without_a_log_are_refused_by_name() -> None:
     config = story([])[0].node_config("host1")
-    for role in ("relay", "foreign"):
+    for role in ("foreign", "guest"):
         with pytest.raises(ValueError, match=f"host1: no program of role '{role}' can be run"):
             build_machine(replace(config, program=Program(role, "x")))
     bits = replace(config, protocol=replace(config.protocol, consensus="ben_or", parameters={}))
