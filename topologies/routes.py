@@ -34,10 +34,12 @@ class Routes:
         self._places = {host: place for place, host in enumerate(fabric.hosts)}
         self._ends = _ends(fabric)
         self._nics: dict[str, list[LinkEnd]] = defaultdict(list)
+        self._direct: dict[tuple[str, str], list[tuple[LinkEnd, LinkEnd]]] = defaultdict(list)
         for link in fabric.links:
-            for end in (link.a, link.b):
+            for end, far in ((link.a, link.b), (link.b, link.a)):
                 if end.node in self._places:
                     self._nics[end.node].append(end)
+                    self._direct[end.node, far.node].append((end, far))
 
     def nics(self, host: str) -> tuple[LinkEnd, ...]:
         """A host's own NICs, in order."""
@@ -56,6 +58,9 @@ class Routes:
         return self._follow(port.nic, port.mac)
 
     def _pair(self, low: str, high: str) -> tuple[LinkEnd, LinkEnd]:
+        direct = self._direct.get((low, high))
+        if direct:  # nothing is shorter; cells have so many NICs that to follow all would take long
+            return direct[(self._places[low] + self._places[high]) % len(direct)]
         pairs = [(one, other) for one in self._nics[low] for other in self._nics[high]]
         if len(pairs) == 1:
             return pairs[0]

@@ -12,6 +12,8 @@ from nodes.core.record import Died, Struck
 from testbed.engines.sim import SimEngine
 from testbed.engines.vkernel.engine import VKernelEngine
 from testbed.plan import Plan
+from testbed.scenario import compile_plan, from_data
+from testbed.scenario.drawn import drawn_scenario
 from testbed.study.closed_forms import recovered, split_forms, swap_forms
 from testbed.study.statistics import clopper_pearson
 from testbed.verdicts import judge
@@ -92,6 +94,26 @@ def test_losses_on_a_path_of_cells_are_made_good_alike(kernel, plan_of: Callable
     swaps = judge(plan, one).bisynchrony.swaps
     assert swaps["split"] == 0
     assert swaps["blocked"] > 20
+
+
+@pytest.mark.slow
+@pytest.mark.kernel
+@pytest.mark.parametrize("number", [22, 28])
+def test_plans_drawn_at_random_are_one_run_over_cells_too(kernel, number: int) -> None:
+    """Fabrics, impairments and faults as they come; cells are struck as well. What has no meaning there is left out."""
+    document = drawn_scenario(number)
+    document["protocol"]["handshake"] = "alternating"
+    faults = [order for order in document["faults"] if order["do"] not in ("partition", "nic_deaf", "nic_hear")]
+    for order in faults:
+        order.pop("reroute", None)
+        order["do"] = order["do"].replace("switch_", "node_")
+    plan = compile_plan(from_data({**document, "faults": faults, "lies": [], **CELLS}))
+    one, other = SimEngine().run(plan), VKernelEngine().run(plan)
+    found = compare(one, other)
+    assert found.equal, found.parts_at
+    verdicts = judge(plan, one)
+    assert not verdicts.fidelity.reasons
+    assert judge(plan, other).bisynchrony == verdicts.bisynchrony
 
 
 @pytest.mark.parametrize(("depth", "window"), [(2, 101), (3, 145), (4, 180), (4, 197)])
