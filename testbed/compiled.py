@@ -1,6 +1,6 @@
 """The same code, compiled: mypyc's build of the simulator's loop and of the machines, used where it fits the sources.
 
-    python -m testbed.compiled      (``make compiled``)
+    python -m testbed.compiled      (``make compiled``; ``make setup`` starts it in the background, once)
 
 Optional, and never in the way: builds lie in the user's cache, each in a folder named by a hash of the sources that
 went into it, so that after any change of one of them nothing is found and the sources themselves run. What is compiled
@@ -11,13 +11,15 @@ use it (testbed/cli/__init__.py), and so do the agents in a guest of ``vkernel``
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
@@ -55,6 +57,7 @@ _IN_C = {
     "oae_journal": _ROOT / "nodes" / "agent" / "journal.c",
 }
 _SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
+_SCRATCH = "building-"
 _MOST_BUILDS = 8
 
 
@@ -125,8 +128,9 @@ def build() -> Path:
         from setuptools.errors import BaseError  # type: ignore[import-untyped]
     except ImportError as error:
         raise UserError(f"compiled: {error}; make setup installs what is missing") from None
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="building-", dir=place.parent) as scratch:
+    with _alone(place.parent), tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=place.parent) as scratch:
+        if place.is_dir():  # while we waited
+            return place
         here = Path.cwd()
         os.chdir(_ROOT)  # mypy takes module names from paths
         try:
@@ -155,21 +159,29 @@ def build() -> Path:
         for file in Path(scratch, "lib").rglob(f"*{_SUFFIX}"):
             name = ".".join(file.relative_to(Path(scratch, "lib")).with_name(file.name.removesuffix(_SUFFIX)).parts)
             shutil.copy(file, built / f"{name}{_SUFFIX}")
-        try:
-            built.rename(place)
-        except OSError:  # somebody else was faster
-            if not place.is_dir():
-                raise
-    _forget_old(place)
+        built.rename(place)
+        _forget_old(place)
     return place
+
+
+@contextmanager
+def _alone(builds: Path) -> Iterator[None]:
+    """One build at a time: who comes second waits, and will find what it came for. What lies there half done is then of
+    builds that were killed."""
+    builds.mkdir(parents=True, exist_ok=True)
+    with (builds / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel unlocks it when we end, however that happens
+        for left in builds.glob(f"{_SCRATCH}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
 
 
 def _forget_old(kept: Path) -> None:
     """Builds of sources that are gone would pile up."""
-    others = sorted((path for path in kept.parent.iterdir() if path != kept), key=lambda path: path.stat().st_mtime)
+    builds = [path for path in kept.parent.iterdir() if path.is_dir() and not path.name.startswith(_SCRATCH)]
+    others = sorted((path for path in builds if path != kept), key=lambda path: path.stat().st_mtime)
     for path in others[: -_MOST_BUILDS + 1]:
-        if not path.name.startswith("building-"):
-            shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,16 @@ virtual_environment() {
         install
     fi
     printf '%s' "$want $here" >"$STAMP"
+    compile_in_background
+}
+
+# Here, and not when something is first run: whoever sets up expects work, and whoever runs something does not expect a
+# process that outlives it. Once for an environment, so that developers don't pay for each change. It yields to all
+# else, nothing waits for it, and what is half done when it is killed is never used.
+compile_in_background() {
+    if [ "${OAE_COMPILED:-}" = 0 ] || ! command -v gcc >/dev/null; then return; fi
+    say "compiling the simulator in the background (40 s of CPU time; what is run until then runs as plain Python)"
+    setsid nice -n 19 "$VENV/bin/python" -m testbed.compiled </dev/null >/dev/null 2>&1 &
 }
 
 # What pip would take today, without any lock, in an environment that is thrown away.

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import tomllib
 from pathlib import Path
 
@@ -17,6 +18,7 @@ PYTHON = """\
 # Stands in for python3: notes what is asked of it, and makes an environment that has itself as its python.
 case "$*" in -c*) exit 0;; esac
 echo "$*" >>"$CALLS"
+case "$*" in *"testbed.compiled") read -r _ <"$GATE"; echo built >>"$CALLS";; esac
 case "$*" in *"pip freeze"*) printf '%s\n' zlib==2 Abc==1;; esac
 if [ -n "$REFUSED" ]; then case "$*" in *"$REFUSED"*) exit 1;; esac; fi
 case "$*" in "-m venv"*)
@@ -58,7 +60,7 @@ class Clone:
         return subprocess.run(
             ["bash", "testbed/setup.sh", *words],
             cwd=self.folder,
-            env={"PATH": path, "CALLS": str(self.calls), **environment},
+            env={"PATH": path, "CALLS": str(self.calls), "OAE_COMPILED": "0", **environment},
             capture_output=True,
             text=True,
             timeout=60,
@@ -82,6 +84,20 @@ def test_it_makes_the_environment_once(clone: Clone) -> None:
     assert "-m pip install" in clone.calls.read_text()
     done = clone.set_up()
     assert (done.returncode, done.stderr, clone.made()) == (0, "", [])
+
+
+def test_the_simulator_is_compiled_behind_its_back_and_nothing_waits_for_that(clone: Clone) -> None:
+    clone._tool("gcc", "#!/bin/sh\n")
+    gate = clone.folder / "gate"
+    os.mkfifo(gate)
+    done = clone.set_up(OAE_COMPILED="", GATE=str(gate))  # comes back, though nobody has opened the gate
+    assert done.returncode == 0
+    assert "compiling the simulator in the background" in done.stderr
+    gate.write_text("go on\n")  # waits for the build to come and read it
+    while "built" not in clone.calls.read_text():
+        time.sleep(0.01)
+    assert clone.calls.read_text().splitlines()[-2:] == ["-m testbed.compiled", "built"]
+    assert "compiling" not in clone.set_up(OAE_COMPILED="").stderr  # once for an environment
 
 
 def test_a_half_deleted_environment_is_made_whole(clone: Clone) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,6 +147,27 @@ def test_sources_that_changed_run_themselves(tmp_path: Path) -> None:
     with (tmp_path / "nodes" / "core" / "driver.py").open("a") as driver:
         driver.write("# changed\n")
     assert shell("-c", RUN, scenario, tree=tmp_path).stderr.strip() == "sources"
+
+
+def test_a_build_that_was_killed_is_never_used_and_the_next_one_clears_up_after_it(tmp_path: Path) -> None:
+    builds = tmp_path / "oae-testbed" / "compiled"
+    looks = "from testbed import compiled; print(compiled.use())"
+
+    def killed_half_way() -> Path:
+        """What a build leaves that is killed as soon as it has begun."""
+        before = set(builds.glob("building-*"))
+        command, environment = [sys.executable, "-m", "testbed.compiled"], {**os.environ, "OAE_CACHE": str(tmp_path)}
+        with subprocess.Popen(command, cwd=ROOT, env=environment) as build:
+            while build.poll() is None and not set(builds.glob("building-*")) - before:
+                time.sleep(0.01)
+            build.kill()
+        (left,) = set(builds.glob("building-*")) - before
+        return left
+
+    first = killed_half_way()
+    assert shell("-c", looks, OAE_CACHE=str(tmp_path)).stdout.strip() == "False"
+    second = killed_half_way()
+    assert (first.exists(), second.exists()) == (False, True)
 
 
 def test_it_is_all_or_nothing() -> None:
