@@ -92,9 +92,9 @@ class Heap:
 
     def push(self, key: i64, serial: i64, owner: i64) -> None:
         """One more."""
-        hole: i64 = len(self._row)
+        place: i64 = len(self._row) // _WIDTH
         self._row = append(append(append(self._row, key), serial), owner)
-        self._rise(hole, key, serial, owner)
+        self._rise(place, key, serial, owner)
 
     def pop(self) -> None:
         """The top is gone."""
@@ -110,27 +110,34 @@ class Heap:
         what shall fill it, for most of those belong near the end; from there they rise."""
         row = self._row
         size: i64 = len(row)
+        place: i64 = 0
         hole: i64 = 0
-        child: i64 = _WIDTH
-        while child < size:
+        while True:
+            place = 2 * place + 1
+            child = _WIDTH * place
+            if child >= size:
+                break
             other = child + _WIDTH
             if other < size:
                 left, right = row[child], row[other]
                 if left == right:
                     left, right = row[child + 1], row[other + 1]
-                child += _WIDTH * i64(right < left)  # no branch, which would be guessed wrong half of the time
+                lesser = i64(right < left)  # no branch, which would be guessed wrong half of the time
+                place += lesser
+                child += _WIDTH * lesser
             row[hole] = row[child]
             row[hole + 1] = row[child + 1]
             row[hole + 2] = row[child + 2]
             hole = child
-            child = 2 * hole + _WIDTH
-        self._rise(hole, key, serial, owner)
+        self._rise((place - 1) >> 1, key, serial, owner)
 
-    def _rise(self, hole: i64, key: i64, serial: i64, owner: i64) -> None:
-        """Put an entry into the hole or above it."""
+    def _rise(self, place: i64, key: i64, serial: i64, owner: i64) -> None:
+        """Put an entry into the hole at ``place`` or above it."""
         row = self._row
-        while hole > 0:
-            above = (hole // _WIDTH - 1 >> 1) * _WIDTH
+        hole = _WIDTH * place
+        while place > 0:
+            place = (place - 1) >> 1
+            above = _WIDTH * place
             if row[above] < key or (row[above] == key and row[above + 1] < serial):
                 break
             row[hole] = row[above]

@@ -228,18 +228,26 @@ class Line:
 class Delays:
     """tabledist where nothing else draws, one delay at a time: what the compiled build has in place of blocks."""
 
-    __slots__ = ("_least", "_prng", "_table", "_width")
+    __slots__ = ("_least", "_prng", "_share", "_table", "_width")
 
     def __init__(self, params: NetemParams) -> None:
         mu, sigma = params.latency_ns, params.jitter_ns
         self._prng = Prng(params.seed)
         self._table = _listed_delays(mu, sigma, params.table) if sigma and params.table is not None else None
-        self._least: i64 = mu - sigma
-        self._width: i64 = len(self._table) if self._table is not None else max(1, 2 * sigma)
+        self._width: i64 = len(self._table) if self._table is not None else 2 * sigma
+        self._share: i64 = (1 << 32) // max(1, self._width)
+        self._least: i64 = self._table[0] if self._table is not None else mu - sigma
 
     def draw(self) -> i64:
         """The next one (ns)."""
-        place = self._prng.u32() % self._width
+        if self._width <= 1:  # nothing to choose from
+            return self._least
+        drawn = self._prng.u32()
+        # drawn % width without a division, which would take as long as the draw: drawn * share >> 32 is the quotient,
+        # or one less, for drawn < 2^32 and width * share > 2^32 - width
+        place = drawn - (drawn * self._share >> 32) * self._width
+        if place >= self._width:
+            place -= self._width
         table = self._table
         if table is not None:
             return table[place]

@@ -219,14 +219,15 @@ class Node:
 
     def receive(self, port: Port, frame: Frame, flags: i64, stamp_ns: i64, now_ns: i64) -> None:
         """A frame is handled; its stamp is when it came in."""
-        key, _, _, message = frame
         if flags & CORRUPT or port < 0:
+            key, _, _, message = frame
             dropped = Dropped("foreign", key, message.round, message.step, stamp_ns)
             if flags & CORRUPT:  # who reads it can't tell what it was
                 dropped = Dropped("corrupt", None, -1, -1, stamp_ns)
             self.run.record((now_ns, self.number, Dropped, dropped))
             return
         if self.run.full:
+            key, _, _, message = frame
             self.run.record((now_ns, self.number, Received, (key, message.round, message.step, stamp_ns)))
         self._do(self._driver.hear(port, frame, now_ns), now_ns)
 

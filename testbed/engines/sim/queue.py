@@ -81,14 +81,11 @@ class Queue:
         else:
             heappop(self._rows)
 
-    def moved(self) -> None:
-        """The first one has got another key and serial, and will happen then."""
+    def moved(self, event: Event) -> None:
+        """The first one, ``event``, has got another key and serial, and will happen then."""
         if COMPILED:
-            place = self._heap.top()
-            event = self._events[place]
-            self._heap.replace(event.key, event.serial, place)
+            self._heap.replace(event.key, event.serial, self._heap.top())
         else:
-            event = self._rows[0][2]
             heapreplace(self._rows, (event.key, event.serial, event))
 
     def events(self) -> list[Event]:

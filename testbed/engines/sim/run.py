@@ -135,7 +135,7 @@ class Run:
                         if leaves > now:
                             event.key, event.serial = leaves << 2 | FRAME, out.rank + self.tick()
                             event.target, event.extra = onward, flags
-                            queue.moved()
+                            queue.moved(event)
                         else:
                             queue.pop()
                             self._dropped(leaves, out, event.item, flags, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -123,6 +124,25 @@ def test_every_frame_fares_as_in_the_kernels_source(impairment: Impairment, gaps
         now += gap
         fate = [(direction.enqueue(now), 0)] if direction.single else direction.enqueue_all(now, False, 60)
         assert fate == plain.enqueue(now)
+
+
+@pytest.mark.parametrize(
+    "jitter",
+    [
+        {"jitter_ns": 1},
+        {"jitter_ns": 3},
+        {"jitter_ns": 2**30},
+        {"jitter_ns": 2**31 - 1},
+        {"jitter_ns": 700, "distribution": "table", "table": (-5,)},
+        {"jitter_ns": 700, "distribution": "table", "table": (-8192, 5, 9000)},
+    ],
+)
+def test_delays_are_netems_to_the_ends_of_what_it_holds(jitter: dict[str, Any]) -> None:
+    """The remainder of a draw by the width of the range is exact from the narrowest to the widest."""
+    impairment = Impairment(delay_ns=2**31, seed=11, **jitter)
+    direction, plain = Direction(impairment), PlainNetem(impairment)
+    for now in range(0, 2_000 * 2**33, 2**33):
+        assert [(direction.enqueue(now), 0)] == plain.enqueue(now)
 
 
 @settings(max_examples=50, deadline=None)

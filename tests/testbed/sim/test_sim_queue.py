@@ -30,7 +30,7 @@ def test_events_happen_by_key_and_then_by_serial(steps: list[Step]) -> None:
                 queue.pop()
             else:
                 first.key, first.serial = first.key + key, serial
-                queue.moved()
+                queue.moved(first)
                 plain.append((first.key, first.serial))
         plain.sort()
     assert sorted((event.key, event.serial) for event in queue.events()) == plain
