@@ -118,6 +118,12 @@ def read_run(directory: Path) -> tuple[str, Plan, History, Verdicts]:
 
     meta = _read_meta(directory)
     if meta is None:
+        other = _format_of(directory)
+        if other.startswith(FORMAT.rpartition(" ")[0]) and other != FORMAT:
+            again = f"run its scenario again: testbed run {directory / SCENARIO}"
+            raise RunDirectoryError(
+                f"{directory} holds a run of another version ({other}; this one reads {FORMAT}); {again}"
+            )
         raise RunDirectoryError(f"{directory} holds no run: {META} is missing or not a testbed's")
     if not meta["finished"]:
         raise RunDirectoryError(
@@ -197,13 +203,23 @@ def _check_target(directory: Path, plan: Plan, replace: bool) -> None:
 
 
 def _read_meta(directory: Path) -> dict[str, Any] | None:
+    meta = _any_meta(directory)
+    whole = meta.get("format") == FORMAT and (_OF_FINISHED if meta.get("finished") else {"finished"}) <= meta.keys()
+    return meta if whole else None
+
+
+def _format_of(directory: Path) -> str:
+    """What the run in ``directory`` calls its format, "" where nothing does."""
+    return str(_any_meta(directory).get("format", ""))
+
+
+def _any_meta(directory: Path) -> dict[str, Any]:
+    """Whoever's it is; empty where there is none."""
     try:
         meta = json.loads((directory / META).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    ours = isinstance(meta, dict) and meta.get("format") == FORMAT
-    whole = ours and (_OF_FINISHED if meta.get("finished") else {"finished"}) <= meta.keys()
-    return meta if whole else None
+        return {}
+    return meta if isinstance(meta, dict) else {}
 
 
 def _write(path: Path, make: Callable[[Path], None]) -> None:

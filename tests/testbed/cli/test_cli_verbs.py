@@ -403,9 +403,16 @@ def test_a_run_beside_a_half_deleted_one(here: Path) -> None:
     assert (result.exit_code, "name another directory" in result.stderr) == (2, True)
 
 
-@pytest.mark.parametrize(
-    "text", ['{"format": "oae-testbed run 4"}', '{"format": "oae-testbed run 1", "finished": true}']
-)
+def test_a_run_of_another_version_is_told_as_such(here: Path) -> None:
+    data("run", "small.yaml", "--out", "kept")
+    (here / "kept" / "meta.json").write_text('{"format": "oae-testbed run 1", "finished": true}')
+    told = call("report", "kept").stderr
+    assert "kept holds a run of another version (oae-testbed run 1; this one reads oae-testbed run " in told
+    assert told.endswith("run its scenario again: testbed run kept/scenario.yaml\n")
+    assert call("run", "small.yaml", "--out", "kept").exit_code == 2
+
+
+@pytest.mark.parametrize("text", ['{"format": "oae-testbed run 4"}', '{"format": 4}', "[]", "no JSON"])
 def test_a_mark_that_is_not_whole_marks_no_run(here: Path, text: str) -> None:
     data("run", "small.yaml", "--out", "kept")
     (here / "kept" / "meta.json").write_text(text)
