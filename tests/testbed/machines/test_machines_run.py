@@ -214,14 +214,17 @@ def test_a_machine_that_is_not_ready_is_told_in_one_line(machines: Machines, nam
 def test_runs_that_are_killed_at_any_moment_leave_nothing_on_any_machine(machines: Machines) -> None:
     """The connections end, and all that waits at their other ends; what was on the machines before stays."""
     before, chance = machines.look(), random.Random(5)
-    argv = ["exec", "host4", TESTBED, "run", "scenario.yaml", "--inventory", "two.ini", "--out", "killed"]
+    argv = ["exec", "host4", TESTBED, "run", "scenario.yaml", "--inventory", "two.ini"]
     more = ["--set", "protocol.rounds=600"]
-    for _ in range(KILLS):
-        run = subprocess.Popen([TESTBED, *argv, *more], cwd=machines.here, stderr=subprocess.DEVNULL)
+    for number in range(KILLS):
+        run = subprocess.Popen(
+            [TESTBED, *argv, *more, "--out", f"killed-{number}"], cwd=machines.here, stderr=subprocess.DEVNULL
+        )
         try:
             supervisors = chance.choice((0, 1, 2, 2))
             machines.await_processes("testbed.engines.live.supervisor", lambda count, least=supervisors: count >= least)
             time.sleep(chance.uniform(0, SPREAD_S))
+            assert run.poll() is None, "it ended before it was killed"
         finally:
             run.kill()
             run.wait()
