@@ -26,9 +26,9 @@ class Order:
     every_ns, times: it strikes so often, so long after each other; for ``rolling_restart``, from target to target; for
     ``churn``, how long a host is up on average, and span_ns how long that goes on. peers: per target, the hosts that it
     is to be deaf to. amount: for clock_step and node_slow ns, for clock_drift ppb; a clock's is undone by its opposite.
-    changes: for ``jitter`` and its like, the new impairment of each group of link directions. links: for link_down and
-    link_up. reroute_ns: so long after it has struck, and after it is undone, switches forward around what is down (-1:
-    never).
+    changes: for ``jitter`` and its like, the new impairment of each group of link directions (None: their own). links:
+    for link_down and link_up. reroute_ns: so long after it has struck, and after it is undone, switches forward around
+    what is down (-1: never).
     """
 
     verb: str
@@ -47,7 +47,7 @@ class Order:
     amount: int = 0
     links: Directions = ()
     reroute_ns: int = -1
-    changes: tuple[tuple[Directions, Impairment], ...] = ()
+    changes: tuple[tuple[Directions, Impairment | None], ...] = ()
 
 
 def compile_orders(orders: Sequence[Order], seed: int = 0) -> tuple[Fault, ...]:
@@ -107,6 +107,8 @@ def _strikes(order: Order) -> list[Fault]:
     verb = VERBS[order.verb]
     if verb.strikes == "links":
         return [Fault(verb.atomic, links=links, impairment=impairment) for links, impairment in order.changes]
+    if verb.strikes == "fabric":
+        return [Fault(verb.atomic)]
     if verb.strikes == "link":
         return [Fault(verb.atomic, links=order.links)]
     # Restarting with a pause between: killed first, started anew by what undoes the kill.

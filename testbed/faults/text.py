@@ -8,14 +8,17 @@ from nodes.core.lies import FOREVER_NS, Lie
 from nodes.core.moments import Moment
 from nodes.core.text import drift_text, time_text
 from testbed.plan import Fault
-from topologies.draw import describe as describe_impairment
 from topologies.draw import spell_time
+from topologies.fabric import Fabric
+from topologies.impairment import Impairment
 
 
-def describe(faults: Sequence[Fault], index: int, hosts: Sequence[str]) -> str:
-    """When, what, whom; of one of a plan's faults. ``hosts`` by node number."""
+def describe(faults: Sequence[Fault], index: int, fabric: Fabric) -> str:
+    """When, what, whom; of one of a plan's faults, on its fabric."""
     fault = faults[index]
-    words = [_when(faults, index, hosts), fault.verb, fault.nic or fault.target or _links(fault), fault.direction]
+    verb = "jitter" if fault.verb == "impair" else fault.verb
+    words = [_when(faults, index, fabric.hosts), verb, fault.nic or fault.target, fault.direction]
+    words.append(_links(fault, fabric))
     if fault.peers:
         words.append(f"to {','.join(fault.peers)}")
     if fault.verb in ("clock_step", "node_slow"):
@@ -25,7 +28,7 @@ def describe(faults: Sequence[Fault], index: int, hosts: Sequence[str]) -> str:
     if fault.verb == "node_restart":
         words.append(f"state {fault.state}")
     if fault.impairment is not None:
-        words.append(f"to {describe_impairment(fault.impairment)}")
+        words.append(_settings(fault.impairment, [getattr(fabric.links[link], way) for link, way in fault.links]))
     return " ".join(word for word in words if word)
 
 
@@ -69,7 +72,46 @@ def moment_text(moment: Moment, hosts: Sequence[str]) -> str:
     return what + peer + (f" in round {moment.round}" if moment.round >= 0 else "")
 
 
-def _links(fault: Fault) -> str:
-    if fault.verb in ("link_down", "link_up"):
-        return f"{len(fault.links)} link{'s' if len(fault.links) > 1 else ''}"
-    return f"{len(fault.links)} link directions" if fault.links else ""
+def _links(fault: Fault, fabric: Fabric) -> str:
+    """Selectors of the links, or directions, that it strikes; none where that are all directions."""
+    if not fault.links or (fault.verb in ("impair", "unimpair") and len(fault.links) == 2 * len(fabric.links)):
+        return ""
+    names = []
+    for index, link in enumerate(fabric.links):
+        ways = {way for struck, way in fault.links if struck == index}
+        if ways == {"ab", "ba"} or (ways and fault.verb in ("link_down", "link_up")):
+            names.append(link.name)
+        else:
+            ends = {"ab": (link.a.node, link.b.node), "ba": (link.b.node, link.a.node)}
+            names += ["->".join(ends[way]) for way in ways]
+    return f"links {','.join(names)}"
+
+
+def _settings(changed: Impairment, own: Sequence[Impairment]) -> str:
+    """What makes each of these directions' own impairments the changed one; the delay in any case."""
+    spelled = {
+        "delay": ("delay_ns", time_text(changed.delay_ns)),
+        "jitter": ("jitter_ns", time_text(changed.jitter_ns)),
+        "distribution": ("distribution", changed.distribution),
+        "correlation": ("correlation", f"{changed.correlation!r}"),
+        "loss": ("loss", f"{changed.loss!r}"),
+        "loss_correlation": ("loss_correlation", f"{changed.loss_correlation!r}"),
+        "burst_loss": ("burst_loss", _burst(changed)),
+        "duplicate": ("duplicate", f"{changed.duplicate!r}"),
+        "corrupt": ("corrupt", f"{changed.corrupt!r}"),
+        "order": ("order", changed.order),
+        "rate": ("rate_bps", f"{changed.rate_bps}bit"),
+        "limit": ("limit", f"{changed.limit}"),
+    }
+    return " ".join(
+        f"{key} {text}"
+        for key, (name, text) in spelled.items()
+        if key == "delay" or any(getattr(one, name) != getattr(changed, name) for one in own)
+    )
+
+
+def _burst(changed: Impairment) -> str:
+    burst = changed.burst_loss
+    if burst is None:
+        return ""
+    return f"p={burst.p!r},r={burst.r!r},loss_bad={burst.loss_bad!r},loss_good={burst.loss_good!r}"

@@ -12,7 +12,7 @@ class Verb:
     needs: settings of which one has to be said."""
 
     name: str
-    strikes: Literal["node", "nic", "links", "link", "switch"]
+    strikes: Literal["node", "nic", "links", "link", "switch", "fabric"]
     atomic: str
     undo: str
     meaning: str
@@ -62,12 +62,14 @@ _ALL = (
     Verb("link_up", "link", "link_up", "", "ends link_down"),
     Verb("switch_kill", "switch", "switch_kill", "switch_restart", "all its links lose their carrier"),
     Verb("switch_restart", "switch", "switch_restart", "", "ends switch_kill; it forwards as before"),
+    Verb("reroute", "fabric", "reroute", "", "switches forward around whatever is down at that instant"),
     Verb("jitter", "links", "impair", "unimpair", "other impairments on chosen links; what is queued stays"),
     Verb("delay", "links", "impair", "unimpair", "jitter by another name: another delay", ("delay",)),
     Verb("loss", "links", "impair", "unimpair", "frames are lost, one by one or in bursts", ("loss", "burst_loss")),
     Verb("duplicate", "links", "impair", "unimpair", "frames come twice", ("duplicate",)),
     Verb("corrupt", "links", "impair", "unimpair", "a bit of a frame flips; who reads it drops it", ("corrupt",)),
     Verb("rate_limit", "links", "impair", "unimpair", "frames queue for a rate", ("rate",)),
+    Verb("unimpair", "links", "unimpair", "", "gives links back what the scenario says of them"),
 )
 
 VERBS: dict[str, Verb] = {verb.name: verb for verb in _ALL}

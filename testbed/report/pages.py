@@ -80,7 +80,7 @@ def run_page(
             pictures=pictures,
             instances=instances,
             told=_TOLD_QUANTILES,
-            faults=[describe(plan.faults, index, plan.fabric.hosts) for index in range(len(plan.faults))],
+            faults=[describe(plan.faults, index, plan.fabric) for index in range(len(plan.faults))],
             commands=commands,
             story=story or Story(),
         )

@@ -171,6 +171,8 @@ def _lie(random: Random, hosts: int, rounds: int) -> dict[str, Any]:
 
 def _struck(random: Random, hosts: int, verb: Verb) -> dict[str, Any]:
     """Whom or what a fault strikes, and how much of it where it has to be said."""
+    if verb.strikes == "fabric" or verb.name == "unimpair":
+        return {}
     if verb.strikes == "links":
         needed = {name: {"rate": "1gbit"}.get(name, "1%") for name in verb.needs[:1]}
         return {**needed, "delay": "30us", "jitter": random.choice(("0us", "1us"))}

@@ -37,12 +37,12 @@ def explain(scenario: Scenario) -> str:
     if scenario.resolved.drawn:
         parts.append("\n".join(["orders, drawn at random", *(f"  - {line}" for line in scenario.resolved.drawn)]))
     if plan.faults:
-        hosts = plan.fabric.hosts
-        listed = (f"  {number:>3}  {describe_fault(plan.faults, number, hosts)}" for number in range(len(plan.faults)))
+        told = (describe_fault(plan.faults, number, plan.fabric) for number in range(len(plan.faults)))
+        listed = (f"  {number:>3}  {line}" for number, line in enumerate(told))
         parts.append("\n".join(["faults", *listed]))
-    told = [(plan.fabric.hosts[node.node], lie) for node in plan.nodes for lie in node.lies]
-    if told:
-        parts.append("\n".join(["lies", *(f"  {host} {describe_lie(lie, plan.fabric.hosts)}" for host, lie in told)]))
+    lies = [(plan.fabric.hosts[node.node], lie) for node in plan.nodes for lie in node.lies]
+    if lies:
+        parts.append("\n".join(["lies", *(f"  {host} {describe_lie(lie, plan.fabric.hosts)}" for host, lie in lies)]))
     expected = scenario.expect.model_dump(exclude_none=True)
     if expected:
         parts.append("\n".join(["expected", *(f"  {key}: {value}" for key, value in expected.items())]))

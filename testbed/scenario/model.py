@@ -484,6 +484,8 @@ class FaultOrder(LinkSettings):
             raise FieldError("on", f"does not go with {self.do}; name the links with links:")
         if strikes == "link" and self.links is None:
             raise FieldError("links", f"is missing; say which links {self.do} strikes, such as leaf1<->spine1")
+        if strikes == "fabric" and self.on is not None:
+            raise FieldError("on", f"does not go with {self.do}, which is about all switches")
         if strikes == "switch" and self.on is None:
             raise FieldError("on", f"is missing; say which switch {self.do} strikes")
         whom_said = self.on is not None or self.when is not None or self.do in ("partition", "heal")
@@ -552,6 +554,10 @@ class FaultOrder(LinkSettings):
     def _check_burst(self) -> None:
         if self.on is not None:
             raise FieldError("on", f"does not go with {self.do}; name the links with links:")
+        if self.do == "unimpair":
+            for extra in self.settings():
+                raise FieldError(extra, "does not go with unimpair, which gives links back what they had")
+            return
         if not self.settings():
             raise ValueError(f"{self.do} changes nothing; add {_example(self.do)} or another link setting")
         needs = VERBS[self.do].needs

@@ -543,15 +543,19 @@ class _Resolver:
         before = len(self.problems.errors)
         targets: tuple[tuple[str, str], ...] = ()
         peers: tuple[tuple[str, ...], ...] = ()
-        changes: tuple[tuple[tuple[Direction, ...], Impairment], ...] = ()
+        changes: tuple[tuple[tuple[Direction, ...], Impairment | None], ...] = ()
         links: tuple[Direction, ...] = ()
         verb = VERBS[fault.do]
-        if verb.strikes == "links":
+        if fault.do == "unimpair":
+            changes = ((tuple(self._directions(fault, path)), None),)
+        elif verb.strikes == "links":
             changes = self._changes(fault, path)
         elif verb.strikes == "link":
             links = tuple((link, "ab") for link in sorted({link for link, _ in self._directions(fault, path)}))
         elif verb.strikes == "switch":
             targets = self._switches(fault, path)
+        elif verb.strikes == "fabric":
+            pass
         elif fault.groups is not None:
             targets, peers = self._parted(fault.groups, bool(fault.one_way), (*path, "groups"))
         else:
@@ -592,7 +596,7 @@ class _Resolver:
             self.problems.error((*path, "on"), f"{cell} is a cell, which keeps nothing on a disk")
         if cell and fault.state not in (None, State.LOST):
             self.problems.error((*path, "state"), f"is lost at {cell} in any case: a cell keeps nothing on a disk")
-        if self.cells and fault.reroute is not None:
+        if self.cells and (fault.reroute is not None or fault.do == "reroute"):
             self.problems.error((*path, "reroute"), "is for plain switches; cells carry along the trees of the fabric")
         if fault.when is None or fault.when.node not in self.cells:
             return

@@ -50,6 +50,8 @@ TABLE: dict[str, dict[str, Any]] = {
     "duplicate": {"duplicate": "5%"},
     "corrupt": {"corrupt": "5%"},
     "rate_limit": {"rate": "100mbit"},
+    "unimpair": {},
+    "reroute": {},
     "disk_free": {},
     "disk_full": {},
 }
@@ -69,6 +71,8 @@ def orders(when: str, hosts: list[str]) -> list[dict[str, Any]]:
             order["links"] = [f"{host}<->*" for host in hosts]
         elif VERBS[verb].strikes == "link":
             order["links"] = ["leaf1<->spine1", "leaf2<->spine2"][: len(hosts)]
+        elif VERBS[verb].strikes == "fabric":
+            pass
         elif VERBS[verb].strikes == "switch":
             order["on"] = ["spine2", "leaf3"][: len(hosts)]
         elif verb == "partition":

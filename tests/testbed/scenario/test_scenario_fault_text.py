@@ -92,6 +92,10 @@ def orders(draw: st.DrawFn) -> dict[str, Any]:
     if verb.name == "partition":
         order["groups"] = [draw(names()), draw(names())]
         order |= draw(st.sampled_from([{}, {"one_way": True}]))
+    elif verb.name == "unimpair":
+        order["links"] = "leaf*->spine*"
+    elif verb.strikes == "fabric":
+        pass
     elif verb.strikes == "links":
         order |= {"links": "leaf*->spine*", "delay": draw(times), "distribution": "normal", "loss": 0.125}
         order |= {"duplicate": 0.5, "corrupt": 0.25, "rate": "1mbit"}
@@ -128,10 +132,16 @@ def test_what_explain_prints_may_be_pasted_and_means_the_same() -> None:
 
   when host2 enters REFLECTING with host3 in round 20: node_kill host2 for 5ms
   at 20ms nic_half host1 rx for 1ms
+  at 30ms loss links host1->*,*->host2 loss 5% delay 3us for 1ms
+  at 40ms jitter burst_loss p=5%,r=50% duplicate 1% corrupt 1% rate 1gbit distribution normal jitter 1us
+  at 50ms unimpair
+  at 60ms link_down links host1<->* reroute 1ms for 5ms
 """
     plan = compile_plan(parse(BASE + written))
-    hosts = plan.fabric.hosts
-    lines = [describe(plan.faults, number, hosts) for number in range(len(plan.faults))]
+    lines = [describe(plan.faults, number, plan.fabric) for number in range(len(plan.faults))]
     again = compile_plan(parse(BASE + "faults: |\n" + "".join(f"  {line}\n" for line in lines)))
-    assert len(again.faults) == len(lines) == 6 + 4 + 2 + 2
-    assert [describe(again.faults, number, hosts) for number in range(len(lines))] == lines
+    assert len(again.faults) == len(lines) == 6 + 4 + 2 + 2 + 2 + 1 + 1 + 4
+    assert [describe(again.faults, number, again.fabric) for number in range(len(lines))] == lines
+    assert [(fault.links, fault.impairment) for fault in again.faults] == [
+        (fault.links, fault.impairment) for fault in plan.faults
+    ]

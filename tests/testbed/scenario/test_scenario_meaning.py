@@ -33,6 +33,7 @@ from testbed.scenario import (
 from testbed.scenario.model import Expectation
 from testbed.scenario.samples import load_table
 from testbed.scenario.selectors import parse_selector
+from topologies.build import make_fabric
 from topologies.impairment import Impairment
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -331,7 +332,7 @@ def lines_of(*orders: str, seed: int = 0, hosts: int = 4) -> list[str]:
         f"name: t\nseed: {seed}\ntopology: {{kind: star, hosts: {hosts}}}\nprotocol: {{rounds: 100}}\nfaults:\n{listed}"
     )
     plan = compile_plan(parse(text))
-    return [describe(plan.faults, number, plan.fabric.hosts) for number in range(len(plan.faults))]
+    return [describe(plan.faults, number, plan.fabric) for number in range(len(plan.faults))]
 
 
 def test_a_partition_is_deafness_between_hosts_that_share_no_group():
@@ -411,7 +412,7 @@ def test_every_verb_compiles_to_verbs_that_plans_know():
 
 
 def test_faults_in_words():
-    hosts = ("host1", "host2", "host3")
+    star = make_fabric("star", {"hosts": 3})
     faults = (
         Fault("nic_mute", at_ns=10_000_000, target="host3", nic="host3-eth0"),
         Fault("nic_down", moment=Moment(1, enters="REFLECTING", round=17, peer=2), node="host2", target="host2"),
@@ -420,8 +421,11 @@ def test_faults_in_words():
         Fault("node_kill", moment=Moment(4, after_writes=2), node="host1", target="host1", after_ns=1500),
         Fault("node_kill", moment=Moment(5, after_sends=3, round=8), node="host1", target="host3"),
         Fault("nic_deaf", at_ns=0, target="host1", nic="host1-eth0", peers=("host2", "host3")),
+        Fault("impair", at_ns=5, links=((0, "ab"), (0, "ba"), (2, "ba")), impairment=Impairment(7, 1, loss=0.25)),
+        Fault("unimpair", at_ns=6, links=tuple((link, way) for link in range(3) for way in ("ab", "ba"))),
+        Fault("link_down", at_ns=7, links=((0, "ab"), (1, "ab"))),
     )
-    assert [describe(faults, number, hosts) for number in range(len(faults))] == [
+    assert [describe(faults, number, star) for number in range(len(faults))] == [
         "at 10ms nic_mute host3-eth0",
         "when host2 enters REFLECTING with host3 in round 17: nic_down host2",
         "at 10005us node_restart host3 state kept",
@@ -429,6 +433,9 @@ def test_faults_in_words():
         "when host1 writes 2 after 1500ns: node_kill host1",
         "when host1 sends 3 in round 8: node_kill host3",
         "at 0ns nic_deaf host1-eth0 to host2,host3",
+        "at 5ns jitter links host1<->switch1,switch1->host3 delay 7ns jitter 1ns loss 0.25",
+        "at 6ns unimpair",
+        "at 7ns link_down links host1<->switch1,host2<->switch1",
     ]
 
 
