@@ -30,6 +30,9 @@ from types import ModuleType
 from testbed.errors import UserError
 
 MODULES = (
+    "nodes.agent.loop",
+    "nodes.agent.nic",
+    "nodes.agent.timers",
     "nodes.core.driver",
     "nodes.core.inputs",
     "nodes.oae.link",
@@ -42,7 +45,8 @@ MODULES = (
     "testbed.engines.sim.queue",
     "testbed.engines.sim.run",
 )
-"""What is compiled. Left out: numpy's work (random32, the recorders), which compiling slows down, and the kinds of
+"""What is compiled. Left out: the agents' waiting (nodes.agent.process), since Python handles a signal between two steps
+of its own and compiled code has none: a node that is continued must know it before all else; numpy's work (random32, the recorders), which compiling slows down, and the kinds of
 effects and frames, whose annotations are read at run time and do not survive it; their classes are hastened instead."""
 
 HASTENED = ("nodes.frames", "nodes.core")

@@ -15,8 +15,9 @@ import struct
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+from nodes.agent.batch import Batch
 from nodes.core.config import RING_FRAMES
-from nodes.frames import ETHERTYPE, MAX_WIRE_BYTES, WIRE_BYTES
+from nodes.frames import ETHERTYPE, WIRE_BYTES
 
 _SOL_PACKET = 263
 _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _PACKET_IGNORE_OUTGOING = 5, 6, 10, 23
@@ -29,55 +30,6 @@ _OVERHEAD = 80  # header 32, sockaddr_ll 20, alignment
 _BLOCK = 4096
 
 Tag = TypeVar("Tag")
-
-
-class _Iovec(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_void_p), ("len", ctypes.c_size_t))
-
-
-class _Msghdr(ctypes.Structure):
-    _fields_ = (
-        ("name", ctypes.c_void_p),
-        ("namelen", ctypes.c_uint),
-        ("iov", ctypes.POINTER(_Iovec)),
-        ("iovlen", ctypes.c_size_t),
-        ("control", ctypes.c_void_p),
-        ("controllen", ctypes.c_size_t),
-        ("flags", ctypes.c_int),
-    )
-
-
-class _Mmsghdr(ctypes.Structure):
-    _fields_ = (("hdr", _Msghdr), ("len", ctypes.c_uint))
-
-
-class _Batch:
-    """Frames of one event on one NIC, handed over with one sendmmsg(2)."""
-
-    def __init__(self, room: int) -> None:
-        self.room = room
-        self.buffer = ctypes.create_string_buffer(room * MAX_WIRE_BYTES)
-        self.base = ctypes.addressof(self.buffer)
-        self.sizes = [WIRE_BYTES] * room
-        self.iovecs = (_Iovec * room)(*[_Iovec(self.base + i * WIRE_BYTES, WIRE_BYTES) for i in range(room)])
-        self.messages = (_Mmsghdr * room)()
-        for message, iovec in zip(self.messages, self.iovecs, strict=True):
-            message.hdr.iov = ctypes.pointer(iovec)
-            message.hdr.iovlen = 1
-        self.call = ctypes.CDLL(None, use_errno=True).sendmmsg
-
-    def fill(self, wires: list[bytes]) -> None:
-        """The frames, one behind the other. Those of one size are the usual thing, and cost one copy."""
-        joined = b"".join(wires)
-        ctypes.memmove(self.buffer, joined, len(joined))
-        sizes = list(map(len, wires))
-        if sizes == self.sizes[: len(sizes)]:
-            return
-        self.sizes[: len(sizes)] = sizes
-        at = self.base
-        for iovec, size in zip(self.iovecs, self.sizes, strict=True):
-            iovec.base, iovec.len = at, size
-            at += size
 
 
 class Nic(Generic[Tag]):
@@ -108,7 +60,7 @@ class Nic(Generic[Tag]):
         self._socket.bind((name, ETHERTYPE))
         self.mac: bytes = self._socket.getsockname()[4]
         self._waiting: list[tuple[bytes, Tag]] = []
-        self._batch = _Batch(64)
+        self._batch = Batch(64)
 
     def fileno(self) -> int:
         """For epoll."""
@@ -167,7 +119,7 @@ class Nic(Generic[Tag]):
             batch.fill([wire for wire, _ in part])
             done = 0
             while done < len(part):
-                sent = batch.call(self.fileno(), ctypes.byref(batch.messages[done]), len(part) - done, 0)
+                sent = batch.send(self.fileno(), done, len(part) - done)
                 if sent < 0:  # about the first frame that was not sent
                     code = ctypes.get_errno()
                     if code == errno.EINTR:
