@@ -45,9 +45,10 @@ MODULES = (
     "testbed.engines.sim.queue",
     "testbed.engines.sim.run",
 )
-"""What is compiled. Left out: the agents' waiting (nodes.agent.process), since Python handles a signal between two steps
-of its own and compiled code has none: a node that is continued must know it before all else; numpy's work (random32, the recorders), which compiling slows down, and the kinds of
-effects and frames, whose annotations are read at run time and do not survive it; their classes are hastened instead."""
+"""What is compiled. Left out: how agents wait (nodes.agent.process), since Python looks for signals between two of its
+steps, which compiled code has not, and a node that is continued must know it before it handles what waits; numpy's
+work (random32, the recorders), which compiling slows down; and the kinds of effects and frames, whose annotations are
+read at run time and do not survive it: their classes are hastened instead."""
 
 HASTENED = ("nodes.frames", "nodes.core")
 """Whose NamedTuples are made in C (named_tuples.c)."""
