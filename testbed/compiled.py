@@ -59,6 +59,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 _IN_C = {
     _HASTE: _ROOT / "testbed" / "named_tuples.c",
     "oae_columns": _ROOT / "testbed" / "columns.c",
+    "oae_frames": _ROOT / "nodes" / "frames" / "frames.c",
     "oae_journal": _ROOT / "nodes" / "agent" / "journal.c",
 }
 _SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
