@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from families import children
+from families import families
 from needs import MOOT, lacking
 from scapy.utils import PcapNgReader
 
@@ -352,7 +352,7 @@ def test_a_process_killed_by_somebody_else_ends_the_run_with_its_reason(
     plan_of: PlanOf, tmp_path: Path, youngest: int, why: str
 ) -> None:
     """The two youngest processes are the agents; before them came the capture."""
-    engine, family = start_elsewhere(plan_of(rounds=30), tmp_path)
+    engine, family = start_elsewhere(plan_of(rounds=100), tmp_path)
     os.kill(family[-youngest], signal.SIGKILL)
     output = engine.communicate(timeout=60)[0].decode()
     assert output.startswith("False")
@@ -410,9 +410,10 @@ def test_without_netem_a_plan_with_jitter_is_refused_with_advice(plan_of: PlanOf
 
 def tree(pid: int) -> list[int]:
     """All descendants of a process."""
-    found = list(children(pid))
+    there = families()  # looked at once: the run goes on meanwhile
+    found = list(there.get(pid, {}))
     for child in found:
-        found += children(child)
+        found += there.get(child, {})
     return found
 
 
