@@ -31,7 +31,8 @@ def started_engine() -> Iterator[str]:
     home = Path(tempfile.mkdtemp(prefix="oae-engine-"))  # short: a socket's path may have 107 bytes
     folders = [f"--data-root={home}/data", f"--exec-root={home}/exec", f"--pidfile={home}/pid"]
     address = f"unix://{home}/docker.sock"
-    apart = ["unshare", "--mount", "--"]  # mounts end with who is in there, whatever ends them
+    # mounts end with who is in there, whatever ends them; and the engine ends with the tests, whatever ends these
+    apart = ["setpriv", "--pdeathsig", "TERM", "--", "unshare", "--mount", "--"]
     command = [*apart, dockerd, "--host", address, *folders, *_APART, "--userland-proxy=false"]
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

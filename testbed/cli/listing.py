@@ -1,4 +1,4 @@
-"""``testbed list``: what there is, a line each: scenarios with their stories, studies, topologies, engines, runs ..."""
+"""``testbed list``, ``testbed scenarios``: what there is, a line each: scenarios with their stories, studies, runs .."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ def list_(
 ) -> None:
     """List the scenarios that ship with their stories; or studies, topologies, the verbs of faults, the engines that
     run a plan, those that find consensus, or the runs in ./runs."""
+    _list(what, json)
+
+
+@verb
+def scenarios(json: JsonFlag = False) -> None:
+    """List the scenarios that ship, each with its story (testbed list scenarios)."""
+    _list(Kind.SCENARIOS, json)
+
+
+def _list(what: Kind, json: bool) -> None:
     rows = _ROWS[what]()
     if json:
         print_json([{"name": name, "story": story} for name, story in rows])

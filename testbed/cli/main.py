@@ -44,6 +44,7 @@ app = typer.Typer(
 )
 app.command("doctor")(doctor.doctor)
 app.command("list")(listing.list_)
+app.command("scenarios")(listing.scenarios)
 app.add_typer(topo.app, name="topo")
 app.command("schema")(schema.schema)
 app.command("explain")(explain.explain)

@@ -64,8 +64,8 @@ def test_a_swap_has_one_name_whoever_asks() -> None:
         (Decide(4, of_int(7), 12), {"instance": 4, "value": b"\0\0\0\7", "round": 12}),
         (Died("disk full"), {"why": "disk full"}),
         (
-            Sent(FrameKey(2, 3, 99), 1, 17, 4, 1514),
-            {"key_src": 2, "key_epoch": 3, "key_seq": 99, "dst": 1, "round": 17, "step": 4, "size": 1514},
+            Sent(FrameKey(2, 3, 99), 1, 17, 4, 1514, 5),
+            {"key_src": 2, "key_epoch": 3, "key_seq": 99, "dst": 1, "round": 17, "step": 4, "size": 1514, "ends": 5},
         ),
         (
             Dropped("short", None, -1, -1, 5),

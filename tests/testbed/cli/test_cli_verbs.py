@@ -96,6 +96,11 @@ def test_list_names_what_there_is_each_with_its_story(here: Path) -> None:
     assert all(story for kind in listed.values() for story in kind.values())
 
 
+def test_scenarios_are_listed_with_their_stories_by_a_verb_of_their_own(here: Path) -> None:
+    assert {"nic-crash-mid-swap", "cell-crash", "slow-node"} <= {row["name"] for row in data("scenarios")}
+    assert data("scenarios") == data("list") == data("list", "scenarios")
+
+
 def test_list_tells_what_came_of_runs(here: Path) -> None:
     assert data("list", "runs") == []
     run = data("run", "small.yaml")
@@ -303,7 +308,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["run", "nowhere.yaml"], "there is no such scenario"),
     (["run", "broken.yaml"], "broken.yaml:3"),
     (["run", "unknown.yaml"], "did you mean 'protocol'?"),
-    (["run", "small.yaml", "--engine", "warp"], "there are sim, live, vkernel"),
+    (["run", "small.yaml", "--engine", "warp"], "there are sim, vkernel, live"),
     (["run", "small.yaml", "--set", "protocol.window"], "key=value"),
     (["run", "small.yaml", "--set", "protocol.window=0us"], "protocol.window"),
     (["run", "small.yaml", "--set", "protocol.wndow=5us"], "wndow"),

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jepsen import Appended, Register, key_of, read_register, read_store
+from needs import MOOT, needs
 
 from testbed.verdicts.linearizability import (
     Answer,
@@ -22,7 +23,7 @@ from testbed.verdicts.linearizability import (
 )
 
 VECTORS = Path(__file__).resolve().parents[4] / "shared" / "vectors" / "linearizability"
-needs_vectors = pytest.mark.skipif(not VECTORS.exists(), reason="the shared test vectors are not here")
+needs_vectors = needs(MOOT, VECTORS.exists(), "the histories that others recorded lie beside the project, and not here")
 
 
 # -- what others recorded ------------------------------------------------------------------------------------------
