@@ -23,7 +23,7 @@ from testbed.verdicts.linearizability import (
 )
 
 VECTORS = Path(__file__).resolve().parents[4] / "shared" / "vectors" / "linearizability"
-needs_vectors = needs(MOOT, VECTORS.exists(), "the histories that others recorded lie beside the project, and not here")
+needs_vectors = needs(MOOT, VECTORS.exists(), "the histories that others recorded are not here")
 
 
 # -- what others recorded ------------------------------------------------------------------------------------------
