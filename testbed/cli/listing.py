@@ -1,4 +1,4 @@
-"""``testbed list``, ``testbed scenarios``: what there is, a line each: scenarios with their stories, studies, runs .."""
+"""``testbed list``, ``testbed scenarios``: what there is, a line each: scenarios with their stories, studies, runs."""
 
 from __future__ import annotations
 
