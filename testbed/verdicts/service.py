@@ -113,7 +113,7 @@ class _Object:
 
 
 def _in_real_time(spec: ServiceSpec, asked: _Asked) -> tuple[tuple[Seen, ...], tuple[str, ...]]:
-    """The fewest operations that are not linearizable, if any, and what could not be checked."""
+    """A few operations that show what is not linearizable, if anything, and what could not be checked."""
     what, operations = _Object(spec), []
     for number, invoked in asked.invoked.items():
         one = Timed(invoked.node, invoked.said, invoked.t_ns)

@@ -138,7 +138,7 @@ def test_an_entry_that_nobody_decided_or_that_all_skipped_is_seen() -> None:
     assert any("entry 9 of the log was applied by nobody" in told for told in skipped.violations)
 
 
-def test_an_old_value_read_after_it_was_written_over_is_drawn_with_the_fewest_operations() -> None:
+def test_an_old_value_read_after_it_was_written_over_is_drawn_with_what_it_contradicts() -> None:
     """The log is as it was, so it is what clients saw that gives the stale read away."""
     _, history = run()
     returns = {
