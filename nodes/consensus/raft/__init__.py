@@ -1,0 +1,1 @@
+"""Raft with PreVote, CheckQuorum, joint consensus, snapshots, read index and transfer of leadership."""
