@@ -22,6 +22,7 @@ _ROUNDS, _ROUNDS_OF_MANY, _MANY = 20, 6, 9  # of small fabrics; of those with so
 _PERIOD_US = 300
 _TIMES = ("20us", "100us", "777us", "2ms")  # how long a fault lasts
 _DISTRIBUTIONS = ("uniform", "normal", "pareto", "paretonormal")
+_CELL_OF_HOST1 = {"star": "switch1", "leaf_spine": "leaf1", "fat_tree": "edge1"}
 
 
 def drawn_scenario(number: int) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def drawn_scenario(number: int) -> dict[str, Any]:
         links["leaf*<->spine*"] = _link(random)
     if spec.made_of_swaps and random.random() < 0.1:  # other engines send again and again what finds no room
         links["default"]["limit"] = random.choice((2, 8))
-    return {
+    data = {
         "name": f"random-{number}",
         "topology": topology,
         "links": links,
@@ -44,6 +45,36 @@ def drawn_scenario(number: int) -> dict[str, Any]:
         "seed": number,
         "lies": [_lie(random, hosts, rounds) for _ in range(random.choice((0, 0, 0, 1, 2)))],
     }
+    cells = Random(derive_seed("drawn cells", number))  # of their own, so that all others are drawn as without cells
+    if spec.made_of_swaps and topology["kind"] in _CELL_OF_HOST1 and cells.random() < 0.3:
+        return _over_cells(data, cells)
+    return data
+
+
+def _over_cells(data: dict[str, Any], random: Random) -> dict[str, Any]:
+    """A drawn document with cells for switches: faults strike cells as well, and what has no meaning there (other
+    handshakes, lies, other ways) is left out."""
+    cell = _CELL_OF_HOST1[data["topology"]["kind"]]
+    protocol = {**data["protocol"], "handshake": "alternating"}
+    faults = [_order_over_cells(order, cell, random) for order in data["faults"] if order["do"] != "reroute"]
+    return {**data, "switches": "cells", "protocol": protocol, "faults": faults, "lies": []}
+
+
+def _order_over_cells(order: dict[str, Any], cell: str, random: Random) -> dict[str, Any]:
+    order = {key: value for key, value in order.items() if key != "reroute"}
+    verb = VERBS[order["do"]]
+    if verb.strikes == "switch":
+        order |= {"do": verb.name.replace("switch_", "node_"), "on": [cell]}
+    elif verb.strikes == "node" and not verb.name.startswith("disk_") and random.random() < 0.5:
+        order["on"] = [cell]
+        order.pop("state", None)
+    if verb.name == "partition":
+        order["groups"] = [["host1"], [cell]]
+    if "to" in order:
+        order["to"] = "*"
+    if "when" in order and "after_writes" not in order["when"] and random.random() < 0.5:
+        order["when"] = {**order["when"], "node": cell}
+    return order
 
 
 def _topology(random: Random) -> tuple[dict[str, Any], int]:

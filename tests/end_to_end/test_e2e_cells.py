@@ -24,6 +24,11 @@ STAR = {"kind": "star", "hosts": 2}
 LINE = {"kind": "dumbbell", "left": 1, "right": 1}
 TREE = {"kind": "leaf_spine", "spines": 2, "leaves": 3, "hosts_per_leaf": 1}
 JITTER = {"delay": "15us", "jitter": "9us"}
+DRAWN = [
+    number
+    for number, document in ((number, drawn_scenario(number)) for number in range(150))
+    if document.get("switches") == "cells" and document["topology"]["kind"] != "fat_tree" and document["faults"]
+]
 
 
 @pytest.mark.kernel
@@ -98,16 +103,10 @@ def test_losses_on_a_path_of_cells_are_made_good_alike(kernel, plan_of: Callable
 
 @pytest.mark.slow
 @pytest.mark.kernel
-@pytest.mark.parametrize("number", [22, 28])
+@pytest.mark.parametrize("number", DRAWN[:2])
 def test_plans_drawn_at_random_are_one_run_over_cells_too(kernel, number: int) -> None:
-    """Fabrics, impairments and faults as they come; cells are struck as well. What has no meaning there is left out."""
-    document = drawn_scenario(number)
-    document["protocol"]["handshake"] = "alternating"
-    faults = [order for order in document["faults"] if order["do"] not in ("partition", "nic_deaf", "nic_hear")]
-    for order in faults:
-        order.pop("reroute", None)
-        order["do"] = order["do"].replace("switch_", "node_")
-    plan = compile_plan(from_data({**document, "faults": faults, "lies": [], **CELLS}))
+    """Fabrics, impairments and faults as they come; cells are struck as well."""
+    plan = compile_plan(from_data(drawn_scenario(number)))
     one, other = SimEngine().run(plan), VKernelEngine().run(plan)
     found = compare(one, other)
     assert found.equal, found.parts_at
