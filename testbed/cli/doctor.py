@@ -11,6 +11,9 @@ from dataclasses import asdict, dataclass
 from testbed.cli.common import path_with_system_folders
 from testbed.cli.output import JsonFlag, console, print_json, verb
 
+_COLOURS = {"ok": "green", "limited": "yellow", "missing": "red"}
+_MARK = max(map(len, _COLOURS))
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -74,16 +77,15 @@ def engines_ready(checks: list[Check]) -> dict[str, str]:
 
 def _show(checks: list[Check], engines: dict[str, str]) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     screen = console()
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("", "what", "found", "for"):
-        table.add_column(heading, overflow="fold")
-    marks = {"ok": "[green]ok[/]", "limited": "[yellow]limited[/]", "missing": "[red]missing[/]"}
+    names = max(len(check.name) for check in checks)
+    purposes = max(len(check.needed_for) for check in checks)
+    screen.print(f"[dim]{'':<{_MARK}}  {'what':<{names}}  {'for':<{purposes}}  found[/]", soft_wrap=True)
     for check in checks:
-        table.add_row(marks[check.state], check.name, escape(check.found), f"[dim]{check.needed_for}[/]")
-    screen.print(table)
+        mark = f"[{_COLOURS[check.state]}]{check.state:<{_MARK}}[/]"
+        row = f"{mark}  {check.name:<{names}}  [dim]{check.needed_for:<{purposes}}[/]  {escape(check.found)}"
+        screen.print(row, soft_wrap=True)  # what was found is last, so that no path is broken
     for check in checks:
         if check.advice and check.state != "ok":
             screen.print(f"\n[bold]{check.name}[/]: {escape(check.advice)}", soft_wrap=True)

@@ -11,12 +11,13 @@ import errno
 import functools
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec, TextIO, TypeVar, cast
 
 import typer
 
@@ -34,6 +35,8 @@ USER_ERROR = 2
 DEFECT = 70  # EX_SOFTWARE of sysexits.h: never taken for an expectation that failed
 INTERRUPTED = 130
 
+_UNBROKEN = 100_000  # columns, more than any row takes
+_FILLED = re.compile(r" +$", re.MULTILINE)
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _ADVICE = {
     **dict.fromkeys(_NO_ROOM, "make room, or work in another directory"),
@@ -103,7 +106,8 @@ def print_json(data: Any) -> None:
 
 
 def console() -> Console:
-    """Where results for people go."""
+    """Where results for people go: as wide as the terminal; where there is none, each row on a line of its own, unless
+    COLUMNS says otherwise."""
     from rich.console import Console
 
     class Screen(Console):
@@ -112,7 +116,19 @@ def console() -> Console:
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    return Screen(highlight=False)
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        return Screen(highlight=False)
+    return Screen(highlight=False, width=_UNBROKEN, file=cast("TextIO", _Trimmed()))
+
+
+class _Trimmed:
+    """Stdout without the blanks by which rich fills up the lines of tables."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(_FILLED.sub("", text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stdout, name)
 
 
 @contextmanager

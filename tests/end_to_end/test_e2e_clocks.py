@@ -65,7 +65,7 @@ def test_clocks_of_paused_and_restarted_nodes_are_the_same_ones(kernel, plan_of:
 
 def test_a_swap_that_a_slow_clock_ends_late_is_late_on_the_kernel_too(kernel, plan_of: Callable[..., Plan]) -> None:
     """Both clocks are 400 ns behind: by them the last message comes in time, and in true time 400 ns too late."""
-    clocks = dict.fromkeys(("host1", "host2"), {"offset": "-400ns"})
+    clocks = {host: {"offset": "-400ns"} for host in ("host1", "host2")}
     protocol = {"depth": 4, "window": "80us", "period": "200us", "rounds": 5}
     plan = plan_of({"kind": "pair"}, {"delay": "20us"}, protocol, clocks=clocks)
     one, other = (judge(plan, engine.run(plan)).bisynchrony for engine in (SimEngine(), VKernelEngine()))

@@ -101,6 +101,17 @@ def test_scenarios_are_listed_with_their_stories_by_a_verb_of_their_own(here: Pa
     assert data("scenarios") == data("list") == data("list", "scenarios")
 
 
+def test_what_goes_into_a_pipe_is_not_broken_into_lines_of_a_terminal(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """grep finds a scenario with its whole story, and no line is filled up with blanks."""
+    monkeypatch.delenv("COLUMNS")  # by which one may say how wide it is to be all the same
+    lines = call("scenarios").stdout.splitlines()
+    told = data("scenarios")
+    assert [line.split() for line in lines] == [[row["name"], *row["story"].split()] for row in told]
+    assert lines == [line.rstrip() for line in lines]
+
+
 def test_list_tells_what_came_of_runs(here: Path) -> None:
     assert data("list", "runs") == []
     run = data("run", "small.yaml")
@@ -566,9 +577,10 @@ def test_doctor_says_what_vkernel_wants(kernel: str, source: str, told: str) -> 
 
 
 def test_doctor_shortens_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut to fit, a path would be of no use."""
+    """Cut to fit, or broken over lines, a path would be of no use."""
     monkeypatch.setenv("COLUMNS", "60")
     shown = call("doctor").stdout
+    assert [check.found for check in examine() if check.found not in shown] == []
     assert "\u2026" not in shown
     assert "..." not in shown
 
