@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,19 @@ def test_options_exist(page: Path) -> None:
 def test_make_targets_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {words[0] for words in commands(page.read_text(), "make")} <= targets
+
+
+def test_what_the_documents_commands_write_is_not_left_untracked_in_the_clone(tmp_path: Path) -> None:
+    """Files that are named (-o), and the folders that exports make; git itself says what it leaves out."""
+    calls = [words for path in PAGES for words in commands(path.read_text(), "testbed")]
+    files = [words[words.index("-o") + 1] for words in calls if "-o" in words]
+    folders = [f"{words[2]}-{words[1]}/" for words in calls if words[0] == "export" and len(words) == 3]
+    written = sorted({*files, *folders} - {"-"})
+    assert {"torus.svg", "fat_tree-containerlab/", "ring-kathara/"} <= set(written)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    done = subprocess.run(["git", "check-ignore", *written], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == written
 
 
 def test_the_link_page_is_drawn_from_the_table() -> None:
