@@ -70,7 +70,13 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
                 raise
             fail(_told(error))
 
+    wrapped.__doc__ = _rewrapped(function.__doc__)
     return wrapped
+
+
+def _rewrapped(text: str | None) -> str | None:
+    """A verb's help for any width: typer joins the lines of the first paragraph only."""
+    return text and "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _is_users_business(error: Exception) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -583,6 +585,18 @@ def test_doctor_shortens_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [check.found for check in examine() if check.found not in shown] == []
     assert "\u2026" not in shown
     assert "..." not in shown
+
+
+@pytest.mark.parametrize("verb", ["compare", "up", "capture", "export"])
+def test_help_is_wrapped_for_the_terminal_and_not_for_the_source(verb: str) -> None:
+    """A line ends where the next word would not have fitted, but for a paragraph's last."""
+    width = 80
+    shown = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": str(width)}).stdout
+    text = shown.partition("Usage:")[2].partition("\n")[2].partition("╭")[0]
+    for paragraph in re.split(r"\n\s*\n", text.strip()):
+        lines = [line.strip() for line in paragraph.splitlines()]
+        for line, following in itertools.pairwise(lines):
+            assert len(line) + 1 + len(following.split()[0]) > width - 2, line
 
 
 def test_help_loads_nothing_heavy() -> None:
