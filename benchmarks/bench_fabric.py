@@ -29,7 +29,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-LARGE = {"leaf_spine": {"spines": 8, "leaves": 32, "hosts_per_leaf": 32}, "fat_tree": {"k": 16}}  # 1,024 hosts
+LARGE = {  # 1,024 hosts each
+    "leaf_spine": {"spines": 8, "leaves": 32, "hosts_per_leaf": 32},
+    "fat_tree": {"k": 16},
+    "torus": {"x": 32, "y": 32},
+}
 NEEDED_BY_STOCK = {"mnexec": "mininet", "brctl": "bridge-utils", "ifconfig": "net-tools"}  # command -> Debian package
 
 

@@ -129,7 +129,7 @@ class Capture:
             status = 1
             try:
                 syscalls.die_with_parent()
-                ours.close()
+                syscalls.close_all_but(theirs.fileno())
                 self._run(theirs)
                 status = 0
             except BaseException as error:

@@ -67,7 +67,7 @@ class FabricNet:
     """A running fabric, or a part of it; a context manager. make_owner: what is to hold the hosts' namespaces (see
     owner.py). part: what of it is on this machine (default: all)."""
 
-    def __init__(self, fabric: Fabric, make_owner: MakeOwner = Holder.fork, part: Part | None = None) -> None:
+    def __init__(self, fabric: Fabric, make_owner: MakeOwner = Holder, part: Part | None = None) -> None:
         self.fabric = fabric
         self._make_owner = make_owner
         self._part = part
@@ -80,8 +80,8 @@ class FabricNet:
         """Brings everything up. Raises EngineUnavailable when the fabric asks for netem and the kernel has none, or for
         more files or processes than we may have.
 
-        Hosts' processes are forked from the calling process HERE: what it has in memory now (imported modules, shared
-        anonymous mmaps in module globals) is what spawned functions find. Import first, map first, then start.
+        A host's process is forked from the calling process with its first ``spawn``: what that has in memory by then
+        (imported modules, shared anonymous mmaps in module globals) is what spawned functions find.
         """
         if self._wiring is not None:
             raise RuntimeError("the fabric is up already")

@@ -1,12 +1,17 @@
-"""The process that holds one Mininet node's namespaces, forked from the fabric's warm one: no exec, no shell.
+"""A host as a network namespace of the fabric's own, and a process in it as soon as one is needed: no exec, no shell.
 
-    holder = Holder.fork("host1")           # several can start at once: nothing is waited for until it is needed
+    holder = Holder("host1")
     pid = holder.spawn("nodes.agent:run", {"node": 0})
     holder.wait(pid)
 
-fork -> unshare(network) -> waits on a socket; mounts of its own come with the first shell. What it is asked to spawn is
-forked from it, and so finds the modules and the shared memory that the fabric's process had when it forked the holder.
-Kill, stop and continue by signals to the process ids. Holder and spawned processes die with their parents.
+The namespace is made by the fabric's process, which holds a descriptor of it. The first ``spawn`` forks the holder's
+process from it: fork -> setns -> waits on a socket; mounts of its own come with the first shell. What it is asked to
+spawn is forked from that, and so finds the modules and the shared memory that the fabric's process had by then. Kill,
+stop and continue by signals to the process ids. Holder and spawned processes die with their parents.
+
+A host in which nothing is started takes no process: a thousand of them would take longer than all else of a fabric,
+and in the virtual-time kernel, where every page that a process touches is a fault, one costs as much as some thousand
+frames.
 """
 
 from __future__ import annotations
@@ -33,69 +38,57 @@ from testbed.engines.live.syscalls import CLONE_NEWNET, CLONE_NEWNS, MS_NODEV, M
 
 
 class Holder:
-    """The parent's handle, an Owner. pid: the holder's process; its namespaces are those of the node."""
+    """The fabric's handle, an Owner. Raises EngineUnavailable when there is no namespace to be had."""
 
-    _parent_ends: set[int] = set()  # noqa: RUF012 - descriptors that no forked process may keep open
-
-    def __init__(self, name: str, pid: int, channel: Channel) -> None:
-        self.name, self._pid = name, pid
-        self._channel = channel
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._space, sock = _new_space(name)
+        self._rtnl = Rtnl(sock)
+        self._channel, self._theirs = Channel.pair()
         self._exits: list[Exit] = []
-        self._rtnl: Rtnl | None = None
+        self._pid = 0
         self._mounts = False
-        Holder._parent_ends.add(channel.fileno())
 
-    @classmethod
-    def fork(cls, name: str) -> Holder:
-        """Returns at once; ``rtnl`` and ``spawn`` wait until the namespaces stand.
+    @property
+    def pid(self) -> int:
+        """The holder's process, which there is from now on. Raises EngineUnavailable when this user may have no more
+        processes; so does ``spawn``."""
+        if not self._pid:
+            self._pid = self._fork()
+            self._theirs.close()
+        return self._pid
 
-        Raises EngineUnavailable when this user may have no more processes; so does ``spawn``.
-        """
-        ours, theirs = Channel.pair()
+    def _fork(self) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
         try:
             pid = os.fork()
         except OSError as error:
-            raise _no_process(name, str(error.strerror)) from None
+            raise _no_process(self.name, str(error.strerror)) from None
         if pid == 0:
-            _be_holder(parent, theirs)
-        theirs.close()
-        return cls(name, pid, ours)
-
-    @property
-    def pid(self) -> int:
-        """The holder's process."""
-        return self._pid
+            _be_holder(parent, self._theirs, self._space)
+        return pid
 
     @property
     def home(self) -> Home:
         """As Owner's."""
-        return Home(pid=self._pid)
+        return Home(fd=self._space)
 
     @property
     def netns(self) -> str:
         """Path of the network namespace."""
-        return f"/proc/{self.pid}/ns/net"
+        return f"/proc/{os.getpid()}/fd/{self._space}"
 
     @property
     def rtnl(self) -> Rtnl:
         """A netlink socket inside the node's network namespace."""
-        if self._rtnl is None:
-            message, fds = self._channel.receive() or ({}, [])
-            if not fds:
-                reason = message.get("failed", "its process ended")
-                raise OwnerError(f"{self.name}: no namespaces of its own: {reason}")
-            self._rtnl = Rtnl(socket.socket(fileno=fds[0]))
-            Holder._parent_ends.add(fds[0])
         return self._rtnl
 
     def spawn(self, target: str, payload: Any, fds: Sequence[int] = ()) -> int:
         """Runs "module:function" as ``function(payload, fds)`` in a child of the holder; its process id."""
         if len(fds) > MOST_FDS:
             raise OwnerError(f"{self.name}: {len(fds)} descriptors to pass; at most {MOST_FDS} go over a socket")
-        _ = self.rtnl
         return int(self._order({"target": target, "payload": payload}, "spawned", fds))
 
     def signal(self, pid: int, number: signal.Signals) -> None:
@@ -108,11 +101,11 @@ class Holder:
         People's shells want it; what is spawned does not care.
         """
         if not self._mounts:
-            _ = self.rtnl
             self._order({"mounts": True}, "mounts")
             self._mounts = True
 
     def _order(self, order: dict[str, Any], answer: str, fds: Sequence[int] = ()) -> Any:
+        _ = self.pid
         try:
             self._channel.send(order, fds)
         except OSError as error:
@@ -130,15 +123,16 @@ class Holder:
 
     def exited(self) -> list[Exit]:
         """Spawned processes that ended since the last call; does not block. Raises OwnerError when the holder has."""
-        if self._rtnl is not None:
-            while select.select([self._channel], [], [], 0)[0]:
-                if not self._read():
-                    raise OwnerError(f"{self.name}: its holder ended, and its namespaces with it")
+        while select.select([self._channel], [], [], 0)[0]:
+            if not self._read():
+                raise OwnerError(f"{self.name}: its holder ended, and its processes with it")
         exits, self._exits = self._exits, []
         return exits
 
     def wait(self, pid: int) -> int:
         """Blocks until ``pid`` has ended; its status."""
+        if not self._pid:
+            raise OwnerError(f"{self.name}: process {pid} was not spawned in it")
         while True:
             for place, end in enumerate(self._exits):
                 if end.pid == pid:
@@ -155,22 +149,39 @@ class Holder:
         return message
 
     def kill(self) -> None:
-        """SIGKILL; with the holder die its children. ``reap`` afterwards."""
-        try:
-            os.kill(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        """SIGKILL; with the holder's process die its children. ``reap`` afterwards."""
+        if self._pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
 
     def reap(self) -> None:
-        """Waits for a killed holder and closes what leads to it."""
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
-        Holder._parent_ends.discard(self._channel.fileno())
+        """Waits for a killed process, and lets the namespace and what leads to it go."""
+        if self._pid:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._pid, 0)
+        else:
+            self._theirs.close()
         self._channel.close()
-        if self._rtnl is not None:
-            Holder._parent_ends.discard(self._rtnl.fileno())
-            self._rtnl.close()
-            self._rtnl = None
+        self._rtnl.close()
+        os.close(self._space)
+
+
+def _new_space(name: str) -> tuple[int, socket.socket]:
+    """A silent network namespace: a descriptor of it, and a netlink socket in it. This thread stays where it is."""
+    try:
+        here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            syscalls.unshare(CLONE_NEWNET)
+            isolation.silence_ipv6()
+            sock = Rtnl.open_socket()
+            return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC), sock
+        finally:
+            syscalls.setns(here, CLONE_NEWNET)
+            os.close(here)
+    except OSError as error:
+        why = f"no network namespace can be made for it: {error.strerror}"
+        advice = "Raise the limit (sysctl user.max_net_namespaces), or use fewer hosts"
+        raise EngineUnavailable(f"host {name}", why, advice) from None
 
 
 def _no_process(name: str, why: str) -> EngineUnavailable:
@@ -182,26 +193,20 @@ def _no_process(name: str, why: str) -> EngineUnavailable:
 # --- in the holder ---------------------------------------------
 
 
-def _be_holder(parent: int, channel: Channel) -> NoReturn:
+def _be_holder(parent: int, channel: Channel, space: int) -> NoReturn:
     try:
         syscalls.die_with_parent()
         if os.getppid() == parent:
             gc.freeze()  # what was there before the fork stays shared: the collector must not touch its pages
             os.setsid()  # out of reach of the terminal's SIGINT
-            _close_parents_ends()
+            syscalls.setns(space, CLONE_NEWNET)
+            syscalls.close_all_but(channel.fileno())
             _reset_signals()
             _serve(channel)
     except BaseException:
         traceback.print_exc()
     finally:
         os._exit(1)
-
-
-def _close_parents_ends() -> None:
-    # A forked copy of another holder's channel would keep that holder from seeing its parent go.
-    for fd in Holder._parent_ends:
-        os.close(fd)
-    Holder._parent_ends.clear()
 
 
 def _reset_signals() -> None:
@@ -211,15 +216,6 @@ def _reset_signals() -> None:
 
 
 def _serve(channel: Channel) -> None:
-    try:
-        syscalls.unshare(CLONE_NEWNET)
-        isolation.silence_ipv6()
-        rtnl = Rtnl.open_socket()
-    except OSError as error:
-        channel.send({"failed": str(error)})
-        return
-    channel.send({"stands": True}, [rtnl.fileno()])
-    rtnl.close()
     children: dict[int, int] = {}  # descriptor of the process -> its id
     poller = select.poll()
     poller.register(channel, select.POLLIN)

@@ -7,7 +7,7 @@ import resource
 from testbed.engines.base import EngineUnavailable
 
 _FILES_BESIDES = 64
-_FILES_PER_HOST = 6  # journal, kept state, agent's channel; holder's or namespace and what never polls; netlink
+_FILES_PER_HOST = 7  # journal, kept state, agent's channel; namespace, netlink, both ends of the holder's channel
 
 
 FILES_PER_CONTAINER = 16  # beside those: its namespace, its socket and the agent's, two that tell, the engine's

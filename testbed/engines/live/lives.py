@@ -27,10 +27,8 @@ from nodes.agent.journal import read_journal
 from nodes.agent.nvram import set_full
 from nodes.core.disk import DISK_BYTES, State
 from nodes.core.moments import Moment
-from testbed.engines.live.bare import Bare
 from testbed.engines.live.clock import ClockPolicy
-from testbed.engines.live.holder import Holder
-from testbed.engines.live.owner import Owner, OwnerError
+from testbed.engines.live.owner import OwnerError
 from testbed.memory import available_bytes
 from testbed.plan import Plan
 
@@ -94,11 +92,6 @@ class Lives:
         self._together = 1 if apart else _NODES_PER_PROCESS
 
     # -- their beginning and end -------------------------------------------------------------------------------------
-
-    def make_owner(self, name: str) -> Owner:
-        """What is to hold a host's namespaces: a process where one will be started, else a descriptor."""
-        starts_one = name in self._names[:: self._together]
-        return Holder.fork(name) if starts_one else Bare(name)
 
     def begin(self, fabric_net: FabricNet, timer_fd: int) -> None:
         """Starts the first life of every node. ``timer_fd`` wakes ``messages`` up as well."""

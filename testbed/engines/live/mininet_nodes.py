@@ -309,9 +309,9 @@ class OwnedHost(_ShellOnDemand):
         super().__init__(name, **{**params, "inNamespace": True})
 
     def startShell(self, mnopts: str | None = None) -> None:  # noqa: ARG002, N802
-        """No shell yet; the process id is the owner's, where that is a process of ours."""
+        """No shell yet, and so no process id."""
         self.shell = None
-        self.pid = self.owner.home.pid
+        self.pid = 0
 
     @property
     def rtnl(self) -> Rtnl:
@@ -352,10 +352,22 @@ class OwnedHost(_ShellOnDemand):
 
 
 class HeldHost(OwnedHost):
-    """A host whose namespaces are held by a process forked from this one (see holder.py)."""
+    """A host whose namespace is ours; a process forked from this one holds it from its first command on, or the first
+    time that its ``pid`` is asked for (see holder.py)."""
+
+    owner: Holder
 
     def __init__(self, name: str, wiring: Wiring | None = None, **params: Any) -> None:
-        super().__init__(name, Holder.fork(name), wiring or _plain_use, **params)
+        super().__init__(name, Holder(name), wiring or _plain_use, **params)
+
+    @property
+    def pid(self) -> int:
+        """The process in whose namespaces the host is."""
+        return self.owner.pid
+
+    @pid.setter
+    def pid(self, _shell: int) -> None:
+        """Mininet sets it to that of a shell, which may end before the host does."""
 
     def _preparation(self, on_terminal: bool) -> Callable[[], None]:
         return partial(_enter, self.pid, os.getcwd(), on_terminal)

@@ -1,8 +1,7 @@
 """What holds the network namespace of a host: one small interface, whoever the owner is.
 
-A process forked from the fabric's own (testbed.engines.live.holder) is one, a mere descriptor of the namespace
-(testbed.engines.live.bare) another, a container (testbed.engines.live.containers) a third: the fabric needs no more of
-it than what stands here.
+The fabric's own process (testbed.engines.live.holder) is one, a container (testbed.engines.live.containers) another:
+the fabric needs no more of it than what stands here.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ from nodes.registry import build_machine
 from testbed.engines.live.capture import Capture, CaptureError, Tapped, tapped_nics
 from testbed.engines.live.clock import POLICIES, ClockPolicy, now_ns, offset_ns
 from testbed.engines.live.containers.settings import Settings
+from testbed.engines.live.holder import Holder
 from testbed.engines.live.limits import allow_files
 from testbed.engines.live.lives import PACES, Life, Lives, RunAborted
 from testbed.engines.live.machines.part import Part
@@ -111,7 +112,7 @@ class Supervisor:
         """Nodes are processes of ours, containers of this host's engine, or, in a guest, containers of a runtime."""
         limits = self.plan.container
         if limits is None:
-            return self._lives.make_owner
+            return Holder
         settings = Settings.read(self.workdir)
         if self.policy.virtual:
             from testbed.engines.live.containers.runtime import Runtime

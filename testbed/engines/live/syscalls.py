@@ -21,6 +21,7 @@ MS_REC = 16384
 MS_PRIVATE = 1 << 18
 
 PR_SET_PDEATHSIG = 1
+_FIRST_FREE_FD = 3  # behind the standard streams
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -51,6 +52,13 @@ def mount(source: str, target: str, kind: str | None, flags: int = 0, data: str 
         data.encode() if data is not None else None,
     )
     _check(result, f"mount {kind or source} on {target}")
+
+
+def close_all_but(kept: int) -> None:
+    """In a process that was forked: every descriptor but ``kept`` and the standard streams. Copies of the parent's, of
+    a host's namespace or of one end of a socket, would keep alive what has ended there."""
+    os.closerange(_FIRST_FREE_FD, kept)
+    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
 
 
 def die_with_parent() -> None:

@@ -1,7 +1,7 @@
 """The wires of a running fabric: veth pairs between owners of namespaces and bridges, over netlink. No Mininet in here.
 
     wiring = Wiring()
-    wiring.add_host("host1", Holder.fork("host1"))
+    wiring.add_host("host1", Holder("host1"))
     wiring.add_bridge("leaf1")
     near, far = wiring.connect(End("host1", "host1-eth0", mac), End("leaf1", "leaf1-eth1", other))
     near.impair(Impairment(delay_ns=5_000))
@@ -212,13 +212,13 @@ class Wiring:
             made.append(requests.enslave(peer.index, peer.bridge))
         made += [requests.static_port(nic.index) for nic in (dev, peer) if nic.bridge]
         self.rtnl.add(*made)
-        if not peer.bridge:
-            peer.rtnl.add(requests.link_up(peer.index))  # sent after what is pending in the switches' namespace
-        for nic in (one, two):
+        for nic in (one, two):  # what hosts' NICs get is sent after what is pending in the switches' namespace
             if nic.owner is not None:
                 nic.rtnl.add(requests.filter_hooks(nic.index, optional=True))
             else:
                 self._ports[nic.node][nic.name] = nic.index
+        if not peer.bridge:
+            peer.rtnl.add(requests.link_up(peer.index))  # last: hooks of a NIC that is up wait for readers to be done
         self.wires.append((one, two))
         return one, two
 

@@ -11,6 +11,7 @@ import resource
 import select
 import signal
 import socket
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -21,8 +22,8 @@ from mininet.net import Mininet
 
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live import isolation, syscalls
-from testbed.engines.live.bare import Bare
 from testbed.engines.live.fabric_net import FabricNet, Interface
+from testbed.engines.live.holder import Holder
 from testbed.engines.live.mininet_fabric import MininetFabric
 from testbed.engines.live.mininet_nodes import HeldHost, ImpairedLink, StaticBridge
 from testbed.engines.live.netlink import codec, requests, rtnl
@@ -82,7 +83,7 @@ def too_few_open_files_are_refused_before_anything_is_up() -> None:
         assert fabric_net.net["host40"].cmd("echo up").strip() == "up"
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     processes = _processes()
-    with pytest.raises(EngineUnavailable, match="304 open files, and this process may have 64"):
+    with pytest.raises(EngineUnavailable, match="344 open files, and this process may have 64"):
         FabricNet(many).start()
     _expect_only(processes)
 
@@ -94,6 +95,23 @@ def what_users_leave_running_ends() -> None:
         fabric_net.net["host1"].cmd("setsid nohup sleep 1000 >/dev/null 2>&1 &")
         assert len(_processes()) > len(processes) + 2
     _expect_only(processes)
+
+
+def what_the_kernel_refuses_is_named_and_the_rest_is_done() -> None:
+    """Hundreds of entries in a few system calls, some of them for a NIC that there is not."""
+    with FabricNet(STAR) as fabric_net:
+        ports = {nic.name: nic.index for nic in fabric_net._nics.values() if nic.bridge} | {"gone0": 9999}
+        macs = [f"06:00:00:00:{number // 256:02x}:{number % 256:02x}" for number in range(400)]
+        entries = {mac: list(ports)[number % len(ports)] for number, mac in enumerate(macs)}
+        inside = rtnl.Rtnl.open()
+        with pytest.raises(rtnl.NetlinkError, match="forwarding by gone0: ") as refused:
+            inside.do(*requests.forwarding(ports, entries))
+        assert refused.value.request == "forwarding by gone0"
+        shown = subprocess.run(["bridge", "fdb", "show", "br", "switch1"], capture_output=True, text=True, check=True)
+        known = {line.split()[0] for line in shown.stdout.splitlines()}
+        assert known & set(macs) == {mac for mac, name in entries.items() if name != "gone0"}
+        inside.do(*requests.forwarding(ports, {macs[0]: "switch1-eth1"}))  # nothing of the refusals is left unread
+        inside.close()
 
 
 def muted_nics_are_silent() -> None:
@@ -192,9 +210,10 @@ def spawned_processes() -> None:
 
 
 def hosts_that_start_nothing_take_no_process() -> None:
-    """A descriptor holds their namespaces: frames pass, a muted NIC is silent, and with the fabric all of it goes."""
+    """A descriptor holds their namespaces: frames pass, a muted NIC is silent, and with the fabric all of it goes. One
+    that starts something takes a process, and has none of the others' descriptors in it."""
     processes, files = _processes(), set(os.listdir("/proc/self/fd"))
-    with FabricNet(STAR, Bare) as fabric_net:
+    with FabricNet(STAR) as fabric_net:
         _expect_only(processes)
         assert len({os.stat(fabric_net.netns(host)).st_ino for host in STAR.hosts}) == len(STAR.hosts)
         wires = Wires(fabric_net)
@@ -203,14 +222,30 @@ def hosts_that_start_nothing_take_no_process() -> None:
         wires.expect("host2", "host3", arrives=False)
         fabric_net.nic_down("host3", "host3-eth0")
         wires.expect("host1", "host3", arrives=False)
-        with pytest.raises(OwnerError, match="host1: no process stands for it"):
-            fabric_net.spawn("host1", "__main__:sleeps", {})
+        with pytest.raises(OwnerError, match="host1: process 1 was not spawned in it"):
+            fabric_net._host("host1").wait(1)
         assert fabric_net.exited() == []
         assert not select.select([fabric_net.exit_fd("host1")], [], [], 0)[0]
+        _expect_only(processes)
+        assert fabric_net.wait(fabric_net.spawn("host1", "__main__:counts_descriptors", {})) == 0
+        assert len(_processes() - processes) == 1
         for held in wires.sockets.values():
             held.close()
     assert set(os.listdir("/proc/self/fd")) == files
     assert _interfaces() == INTERFACES
+
+
+def a_holder_that_ends_with_an_order_unread_has_ended() -> None:
+    """Its end of the socket is reset then, not closed."""
+    with FabricNet(PAIR) as fabric_net:
+        pid = fabric_net.spawn("host1", "__main__:sleeps", {})
+        holder = fabric_net._host("host1")
+        assert isinstance(holder, Holder)
+        os.kill(holder.pid, signal.SIGSTOP)
+        holder._channel.send({"an order": "that nobody reads"})
+        os.kill(holder.pid, signal.SIGKILL)
+        with pytest.raises(OwnerError, match=f"host1: its holder ended before process {pid} was seen to end"):
+            fabric_net.wait(pid)
 
 
 def jitter_without_netem_is_refused() -> None:
@@ -312,6 +347,11 @@ def raises(_payload: object, _fds: list[int]) -> None:
 
 def sleeps(_payload: object, _fds: list[int]) -> None:
     time.sleep(1000)
+
+
+def counts_descriptors(_payload: object, _fds: list[int]) -> int:
+    """Those beside the standard streams; the one that lists them is gone when they have been listed."""
+    return len([fd for fd in os.listdir("/proc/self/fd") if int(fd) > 2]) - 1
 
 
 def measures(payload: dict[str, str], _fds: list[int]) -> int:

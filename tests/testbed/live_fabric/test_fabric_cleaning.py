@@ -1,4 +1,4 @@
-"""Taking down what does not go down by itself: holders that end early, processes that SIGKILL does not end."""
+"""Taking down what does not go down by itself: processes that SIGKILL does not end."""
 
 from __future__ import annotations
 
@@ -9,20 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nodes.agent.channel import Channel
 from testbed.engines.live import wires
-from testbed.engines.live.holder import Holder
-from testbed.engines.live.owner import OwnerError
-
-
-def test_a_holder_that_ends_with_an_order_unread_is_a_holder_that_ended() -> None:
-    ours, theirs = Channel.pair()
-    holder = Holder("host1", os.getpid(), ours)
-    ours.send({"an order": "that nobody reads"})
-    theirs.close()
-    with pytest.raises(OwnerError, match="host1: its holder ended before process 1 was seen to end"):
-        holder.wait(1)
-    holder.reap()
 
 
 @pytest.fixture

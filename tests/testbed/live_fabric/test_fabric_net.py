@@ -60,11 +60,13 @@ def _host_untouched() -> Iterator[None]:
         pytest.param("plain_mininet", marks=needs_ping),
         "too_few_open_files_are_refused_before_anything_is_up",
         "what_users_leave_running_ends",
+        "what_the_kernel_refuses_is_named_and_the_rest_is_done",
         "muted_nics_are_silent",
         "deaf_nics_hear_the_others",
         pytest.param("downed_nics_lose_carrier", marks=[needs_ping, pytest.mark.slow]),
         "spawned_processes",
         "hosts_that_start_nothing_take_no_process",
+        "a_holder_that_ends_with_an_order_unread_has_ended",
         "jitter_without_netem_is_refused",
     ],
 )

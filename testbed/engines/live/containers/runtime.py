@@ -58,8 +58,8 @@ class Runtime:
         self.settings, self.limits, self.folder = settings, limits, Path(settings.folder)
 
     def owner(self, name: str) -> RuntimeOwner:
-        """Starts a node's holder; its containers come with ``spawn``."""
-        return RuntimeOwner(Holder.fork(name), self)
+        """Makes a node's namespace; its containers come with ``spawn``."""
+        return RuntimeOwner(Holder(name), self)
 
     def bundle(self, node: str, number: int, socket_folder: Path) -> Path:
         """The folder that describes the container of a life."""

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+NLMSG_NOOP, NLMSG_ERROR, NLMSG_DONE = 1, 2, 3
 NLM_F_REQUEST, NLM_F_ACK = 0x1, 0x4
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 NLM_F_DUMP = 0x300
@@ -29,22 +30,33 @@ TCA_KIND, TCA_OPTIONS, TCA_STATS2 = 1, 2, 7
 TC_H_ROOT, TC_H_CLSACT = 0xFFFFFFFF, 0xFFFFFFF1
 
 
+TOGETHER = 64
+"""How many messages go in one system call."""
+
 _header = struct.Struct("IHHII").pack
 
 
 class Request(NamedTuple):
-    """One netlink message without its header. label: for error messages. ignore: an errno that is no error here."""
+    """One netlink message without its header, or several that differ in their bodies only.
+
+    label: for error messages. ignore: an errno that is no error here. also: the bodies of the others, as long as the
+    first, a multiple of four bytes.
+    """
 
     kind: int
     flags: int
     body: bytes
     label: str
     ignore: int = 0
+    also: tuple[bytes, ...] = ()
 
 
-def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
-    """A whole message, padded."""
-    return _header(16 + len(body), kind, flags, sequence, 0) + body + b"\0" * (-len(body) % 4)
+def message(kind: int, flags: int, sequence: int, body: bytes, also: tuple[bytes, ...] = ()) -> bytes:
+    """A whole message, padded; those of ``also`` behind it, under the same sequence number."""
+    header = _header(16 + len(body), kind, flags, sequence, 0)
+    if also:
+        return header + header.join((body, *also))
+    return header + body + b"\0" * (-len(body) % 4)
 
 
 def attribute(kind: int, value: bytes) -> bytes:

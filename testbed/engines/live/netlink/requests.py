@@ -42,6 +42,7 @@ from testbed.engines.live.netlink.codec import (
     TC_H_ROOT,
     TCA_KIND,
     TCA_OPTIONS,
+    TOGETHER,
     Request,
     attribute,
     ifinfo,
@@ -163,14 +164,16 @@ def static_port(index: int) -> Request:
 
 def forwarding(ports: Mapping[str, int], entries: Mapping[str, str]) -> Iterator[Request]:
     """A bridge's static forwarding entries: frames for an address leave by an interface, whose index stands in
-    ``ports``. They survive its going down. Large fabrics have hundreds of thousands: each part is packed once."""
-    heads = {
-        name: (struct.pack("BxxxiHBB", socket.AF_BRIDGE, index, NUD_NOARP, NTF_MASTER, 0), f"forwarding by {name}")
-        for name, index in ports.items()
-    }
+    ``ports``. They survive its going down. Large fabrics have a million: each part is packed once."""
+    heads = {name: struct.pack("BxxxiHBB", socket.AF_BRIDGE, ports[name], NUD_NOARP, NTF_MASTER, 0) for name in ports}
+    bodies: dict[str, list[bytes]] = {name: [] for name in ports}
     for mac, name in entries.items():
-        head, label = heads[name]
-        yield Request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, head + _link_address(mac), label)
+        bodies[name].append(heads[name] + _link_address(mac))
+    for name, all_bodies in bodies.items():
+        for start in range(0, len(all_bodies), TOGETHER):
+            body, *also = all_bodies[start : start + TOGETHER]
+            flags = NLM_F_CREATE | NLM_F_REPLACE
+            yield Request(RTM_NEWNEIGH, flags, body, f"forwarding by {name}", also=tuple(also))
 
 
 @lru_cache(maxsize=65_536)  # every host has one at least

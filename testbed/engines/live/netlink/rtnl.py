@@ -19,11 +19,15 @@ from testbed.engines.live.netlink.codec import (
     NLM_F_ACK,
     NLM_F_DUMP,
     NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    NLMSG_NOOP,
     RTM_GETLINK,
     RTM_GETQDISC,
     TC_H_ROOT,
     TCA_KIND,
     TCA_STATS2,
+    TOGETHER,
     Request,
     attribute,
     attributes,
@@ -32,13 +36,12 @@ from testbed.engines.live.netlink.codec import (
     messages,
 )
 
-NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLMSGERR_ATTR_MSG = 1
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 RTEXT_FILTER_SKIP_STATS = 1 << 3
 TCA_STATS_BASIC, TCA_STATS_QUEUE = 1, 3
 
-CHUNK_BYTES, CHUNK_REQUESTS = 48 * 1024, 64  # what fits well into a netlink socket's default buffers
+CHUNK_BYTES = 48 * 1024  # what fits well into a netlink socket's default buffers; and so do the refusals of as many
 
 
 class NetlinkError(OSError):
@@ -120,25 +123,25 @@ class Rtnl:
 
     def _send(self, chunk: Sequence[Request]) -> list[NetlinkError]:
         first = self._sequence + 1
-        self._sequence += len(chunk)
-        # Refusals are always answered; one acknowledgement, for the last, tells that all have been handled.
-        flags = [NLM_F_REQUEST] * (len(chunk) - 1) + [NLM_F_REQUEST | NLM_F_ACK]
-        data = b"".join(
-            message(request.kind, request.flags | flag, first + place, request.body)
-            for place, (request, flag) in enumerate(zip(chunk, flags, strict=True))
-        )
-        self._sock.send(data)
+        self._sequence += len(chunk) + 1
+        parts = [
+            message(request.kind, request.flags | NLM_F_REQUEST, first + place, request.body, request.also)
+            for place, request in enumerate(chunk)
+        ]
+        # Refusals are always answered; the acknowledgement of an empty message tells that all before have been handled.
+        parts.append(message(NLMSG_NOOP, NLM_F_REQUEST | NLM_F_ACK, self._sequence, b""))
+        self._sock.send(b"".join(parts))
         refusals: list[NetlinkError] = []
         while True:
             for kind, sequence, body in messages(self._sock.recv(1 << 17)):
                 if kind != NLMSG_ERROR or not first <= sequence <= self._sequence:
                     continue
-                request = chunk[sequence - first]
-                number = -struct.unpack_from("i", body)[0]
-                if number and number != request.ignore:
-                    refusals.append(NetlinkError(number, request.label, _reason(body)))
                 if sequence == self._sequence:
                     return refusals
+                request = chunk[sequence - first]
+                number = -struct.unpack_from("i", body)[0]
+                if number != request.ignore:
+                    refusals.append(NetlinkError(number, request.label, _reason(body)))
 
     def links(self, indexes: Sequence[int]) -> list[LinkState]:
         """The state of NICs, carriers settled."""
@@ -152,8 +155,8 @@ class Rtnl:
     def _link_answers(self, indexes: Sequence[int]) -> Iterator[bytes]:
         mask = attribute(IFLA_EXT_MASK, struct.pack("I", RTEXT_FILTER_SKIP_STATS))
         bodies = [ifinfo(index) + mask for index in indexes]
-        for start in range(0, len(bodies), CHUNK_REQUESTS):
-            yield from self._ask(RTM_GETLINK, bodies[start : start + CHUNK_REQUESTS])
+        for start in range(0, len(bodies), TOGETHER):
+            yield from self._ask(RTM_GETLINK, bodies[start : start + TOGETHER])
 
     def qdiscs(self) -> list[QdiscStats]:
         """The root qdiscs of every NIC of this namespace."""
@@ -209,13 +212,15 @@ def missing_in_kernel(*requests: Request) -> str:
 
 def _chunks(requests: Sequence[Request]) -> Iterator[list[Request]]:
     chunk: list[Request] = []
-    size = 0
+    size = messages = 0
     for request in requests:
-        if chunk and (size + len(request.body) > CHUNK_BYTES or len(chunk) == CHUNK_REQUESTS):
+        more = 1 + len(request.also)
+        if chunk and (size + len(request.body) > CHUNK_BYTES or messages + more > TOGETHER):
             yield chunk
-            chunk, size = [], 0
+            chunk, size, messages = [], 0, 0
         chunk.append(request)
-        size += len(request.body) + 20
+        messages += more
+        size += more * (len(request.body) + 20)
     if chunk:
         yield chunk
 
