@@ -38,6 +38,11 @@ def session_of(node: int, epoch: int) -> int:
     return node << _EPOCH_BITS | epoch
 
 
+def life_of(session: int) -> tuple[int, int]:
+    """The inverse of session_of: the client's node and epoch."""
+    return session >> _EPOCH_BITS, session & ((1 << _EPOCH_BITS) - 1)
+
+
 def parts_of(number: int) -> tuple[int, int]:
     """An operation's session and its sequence in it."""
     return number >> _SEQUENCE_BITS, number & ((1 << _SEQUENCE_BITS) - 1)

@@ -335,8 +335,10 @@ def _show_service(screen: Any, service: Any) -> None:
         screen.print(f"[yellow]not checked: {', '.join(service.unchecked)}[/]")
     for violation in service.violations[:_SHOWN_VIOLATIONS]:
         screen.print(f"  [red]{escape(violation)}[/]")
-    for line in drawn(service.contradiction):
-        screen.print(f"  {escape(line)}", soft_wrap=True)
     more = len(service.violations) - _SHOWN_VIOLATIONS
     if more > 0:
-        screen.print(f"[dim]and {more} more in verdicts.json[/]")
+        screen.print(f"[dim]  and {more} more in verdicts.json[/]")
+    if service.contradiction:
+        screen.print("contradict each other, whatever happened before:")
+    for line in drawn(service.contradiction):
+        screen.print(f"  {escape(line)}", soft_wrap=True)

@@ -78,7 +78,7 @@ def write_report(loaded: Study, results: dict[str, Any], directory: Path) -> Pat
     """report.html, and the plot as PNG and SVG beside it."""
     from testbed.report import plots
     from testbed.report.pages import study_page
-    from testbed.report.spacetime import instance_diagram
+    from testbed.report.spacetime import instance_caption, instance_diagram
     from testbed.study.runner import specimen
     from testbed.verdicts import judge
 
@@ -88,8 +88,8 @@ def write_report(loaded: Study, results: dict[str, Any], directory: Path) -> Pat
             plan, history = specimen(loaded, variant["name"], found["x"], found["seed"])
             consensus = judge(plan, history).consensus
             for item in consensus.disagreements[:1] if consensus else ():
-                decided = ", ".join(f"{node} decided {' and '.join(values)}" for node, values in item.decisions.items())
-                caption = f"{variant['name']}, seed {found['seed']}: {decided}."
+                told = " ".join(instance_caption(plan, history, item))
+                caption = f"{variant['name']}, seed {found['seed']}: {told}"
                 pictures.append((caption, instance_diagram(plan, history, item)))
     commands = [f"testbed study {quote(str(directory / 'study.yaml'))} --out another-directory"]
     page = study_page(results, commands, pictures)

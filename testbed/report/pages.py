@@ -14,7 +14,7 @@ from testbed.faults import describe
 from testbed.history import History
 from testbed.plan import Plan
 from testbed.report.operations import drawn
-from testbed.report.spacetime import instance_diagram, nanoseconds, swap_diagram
+from testbed.report.spacetime import instance_caption, instance_diagram, nanoseconds, swap_diagram
 from testbed.study.document import human
 from testbed.verdicts.model import Verdicts, power_words
 
@@ -64,7 +64,10 @@ def run_page(
     breaks = verdicts.bisynchrony.breaks
     pictures = [(item, swap_diagram(plan, history, item)) for item in _telling(breaks)]
     disagreements = verdicts.consensus.disagreements if verdicts.consensus else ()
-    instances = [(item, instance_diagram(plan, history, item)) for item in disagreements[:_DIAGRAMS]]
+    instances = [
+        (item, instance_diagram(plan, history, item), instance_caption(plan, history, item))
+        for item in disagreements[:_DIAGRAMS]
+    ]
     return (
         _environment()
         .get_template("run.html.j2")

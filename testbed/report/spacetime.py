@@ -15,16 +15,20 @@ import numpy as np
 
 from nodes.core import Propose, Resolve, SwapId, Transition
 from nodes.core.record import Died, Dropped, Received, Sent, Struck
-from nodes.core.values import text
 from nodes.frames import FrameKey
 from testbed.history import Event, History, Hop
 from testbed.plan import Plan
 from testbed.verdicts.model import Break, Disagreement
+from testbed.verdicts.values import value_text
 
 # Okabe and Ito's palette: told apart by colour-blind readers too; every colour is doubled by a shape or a dash.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#B87A00", "#8A8F98"
 _OUTCOME_COLOUR = {"committed": GREEN, "aborted": PURPLE, "in_doubt": ORANGE}
 _WIDTH, _LEFT, _RIGHT, _TOP = 760.0, 84.0, 84.0, 58.0
+_SHORT, _LETTERS = (
+    16,
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+)  # characters of a value that a picture has room for; what stands for others
 _MAX_INSTANCE_ROUNDS = 16
 
 
@@ -337,12 +341,34 @@ def _draw_states(
 # -- one instance of consensus ----------------------------------------------------------------------------------------
 
 
+def instance_caption(plan: Plan, history: History, found: Disagreement) -> list[str]:
+    """What each node decided, and what the letters in the picture stand for, a line each."""
+    letters = _letters(plan, history, found)
+    decided = ", ".join(
+        f"{node} decided {' and '.join(letters.get(value, value) for value in values)}"
+        for node, values in sorted(found.decisions.items())
+    )
+    return [f"{decided}.", *(f"{letter}: {value}" for value, letter in letters.items())]
+
+
+def _letters(plan: Plan, history: History, found: Disagreement) -> dict[str, str]:
+    """Letters for what was decided and proposed in an instance, as the verdict tells it, where a picture has no room
+    for it; else nothing."""
+    told = [value for decided in found.decisions.values() for value in decided]
+    told += [value for _, value in _proposals(plan, history, found.instance)]
+    values = sorted(set(told), key=told.index)
+    if max(map(len, values)) <= _SHORT:
+        return {}
+    return {value: _LETTERS[place] if place < len(_LETTERS) else f"#{place + 1}" for place, value in enumerate(values)}
+
+
 def instance_diagram(plan: Plan, history: History, found: Disagreement) -> str:
-    """Who heard whom in each round of the instance, what each node proposed and decided."""
+    """Who heard whom in each round of the instance, what each member proposed and decided; long values by letters."""
+    letters = _letters(plan, history, found)
     protocol = plan.protocol
     first = found.instance * protocol.instance_rounds
     rounds = list(range(first, first + min(protocol.instance_rounds, _MAX_INSTANCE_ROUNDS)))
-    names = list(plan.names)
+    names = [plan.fabric.hosts[member] for member in plan.members]
     height = 96.0
     canvas = _Canvas(height=_TOP + 26 + height * len(rounds) + 50)
     top = _TOP + 26
@@ -350,7 +376,9 @@ def instance_diagram(plan: Plan, history: History, found: Disagreement) -> str:
     place = {
         name: _LEFT + 10 + (_WIDTH - _LEFT - 70) * index / max(1, len(names) - 1) for index, name in enumerate(names)
     }
-    values = sorted({value for decided in found.decisions.values() for value in decided})
+    values = sorted(
+        {value for made in found.decisions.values() for value in made}, key=lambda value: letters.get(value, value)
+    )
     start_ns = first * protocol.period_ns
     died = {event.node: event.t_ns for event in history.events.of_kind(Died)}
 
@@ -361,7 +389,9 @@ def instance_diagram(plan: Plan, history: History, found: Disagreement) -> str:
         end = min(bottom, max(top, at_y(died[name]))) if name in died else bottom
         canvas.line(x, top, x, end, "#444B55", "node", 2.0)
         canvas.text(x, 40, name, "name", bold=True)
-    _draw_proposals(canvas, history, found.instance, place)
+    for name, value in _proposals(plan, history, found.instance):
+        if name in place:
+            canvas.text(place[name], 57, f"proposes {letters.get(value, value)}", "propose", colour=GREY)
     end_ns = start_ns + len(rounds) * protocol.period_ns
     _draw_faults(canvas, [event for event in history.events.of_kind(Struck) if event.t_ns < end_ns], place, at_y)
     for index, round_ in enumerate(rounds):
@@ -373,18 +403,18 @@ def instance_diagram(plan: Plan, history: History, found: Disagreement) -> str:
         if name in died and died[name] < end_ns:
             y = max(top, at_y(died[name]))
             canvas.cross(x, y, VERMILION, "died", f"{name} died")
-            outside = x > _WIDTH - 100  # no room to the right of it
-            canvas.text(
-                x - 10 if outside else x + 10, y + 4, "crashed", "died", "end" if outside else "start", VERMILION
-            )
-    for name, decided in found.decisions.items():
-        for value in decided:
+            beside, anchor = _beside(x, 10)
+            canvas.text(beside, y + 4, "crashed", "died", anchor, VERMILION)
+    for name, made in found.decisions.items():
+        for value in made:
             colour = (GREEN, VERMILION, BLUE, PURPLE, ORANGE)[values.index(value) % 5]
-            canvas.text(place[name], bottom + 20, f"decides {value}", "decide", colour=colour, bold=True)
+            words = f"decides {letters.get(value, value)}"
+            canvas.text(place[name], bottom + 20, words, "decide", colour=colour, bold=True)
     for name in names:
         if name not in found.decisions and name not in died:
             canvas.text(place[name], bottom + 20, "undecided", "undecided", colour=GREY)
-    title = f"{protocol.consensus}, instance {found.instance}: decisions {', '.join(values)}"
+    decided = ", ".join(letters.get(value, value) for value in values)
+    title = f"{protocol.consensus}, instance {found.instance}: decisions {decided}"
     canvas.text(_WIDTH / 2, 16, title, "title", bold=True)
     canvas.text(
         _WIDTH / 2,
@@ -396,11 +426,11 @@ def instance_diagram(plan: Plan, history: History, found: Disagreement) -> str:
     return canvas.svg(title)
 
 
-def _draw_proposals(canvas: _Canvas, history: History, instance: int, place: dict[str, float]) -> None:
-    proposals = history.events.table(Propose)
-    for event in proposals.take(proposals["instance"] == instance).rows():
-        if event.node in place and isinstance(event.what, Propose):
-            canvas.text(place[event.node], 57, f"proposes {text(event.what.value)}", "propose", colour=GREY)
+def _proposals(plan: Plan, history: History, instance: int) -> list[tuple[str, str]]:
+    """Who proposed what in it."""
+    rows = history.events.table(Propose)
+    found = rows.take(rows["instance"] == instance).rows()
+    return [(event.node, value_text(plan, event.what.value)) for event in found if isinstance(event.what, Propose)]
 
 
 def _draw_faults(
@@ -412,7 +442,13 @@ def _draw_faults(
         if event.node in place and verb.startswith("nic_"):
             y = max(at_y(event.t_ns), _TOP + 26)
             canvas.dot(place[event.node], y, VERMILION, "fault", f"{verb} at {nanoseconds(event.t_ns)}")
-            canvas.text(place[event.node] + 9, y + 14, verb.replace("_", " "), "fault", "start", VERMILION)
+            beside, anchor = _beside(place[event.node], 9)
+            canvas.text(beside, y + 14, verb.replace("_", " "), "fault", anchor, VERMILION)
+
+
+def _beside(x: float, away: float) -> tuple[float, str]:
+    """Where words about what is at x begin, or end where there is no room to the right of it."""
+    return (x - away, "end") if x > _WIDTH - 100 else (x + away, "start")
 
 
 def _draw_heard(

@@ -18,13 +18,13 @@ from enum import Enum
 from typing import NamedTuple
 
 from nodes.core import Apply, Decide, Propose
-from nodes.core.values import text
 from nodes.registry import engine_spec
 from testbed.history import Event, History
 from testbed.plan import Plan
 from testbed.verdicts.facts import timer_tolerance_ns
 from testbed.verdicts.model import Consensus, Disagreement
 from testbed.verdicts.timeline import Timeline
+from testbed.verdicts.values import value_text
 
 PROPERTIES: dict[str, Callable[[Consensus], bool]] = {
     "agreement": lambda found: not found.disagreements,
@@ -65,8 +65,8 @@ def judge_consensus(plan: Plan, history: History, timeline: Timeline) -> Consens
     ends = {instance: judge.end(instance, decisions.get(instance, [])) for instance in sorted(proposals)}
     return Consensus(
         instances=len(proposals),
-        disagreements=tuple(_disagreements(decisions)),
-        invalid=tuple(_invalid(proposals, decisions)),
+        disagreements=tuple(_disagreements(plan, decisions)),
+        invalid=tuple(_invalid(plan, proposals, decisions)),
         decided=sum(1 for end in ends.values() if end is _End.DECIDED),
         undecided=tuple(instance for instance, end in ends.items() if end is _End.UNDECIDED),
         cut_off=tuple(instance for instance, end in ends.items() if end is _End.CUT_OFF),
@@ -74,19 +74,21 @@ def judge_consensus(plan: Plan, history: History, timeline: Timeline) -> Consens
     )
 
 
-def _disagreements(decisions: dict[int, list[_Made]]) -> Iterable[Disagreement]:
+def _disagreements(plan: Plan, decisions: dict[int, list[_Made]]) -> Iterable[Disagreement]:
     for instance, made in sorted(decisions.items()):
         if len({event.value for event in made}) > 1:
             values: dict[str, tuple[str, ...]] = {}
             for event in sorted(made, key=lambda event: event.node):
-                values[event.node] = (*values.get(event.node, ()), text(event.value))
+                values[event.node] = (*values.get(event.node, ()), value_text(plan, event.value))
             yield Disagreement(instance, values)
 
 
-def _invalid(proposals: dict[int, set[bytes]], decisions: dict[int, list[_Made]]) -> Iterable[tuple[int, str, str]]:
+def _invalid(
+    plan: Plan, proposals: dict[int, set[bytes]], decisions: dict[int, list[_Made]]
+) -> Iterable[tuple[int, str, str]]:
     for instance, made in sorted(decisions.items()):
         proposed = proposals.get(instance, ())
-        wrong = {(instance, event.node, text(event.value)) for event in made if event.value not in proposed}
+        wrong = {(instance, event.node, value_text(plan, event.value)) for event in made if event.value not in proposed}
         yield from sorted(wrong)
 
 

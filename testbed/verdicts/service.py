@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nodes.core import Apply, Decide, Invoke, Return
-from nodes.core.values import text
 from nodes.registry import service_spec
 from nodes.services.log import read_entry
 from nodes.services.spec import ServiceSpec
@@ -20,6 +19,7 @@ from testbed.plan import Plan
 from testbed.quantiles import quantile
 from testbed.verdicts.linearizability import Answer, Timed, least_contradiction, linearizable
 from testbed.verdicts.model import Seen, Service
+from testbed.verdicts.values import operation_name, value_text
 
 _AT = (0.5, 0.9, 0.99, 1.0)
 
@@ -28,9 +28,9 @@ def judge_service(plan: Plan, history: History) -> Service | None:
     """None when no service was run."""
     if not plan.service:
         return None
-    log, violations = _log(history)
-    asked = _Asked(history)
-    violations += asked.violations + _against(plan.service, asked, log)
+    log, violations = _log(plan, history)
+    asked = _Asked(plan, history)
+    violations += asked.violations + _against(plan, asked, log)
     contradiction, unchecked = _in_real_time(service_spec(plan.service), asked)
     if contradiction:
         shown = "1 operation shows" if len(contradiction) == 1 else f"{len(contradiction)} operations show"
@@ -60,7 +60,8 @@ class _Told(NamedTuple):
 class _Asked:
     """What clients asked for and were told, by operation; whatever returned was asked for."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, plan: Plan, history: History) -> None:
+        self.plan = plan
         self.invoked: dict[int, _Told] = {}
         self.returned: dict[int, _Told] = {}
         self.violations: list[str] = []
@@ -70,19 +71,20 @@ class _Asked:
             elif isinstance(what, Return) and what.operation in self.invoked:
                 self._add(self.returned, what.operation, _Told(t_ns, node, what.result), "returned")
             elif isinstance(what, Return):
-                self.violations.append(f"operation {what.operation} returned at {node} and had not been asked for")
+                name = operation_name(plan, what.operation)
+                self.violations.append(f"operation {name} returned at {node} and had not been asked for")
 
     def _add(self, known: dict[int, _Told], operation: int, told: _Told, did: str) -> None:
         if known.setdefault(operation, told) is not told:
-            self.violations.append(f"operation {operation} {did} twice")
+            self.violations.append(f"operation {operation_name(self.plan, operation)} {did} twice")
 
 
-def _against(service: str, asked: _Asked, log: dict[int, bytes]) -> list[str]:
+def _against(plan: Plan, asked: _Asked, log: dict[int, bytes]) -> list[str]:
     """Where the log and what clients saw contradict each other."""
-    spec, violations = service_spec(service), []
-    results, commands = _played_back(service, log)
+    spec, violations = service_spec(plan.service), []
+    results, commands = _played_back(spec, log)
     for number, ended in asked.returned.items():
-        name = f"operation {number} ({spec.call_text(asked.invoked[number].said)})"
+        name = f"operation {operation_name(plan, number)} ({spec.call_text(asked.invoked[number].said)})"
         if number not in results:
             violations.append(f"{name} returned at {ended.node} and stands in no entry of the log")
         elif results[number] != ended.said:
@@ -90,9 +92,11 @@ def _against(service: str, asked: _Asked, log: dict[int, bytes]) -> list[str]:
             violations.append(f"{name} returned {told!r} at {ended.node}; by the log it is {due!r}")
     for number, command in commands.items():
         if number not in asked.invoked:
-            violations.append(f"operation {number} is in the log and was never asked for")
+            name = operation_name(plan, number)
+            violations.append(f"operation {name} is in the log and was never asked for")
         elif asked.invoked[number].said != command:
-            violations.append(f"operation {number} is another in the log than the one that was asked for")
+            name = operation_name(plan, number)
+            violations.append(f"operation {name} is another in the log than the one that was asked for")
     return violations
 
 
@@ -133,7 +137,7 @@ def _seen(spec: ServiceSpec, one: Timed) -> Seen:
     return Seen(one.process, spec.call_text(one.call), one.called, result, one.returned)
 
 
-def _log(history: History) -> tuple[dict[int, bytes], list[str]]:
+def _log(plan: Plan, history: History) -> tuple[dict[int, bytes], list[str]]:
     """The entries that replicas applied, and where they contradict each other, or what was decided."""
     log: dict[int, bytes] = {}
     by: dict[int, str] = {}
@@ -147,7 +151,8 @@ def _log(history: History) -> tuple[dict[int, bytes], list[str]]:
             log.setdefault(what.entry, what.value)
             by.setdefault(what.entry, event.node)
             if what.value != log[what.entry]:
-                where = f"{text(log[what.entry])} at {by[what.entry]} and {text(what.value)} at {event.node}"
+                one, other = value_text(plan, log[what.entry]), value_text(plan, what.value)
+                where = f"{one} at {by[what.entry]} and {other} at {event.node}"
                 violations[f"entry {what.entry} of the log is {where}"] = None
     for entry, value in log.items():
         if entry not in decided:
@@ -160,9 +165,9 @@ def _log(history: History) -> tuple[dict[int, bytes], list[str]]:
     return log, list(violations)
 
 
-def _played_back(service: str, log: dict[int, bytes]) -> tuple[dict[int, bytes], dict[int, bytes]]:
+def _played_back(spec: ServiceSpec, log: dict[int, bytes]) -> tuple[dict[int, bytes], dict[int, bytes]]:
     """What each operation comes to, and its command, by the log alone."""
-    state = service_spec(service).build()
+    state = spec.build()
     results: dict[int, bytes] = {}
     commands: dict[int, bytes] = {}
     for _, value in sorted(log.items()):

@@ -12,7 +12,7 @@ import pytest
 from testbed.engines.sim import SimEngine
 from testbed.history import History
 from testbed.plan import Plan
-from testbed.report.spacetime import instance_diagram, nanoseconds, swap_diagram
+from testbed.report.spacetime import instance_caption, instance_diagram, nanoseconds, swap_diagram
 from testbed.scenario import compile_plan, parse
 from testbed.verdicts import judge
 from testbed.verdicts.model import Break, Disagreement, Verdicts
@@ -153,6 +153,33 @@ def test_a_disagreement_shows_who_heard_whom_and_what_was_decided() -> None:
     heard = [element for element in of_kind(root, "heard") if element.tag == f"{SVG}line"]
     assert len(heard) == 2 * plan.protocol.instance_rounds  # host2 and host3 hear each other, host1 nobody
     assert "nic down" in texts(root, "fault")
+
+
+TWO_TRUTHS = """
+name: two-truths
+topology: {kind: star, hosts: 5}
+links: {default: {delay: 20us}}
+protocol: {consensus: floodset, window: 250us, rounds: 60, f: 1, participants: "host[123]"}
+service: kv
+clients: {hosts: "host[45]", operations: 9, think: 200us, timeout: 10ms, mix: {get: 0, put: 1, cas: 0, keys: 1}}
+faults: ["at 5ms partition host1,host4 | host2,host3,host5"]
+seed: 22
+"""
+
+
+def test_values_that_a_picture_has_no_room_for_go_by_letters_and_are_told_below_it() -> None:
+    """Entries of a log, in words; clients take no part in an instance, and are not in its picture."""
+    plan, history, verdicts = run(TWO_TRUTHS)
+    assert verdicts.consensus is not None
+    found = verdicts.consensus.disagreements[0]
+    root = drawn(instance_diagram(plan, history, found))
+    assert texts(root, "name") == ["host1", "host2", "host3"]
+    assert sorted(set(texts(root, "decide"))) == ["decides A", "decides B"]
+    assert set(texts(root, "propose")) <= {f"proposes {letter}" for letter in "ABC"}
+    decided, *meaning = instance_caption(plan, history, found)
+    assert decided == "host1 decided A, host2 decided B, host3 decided B."
+    assert [line[:3] for line in meaning[:2]] == ["A: ", "B: "]
+    assert re.fullmatch(r"\[(host[45]\.1\.\d+ put k0 host[45]\.1\.\d+(; )?)+\]", meaning[0][3:]), meaning
 
 
 def test_a_crashed_node_ends_in_a_cross() -> None:
