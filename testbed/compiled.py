@@ -61,6 +61,7 @@ _IN_C = {
     "oae_columns": _ROOT / "testbed" / "columns.c",
     "oae_frames": _ROOT / "nodes" / "frames" / "frames.c",
     "oae_journal": _ROOT / "nodes" / "agent" / "journal.c",
+    "oae_ring": _ROOT / "nodes" / "agent" / "ring.c",
 }
 _SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 _SCRATCH = "building-"

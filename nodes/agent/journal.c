@@ -8,41 +8,97 @@
 
 #define MOST_KINDS 64
 #define MOST_COLUMNS 16
+#define HEADER_BYTES 8 /* of a journal's memory: the length of what is complete */
 
 enum { NUMBER, FLAG, TEXT, OCTETS }; /* what a column holds: int, bool, str, bytes */
 
 /* -- writing -------------------------------------------------------------------------------------------------------- */
 
-static struct {
+typedef struct {
+    int field, place, holds; /* the place of its field, that in there of a nested tuple's (-1: it is none), what it holds */
+} Column;
+
+typedef struct {
+    PyTypeObject *kind;
+    PyObject *name; /* bytes */
+    Py_ssize_t columns;
+    Column column[MOST_COLUMNS];
+} Form;
+
+static Form forms[MOST_KINDS];
+static int known_forms;
+
+static PyObject *learn(PyObject *module, PyObject *form_of)
+{
+    PyObject *kind, *form, *columns;
+    Py_ssize_t at = 0;
+    known_forms = 0;
+    while (PyDict_Next(form_of, &at, &kind, &form)) {
+        Form *found = &forms[known_forms];
+        PyObject *name;
+        if (known_forms == MOST_KINDS || !PyArg_ParseTuple(form, "SO!", &name, &PyTuple_Type, &columns) ||
+            (found->columns = PyTuple_GET_SIZE(columns)) > MOST_COLUMNS) {
+            if (!PyErr_Occurred())
+                PyErr_SetString(PyExc_ValueError, "more kinds or columns than there is room for");
+            return NULL;
+        }
+        for (Py_ssize_t i = 0; i < found->columns; i++) {
+            Column *column = &found->column[i];
+            if (!PyArg_ParseTuple(PyTuple_GET_ITEM(columns, i), "iii", &column->field, &column->place, &column->holds))
+                return NULL;
+        }
+        found->kind = (PyTypeObject *)Py_NewRef(kind); /* for good, as the kinds are */
+        found->name = Py_NewRef(name);
+        known_forms++;
+    }
+    Py_RETURN_NONE;
+}
+
+static const Form *form_of(PyTypeObject *kind)
+{
+    for (int i = 0; i < known_forms; i++)
+        if (forms[i].kind == kind)
+            return &forms[i];
+    PyErr_SetObject(PyExc_KeyError, (PyObject *)kind);
+    return NULL;
+}
+
+typedef struct {
     char *text;
     size_t used, room;
-} out; /* the lines so far; it stays as large as it once had to be */
+    int is_memory; /* somebody else's, which does not grow */
+    int is_full;
+} Lines;
 
-static int make_room(size_t more)
+static int make_room(Lines *out, size_t more)
 {
-    if (out.used + more <= out.room)
+    if (out->used + more <= out->room)
         return 0;
-    size_t room = 2 * (out.used + more) + 4096;
-    char *text = PyMem_Realloc(out.text, room);
+    if (out->is_memory) {
+        out->is_full = 1;
+        return -1;
+    }
+    size_t room = 2 * (out->used + more) + 4096;
+    char *text = PyMem_Realloc(out->text, room);
     if (text == NULL) {
         PyErr_NoMemory();
         return -1;
     }
-    out.text = text;
-    out.room = room;
+    out->text = text;
+    out->room = room;
     return 0;
 }
 
-static int put(const char *text, size_t size)
+static int put(Lines *out, const char *text, size_t size)
 {
-    if (make_room(size) < 0)
+    if (make_room(out, size) < 0)
         return -1;
-    memcpy(out.text + out.used, text, size);
-    out.used += size;
+    memcpy(out->text + out->used, text, size);
+    out->used += size;
     return 0;
 }
 
-static int put_number(PyObject *number)
+static int put_number(Lines *out, PyObject *number)
 {
     char digits[20], *at = digits + sizeof digits;
     int too_long;
@@ -53,7 +109,7 @@ static int put_number(PyObject *number)
         PyObject *text = PyNumber_ToBase(number, 10);
         Py_ssize_t size;
         const char *written = text == NULL ? NULL : PyUnicode_AsUTF8AndSize(text, &size);
-        int failed = written == NULL || put(written, (size_t)size) < 0;
+        int failed = written == NULL || put(out, written, (size_t)size) < 0;
         Py_XDECREF(text);
         return failed ? -1 : 0;
     }
@@ -61,33 +117,51 @@ static int put_number(PyObject *number)
     do
         *--at = (char)('0' + rest % 10);
     while (rest /= 10);
-    if (value < 0 && put("-", 1) < 0)
+    if (value < 0 && put(out, "-", 1) < 0)
         return -1;
-    return put(at, (size_t)(digits + sizeof digits - at));
+    return put(out, at, (size_t)(digits + sizeof digits - at));
 }
 
-static int put_text(PyObject *text)
+static int is_escaped(char letter)
+{
+    return letter == '\\' || letter == '\t' || letter == '\n';
+}
+
+static int put_escaped(Lines *out, const char *from, size_t size)
+{
+    size_t more = 0;
+    for (size_t i = 0; i < size; i++)
+        more += (size_t)is_escaped(from[i]);
+    if (more == 0)
+        return put(out, from, size);
+    if (make_room(out, size + more) < 0)
+        return -1;
+    for (const char *end = from + size; from < end; from++) {
+        int escaped = is_escaped(*from);
+        if (escaped)
+            out->text[out->used++] = '\\';
+        out->text[out->used++] = !escaped || *from == '\\' ? *from : *from == '\t' ? 't' : 'n';
+    }
+    return 0;
+}
+
+static int put_text(Lines *out, PyObject *text)
 {
     if (!PyUnicode_Check(text)) {
         PyErr_Format(PyExc_TypeError, "%R is no text", text);
         return -1;
     }
+    if (PyUnicode_IS_COMPACT_ASCII(text))
+        return put_escaped(out, (const char *)PyUnicode_1BYTE_DATA(text), (size_t)PyUnicode_GET_LENGTH(text));
     PyObject *encoded = PyUnicode_AsEncodedString(text, "utf-8", "surrogatepass");
     if (encoded == NULL)
         return -1;
-    const char *from = PyBytes_AS_STRING(encoded), *end = from + PyBytes_GET_SIZE(encoded);
-    int failed = make_room(2 * (size_t)(end - from)) < 0;
-    for (; !failed && from < end; from++) {
-        int escaped = *from == '\\' || *from == '\t' || *from == '\n';
-        if (escaped)
-            out.text[out.used++] = '\\';
-        out.text[out.used++] = !escaped || *from == '\\' ? *from : *from == '\t' ? 't' : 'n';
-    }
+    int failed = put_escaped(out, PyBytes_AS_STRING(encoded), (size_t)PyBytes_GET_SIZE(encoded)) < 0;
     Py_DECREF(encoded);
     return failed ? -1 : 0;
 }
 
-static int put_octets(PyObject *octets)
+static int put_octets(Lines *out, PyObject *octets)
 {
     if (!PyBytes_Check(octets)) {
         PyErr_Format(PyExc_TypeError, "%R are no bytes", octets);
@@ -95,72 +169,96 @@ static int put_octets(PyObject *octets)
     }
     const unsigned char *from = (const unsigned char *)PyBytes_AS_STRING(octets);
     Py_ssize_t size = PyBytes_GET_SIZE(octets);
-    if (make_room(2 * (size_t)size) < 0)
+    if (make_room(out, 2 * (size_t)size) < 0)
         return -1;
     for (Py_ssize_t i = 0; i < size; i++) {
-        out.text[out.used++] = "0123456789abcdef"[from[i] >> 4];
-        out.text[out.used++] = "0123456789abcdef"[from[i] & 15];
+        out->text[out->used++] = "0123456789abcdef"[from[i] >> 4];
+        out->text[out->used++] = "0123456789abcdef"[from[i] & 15];
     }
     return 0;
 }
 
-/* One column of what; column: the place of its field, the place in there of a nested tuple's (-1: it is none), and what
- * it holds. */
-static int put_column(PyObject *what, PyObject *column)
+static int put_column(Lines *out, PyObject *what, const Column *column)
 {
-    Py_ssize_t field = PyLong_AsSsize_t(PyTuple_GET_ITEM(column, 0)), place = PyLong_AsSsize_t(PyTuple_GET_ITEM(column, 1));
-    PyObject *value = field < PyTuple_GET_SIZE(what) ? PyTuple_GET_ITEM(what, field) : NULL;
-    if (value != NULL && place >= 0) {
+    PyObject *value = column->field < PyTuple_GET_SIZE(what) ? PyTuple_GET_ITEM(what, column->field) : NULL;
+    if (value != NULL && column->place >= 0) {
         if (value == Py_None)
-            return put("-1", 2);
-        value = PyTuple_Check(value) && place < PyTuple_GET_SIZE(value) ? PyTuple_GET_ITEM(value, place) : NULL;
+            return put(out, "-1", 2);
+        value = PyTuple_Check(value) && column->place < PyTuple_GET_SIZE(value) ? PyTuple_GET_ITEM(value, column->place)
+                                                                               : NULL;
     }
     if (value == NULL) {
         PyErr_Format(PyExc_TypeError, "%R lacks a column", what);
         return -1;
     }
-    switch (PyLong_AsLong(PyTuple_GET_ITEM(column, 2))) {
+    switch (column->holds) {
     case TEXT:
-        return put_text(value);
+        return put_text(out, value);
     case OCTETS:
-        return put_octets(value);
+        return put_octets(out, value);
     default:
-        return put_number(value);
+        return put_number(out, value);
     }
 }
 
-static int put_row(PyObject *row, PyObject *form_of)
+static int put_row(Lines *out, PyObject *row)
 {
     if (!PyTuple_Check(row) || PyTuple_GET_SIZE(row) != 2 || !PyTuple_Check(PyTuple_GET_ITEM(row, 1))) {
         PyErr_Format(PyExc_TypeError, "%R is no row", row);
         return -1;
     }
     PyObject *t_ns = PyTuple_GET_ITEM(row, 0), *what = PyTuple_GET_ITEM(row, 1);
-    PyObject *form = PyDict_GetItemWithError(form_of, (PyObject *)Py_TYPE(what));
-    if (form == NULL) {
-        if (!PyErr_Occurred())
-            PyErr_SetObject(PyExc_KeyError, (PyObject *)Py_TYPE(what));
+    const Form *form = form_of(Py_TYPE(what));
+    if (form == NULL || put_number(out, t_ns) < 0 || put(out, "\t", 1) < 0 ||
+        put(out, PyBytes_AS_STRING(form->name), (size_t)PyBytes_GET_SIZE(form->name)) < 0)
         return -1;
-    }
-    PyObject *name = PyTuple_GET_ITEM(form, 0), *columns = PyTuple_GET_ITEM(form, 1);
-    if (put_number(t_ns) < 0 || put("\t", 1) < 0 || put(PyBytes_AS_STRING(name), (size_t)PyBytes_GET_SIZE(name)) < 0)
-        return -1;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(columns); i++)
-        if (put("\t", 1) < 0 || put_column(what, PyTuple_GET_ITEM(columns, i)) < 0)
+    for (Py_ssize_t i = 0; i < form->columns; i++)
+        if (put(out, "\t", 1) < 0 || put_column(out, what, &form->column[i]) < 0)
             return -1;
-    return put("\n", 1);
+    return put(out, "\n", 1);
 }
 
-static PyObject *encode(PyObject *module, PyObject *args)
+static int put_rows(Lines *out, PyObject *rows)
 {
-    PyObject *rows, *form_of;
-    if (!PyArg_ParseTuple(args, "O!O!", &PyList_Type, &rows, &PyDict_Type, &form_of))
-        return NULL;
-    out.used = 0;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(rows); i++)
-        if (put_row(PyList_GET_ITEM(rows, i), form_of) < 0)
-            return NULL;
+        if (put_row(out, PyList_GET_ITEM(rows, i)) < 0)
+            return -1;
+    return 0;
+}
+
+static PyObject *encode(PyObject *module, PyObject *rows)
+{
+    static Lines out; /* the lines so far; it stays as large as it once had to be */
+    if (!PyList_Check(rows))
+        return PyErr_Format(PyExc_TypeError, "rows are a list");
+    out.used = 0;
+    if (put_rows(&out, rows) < 0)
+        return NULL;
     return PyBytes_FromStringAndSize(out.text, (Py_ssize_t)out.used);
+}
+
+static PyObject *append(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    Py_buffer memory;
+    if (count != 3 || !PyList_Check(args[2]))
+        return PyErr_Format(PyExc_TypeError, "append takes memory, where its lines end, and a list of rows");
+    Py_ssize_t end = PyLong_AsSsize_t(args[1]);
+    if ((end == -1 && PyErr_Occurred()) || PyObject_GetBuffer(args[0], &memory, PyBUF_WRITABLE) < 0)
+        return NULL;
+    PyObject *result = NULL;
+    if (end < HEADER_BYTES || end > memory.len)
+        PyErr_SetString(PyExc_ValueError, "the lines end within the memory");
+    else {
+        Lines out = {(char *)memory.buf + end, 0, (size_t)(memory.len - end), 1, 0};
+        if (put_rows(&out, args[2]) == 0) {
+            end += (Py_ssize_t)out.used;
+            *(volatile uint64_t *)memory.buf = (uint64_t)(end - HEADER_BYTES);
+            result = PyLong_FromSsize_t(end);
+        } else if (out.is_full)
+            result = PyLong_FromLong(-1);
+    }
+    PyBuffer_Release(&memory);
+    return result;
 }
 
 /* -- reading -------------------------------------------------------------------------------------------------------- */
@@ -367,7 +465,10 @@ static PyObject *decode(PyObject *module, PyObject *args)
 }
 
 static PyMethodDef functions[] = {
-    {"encode", encode, METH_VARARGS, "The lines of rows (t_ns, what), by a dict: kind -> (name, columns)."},
+    {"learn", learn, METH_O, "How kinds are written, for good: a dict, kind -> (name, columns)."},
+    {"encode", encode, METH_O, "The lines of rows (t_ns, what)."},
+    {"append", (PyCFunction)(void (*)(void))append, METH_FASTCALL,
+     "Writes lines of rows into memory behind those that end there; where they end then, -1 where there is no room."},
     {"decode", decode, METH_VARARGS,
      "The rows of whole lines: a list of (name, places, t_ns, columns), numbers as the bytes of 64-bit integers; by a "
      "dict: name -> what its columns hold. None where Python has to look."},

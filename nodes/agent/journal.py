@@ -59,7 +59,7 @@ class JournalError(ValueError):
 def encode(rows: Sequence[tuple[int, What]]) -> bytes:
     """The lines of rows, each its time and what happened, as the journal holds them."""
     if in_c is not None:
-        lines: bytes = in_c.encode(list(rows), _FORMS_IN_C)
+        lines: bytes = in_c.encode(list(rows))
         return lines
     return "".join([_line(t_ns, what) for t_ns, what in rows]).encode("utf-8", "surrogatepass")
 
@@ -119,6 +119,8 @@ def _form_in_c(kind: type[What]) -> tuple[bytes, tuple[tuple[int, int, int], ...
 
 
 _FORMS_IN_C = {kind: _form_in_c(kind) for kind in KINDS} if in_c is not None else {}
+if in_c is not None:
+    in_c.learn(_FORMS_IN_C)
 _HOLDS_IN_C = {name: tuple(holds for _, _, holds in columns) for name, columns in _FORMS_IN_C.values()}
 
 
@@ -214,17 +216,25 @@ class Journal:
     def __init__(self, fd: int, size: int) -> None:
         self._memory = mmap.mmap(fd, size)
         self._size = size
-        self._end = _HEADER.size + _HEADER.unpack_from(self._memory)[0]
+        self._end: int = _HEADER.size + _HEADER.unpack_from(self._memory)[0]
 
-    def append(self, rows: Sequence[tuple[int, What]]) -> None:
+    def append(self, rows: list[tuple[int, What]]) -> None:
         """Adds rows: all of them or, raising JournalFullError, none."""
-        lines = encode(rows)
-        start, end = self._end, self._end + len(lines)
-        if end > self._size:
+        end: int = self._append(rows) if in_c is None else in_c.append(self._memory, self._end, rows)
+        if end < 0:
             raise JournalFullError(f"the journal's {self._size} bytes are used up")
-        self._memory[start:end] = lines
         self._end = end
+
+    def _append(self, rows: Sequence[tuple[int, What]]) -> int:
+        """Where the lines end then, -1 where there is no room."""
+        lines = encode(rows)
+        start = self._end
+        end = start + len(lines)
+        if end > self._size:
+            return -1
+        self._memory[start:end] = lines
         _HEADER.pack_into(self._memory, 0, end - _HEADER.size)
+        return end
 
 
 def read_journal(fd: int, size: int) -> bytes:

@@ -26,12 +26,7 @@ from nodes.agent.control import hear, tell
 from nodes.agent.journal import Journal
 from nodes.agent.nic import Nic
 from nodes.agent.timers import NEVER, Timers
-from nodes.core import (
-    Effect,
-    Effects,
-    Machine,
-    Port,
-)
+from nodes.core import Effect, Effects, Machine, Note, Port
 from nodes.core.clock import Clock
 from nodes.core.config import RING_FRAMES, START_NS, NodeConfig
 from nodes.core.disk import DiskFullError, Log, State
@@ -50,7 +45,7 @@ from nodes.core.record import (
     What,
     recorded,
 )
-from nodes.frames import WIRE_BYTES, Frame, FrameError, decode, encode, ends_of
+from nodes.frames import BODY_BYTES, NO_ENDS, WIRE_BYTES, Frame, FrameError, decode, encode, ends_of
 from nodes.registry import build_liar
 
 CLOCKS = ("stamp", "read")
@@ -133,8 +128,11 @@ class Agent:
         """Records the frame and puts it into the batch of its NIC."""
         nic, dst_mac, src_mac = self._ports[port]
         key, dst, _, message = frame
-        sent = Sent(key, dst, message.round, message.step, frame.wire_bytes, ends_of(message))
-        self._rows.append((self.latest_ns, sent))
+        _, round_, step, body, _ = message
+        size, ends = WIRE_BYTES, NO_ENDS
+        if len(body) != BODY_BYTES:
+            size, ends = frame.wire_bytes, ends_of(message)
+        self._rows.append((self.latest_ns, Sent(key, dst, round_, step, size, ends)))
         nic.queue(encode(frame, dst_mac, src_mac), frame)
         self._unsent[nic.name] = nic
 
@@ -148,7 +146,8 @@ class Agent:
 
     def record(self, effect: Effect | Lied, now_ns: int) -> None:  # noqa: ARG002
         """Puts an effect into the record."""
-        self._rows.append((self.latest_ns, recorded(effect)))
+        what: What = recorded(effect) if isinstance(effect, Note) else effect  # type: ignore[assignment]
+        self._rows.append((self.latest_ns, what))
 
     def persist(self, key: str, data: bytes | None, more: bool, now_ns: int) -> bool:  # noqa: ARG002
         """Writes to the disk, if there is one; what was sent before it is on the wire by then. When it is full, the
@@ -258,15 +257,15 @@ class Agent:
     def _oldest(self) -> tuple[int, Nic[Frame] | None]:
         best_ns, best = NEVER, None
         for nic in self._by_fd.values():
-            stamp_ns = nic.head_ns()
+            stamp_ns = nic.ring.head_ns()
             if 0 <= stamp_ns < best_ns:
                 best_ns, best = stamp_ns, nic
         return best_ns - self.zero_ns, best
 
     def _on_frame(self, nic: Nic[Frame], stamp_ns: int) -> None:
-        wire = nic.take()
+        wire = nic.ring.take()
         now_ns = self.advance(self.clock_ns() if self.reads_clock else stamp_ns)
-        if nic.lost_some:
+        if nic.ring.lost_some:
             lost = nic.dropped()
             if lost:
                 self._rows.append((now_ns, Overrun(lost, stamp_ns)))

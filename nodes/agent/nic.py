@@ -1,8 +1,7 @@
 """A NIC as raw frames: one AF_PACKET socket that receives through shared memory and sends in batches.
 
-Receiving takes no system call: the kernel writes frames and their arrival stamps into a ring (PACKET_RX_RING,
-TPACKET_V2; packet_mmap.rst of the kernel's documentation) that is mapped here. Each system call saved matters in the
-virtual-time kernel, where it costs two ptrace switches.
+Receiving takes no system call: the kernel writes frames and their arrival stamps into a ring (nodes.agent.ring). Each
+system call saved matters in the virtual-time kernel, where it costs two ptrace switches.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 from nodes.agent.batch import Batch
+from nodes.agent.ring import OVERHEAD, ring_in
 from nodes.core.config import RING_FRAMES
 from nodes.frames import ETHERTYPE, WIRE_BYTES
 
@@ -23,10 +23,6 @@ _SOL_PACKET = 263
 _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _PACKET_IGNORE_OUTGOING = 5, 6, 10, 23
 _TPACKET_V2 = 1
 _SO_TIMESTAMPNS = 35  # makes the kernel stamp frames where they come in, before any queue
-_STATUS_KERNEL, _STATUS_USER, _STATUS_LOSING = 0, 1, 4
-_HEADER = struct.Struct("=IIIHHII")  # status, len, snaplen, mac, net, s, ns
-_STATUS = struct.Struct("=I")
-_OVERHEAD = 80  # header 32, sockaddr_ll 20, alignment
 _BLOCK = 4096
 
 Tag = TypeVar("Tag")
@@ -47,16 +43,12 @@ class Nic(Generic[Tag]):
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
         with suppress(OSError):  # since Linux 4.20; sockets on one EtherType see no outgoing frames anyway
             self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-        self._slot = 256 if frame_bytes + _OVERHEAD <= 256 else 2048
-        per_block = _BLOCK // self._slot
+        slot = 256 if frame_bytes + OVERHEAD <= 256 else 2048
+        per_block = _BLOCK // slot
         blocks = -(-ring_frames // per_block)
-        request = struct.pack("=IIII", _BLOCK, blocks, self._slot, blocks * per_block)
+        request = struct.pack("=IIII", _BLOCK, blocks, slot, blocks * per_block)
         self._socket.setsockopt(_SOL_PACKET, _PACKET_RX_RING, request)
-        self._ring = mmap.mmap(self._socket.fileno(), blocks * _BLOCK)
-        self._end = blocks * _BLOCK
-        self._at = 0
-        self.lost_some = False
-        """Whether frames had been lost for want of room when the frame taken last came in: ask ``dropped``."""
+        self.ring = ring_in(mmap.mmap(self._socket.fileno(), blocks * _BLOCK), slot)
         self._socket.bind((name, ETHERTYPE))
         self.mac: bytes = self._socket.getsockname()[4]
         self._waiting: list[tuple[bytes, Tag]] = []
@@ -67,21 +59,6 @@ class Nic(Generic[Tag]):
         return self._socket.fileno()
 
     # -- in ----------------------------------------------------------------------------------------------------------
-
-    def head_ns(self) -> int:
-        """The stamp of the oldest frame that waits, -1 when none does. No system call."""
-        status, _, _, _, _, seconds, ns = _HEADER.unpack_from(self._ring, self._at)
-        return seconds * 1_000_000_000 + ns if status & _STATUS_USER else -1
-
-    def take(self) -> bytes:
-        """The oldest frame that waits, out of the ring. Only after ``head_ns`` said that there is one."""
-        at = self._at
-        status, _, length, mac, _, _, _ = _HEADER.unpack_from(self._ring, at)
-        self.lost_some = bool(status & _STATUS_LOSING)
-        wire = self._ring[at + mac : at + mac + length]
-        _STATUS.pack_into(self._ring, at, _STATUS_KERNEL)
-        self._at = at + self._slot if at + self._slot < self._end else 0
-        return wire
 
     def clear_error(self) -> None:
         """Forgets ENETDOWN: the carrier went, and the socket hears again when it comes back."""

@@ -104,12 +104,13 @@ HELD = (
     "testbed/sim/test_sim_random32.py",
     "nodes/oae/test_oae_link.py",
     "nodes/agent/test_agent_journal.py",
+    "nodes/agent/test_agent_ring.py",
     "nodes/frames",
 )
 
 
 def test_what_is_held_to_a_plain_form_is_so_when_compiled() -> None:
-    """Columns, slots, journals, draws, delays and the queue are not the same code when compiled; machines are."""
+    """Columns, slots, journals, rings, draws, delays and the queue are other code when compiled; machines are not."""
     done = shell("-c", TESTS, *(str(ROOT / "tests" / name) for name in HELD))
     assert done.returncode == 0, done.stdout
 
