@@ -34,7 +34,7 @@ import numpy as np
 from nodes.core.clock import PPB
 from nodes.registry import engine_spec
 from testbed.plan import Plan
-from testbed.verdicts.delays import Lattice, convolve, lattice_of, law_of
+from testbed.verdicts.delays import Lattice, convolve, dot, lattice_of, law_of
 from testbed.verdicts.paths import Pair, Paths
 from topologies.impairment import Impairment
 
@@ -258,7 +258,7 @@ def _exceeds(law: Lattice, reference: Lattice, epsilon: int) -> float:
     """P(law > reference + epsilon)."""
     within = np.concatenate([[0.0], np.cumsum(reference.p)])
     below = np.arange(len(law.p)) + law.offset - epsilon - 1  # the greatest value of the reference that counts
-    return float(law.p @ within[np.clip(below - reference.offset + 1, 0, len(reference.p))])
+    return dot(law.p, within[np.clip(below - reference.offset + 1, 0, len(reference.p))])
 
 
 def _roughness(law: Lattice, smoothed: bool) -> float:
@@ -306,11 +306,11 @@ def _last_step(before: Lattice, final: _Flight, grid: _Grid, loss: float) -> tup
         room = end - (np.arange(len(p)) + before.offset)  # how many steps are left for the last message
         p, room = (p, room) if before.offset <= end else (p[:0], room[:0])
         place = np.clip(room - law.offset + 1, 0, len(law.p))
-        in_time += weight * (1 - loss) * float(p @ within[place])
-        missed += weight * float(p @ (loss + (1 - loss) * after[place]))
+        in_time += weight * (1 - loss) * dot(p, within[place])
+        missed += weight * dot(p, loss + (1 - loss) * after[place])
         for epsilon, share in grid.points(grid.epsilon_ns) if grid.epsilon_ns is not None else ():
             short = np.minimum(place, max(0, epsilon - law.offset + 1))
-            skewed += weight * share * (1 - loss) * float(p @ (within[place] - within[short]))
+            skewed += weight * share * (1 - loss) * dot(p, within[place] - within[short])
     return in_time, missed, skewed
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from testbed.plan import Plan
-from testbed.verdicts.delays import Law, convolve, lattice_of, law_of
+from testbed.verdicts.delays import Law, convolve, dot, lattice_of, law_of
 from testbed.verdicts.flights import queued
 from topologies.impairment import Impairment
 from topologies.netem import correlation_scrambled
@@ -71,7 +71,7 @@ def _mixed_quantile(law: Law, p: float, took_ns: Ints, counts: Ints) -> int:
     below, above = law.quantile(p, int(took_ns[0])) - 1, law.quantile(p, int(took_ns[-1]))
     while above - below > 1:
         middle = (below + above) // 2
-        if law.cdf(np.full(len(took_ns), middle), took_ns) @ counts >= p * counts.sum():
+        if dot(law.cdf(np.full(len(took_ns), middle), took_ns), counts) >= p * counts.sum():
             above = middle
         else:
             below = middle

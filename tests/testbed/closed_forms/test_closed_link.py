@@ -1,7 +1,10 @@
 """The link's closed forms against exact rational arithmetic, against brute force, and against each other."""
 
 import itertools
+import os
 import random
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from fractions import Fraction
@@ -16,6 +19,7 @@ from elementary_forms import (
     miss_probability,
     simultaneous_split,
 )
+from needs import ROOT
 
 from nodes.core.config import ProtocolConfig
 from testbed.plan import Fault, Plan
@@ -291,3 +295,22 @@ def test_where_no_closed_form_holds_the_reason_is_given(way: Impairment, setting
 def test_fifo_order_without_jitter_changes_nothing() -> None:
     constant = Impairment(5_000, order="fifo")
     assert swap_forms(plan(constant), (0, 1)).committed == 1
+
+
+FINE = """
+from testbed.study.closed_forms import alternating
+from topologies.impairment import Impairment
+way = (Impairment(50_000, 20_000),)
+print([alternating(way, way, 2, 110_000, epsilon_ns=60_000)])
+"""
+
+
+def test_it_is_the_same_to_the_last_bit_on_however_many_processors() -> None:
+    """numpy shares long sums of products out among processors, which rounds them differently."""
+
+    def told(processors: int) -> str:
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": str(processors)}
+        command = [sys.executable, "-c", FINE]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert told(1) == told(2)
