@@ -4,6 +4,7 @@ shared out among several processes (see workers.py)."""
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -32,6 +33,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     global _required
     _required = demanded(os.environ.get("OAE_REQUIRE", ""))
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what is to run in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # else nothing that tests start could be interrupted
 
 
 @pytest.hookimpl(optionalhook=True)

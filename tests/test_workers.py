@@ -100,8 +100,10 @@ def test_endless(daemon, number):
 def test_when_tests_are_stopped_nothing_that_they_have_started_is_left(
     parallel: Callable[..., list[str]], pytester: pytest.Pytester, to_all: bool
 ) -> None:
-    """By Ctrl-C, which a terminal tells everybody; or because the process that has the workers is killed."""
-    run = subprocess.Popen(parallel(test_endless=ENDLESS), start_new_session=True, stdout=subprocess.DEVNULL)
+    """By Ctrl-C, which a terminal tells everybody; or because the process that has the workers is killed. Also where a
+    shell has started them in the background, which makes whatever they start deaf to interrupts."""
+    background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *parallel(test_endless=ENDLESS)]
+    run = subprocess.Popen(background, start_new_session=True, stdout=subprocess.DEVNULL)
     try:
         notes = [pytester.path / f"{name}-gw{worker}" for name in ("daemon", "forgotten") for worker in range(2)]
         wait_until(lambda: all(path.exists() and path.read_text().endswith(".") for path in notes))
