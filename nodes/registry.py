@@ -10,12 +10,12 @@ from collections.abc import Collection
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import nodes.consensus
 import nodes.services
 from nodes.core.config import CLIENT, MEMBER, RELAY
-from nodes.core.inputs import Inputs
+from nodes.core.inputs import Inputs, Submissions
 from nodes.core.lies import Liar
 from nodes.core.segmented import Segmented
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from nodes.consensus.spec import EngineSpec
-    from nodes.core import Consensus, Machine
+    from nodes.core import Consensus, Log, Machine
     from nodes.core.config import NodeConfig
     from nodes.frames import Message
     from nodes.services.spec import ServiceSpec
@@ -103,23 +103,35 @@ def member(config: NodeConfig, pitfalls: Collection[str]) -> Machine:
     engine = spec.build(config, pitfalls)
     if config.program.name:
         return Segmented(_replica(config, engine))
-    machine: Machine = Inputs(config, engine, spec.made_of_swaps) if spec.decides else engine
+    machine: Machine = _fed(config, engine) if spec.decides else engine
     return machine if spec.made_of_swaps else Segmented(machine)
 
 
-def _replica(config: NodeConfig, engine: Consensus) -> Machine:
-    from nodes.services.replica import Replica
+def _fed(config: NodeConfig, engine: Consensus | Log) -> Machine:
+    """With what the node enters by itself."""
+    spec = engine_spec(config.protocol.consensus)
+    if spec.order == "log":
+        return Submissions(config, cast("Log", engine))
+    return Inputs(config, cast("Consensus", engine), spec.made_of_swaps)
+
+
+def _replica(config: NodeConfig, engine: Consensus | Log) -> Machine:
+    from nodes.services.by_instances import ReplicaByInstances
+    from nodes.services.by_log import ReplicaByLog
     from nodes.services.spec import LogParameters
 
     program, spec = config.program, engine_spec(config.protocol.consensus)
     if not spec.can_serve:
         raise ValueError(f"{config.name}: {spec.name} decides a {spec.carries} at a time; a service needs bytes")
+    service, parameters = service_spec(program.name), LogParameters(**program.parameters)
+    if spec.order == "log":
+        return ReplicaByLog(config, cast("Log", engine), service.build(), parameters)
+    proposes = cast("Consensus", engine)
     if spec.carries == "number":
         from nodes.services.spread import Spread
 
-        engine = Spread(config, engine)
-    state = service_spec(program.name).build()
-    return Replica(config, engine, state, spec.made_of_swaps, LogParameters(**program.parameters))
+        proposes = Spread(config, proposes)
+    return ReplicaByInstances(config, proposes, service.build(), spec.made_of_swaps, parameters)
 
 
 def _client(config: NodeConfig) -> Machine:

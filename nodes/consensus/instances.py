@@ -31,10 +31,7 @@ class InstanceMachine(ABC):
     def __init__(self, config: NodeConfig) -> None:
         self.config = config
         self.rank = config.members.index(config.node)
-        self.ports: dict[int, Port] = {}
-        for port, peer in enumerate(config.peers):
-            if peer.node in config.members:
-                self.ports.setdefault(peer.node, port)
+        self.ports = config.member_ports()
         self.first_instance = 0
         self.begun: set[int] = set()
         self.early: dict[int, list[tuple[int, Message]]] = {}  # instances that have not begun here -> (sender, message)

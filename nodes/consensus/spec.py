@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from nodes.core import Consensus
+from nodes.core import CONFIRMED, Consensus, Log
 from nodes.core.config import NodeConfig, ProtocolConfig
 from nodes.core.lies import VALUES, LieKind
 from nodes.core.text import Says, body_text
@@ -18,6 +18,14 @@ from nodes.frames import Message
 
 RETRIES = 5
 """Retransmissions that a message is given to come through when the time to settle is reckoned."""
+
+INSTANCES, LOG = "instances", "log"
+"""How an engine puts decisions in order, see EngineSpec.order."""
+
+LOCAL = "local"
+READS = (LOG, *CONFIRMED, LOCAL)
+"""How a service may read: as an entry of the log; without one, when the engine says that it may (nodes.core.Log); or
+from what is here, however old it is."""
 
 CARRIES = ("bytes", "number", "bit")
 """What a value may be, see EngineSpec.carries."""
@@ -59,6 +67,8 @@ class EngineSpec:
     every two members must be peers. parameters: a frozen dataclass of its own settings (``protocol.parameters`` of a
     scenario), each with a default; a field's metadata may bound it (ge, gt, le, lt) and say that it is a time
     (``time: True``).
+    order: ``instances``, each proposed in and decided by itself (nodes.core.Consensus), or one ``log`` of all that is
+    submitted (nodes.core.Log). reads: how a service on it may read (READS). leads: whether it has a leader.
     carries: what a value may be: any ``bytes``, a ``number`` (nodes.core.values), or of one a ``bit``, the lowest.
     pitfalls: known bugs that can be planted, each of which the conformance tests must find. says:
     what the body of a message of its means, in words (for traces). falsify: what a message of its says when it tells
@@ -67,7 +77,7 @@ class EngineSpec:
 
     name: str
     title: str
-    build: Callable[[NodeConfig, Collection[str]], Consensus]
+    build: Callable[[NodeConfig, Collection[str]], Consensus | Log]
     made_of_swaps: bool
     most_f: Callable[[int], int]
     rule: str
@@ -77,6 +87,9 @@ class EngineSpec:
     indulgent: bool = True
     all_pairs: bool = True
     parameters: type = NoParameters
+    order: str = INSTANCES
+    reads: tuple[str, ...] = (LOG,)
+    leads: bool = False
     carries: str = "number"
     pitfalls: tuple[str, ...] = ()
     says: Says = body_text

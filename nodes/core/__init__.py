@@ -96,7 +96,11 @@ class Resolve(NamedTuple):
 
 
 class Decide(NamedTuple):
-    """This node decides ``value`` in consensus instance ``instance``; ``round`` is the round that led to it."""
+    """This node decides ``value`` in consensus instance ``instance``; ``round`` is the round that led to it.
+
+    In a log: ``value`` is its entry number ``instance``, and ``round`` the term (ballot, view) of whoever brought it
+    there; the first one is 1.
+    """
 
     instance: int
     value: bytes
@@ -104,10 +108,27 @@ class Decide(NamedTuple):
 
 
 class Propose(NamedTuple):
-    """This node enters ``value`` into ``instance``: what validity is judged against."""
+    """This node enters ``value`` into ``instance``: what validity is judged against. In a log: it submits ``value``,
+    as the ``instance``-th of its life (0, 1, ..)."""
 
     instance: int
     value: bytes
+
+
+class Install(NamedTuple):
+    """In place of the entries below ``index``, which this node lacks, the holder of a log takes on ``state``, which
+    another holder made of them (Log.compact); what is decided here goes on with ``index``."""
+
+    index: int
+    state: bytes
+
+
+class Readable(NamedTuple):
+    """The answer to Log.read of that ``number``: once the holder has taken in all entries below ``index``, what it
+    reads is as new as anything that was over when it asked."""
+
+    number: int
+    index: int
 
 
 class Apply(NamedTuple):
@@ -171,6 +192,8 @@ Effect = (
     | Resolve
     | Decide
     | Propose
+    | Install
+    | Readable
     | Apply
     | Invoke
     | Return
@@ -203,7 +226,7 @@ class Machine(Protocol):
 class Consensus(Machine, Protocol):
     """A machine that decides on values which are proposed to it from outside, instance by instance (from 0).
 
-    Whoever holds it (nodes.core.inputs, nodes.services.replica) proposes; it makes up no value of its own. Of each
+    Whoever holds it (nodes.core.inputs, nodes.services.by_instances) proposes; it makes up no value of its own. Of each
     instance a node's first proposal counts. One that can't be taken is told by a Note("late") and changes nothing:
     a second one in an instance; one in an instance that this node has to stay out of; in an engine whose instances
     occupy rounds, one that comes when the first of them has begun. An instance that is decided here has been proposed
@@ -223,3 +246,36 @@ class Consensus(Machine, Protocol):
     def propose(self, instance: int, value: bytes, now_ns: int) -> Effects:
         """Enter ``value`` into ``instance``: at once, or when its first round begins. Raises ValueError for a value
         that the engine can't carry (EngineSpec.carries)."""
+
+
+INDEX, LEASE = "index", "lease"
+CONFIRMED = (INDEX, LEASE)
+"""How a read is made safe without an entry of its own: whoever leads hears from a quorum first that it still does; or a
+quorum has promised it to follow nobody else for a while, by its clocks."""
+
+
+class Log(Machine, Protocol):
+    """Puts values that are submitted at any member into one order, the same at all of them (total order broadcast).
+
+    Its holder (nodes.core.inputs, nodes.services.by_log) is told of the entries by Decide(index, value, term): 0, 1, 2
+    .. without holes, each once in a life; or of many at a time by Install(index, state), in place of the entries below
+    ``index`` that were not told yet. What an engine puts into its log besides is never told. A life that finds the disk
+    kept tells the log again: the latest state that it was given, or that it took on, then what it learns to be decided
+    behind that.
+
+    An entry is there once for each submission, however often the engine said it. A life without the disk of those
+    before it only learns, for it may have promised what it no longer knows; it may submit.
+    """
+
+    def submit(self, value: bytes, now_ns: int) -> Effects:
+        """Enter ``value`` (Propose). It is put in order as soon as somebody can, for as long as this life lasts. Raises
+        ValueError for a value that the engine can't carry (EngineSpec.carries)."""
+
+    def compact(self, index: int, state: bytes, now_ns: int) -> Effects:
+        """The holder vouches: ``state`` stands for all entries below ``index``, which are those that it has been told.
+        The engine may forget them, and gives the state to whoever lacks them. Raises ValueError for another index."""
+
+    def read(self, number: int, mode: str, now_ns: int) -> Effects:
+        """The holder wants to read what it has made of the log, and asks when it may: Readable(number, index), at once
+        or later, for as long as this life lasts. ``number``: any of 64 bits that it has not asked with before.
+        ``mode``: one of CONFIRMED that the engine offers (EngineSpec.reads)."""

@@ -134,6 +134,14 @@ class NodeConfig:
         """How many nodes take part."""
         return len(self.members)
 
+    def member_ports(self) -> dict[int, int]:
+        """The members that are peers, each with the first port to it."""
+        ports: dict[int, int] = {}
+        for port, peer in enumerate(self.peers):
+            if peer.node in self.members:
+                ports.setdefault(peer.node, port)
+        return ports
+
 
 def node_config_from_json(data: dict[str, Any]) -> NodeConfig:
     """The inverse of ``dataclasses.asdict``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from nodes.core import Consensus, Effects, Life, Port, SetTimer, values
+from nodes.core import Consensus, Effects, Life, Log, Port, SetTimer, values
 from nodes.core.config import NodeConfig
 from nodes.core.disk import Written, pack, unpack
 from nodes.frames import Message
@@ -113,3 +113,53 @@ class Inputs:
         if self.next_instance >= self.config.protocol.instances:
             return []
         return [SetTimer(_TIMER, self._start_ns(self.next_instance))]
+
+
+_SUBMIT = "input"
+
+
+class Submissions:
+    """``machine``, which keeps a log, and to which this node submits its inputs: number i, for i below the protocol's
+    instances, i periods after start_ns (nodes.core.Machine).
+
+    A later life goes on with the next that is due, whatever it finds on its disk; no two submissions of a run are
+    alike.
+    """
+
+    def __init__(self, config: NodeConfig, machine: Log) -> None:
+        self.config = config
+        self.machine = machine
+        self.next_input = 0
+
+    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
+        """The inputs that were due in an earlier life are not submitted any more."""
+        effects = self.machine.on_start(now_ns, disk)
+        if self.config.epoch > 1:
+            self.next_input = max(0, (now_ns - self.config.start_ns) // self.config.protocol.period_ns + 1)
+        return effects + self._await_input()
+
+    def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
+        """The engine's."""
+        return self.machine.on_message(port, message, life, now_ns)
+
+    def on_timer(self, name: str, now_ns: int) -> Effects:
+        """``input``, or one of the engine's."""
+        if name != _SUBMIT:
+            return self.machine.on_timer(name, now_ns)
+        number = self.next_input
+        if number >= self.config.protocol.instances or now_ns < self._due_ns():
+            return []  # the timer came again
+        self.next_input += 1
+        return [*self.machine.submit(self._value(number), now_ns), *self._await_input()]
+
+    def _value(self, number: int) -> bytes:
+        """Numbers that differ between inputs, members and lives: the inputs' of first lives are input * n + rank."""
+        own = self.config
+        place = (own.epoch - 1) * own.protocol.instances + number
+        return values.of_int(place * own.n + own.members.index(own.node))
+
+    def _due_ns(self) -> int:
+        return self.config.start_ns + self.next_input * self.config.protocol.period_ns
+
+    def _await_input(self) -> Effects:
+        return [] if self.next_input >= self.config.protocol.instances else [SetTimer(_SUBMIT, self._due_ns())]

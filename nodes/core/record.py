@@ -18,6 +18,7 @@ from nodes.core import (
     Apply,
     Decide,
     Effect,
+    Install,
     Invoke,
     Note,
     Propose,
@@ -151,6 +152,7 @@ What = (
     | Apply
     | Invoke
     | Return
+    | Install
 )
 KINDS: tuple[type[What], ...] = get_args(What)
 

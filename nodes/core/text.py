@@ -13,10 +13,12 @@ from nodes.core import (
     CancelTimer,
     Decide,
     Effect,
+    Install,
     Invoke,
     Note,
     Persist,
     Propose,
+    Readable,
     Resolve,
     Return,
     RoundStart,
@@ -80,6 +82,10 @@ def effect_text(effect: Effect, config: NodeConfig, says: Says = body_text) -> s
             return f"propose {values.text(value)} in instance {instance}"
         case Decide(instance, value, round_):
             return f"decide {values.text(value)} in instance {instance}, led to by round {round_}"
+        case Install(index, state):
+            return f"install {values.text(state)} in place of the entries below {index}"
+        case Readable(number, index):
+            return f"read {number} may be answered, after the entries below {index}"
         case Apply() | Invoke() | Return():
             return _service_text(effect)
         case RoundStart(round_, offered):

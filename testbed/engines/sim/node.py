@@ -10,7 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from mypy_extensions import i64
 
-from nodes.core import Apply, Decide, Effect, Effects, Invoke, Machine, Note, Port, Propose, Resolve, Return, RoundStart
+from nodes.core import (
+    Apply,
+    Decide,
+    Effect,
+    Effects,
+    Install,
+    Invoke,
+    Machine,
+    Note,
+    Port,
+    Propose,
+    Resolve,
+    Return,
+    RoundStart,
+)
 from nodes.core.config import RING_FRAMES, NodeConfig
 from nodes.core.disk import DISK_BYTES, DiskFullError, Log, State
 from nodes.core.driver import Driver, driver_of
@@ -38,7 +52,7 @@ if TYPE_CHECKING:
     from testbed.engines.sim.run import Run
 
 Build = Callable[[NodeConfig], Machine]
-OUTCOMES = (RoundStart, Resolve, Propose, Decide, Apply, Invoke, Return)
+OUTCOMES = (RoundStart, Resolve, Propose, Decide, Apply, Invoke, Return, Install)
 """The effects that a run with ``events="outcomes"`` records."""
 _WORK = "sim work"  # the timer that wakes a slow node; no machine's timer is called so
 
