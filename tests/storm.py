@@ -15,11 +15,13 @@ from typing import Any
 from builders import engine
 from network import Build, Node, all_pairs
 
+from nodes.consensus.spec import LOG
 from nodes.core import Decide, Effect, LinkState, Outcome, Port, Propose, Resolve, SwapId, Transition
 from nodes.core.config import NodeConfig, ProtocolConfig
 from nodes.core.disk import State
 from nodes.core.moments import Moment
 from nodes.frames import Frame, FrameError, Kind, decode, encode
+from nodes.registry import engine_spec
 
 W = 1000
 FAULT, FRAME, TIMER = 0, 1, 2  # at one instant in this order
@@ -38,6 +40,8 @@ class StormNode(Node):
 
     def start(self, state: State) -> None:
         self._sent = 0
+        if self.storm.log is not None:
+            self.storm.log.begin(self.config.node)
         super().start(state)
 
     def kill(self) -> None:
@@ -102,6 +106,7 @@ class Storm:
         self.endings: dict[tuple[int, int, SwapId], Outcome] = {}  # node, first epoch of its state, swap
         self.proposed: dict[int, set[int]] = defaultdict(set)
         self.decided: dict[int, dict[int, int]] = defaultdict(dict)  # instance -> node -> value
+        self.log = LogJudge(self) if engine_spec(self.protocol.consensus).order == LOG else None
         self._heap: list[tuple[int, int, int, int, Frame | str]] = []
         self._serial = 0
 
@@ -120,13 +125,21 @@ class Storm:
         self._run(until)
 
     def calm(self, until: int) -> None:
-        """Everybody is up again, with what is left of its state."""
+        """Everybody is up again, with what is left of its state. A log is done when all is told; it would beat on."""
         self.raging = False
         for node in self.nodes:
             if node.machine is None:
                 node.start(self._left())
             node.resume()
-        self._run(until)
+        if self.log is None:
+            self._run(until)
+            return
+        step = self.protocol.length_ns + 100 * self.protocol.retry_ns
+        for at in range(self.now_ns + step, self.now_ns + 20 * step, step):
+            self._run(at)
+            if 2 * len(self.steady) <= len(self.nodes) or not self.log.untold():
+                break
+        self.now_ns = until
 
     def push(self, at: int, class_: int, serial: int, node: int, what: Frame | str) -> None:
         heapq.heappush(self._heap, (at, class_, serial, node, what))
@@ -227,6 +240,8 @@ class Storm:
             assert effect.old not in (LinkState.COMMITTED, LinkState.ABORTED), "what is resolved stays so"
         elif isinstance(effect, Resolve):
             self._judge_resolve(me, node, effect)
+        elif self.log is not None:
+            self.log.judge(me, effect)
         elif isinstance(effect, Propose):
             self.proposed[effect.instance].add(effect.value)
         elif isinstance(effect, Decide):
@@ -250,6 +265,42 @@ class Storm:
     def steady(self) -> list[StormNode]:
         """The nodes that never lost their state."""
         return [node for node in self.nodes if not node.amnesic]
+
+
+class LogJudge:
+    """What an engine that keeps a log must hold at every effect, and what it has not told yet."""
+
+    def __init__(self, storm: Storm) -> None:
+        self.storm = storm
+        self.submitted: dict[int, set[bytes]] = defaultdict(set)  # by this life of the node
+        self.next: dict[int, int] = {}
+        self.told: dict[int, set[bytes]] = defaultdict(set)
+
+    def begin(self, node: int) -> None:
+        """A life begins."""
+        self.submitted[node] = set()
+        self.next[node] = 0
+
+    def judge(self, node: int, effect: Effect) -> None:
+        """Validity, order and integrity; agreement is for those to judge who know whether it is promised."""
+        if isinstance(effect, Propose):
+            self.storm.proposed[0].add(effect.value)
+            self.submitted[node].add(effect.value)
+        elif isinstance(effect, Decide):
+            assert effect.value in self.storm.proposed[0], "validity"
+            assert effect.instance == self.next[node], "order"
+            self.next[node] += 1
+            decided = self.storm.decided
+            assert decided[effect.instance].setdefault(node, effect.value) == effect.value
+            others = (decided[index].get(node) for index in range(effect.instance))
+            assert effect.value not in others, "integrity"
+            self.told[node].add(effect.value)
+
+    def untold(self) -> set[bytes]:
+        """What was submitted in lives that go on, and what somebody was told, that some node was not told."""
+        up = [node.config.node for node in self.storm.nodes if node.machine is not None]
+        wanted = set().union(*(self.submitted[node] for node in up), *self.told.values())
+        return {value for value in wanted if any(value not in self.told[node] for node in up)}
 
 
 _MENDED_BY = {

@@ -4,10 +4,10 @@ An engine fills slots, one after another, with entries: what was submitted at so
 no-op, a change of members). The holder is told of the first alone, each once, and counts them (its index); slots are
 the engine's and this module's affair.
 
-A submission has an id: the rank and life of who submitted it, and its place in that life. It is handed to whoever leads,
-again when that is another one, and again when it is not told in time; so it may stand in several slots, and counts in
-the first. What is pending here is lost with the life. So a log that was cut short is a state of the holder, the number of
-entries that it stands for, and which submissions they were: the base.
+A submission has an id: the rank and life of who submitted it, and its place in that life. It is handed to whoever
+leads, again when that is another one, and again when it is not told in time; so it may stand in several slots, and
+counts in the first. What is pending here is lost with the life. So a log that was cut short is a state of the holder,
+the number of entries that it stands for, and which submissions they were: the base.
 
 What an event changes is persisted before anything that comes of it is said: the vows of the engine, slots, the base.
 """
@@ -166,7 +166,8 @@ def read_base(data: bytes) -> Base | None:
     parts = read_parts(data)
     if parts is None or len(parts) != 3 or len(parts[0]) != _BASE.size or Seen.read(parts[1]) is None:
         return None
-    return Base(*_BASE.unpack(parts[0]), parts[1], parts[2])
+    slot, told = _BASE.unpack(parts[0])
+    return Base(slot, told, parts[1], parts[2])
 
 
 # -- the frame --------------------------------------------------------------------------------------------------------
@@ -203,6 +204,7 @@ class LogMachine(ABC):
         self.told = 0
         self.seen = Seen()
         self.base = Base(0, 0, b"", b"")
+        self.base_data: bytes | None = None  # the same, packed, once there is one
         self.touched: set[int] = set()
         self.learns_only = False
         self.submitted = 0
@@ -245,8 +247,8 @@ class LogMachine(ABC):
         before that. One of which that never gets certain is dropped; it is asked for again."""
 
     @abstractmethod
-    def forget(self) -> None:
-        """What is below ``self.base.slot`` is needed no more."""
+    def forget(self) -> Iterable[int]:
+        """What is below ``self.base.slot`` is needed no more. The slots of which something was known."""
 
     @abstractmethod
     def vows(self) -> bytes:
@@ -319,9 +321,9 @@ class LogMachine(ABC):
 
     # -- for the engine ----------------------------------------------------------------------------------------------
 
-    def send(self, peer: int, step: int, body: bytes) -> Send:
+    def send(self, peer: int, term: int, step: int, body: bytes) -> Send:
         """A message to another member."""
-        return Send(self.ports[peer], Message(Kind.DATA, self.term, step, body))
+        return Send(self.ports[peer], Message(Kind.DATA, term, step, body))
 
     def tell(self, entry: bytes, term: int) -> Effects:
         """``entry`` is decided in ``self.slot``, brought there in ``term``."""
@@ -353,7 +355,7 @@ class LogMachine(ABC):
     def answer_read(self, reader: int, ticket: bytes, slot: int) -> Effects:
         """Who asked with ``ticket`` may read what comes of the slots below ``slot``."""
         if reader != self.config.node:
-            return [self.send(reader, Step.READ_AT, _SLOT_NUMBER.pack(slot) + ticket)]
+            return [self.send(reader, self.term, Step.READ_AT, _SLOT_NUMBER.pack(slot) + ticket)]
         self._may_read(ticket, slot)
         return []
 
@@ -373,7 +375,7 @@ class LogMachine(ABC):
         touched, self.touched = self.touched, set()
         if not self.written.keeps:
             return effects
-        wanted: dict[str, bytes | None] = {_VOWS: self.vows(), _BASE_KEY: self.base.pack() if self.base.slot else None}
+        wanted: dict[str, bytes | None] = {_VOWS: self.vows(), _BASE_KEY: self.base_data}
         wanted |= {f"{_SLOT} {slot}": self.known(slot) for slot in sorted(touched)}
         return [*self.written.news(wanted), *effects]
 
@@ -397,7 +399,7 @@ class LogMachine(ABC):
         if self.handed_to == self.config.node:
             return self._take(entry, now_ns)
         assert self.handed_to is not None
-        return [self.send(self.handed_to, Step.SUBMIT, entry)]
+        return [self.send(self.handed_to, self.term, Step.SUBMIT, entry)]
 
     def _take(self, entry: bytes, now_ns: int) -> Effects:
         """This node leads: an entry is put in order once."""
@@ -411,7 +413,7 @@ class LogMachine(ABC):
         if self.handed_to == self.config.node:
             return self.confirm(self.config.node, ticket, CONFIRMED[_TICKET.unpack(ticket)[2]], now_ns)
         assert self.handed_to is not None
-        return [self.send(self.handed_to, Step.READ, ticket)]
+        return [self.send(self.handed_to, self.term, Step.READ, ticket)]
 
     def _asked(self, src: int, message: Message, now_ns: int) -> Effects:
         body = message.body
@@ -437,9 +439,8 @@ class LogMachine(ABC):
         return [Readable(number, self.told) for number in ready]
 
     def _rebase(self, base: Base) -> None:
-        self.touched |= set(range(self.base.slot, base.slot))
-        self.base = base
-        self.forget()
+        self.base, self.base_data = base, base.pack()
+        self.touched.update(self.forget())
 
 
 # -- words ------------------------------------------------------------------------------------------------------------
@@ -466,7 +467,7 @@ def says(message: Message) -> str:
 
 
 def falsify_entry(config: NodeConfig, entry: bytes, which: int) -> bytes | None:
-    """The same with another value, where it is a submission of a number or begins with one: the ``which``-th after it."""
+    """The same with another value, where it is a submission that begins with a number: the ``which``-th after it."""
     one, size = submission(entry), len(values.of_int(0))
     if one is None or len(one.value) < size:
         return None

@@ -108,27 +108,27 @@ class Decide(NamedTuple):
 
 
 class Propose(NamedTuple):
-    """This node enters ``value`` into ``instance``: what validity is judged against. In a log: it submits ``value``,
-    as the ``instance``-th of its life (0, 1, ..)."""
+    """This node enters ``value`` into ``instance``: what validity is judged against. In a log: it submits ``value``;
+    its life's number ``instance``, 0, 1, .., or whichever number its holder goes by."""
 
     instance: int
     value: bytes
 
 
 class Install(NamedTuple):
-    """In place of the entries below ``index``, which this node lacks, the holder of a log takes on ``state``, which
-    another holder made of them (Log.compact); what is decided here goes on with ``index``."""
+    """In place of the entries below ``below``, which this node lacks, the holder of a log takes on ``state``, which
+    another holder made of them (Log.compact); what is decided here goes on with entry ``below``."""
 
-    index: int
+    below: int
     state: bytes
 
 
 class Readable(NamedTuple):
-    """The answer to Log.read of that ``number``: once the holder has taken in all entries below ``index``, what it
+    """The answer to Log.read of that ``number``: once the holder has taken in all entries below ``below``, what it
     reads is as new as anything that was over when it asked."""
 
     number: int
-    index: int
+    below: int
 
 
 class Apply(NamedTuple):
@@ -258,8 +258,8 @@ class Log(Machine, Protocol):
     """Puts values that are submitted at any member into one order, the same at all of them (total order broadcast).
 
     Its holder (nodes.core.inputs, nodes.services.by_log) is told of the entries by Decide(index, value, term): 0, 1, 2
-    .. without holes, each once in a life; or of many at a time by Install(index, state), in place of the entries below
-    ``index`` that were not told yet. What an engine puts into its log besides is never told. A life that finds the disk
+    .. without holes, each once in a life; or of many at a time by Install(below, state), in place of the entries below
+    ``below`` that were not told yet. What an engine puts into its log besides is never told. A life that finds the disk
     kept tells the log again: the latest state that it was given, or that it took on, then what it learns to be decided
     behind that.
 
@@ -276,6 +276,6 @@ class Log(Machine, Protocol):
         The engine may forget them, and gives the state to whoever lacks them. Raises ValueError for another index."""
 
     def read(self, number: int, mode: str, now_ns: int) -> Effects:
-        """The holder wants to read what it has made of the log, and asks when it may: Readable(number, index), at once
+        """The holder wants to read what it has made of the log, and asks when it may: Readable(number, below), at once
         or later, for as long as this life lasts. ``number``: any of 64 bits that it has not asked with before.
         ``mode``: one of CONFIRMED that the engine offers (EngineSpec.reads)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from nodes.core import Consensus, Effects, Life, Log, Port, SetTimer, values
+from nodes.core import Consensus, Effects, Life, Log, Port, Propose, SetTimer, values
 from nodes.core.config import NodeConfig
 from nodes.core.disk import Written, pack, unpack
 from nodes.frames import Message
@@ -122,8 +122,8 @@ class Submissions:
     """``machine``, which keeps a log, and to which this node submits its inputs: number i, for i below the protocol's
     instances, i periods after start_ns (nodes.core.Machine).
 
-    A later life goes on with the next that is due, whatever it finds on its disk; no two submissions of a run are
-    alike.
+    Propose tells that number. A later life goes on with the next that is due, whatever it finds on its disk; no two
+    submissions of a run are alike.
     """
 
     def __init__(self, config: NodeConfig, machine: Log) -> None:
@@ -150,7 +150,9 @@ class Submissions:
         if number >= self.config.protocol.instances or now_ns < self._due_ns():
             return []  # the timer came again
         self.next_input += 1
-        return [*self.machine.submit(self._value(number), now_ns), *self._await_input()]
+        submitted = self.machine.submit(self._value(number), now_ns)
+        told = [one._replace(instance=number) if isinstance(one, Propose) else one for one in submitted]
+        return [*told, *self._await_input()]
 
     def _value(self, number: int) -> bytes:
         """Numbers that differ between inputs, members and lives: the inputs' of first lives are input * n + rank."""

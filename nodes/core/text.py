@@ -82,11 +82,7 @@ def effect_text(effect: Effect, config: NodeConfig, says: Says = body_text) -> s
             return f"propose {values.text(value)} in instance {instance}"
         case Decide(instance, value, round_):
             return f"decide {values.text(value)} in instance {instance}, led to by round {round_}"
-        case Install(index, state):
-            return f"install {values.text(state)} in place of the entries below {index}"
-        case Readable(number, index):
-            return f"read {number} may be answered, after the entries below {index}"
-        case Apply() | Invoke() | Return():
+        case Install() | Readable() | Apply() | Invoke() | Return():
             return _service_text(effect)
         case RoundStart(round_, offered):
             return f"round {round_} begins, offering {says(Message(Kind.SWAP, round_, 0, offered))}"
@@ -97,8 +93,12 @@ def effect_text(effect: Effect, config: NodeConfig, says: Says = body_text) -> s
             return _note_text(effect)
 
 
-def _service_text(effect: Apply | Invoke | Return) -> str:
+def _service_text(effect: Install | Readable | Apply | Invoke | Return) -> str:
     match effect:
+        case Install(below, state):
+            return f"install {values.text(state)} in place of the entries below {below}"
+        case Readable(number, below):
+            return f"read {number} may be answered, after the entries below {below}"
         case Apply(entry, value):
             return f"apply {values.text(value)} as entry {entry}"
         case Invoke(operation, call):

@@ -211,4 +211,3 @@ class ReplicaByInstances(Replica):
         for key, data in disk.items():
             if key.startswith(_ENTRY):
                 self._learn(int(key.removeprefix(_ENTRY)), data)
-

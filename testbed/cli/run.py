@@ -264,6 +264,7 @@ def show(verdicts: Verdicts, expected: dict[str, Any], warnings: Sequence[str] =
         screen.print(f"{heading:<10} [{colours.get(heading, 'default')}]{escape(text)}[/]")
         if heading == "causes":
             _show_breaks(screen, verdicts.bisynchrony)
+    _show_log_violations(screen, verdicts)
     if verdicts.service is not None:
         _show_service(screen, verdicts.service)
     screen.print(f"fidelity   {coloured(fidelity.answer)}, latest timer {fidelity.timer_lag_max_ns} ns late")
@@ -281,6 +282,15 @@ def show(verdicts: Verdicts, expected: dict[str, Any], warnings: Sequence[str] =
         screen.print(f"expected   {counted(expected['stated'])}: [green]held[/]")
     for sentence in expected["unmet"]:
         screen.print(f"[bold red]failed[/]     {escape(sentence)}")
+
+
+def _show_log_violations(screen: Any, verdicts: Verdicts) -> None:
+    from rich.markup import escape
+
+    from testbed.verdicts.words import log_violations
+
+    for sentence in log_violations(verdicts.consensus) if verdicts.consensus is not None else ():
+        screen.print(f"           [red]{escape(sentence)}[/]")
 
 
 def coloured(answer: Trust) -> str:
@@ -310,7 +320,8 @@ def _colours(verdicts: Verdicts) -> dict[str, str]:
     """Of the lines that say whether something held."""
     colours = {"rounds": "green" if verdicts.bisynchrony.holds else "red"}
     if verdicts.consensus is not None:
-        colours["consensus"] = "red" if verdicts.consensus.disagreements else "green"
+        found = verdicts.consensus
+        colours["consensus"] = "red" if found.disagreements or found.repeated or found.disordered else "green"
     return colours
 
 

@@ -33,16 +33,18 @@ def _bisynchrony(expect: Expectation, verdict: Mapping[str, Any]) -> list[str]:
 
 
 def _consensus(expect: Expectation, verdict: Mapping[str, Any] | None) -> list[str]:
-    wanted = (expect.agreement, expect.validity, expect.termination)
+    wanted = (expect.agreement, expect.validity, expect.integrity, expect.order, expect.termination)
     if verdict is None:
         asked = any(value is not None for value in wanted)
-        return ["agreement, validity or termination was expected, but the run proposed nothing"] if asked else []
+        return ["agreement, validity or the like was expected, but the run proposed nothing"] if asked else []
     found = "some" if verdict["decided"] else "none"
     ended = {found} if verdict["undecided"] or not verdict["decided"] else {"all", "some"}
     terminated = expect.termination is None or expect.termination in ended
     return [
         _compare("agreement", expect.agreement, "violated" if verdict["disagreements"] else "holds"),
         _compare("validity", expect.validity, "violated" if verdict["invalid"] else "holds"),
+        _compare("integrity", expect.integrity, "violated" if verdict["repeated"] else "holds"),
+        _compare("order", expect.order, "violated" if verdict["disordered"] else "holds"),
         "" if terminated else f"termination: expected {expect.termination}, found {found}",
     ]
 

@@ -723,6 +723,7 @@ Capture = Annotated[Annotated[bool, Tag("flag")] | Annotated[CaptureFiles, Tag("
 
 class Expectation(Part):
     """What the run is expected to show. kinds: exactly these kinds of breaks occur. splits, blocked: how many swaps.
+    integrity, order: of a log (nothing is delivered more often than submitted, or out of the one order).
     service: whether logs agree and every result follows from them. operations: how many of those asked for returned."""
 
     bisynchrony: Literal["holds", "breaks"] | None = None
@@ -731,6 +732,8 @@ class Expectation(Part):
     blocked: Annotated[int, Field(ge=0)] | None = None
     agreement: Literal["holds", "violated"] | None = None
     validity: Literal["holds", "violated"] | None = None
+    integrity: Literal["holds", "violated"] | None = None
+    order: Literal["holds", "violated"] | None = None
     termination: Literal["all", "some", "none"] | None = None
     service: Literal["holds", "violated"] | None = None
     operations: Literal["all", "some", "none"] | None = None

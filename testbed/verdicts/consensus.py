@@ -7,6 +7,8 @@ a service's log, it begins with the first proposal, asks only those that propose
 knows the decision. Where the run ends decides nothing but whether this can be said: an instance whose time the end cuts
 off is neither decided nor undecided.
 
+An engine that keeps a log is judged by testbed.verdicts.delivery.
+
 What a node that lies decides binds nobody, and nobody waits for it; but what it proposed counts as proposed.
 """
 
@@ -17,10 +19,12 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import NamedTuple
 
+from nodes.consensus.spec import LOG
 from nodes.core import Apply, Decide, Propose
 from nodes.registry import engine_spec
 from testbed.history import Event, History
 from testbed.plan import Plan
+from testbed.verdicts.delivery import judge_log
 from testbed.verdicts.facts import timer_tolerance_ns
 from testbed.verdicts.model import Consensus, Disagreement
 from testbed.verdicts.timeline import Timeline
@@ -29,6 +33,8 @@ from testbed.verdicts.values import value_text
 PROPERTIES: dict[str, Callable[[Consensus], bool]] = {
     "agreement": lambda found: not found.disagreements,
     "validity": lambda found: not found.invalid,
+    "integrity": lambda found: not found.repeated,
+    "order": lambda found: not found.disordered,
     "termination": lambda found: not found.undecided,
 }
 """What an engine may promise (EngineSpec.properties), and how it is checked: whether it held."""
@@ -47,6 +53,8 @@ def judge_consensus(plan: Plan, history: History, timeline: Timeline) -> Consens
     """None when nobody proposed anything. ``instances`` counts those that began; those that the run's end cut off, or
     that nobody lived through or decided, are judged for agreement and validity, and are neither decided nor undecided.
     """
+    if engine_spec(plan.protocol.consensus).order == LOG:
+        return judge_log(plan, history, timeline)
     liars = {plan.fabric.hosts[number] for number in plan.liars}
     proposals: dict[int, set[bytes]] = {}
     decisions: dict[int, list[_Made]] = {}

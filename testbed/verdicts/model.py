@@ -73,6 +73,11 @@ class Consensus:
     in which every node that lived through the instance decided in its time. undecided: in which one did not. cut_off:
     whose time the run's end cut off before all had decided. rounds_to_decide: rounds needed (1-based within the
     instance) -> how many decisions.
+
+    In a log: ``instances`` counts submissions, by their order in time from 0 on; one is decided when it is delivered
+    everywhere in its time. Disagreements and what is invalid go by the entry. rounds_to_decide: the term that brought
+    an entry there -> how many deliveries. repeated: a sentence for each value delivered more often than it was
+    submitted; disordered: for each delivery out of the log's order. of: what is counted.
     """
 
     instances: int
@@ -82,6 +87,9 @@ class Consensus:
     undecided: tuple[int, ...]
     cut_off: tuple[int, ...]
     rounds_to_decide: dict[int, int]
+    of: str = "instances"
+    repeated: tuple[str, ...] = ()
+    disordered: tuple[str, ...] = ()
 
 
 class Seen(NamedTuple):
@@ -285,6 +293,8 @@ def _consensus(data: dict[str, Any]) -> Consensus:
             "invalid": tuple((instance, node, value) for instance, node, value in data["invalid"]),
             "undecided": tuple(data["undecided"]),
             "cut_off": tuple(data["cut_off"]),
+            "repeated": tuple(data.get("repeated", ())),
+            "disordered": tuple(data.get("disordered", ())),
             "rounds_to_decide": {int(rounds): count for rounds, count in data["rounds_to_decide"].items()},
         }
     )

@@ -61,10 +61,18 @@ def _rounds_by(bisynchrony: Bisynchrony, name: str) -> str:
 
 def _consensus(consensus: Consensus) -> str:
     cut = f"{len(consensus.cut_off)} cut off by the run's end, " if consensus.cut_off else ""
-    return (
-        f"{consensus.decided} of {consensus.instances} instances decided everywhere, {cut}"
-        f"{len(consensus.disagreements)} disagree, {len(consensus.invalid)} invalid"
-    )
+    done = "decided" if consensus.of == "instances" else "delivered"
+    wrong = f"{len(consensus.disagreements)} disagree, {len(consensus.invalid)} invalid"
+    if consensus.of != "instances":
+        wrong += f", {len(consensus.repeated)} repeated, {len(consensus.disordered)} out of order"
+    return f"{consensus.decided} of {consensus.instances} {consensus.of} {done} everywhere, {cut}{wrong}"
+
+
+def log_violations(consensus: Consensus) -> list[str]:
+    """What contradicts a log's integrity and order, the first few of it."""
+    found = [*consensus.repeated, *consensus.disordered]
+    more = len(found) - MOST_BREAKS
+    return [*found[:MOST_BREAKS], *([f"and {more} more"] if more > 0 else ())]
 
 
 def in_words(verdicts: Verdicts) -> str:
@@ -83,4 +91,6 @@ def in_words(verdicts: Verdicts) -> str:
             lines.append(f"  {item.instance}  {decided}")
         more = len(verdicts.consensus.disagreements) - MOST_BREAKS
         lines += [f"  and {more} more"] if more > 0 else []
+    if verdicts.consensus is not None:
+        lines += [f"  {sentence}" for sentence in log_violations(verdicts.consensus)]
     return "\n".join(lines) + "\n"

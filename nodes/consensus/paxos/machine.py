@@ -6,9 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from nodes import frames
+from nodes.consensus.ballots import Ballots
 from nodes.consensus.instances import InstanceMachine
 from nodes.consensus.paxos.messages import Message, Step, read
-from nodes.consensus.paxos.roles import Acceptor, Ballots, Pitfall, Proposer
+from nodes.consensus.paxos.roles import Acceptor, Pitfall, Proposer
 from nodes.core import CancelTimer, Effects, Note, Persist, Propose, SetTimer
 from nodes.core.config import NodeConfig
 from nodes.core.disk import pack, unpack

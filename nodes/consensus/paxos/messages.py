@@ -7,14 +7,12 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from nodes import frames
+from nodes.consensus.ballots import MAX_BALLOT
 from nodes.core import values
 from nodes.core.config import NodeConfig
 from nodes.core.inputs import another_value
 
 _LAYOUT = struct.Struct("!II")
-
-MAX_BALLOT = (1 << 31) - 1
-"""A greater number in a frame is no ballot, so that a ballot above all that are heard of always fits its 32 bits."""
 
 
 class Step(IntEnum):

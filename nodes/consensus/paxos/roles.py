@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
 
 
 class Pitfall(StrEnum):
@@ -15,24 +14,6 @@ class Pitfall(StrEnum):
     ANSWER_NOT_KEPT = "answer_not_kept"  # says what it promises and votes before that is on the disk
     ANSWER_NOT_SYNCED = "answer_not_synced"  # says what it promises and votes when that is written, but not yet synced
     ANY_VOTE = "any_vote"  # the proposer takes the oldest vote reported instead of that of the highest ballot
-
-
-class Ballots(NamedTuple):
-    """Ballot numbers of ``n`` proposers: attempt 0, 1, .. of rank 0 .. n - 1, from 1 on; 0 is below all."""
-
-    n: int
-
-    def number(self, attempt: int, rank: int) -> int:
-        """The ballot that only ``rank`` may use for its ``attempt``."""
-        return attempt * self.n + rank + 1
-
-    def attempt(self, ballot: int) -> int:
-        """The inverse of number, first part."""
-        return (ballot - 1) // self.n
-
-    def rank(self, ballot: int) -> int:
-        """The inverse of number, second part."""
-        return (ballot - 1) % self.n
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from consensus_harness import Chaos
 from network import Build, Node
 from storm import FAULT, Storm, W
 
-from nodes.consensus.spec import EngineSpec
+from nodes.consensus.spec import LOG, EngineSpec
 from nodes.core.moments import Moment
 from nodes.core.segmented import Segmented
 from nodes.frames import Frame
@@ -93,11 +93,13 @@ def timely(spec: EngineSpec, build: Build, seed: int, **settings: Any) -> Timely
     rng = random.Random(f"timely {spec.name} {seed}")
     n = rng.randint(3, 5)
     f = min(spec.most_f(n), n - 1)
-    drawn = swift(rng) | counts(spec, 1 if spec.decides else 5, f) | settings
+    drawn = swift(rng) | counts(spec, 1 if spec.decides and spec.order != LOG else 5, f) | settings
     rounds = max(drawn["rounds"], drawn["instances"])
     doomed: dict[int, Moment | int] = {}
     for node in rng.sample(range(n), f):
         sends = Moment(0, after_sends=rng.randint(1, 2 * n), round=rng.randrange(rounds))
+        if spec.order == LOG:  # rounds are terms, of which nobody knows how many there will be
+            sends = Moment(0, after_sends=rng.randint(1, 12 * n))
         doomed[node] = rng.choice((sends, rng.randrange(rounds * drawn["period_ns"])))
     world = Timely(seed, n, build, doomed, **drawn)
     world.live((rounds - 1) * world.protocol.period_ns + spec.settle_ns(world.protocol, n, DELAY_NS))
@@ -171,14 +173,17 @@ def parted(spec: EngineSpec, build: Build, seed: int) -> Parted:
     return world
 
 
-def stages(spec: EngineSpec, build: Build, seed: int) -> set[int]:
-    """The values decided in one instance of an engine of messages."""
+def stages(spec: EngineSpec, build: Build, seed: int) -> dict[int, set[bytes]]:
+    """The values decided in the one instance of an engine of messages, or in each entry of a log."""
     rng = random.Random(f"stages {spec.name} {seed}")
     n = rng.choice((3, 5))
     settings = counts(spec, 1, spec.most_f(n)) | {"inputs": rng.choice(("distinct", "random"))}
     built = {node: build(node_config(node, n, node_seed=seed + node, **settings)) for node in range(n)}
     machines = {node: one.machine if isinstance(one, Segmented) else one for node, one in built.items()}
-    return {decision.value for decision in Chaos(machines, rng).run(60)}
+    decided: dict[int, set[bytes]] = {}
+    for decision in Chaos(machines, rng).run(60):
+        decided.setdefault(decision.instance, set()).add(decision.value)
+    return decided
 
 
 # -- what a checker sees --------------------------------------------------------------------------------------------
@@ -192,6 +197,8 @@ def wrong_in_storm(spec: EngineSpec, build: Build, seed: int) -> str:
         return f"validity: {error}"
     if calmed.disagreements():
         return "agreement"
+    if calmed.log is not None:
+        return "termination" if 2 * len(calmed.steady) > len(calmed.nodes) and calmed.log.untold() else ""
     if not spec.made_of_swaps and 2 * len(calmed.steady) > len(calmed.nodes):
         steady = {node.config.node for node in calmed.steady}
         if any(not steady <= set(calmed.decided[instance]) for instance in range(calmed.protocol.instances)):
@@ -207,6 +214,8 @@ def wrong_in_time(spec: EngineSpec, build: Build, seed: int) -> str:
         return f"validity: {error}"
     if world.disagreements():
         return "agreement"
+    if world.log is not None:
+        return "termination" if world.log.untold() else ""
     survivors = set(world.survivors)
     instances = world.protocol.instances if spec.decides else 0
     undecided = any(not survivors <= set(world.decided[instance]) for instance in range(instances))
@@ -225,11 +234,13 @@ def wrong_in_parts(spec: EngineSpec, build: Build, seed: int) -> str:
 
 def wrong_in_stages(spec: EngineSpec, build: Build, seed: int) -> str:
     """Which property is broken, or empty."""
-    return "agreement" if len(stages(spec, build, seed)) > 1 else ""
+    return "agreement" if any(len(values) > 1 for values in stages(spec, build, seed).values()) else ""
 
 
 def hunts(spec: EngineSpec) -> Iterator[tuple[Callable[[EngineSpec, Build, int], str], int]]:
     """The checks that an engine passes as it is, and how many seeds a planted pitfall is looked for in each."""
+    if spec.order == LOG:
+        yield wrong_in_stages, 200
     yield wrong_in_time, 60
     if spec.made_of_swaps:
         yield wrong_in_chains, 1200

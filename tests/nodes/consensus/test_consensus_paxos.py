@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from network import Network, Timed, all_pairs
 
 from nodes import frames
+from nodes.consensus.ballots import MAX_BALLOT, Ballots
 from nodes.consensus.paxos import PaxosMachine, Pitfall
-from nodes.consensus.paxos.messages import MAX_BALLOT, Message, Step, read
-from nodes.consensus.paxos.roles import Acceptor, Ballots, Proposer
+from nodes.consensus.paxos.messages import Message, Step, read
+from nodes.consensus.paxos.roles import Acceptor, Proposer
 from nodes.core import CancelTimer, Decide, Effects, Machine, Note, Persist, Propose, Send, SetTimer
 from nodes.core.config import ProtocolConfig
 from nodes.core.disk import State as DiskState
