@@ -43,8 +43,8 @@ def _consensus(expect: Expectation, verdict: Mapping[str, Any] | None) -> list[s
     return [
         _compare("agreement", expect.agreement, "violated" if verdict["disagreements"] else "holds"),
         _compare("validity", expect.validity, "violated" if verdict["invalid"] else "holds"),
-        _compare("integrity", expect.integrity, "violated" if verdict["repeated"] else "holds"),
-        _compare("order", expect.order, "violated" if verdict["disordered"] else "holds"),
+        _compare("integrity", expect.integrity, "violated" if verdict.get("repeated") else "holds"),
+        _compare("order", expect.order, "violated" if verdict.get("disordered") else "holds"),
         "" if terminated else f"termination: expected {expect.termination}, found {found}",
     ]
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from nodes.consensus.spec import LOG
 from nodes.core import (
     Decide,
     Effect,
@@ -122,8 +123,8 @@ def test_a_value_is_written_as_the_number_it_is_or_in_hex_and_a_long_one_by_its_
 
 
 def test_there_is_no_other_engine() -> None:
-    with pytest.raises(ValueError, match="'raft' is no engine; there are ben_or, floodset, none, oae, paxos"):
-        build_machine(config("raft"))
+    with pytest.raises(ValueError, match=f"'telepathy' is no engine; there are {', '.join(engine_names())}"):
+        build_machine(config("telepathy"))
 
 
 # -- the state ---------------------------------------------------------------------------------------------------------
@@ -155,7 +156,10 @@ def test_a_state_is_the_same_after_pickle_and_another_after_an_event(consensus: 
     before = snapshot(machine)
     assert snapshot(pickle.loads(pickle.dumps(machine))) == before
     kind = Kind.SWAP if engine_spec(consensus).made_of_swaps else Kind.DATA
-    machine.on_message(0, Message(kind, 1, 1), Life(2, 0), 20)
+    if engine_spec(consensus).order == LOG:
+        machine.on_timer("input", 20)
+    else:
+        machine.on_message(0, Message(kind, 1, 1), Life(2, 0), 20)
     assert snapshot(machine) != before
     assert snapshot(build_machine(replace(config(consensus), seed=6))) != snapshot(build_machine(config(consensus)))
 

@@ -166,6 +166,7 @@ def test_the_others_are_held_to_their_word_whoever_lied_to_them() -> None:
 
 
 def test_whatever_an_engine_promises_has_a_checker_and_each_checker_sees_what_it_is_for() -> None:
+    """Those of logs alone, integrity and order, see damage in test_verdict_delivery.py."""
     assert {name for spec in engine_specs() for name in spec.properties} == set(PROPERTIES)
     broken = {
         "agreement": told([("host1", 10, 1), ("host2", 11, 1), ("host3", 10, 1)]),

@@ -41,6 +41,11 @@ def ended(consensus: str, settle: str | None = None, loss: str = "2%", seed: int
     return verdict
 
 
+def due(verdict: Consensus) -> int:
+    """How many must end at the least: all instances; what those hosts submit that live on."""
+    return 12 if verdict.of == "instances" else 3 * 12
+
+
 @pytest.mark.parametrize("consensus", OF_MESSAGES)
 def test_a_run_that_ends_early_cuts_instances_off_and_calls_none_undecided(consensus: str) -> None:
     cut = 0
@@ -48,7 +53,7 @@ def test_a_run_that_ends_early_cuts_instances_off_and_calls_none_undecided(conse
         for settle in ("0us", "60us", "300us", "2ms"):
             early = ended(consensus, settle, loss="10%", seed=seed)
             assert early.undecided == ()
-            assert early.decided + len(early.cut_off) == 12
+            assert early.decided + len(early.cut_off) >= due(early)
             cut += len(early.cut_off)
     assert cut, "some were still at it"
 
@@ -57,11 +62,13 @@ def test_a_run_that_ends_early_cuts_instances_off_and_calls_none_undecided(conse
 def test_the_time_to_settle_holds_retries_enough_for_losses(consensus: str) -> None:
     """Ben-Or's was given none, and the time of both grew with the depth of swaps that they do not make."""
     for seed in range(5):
-        assert ended(consensus, loss="10%", seed=seed).decided == 12
+        done = ended(consensus, loss="10%", seed=seed)
+        assert done.decided >= due(done)
+        assert done.undecided == done.cut_off == ()
     assert ended(consensus, depth=200) == ended(consensus, depth=2)
 
 
 @pytest.mark.parametrize("consensus", OF_MESSAGES)
 def test_an_instance_that_cannot_end_is_undecided(consensus: str) -> None:
     verdict = ended(consensus, loss="100%")
-    assert (verdict.decided, len(verdict.undecided), verdict.cut_off) == (0, 12, ())
+    assert (verdict.decided, len(verdict.undecided), verdict.cut_off) == (0, due(verdict), ())
