@@ -33,6 +33,7 @@ def draw_svg(fabric: Fabric) -> str:
     bottom = max(box.y for box in boxes) + BOX / 2 + MARGIN
     title = f"{fabric.name}: {len(fabric.hosts)} hosts, {len(fabric.switches)} switches, {len(fabric.links)} links"
     width, height = max(right - left, len(title) * LETTER + MARGIN), bottom - top + 40
+    left -= (width - (right - left)) / 2  # under a title that is wider, the fabric stands in the middle
     size = f'width="{width:.0f}" height="{height:.0f}" viewBox="{left:.0f} {top - 40:.0f} {width:.0f} {height:.0f}"'
     return "\n".join(
         [
