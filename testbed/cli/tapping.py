@@ -177,7 +177,8 @@ def main(descriptor: int) -> int:
         print(f"testbed: error: no capture can be made here: {error}", file=sys.stderr)
         return USER_ERROR
     names = [interface_name(*nic) for nic in nics]
-    print(f"testbed: capturing at {len(names)} interfaces; Ctrl-C ends it", file=sys.stderr, flush=True)
+    where = names[0] if len(names) == 1 else f"{len(names)} interfaces"
+    print(f"testbed: capturing at {where}; Ctrl-C ends it", file=sys.stderr, flush=True)
     frames = 0
     with open(job["out"], "wb", closefd=False) if job["out"] >= 0 else open(os.devnull, "wb") as out:
         try:
