@@ -116,6 +116,17 @@ def use() -> bool:
     return True
 
 
+def forgo() -> None:
+    """Let the sources be what is imported from now on: for those who copy machines, which compiled ones can't be.
+
+    Raises ImportError where one of the compiled modules is in use already.
+    """
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
+    used = [name for name in MODULES if name in sys.modules and (sys.modules[name].__file__ or "").endswith(".so")]
+    if used:
+        raise ImportError(f"{used[0]} is compiled already")
+
+
 def _hasten() -> None:
     hasten = import_module(_HASTE).hasten
     for name in HASTENED:

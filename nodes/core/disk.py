@@ -114,13 +114,13 @@ class Log:
 
     def _settle(self) -> None:
         """What whole batches of the tail say is held."""
-        whole = _whole(self._tail)
-        for key, data, _ in self._tail[:whole]:
+        count = whole(self._tail)
+        for key, data, _ in self._tail[:count]:
             if data is None:
                 self._held.pop(key, None)
             else:
                 self._held[key] = data
-        del self._tail[:whole]
+        del self._tail[:count]
 
     def _rewrite(self, room: int) -> None:
         """Into the other half: what is held, then what was written since, with ``room`` bytes to spare."""
@@ -163,7 +163,7 @@ class Log:
         _MARK.pack_into(self._memory, 0, written << 33 | synced << 1 | self._half)
 
 
-def _whole(records: Sequence[Record]) -> int:
+def whole(records: Sequence[Record]) -> int:
     """How many of them stand in batches that are complete."""
     count = len(records)
     while count and records[count - 1].more:

@@ -17,6 +17,7 @@ from testbed.cli import (
     doctor,
     down,
     explain,
+    explore,
     export,
     image,
     kernel,
@@ -58,6 +59,7 @@ app.command("play")(play.play)
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("study")(study.study)
+app.command("explore")(explore.explore)
 app.command("report")(report.report)
 app.command("replay")(replay.replay)
 app.add_typer(kernel.app, name="kernel")

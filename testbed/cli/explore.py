@@ -1,0 +1,244 @@
+"""``testbed explore``: every order in which things can happen, and the shortest way to what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from testbed import compiled
+from testbed.cli.output import (
+    EXPECTATION_FAILED,
+    JsonFlag,
+    console,
+    existing,
+    overrides,
+    print_json,
+    progress_bar,
+    verb,
+)
+from testbed.errors import UserError
+
+if TYPE_CHECKING:
+    from testbed.explore.breadth import Found
+    from testbed.explore.schedule import Asked
+    from testbed.explore.worlds import Worlds
+
+ENGINE = typer.Argument(help="An engine, link (plain swaps between two nodes), or two_phase_commit.")
+Nodes = Annotated[int | None, typer.Option(min=1, help="How many nodes (default: 3; a link has 2).")]
+Bears = Annotated[int | None, typer.Option("--f", min=0, help="Crashes the engine must bear (default: the most).")]
+Crashes = Annotated[int, typer.Option(min=0, help="Nodes that may die, between events or in the middle of one.")]
+Restarts = Annotated[int, typer.Option(min=0, help="Nodes that may come up again.")]
+Disks = Annotated[
+    list[str] | None,
+    typer.Option("--disk", help="What they may find there: kept, unsynced_lost, torn, lost; repeatable."),
+]
+Drops = Annotated[int, typer.Option(min=0, help="Messages that may be lost.")]
+Copies = Annotated[int, typer.Option(min=0, help="Messages that may come twice.")]
+Timers = Annotated[int | None, typer.Option(min=0, help="Timers that may fire (rounds of swaps need no limit).")]
+NetworkOption = Annotated[
+    str | None, typer.Option("--network", help="any order, fifo for each pair, or set: nothing said is ever used up.")
+]
+TimeOption = Annotated[
+    str | None, typer.Option("--time", help="still, own (clocks run as they like), timely (no message is late).")
+]
+Pitfalls = Annotated[list[str] | None, typer.Option("--pitfall", help="Plant a known bug; repeatable.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="depth, handshake, horizon, inputs, seed, instances; repeatable."),
+]
+
+
+@verb
+def explore(
+    engine: Annotated[str | None, ENGINE] = None,
+    nodes: Nodes = None,
+    f: Bears = None,
+    crashes: Crashes = 0,
+    restarts: Restarts = 0,
+    disk: Disks = None,
+    drops: Drops = 0,
+    copies: Copies = 0,
+    timers: Timers = None,
+    network: NetworkOption = None,
+    time: TimeOption = None,
+    pitfall: Pitfalls = None,
+    set_: Settings = None,
+    depth: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps from the beginning.")] = None,
+    states: Annotated[int | None, typer.Option(min=1, help="Stop after so many distinct states.")] = None,
+    memory: Annotated[
+        str | None, typer.Option(help="What it may take, such as 4G (default: most of what is free).")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where a schedule that breaks something is written.")] = None,
+    replay: Annotated[Path | None, typer.Option(help="Run a schedule again and tell it, in place of a search.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Look at every order of messages, timers, losses, crashes and restarts; tell the shortest way to what is wrong.
+
+    Exit code 1 when something is. How many states there are, and how deep they lie, is told as well.
+    """
+    compiled.forgo()
+    if replay is not None:
+        _replay(replay, json)
+        return
+    if engine is None:
+        raise UserError("explore needs an engine, such as paxos, or --replay with a schedule")
+    from testbed.explore.breadth import Search
+    from testbed.explore.schedule import schedule_of
+
+    asked = asked_for(
+        engine, nodes, f, crashes, restarts, disk, drops, copies, timers, network, time, pitfall or [], set_
+    )
+    worlds = asked.worlds()
+    full = memory_limit(memory)
+    with progress_bar() as bar:
+        task = bar.add_task(f"exploring {engine}", total=None, state="")
+
+        def report(level: int, seen: int, left: int) -> None:
+            bar.update(task, state=f"level {level}, {seen:,} states, {left:,} to look at")
+
+        found = Search(worlds).run(states or 1 << 62, depth or 1 << 62, full, report)
+    kept = None
+    if found.broken:
+        kept = write_found(schedule_of(asked, worlds, found.path, found.broken), out or Path(f"{engine}.schedule.yaml"))
+    show(found, asked, worlds, kept, json)
+    if found.broken:
+        raise typer.Exit(EXPECTATION_FAILED)
+
+
+def asked_for(
+    engine: str,
+    nodes: int | None,
+    f: int | None,
+    crashes: int,
+    restarts: int,
+    disk: list[str] | None,
+    drops: int,
+    copies: int,
+    timers: int | None,
+    network: str | None,
+    time: str | None,
+    pitfall: list[str],
+    set_: list[str] | None,
+) -> Asked:
+    """What the options ask for. Raises UserError."""
+    from nodes.core.disk import State
+    from testbed.explore.model import TWO_PHASE_COMMIT, Time
+    from testbed.explore.schedule import Asked
+    from testbed.explore.worlds import UNBOUNDED, Network, Rules
+
+    usual = Network.SET if engine == TWO_PHASE_COMMIT else Network.ANY
+    rules = Rules(
+        usual if network is None else _one_of(Network, "--network", network),
+        crashes,
+        restarts,
+        drops,
+        copies,
+        UNBOUNDED if timers is None else timers,
+        tuple(_one_of(State, "--disk", find) for find in disk or [State.KEPT]),
+    )
+    taken = None if time is None else _one_of(Time, "--time", time)
+    return Asked(engine, nodes, f, tuple(pitfall), taken, _settings(set_), rules)
+
+
+def _one_of(kind: Any, option: str, word: str) -> Any:
+    try:
+        return kind(word)
+    except ValueError:
+        raise UserError(f"{option} {word}: there are {', '.join(kind)}") from None
+
+
+_NUMBERS = ("depth", "seed", "instances")
+_WORDS = ("handshake", "horizon", "inputs")
+
+
+def _settings(pairs: list[str] | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in overrides(pairs):
+        if key not in (*_NUMBERS, *_WORDS):
+            raise UserError(f"--set {key}: there are {', '.join((*_NUMBERS, *_WORDS))}")
+        if key in _NUMBERS and not value.isdigit():
+            raise UserError(f"--set {key}={value}: {key} must be a whole number")
+        found[key] = int(value) if key in _NUMBERS else value
+    return found
+
+
+def memory_limit(memory: str | None) -> Any:
+    """Tells whether all memory is taken that may be: what was asked for, or nine tenths of what is free now."""
+    from testbed.memory import available_bytes, parse_size
+
+    free = available_bytes()
+    try:
+        most = parse_size(memory) if memory is not None else 9 * free // 10
+    except ValueError as error:
+        raise UserError(f"--memory: {error}") from None
+    begun = resident_bytes()
+    return lambda: resident_bytes() - begun > most
+
+
+def resident_bytes() -> int:
+    """What this process takes."""
+    import os
+
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def write_found(schedule: Any, path: Path) -> Path:
+    """The schedule in a file."""
+    from testbed.explore.schedule import write_schedule
+
+    path.write_text(write_schedule(schedule, str(path)), encoding="utf-8")
+    return path
+
+
+_COVERED = {
+    "all": "all of them",
+    "broken": "up to the first that is wrong",
+    "states": "as many as were asked for; what lies beyond is not known",
+    "memory": "as many as memory allows (--memory); what lies beyond is not known",
+    "depth": "as many steps as were asked for; what lies beyond is not known",
+}
+
+
+def show(found: Found, asked: Asked, worlds: Worlds, kept: Path | None, json: bool) -> None:
+    """What a search has seen, and the shortest way to what is wrong."""
+    from testbed.explore.schedule import step_data, story
+
+    if json:
+        steps = [step_data(worlds, step) for step in found.path]
+        data = {"engine": asked.engine, "end": str(found.end), "distinct_states": found.states}
+        data |= {"generated_states": found.made, "depth": found.levels, "broken": found.broken or None}
+        print_json({**data, "steps": steps, "schedule": None if kept is None else str(kept)})
+        return
+    screen = console()
+    for line in story(worlds, found.path) if found.broken else ():
+        screen.print(line, markup=False, soft_wrap=True)
+    holds = ", ".join(one.name for one in worlds.model.invariants)
+    verdict = f"[bold red]broken[/] after {len(found.path)} steps" if found.broken else f"[green]held[/]: {holds}"
+    screen.print(f"states     {found.states:,} distinct, {found.made + 1:,} generated; depth {found.levels}")
+    screen.print(f"covered    {_COVERED[found.end]}")
+    screen.print(f"invariants {verdict}")
+    if kept is not None:
+        screen.print(f"[dim]schedule: {kept}; told again by: testbed explore --replay {kept}[/]", soft_wrap=True)
+
+
+def _replay(path: Path, json: bool) -> None:
+    from testbed.explore.schedule import read_schedule, replay, step_data, story
+
+    schedule = read_schedule(existing(path, "schedule").read_text(encoding="utf-8"), str(path))
+    worlds = schedule.asked.worlds()
+    steps = replay(worlds, schedule.steps)
+    world = worlds.begin()
+    for step in steps:
+        world = worlds.after(world, step)
+    broken = worlds.broken(world)
+    if json:
+        print_json({"steps": [step_data(worlds, step) for step in steps], "broken": broken or None})
+    else:
+        for line in story(worlds, steps):
+            console().print(line, markup=False, soft_wrap=True)
+        if not broken:
+            print("every invariant holds")
+    if broken:
+        raise typer.Exit(EXPECTATION_FAILED)

@@ -1,0 +1,96 @@
+"""What must hold in every world, judged by what its nodes have told so far, in all their lives."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from nodes.consensus.spec import EngineSpec
+from nodes.core import Decide, Effect, Outcome, Propose, Resolve, RoundStart, SwapId
+from nodes.core.values import text
+
+Facts = frozenset[Effect]
+"""What one node has told, as far as anybody asks; in what order is left out."""
+
+
+class Invariant(NamedTuple):
+    """name: the property. kinds: the effects that it is judged by. broken: what each node told -> how it is broken, in
+    words; empty when it holds."""
+
+    name: str
+    kinds: tuple[type, ...]
+    broken: Callable[[Sequence[Facts]], str]
+
+
+def fact(effect: Effect) -> Effect:
+    """``effect`` without what no invariant asks for: which round led to a decision."""
+    return effect._replace(round=0) if isinstance(effect, Decide) else effect
+
+
+def _told(facts: Sequence[Facts], kind: type) -> Iterator[tuple[int, Effect]]:
+    """Who told what of this kind."""
+    for node, told in enumerate(facts):
+        for effect in told:
+            if isinstance(effect, kind):
+                yield node, effect
+
+
+def _disagree(facts: Sequence[Facts]) -> str:
+    decided: dict[int, dict[bytes, int]] = defaultdict(dict)
+    for node, effect in _told(facts, Decide):
+        assert isinstance(effect, Decide)
+        decided[effect.instance].setdefault(effect.value, node)
+    for instance, values in sorted(decided.items()):
+        if len(values) > 1:
+            who = " and ".join(f"n{node} {text(value)}" for value, node in sorted(values.items()))
+            return f"in instance {instance} {who} are decided"
+    return ""
+
+
+def _invent(facts: Sequence[Facts]) -> str:
+    proposed = {(effect.instance, effect.value) for _, effect in _told(facts, Propose) if isinstance(effect, Propose)}
+    for node, effect in _told(facts, Decide):
+        if isinstance(effect, Decide) and (effect.instance, effect.value) not in proposed:
+            return f"n{node} decides {text(effect.value)} in instance {effect.instance}, which nobody proposed"
+    return ""
+
+
+def _split(facts: Sequence[Facts]) -> str:
+    endings: dict[SwapId, dict[int, set[Outcome]]] = defaultdict(lambda: defaultdict(set))
+    for node, effect in _told(facts, Resolve):
+        assert isinstance(effect, Resolve)
+        endings[effect.swap][node].add(effect.outcome)
+    for swap, ends in sorted(endings.items()):
+        committed = [node for node, outcomes in ends.items() if Outcome.COMMITTED in outcomes]
+        aborted = [node for node, outcomes in ends.items() if Outcome.ABORTED in outcomes]
+        if committed and aborted:
+            return f"the swap of round {swap.round} has committed at n{committed[0]} and aborted at n{aborted[0]}"
+    return ""
+
+
+def _mixed_up(facts: Sequence[Facts]) -> str:
+    offered = {
+        (node, effect.round, effect.offered)
+        for node, effect in _told(facts, RoundStart)
+        if isinstance(effect, RoundStart)
+    }
+    for node, effect in _told(facts, Resolve):
+        assert isinstance(effect, Resolve)
+        peer = effect.swap.low + effect.swap.high - node
+        if effect.outcome is Outcome.COMMITTED and (peer, effect.swap.round, effect.value) not in offered:
+            return f"n{node} holds a value of round {effect.swap.round} that n{peer} did not offer"
+    return ""
+
+
+AGREEMENT = Invariant("agreement", (Decide,), _disagree)
+VALIDITY = Invariant("validity", (Propose, Decide), _invent)
+BISYNCHRONY = Invariant("bisynchrony", (Resolve,), _split)
+EXCHANGE = Invariant("exchange", (Resolve, RoundStart), _mixed_up)
+
+
+def invariants_of(spec: EngineSpec) -> tuple[Invariant, ...]:
+    """What the engine promises of any run; of plain swaps: that both ends end alike, each with the other's value."""
+    if not spec.decides:
+        return BISYNCHRONY, EXCHANGE
+    return tuple(one for one in (AGREEMENT, VALIDITY) if one.name in spec.properties)
