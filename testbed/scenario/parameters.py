@@ -3,9 +3,9 @@ from the types that their specs name."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 from pydantic import Field, create_model
 
@@ -31,10 +31,19 @@ def _model(name: str, what: str, type_: type) -> type[Part]:
     found: dict[str, Any] = {}
     for parameter in fields(type_):
         bounds = dict(parameter.metadata)
-        kind = Time if bounds.pop("time", False) else hints[parameter.name]
-        found[parameter.name] = (Annotated[kind, Field(**bounds)], parameter.default)
+        kind = Time if bounds.pop("time", False) else _kind(hints[parameter.name])
+        default: Any = {"default_factory": list} if parameter.default is MISSING else {"default": parameter.default}
+        found[parameter.name] = (Annotated[kind, Field(**bounds)], Field(**default))
     title = "".join(word.capitalize() for word in name.split("_")) + what
     return create_model(title, __base__=Part, __module__=__name__, __doc__=type_.__doc__, **found)
+
+
+def _kind(hint: Any) -> Any:
+    """What a field's type asks for: of a list of dataclasses, a list of mappings."""
+    (inside,) = get_args(hint) or (None,)
+    if not isinstance(inside, type) or not is_dataclass(inside):
+        return hint
+    return list[_model(inside.__name__, "", inside)]  # type: ignore[misc]
 
 
 def parameters_schema() -> list[dict[str, Any]]:

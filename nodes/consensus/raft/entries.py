@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from enum import IntEnum
 from typing import NamedTuple
 
 
-class Kind(IntEnum):
-    """What an entry is. Only values are told to whoever holds the engine."""
-
-    VALUE = 0
-    NOTHING = 1  # with which a leader begins its term
-    MEMBERS = 2  # a Membership
-
-
 class Entry(NamedTuple):
-    """One entry. term: of the leader that made it."""
+    """One entry. term: of the leader that made it. data: what was submitted, or the engine's own."""
 
     term: int
-    kind: Kind
-    data: bytes = b""
+    data: bytes
 
 
 class Spot(NamedTuple):

@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from nodes.consensus.raft.entries import NOWHERE, Entries, Entry, Kind, Spot
+from nodes.consensus.raft.entries import NOWHERE, Entries, Entry, Spot
 
 
 def entry(term: int, text: str = "") -> Entry:
-    return Entry(term, Kind.VALUE, text.encode())
+    return Entry(term, text.encode())
 
 
 def log(*terms: int) -> Entries:

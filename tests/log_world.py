@@ -1,0 +1,210 @@
+"""A world for an engine that keeps a log, drawn from a seed: partitions come and go, frames are lost, doubled and late,
+nodes die between two effects and come back; values are submitted, the log is cut short, reads are asked for.
+
+What must hold is looked at with every effect (BrokenError): one order, each value once, nothing that nobody submitted,
+no read that is older than what was over when it was asked for. The holder's state is the list of all that it was told,
+so that a log that came in as a snapshot is held against the others as well.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from network import Node, all_pairs
+
+from nodes.core import Decide, Effect, Install, Propose, Readable
+from nodes.core.config import NodeConfig, ProtocolConfig
+from nodes.core.disk import State, pack, unpack
+from nodes.core.moments import Moment
+from nodes.core.segmented import Segmented
+from nodes.frames import Frame
+
+RETRY_NS = 100
+DELAY_NS = 20  # at most, while nothing is wrong
+
+Build = Callable[[NodeConfig], Any]
+
+
+class BrokenError(AssertionError):
+    """Something that an engine promises does not hold."""
+
+
+def must(holds: bool, what: str) -> None:
+    """Raises BrokenError unless it holds."""
+    if not holds:
+        raise BrokenError(what)
+
+
+class LogWorld:
+    """``n`` nodes. loss: probability that a frame is lost; it is doubled with the same, or late."""
+
+    def __init__(self, seed: int, n: int, build: Build, loss: float = 0.05, **protocol: Any) -> None:
+        self.rng = random.Random(seed)
+        self.build = lambda config: Segmented(build(config))
+        self.loss = loss
+        self.now_ns = 0
+        self.calmed = False
+        settings = ProtocolConfig(retry_ns=RETRY_NS, seed=seed, **protocol)
+        self.nodes = [Node(self, config) for config in all_pairs(n, settings)]
+        self.cuts: set[tuple[int, int]] = set()  # who does not hear whom
+        self.doomed: dict[int, int] = {}  # node -> the send with which its next life ends
+        self.order: list[bytes] = []  # what was decided, in the order of the log
+        self.proposed: set[bytes] = set()
+        self.held: list[list[bytes]] = [[] for _ in range(n)]  # what each life was told
+        self.reads: dict[tuple[int, int, int], int] = {}  # node, life, number -> how much had been decided
+        self.answered = 0
+        self._number = 0
+        self._heap: list[tuple[int, int, int, Any]] = []
+        self._serial = 0
+        self._timers: dict[tuple[int, str], int] = {}
+
+    # -- what is done ------------------------------------------------------------------------------------------------
+
+    def start(self, number: int, state: State = State.KEPT) -> None:
+        self.held[number] = []
+        self._forget(number)
+        self.nodes[number].start(state)
+
+    def kill(self, number: int) -> None:
+        self.nodes[number].kill()
+        self._forget(number)
+
+    def submit(self, number: int) -> None:
+        """Another value."""
+        self._number += 1
+        self._do(number, lambda machine: machine.submit(self._number.to_bytes(4, "big"), self.now_ns))
+
+    def read(self, number: int, mode: str = "index") -> None:
+        """The node wants to read."""
+        self._number += 1
+        self.reads[number, self.nodes[number].epoch, self._number] = len(self.order)
+        self._do(number, lambda machine: machine.read(self._number, mode, self.now_ns))
+
+    def compact(self, number: int) -> None:
+        """The node's log is cut short."""
+        held = self.held[number]
+        state = pack([value.hex() for value in held])
+        self._do(number, lambda machine: machine.compact(len(held), state, self.now_ns))
+
+    def part(self, *numbers: int) -> None:
+        """These hear each other, the others hear each other; in place of the partition that was."""
+        ends = [(one, other) for one in range(len(self.nodes)) for other in range(len(self.nodes))]
+        self.cuts = {(one, other) for one, other in ends if (one in numbers) != (other in numbers)}
+
+    def run(self, until_ns: int) -> None:
+        """Time passes."""
+        while self._heap and self._heap[0][0] <= until_ns:
+            self.now_ns, serial, number, what = heapq.heappop(self._heap)
+            node = self.nodes[number]
+            if isinstance(what, Frame):
+                if node.machine is not None and (what.key.src, number) not in self.cuts:
+                    node.hear(what)
+            elif self._timers.get((number, what)) == serial:
+                del self._timers[number, what]
+                node.fire(what)
+        self.now_ns = until_ns
+
+    def rage(self, steps: int, step_ns: int, kills: float = 0.2, compacts: float = 0.2) -> None:
+        """So many times: other partitions, perhaps a death or a return, values and reads; then time for it."""
+        rng, n = self.rng, len(self.nodes)
+        for number in range(n):
+            self.start(number)
+        for _ in range(steps):
+            self.run(self.now_ns + rng.randrange(1, step_ns))
+            number = rng.randrange(n)
+            if self.nodes[number].machine is None:
+                self.start(number, rng.choice((State.KEPT, State.TORN, State.UNSYNCED_LOST)))
+            elif rng.random() < kills:
+                self.kill(number)
+            elif rng.random() < kills:
+                self.kill(number)
+                self.doomed[number] = rng.randrange(1, 3 * n)
+                self.start(number)
+            if rng.random() < 0.5:
+                self.part(*([one for one in range(n) if rng.random() < 0.5] if rng.random() < 0.8 else ()))
+            for number in (one for one in range(n) if self.nodes[one].machine is not None):
+                deed = rng.random()
+                if deed < 0.3:
+                    self.submit(number)
+                elif deed < 0.5:
+                    self.read(number)
+                elif deed < 0.5 + compacts and self.held[number]:
+                    self.compact(number)
+
+    def calm(self, for_ns: int) -> None:
+        """Everybody is up, hears everybody, and nothing is lost any more."""
+        self.cuts, self.loss, self.calmed = set(), 0.0, True
+        for node in self.nodes:
+            if node.machine is None:
+                self.start(node.config.node)
+        self.run(self.now_ns + for_ns)
+
+    # -- Net ---------------------------------------------------------------------------------------------------------
+
+    def transmit(self, frame: Frame) -> None:
+        fate = self.rng.random()
+        if fate < self.loss or (frame.key.src, frame.dst) in self.cuts:
+            return
+        for _ in range(2 if fate < 2 * self.loss else 1):
+            most_ns = 30 * DELAY_NS if fate > 1 - self.loss else DELAY_NS
+            self._push(self.now_ns + self.rng.randint(1, most_ns), frame.dst, frame)
+
+    def arm(self, node: Node, name: str, at_ns: int) -> None:
+        number = node.config.node
+        self._timers[number, name] = self._push(max(at_ns, self.now_ns), number, name)
+
+    def disarm(self, node: Node, name: str) -> None:
+        self._timers.pop((node.config.node, name), None)
+
+    def record(self, node: Node, effect: Effect) -> None:
+        held = self.held[node.config.node]
+        if isinstance(effect, Propose):
+            self.proposed.add(effect.value)
+        elif isinstance(effect, Decide):
+            must(effect.instance == len(held), "the log has no holes and goes on where it was")
+            held.append(effect.value)
+            self._extend(held)
+        elif isinstance(effect, Install):
+            held[:] = [bytes.fromhex(value) for value in unpack(effect.state)[0]]
+            must(effect.below == len(held), "a snapshot stands for what it says")
+            self._extend(held)
+        elif isinstance(effect, Readable):
+            known = self.reads.pop((node.config.node, node.epoch, effect.number))
+            must(effect.below >= known, f"a read misses what was over: {effect.below} of {known}")
+            self.answered += 1
+
+    def _extend(self, held: Sequence[bytes]) -> None:
+        """What one node holds is the beginning of the one order, or goes on with it."""
+        known = min(len(held), len(self.order))
+        must(held[known - 1 : known] == self.order[known - 1 : known], "all logs are one")
+        for value in held[known:]:
+            must(value in self.proposed, "somebody submitted it")
+            must(value not in self.order, "each value is there once")
+            self.order.append(value)
+
+    def strike(self, node: Node, index: int) -> bool:
+        if self.calmed:
+            return True
+        self._forget(node.config.node)
+        return False
+
+    def moments(self, node: Node) -> Sequence[Moment]:
+        sends = self.doomed.pop(node.config.node, 0)
+        return [Moment(0, after_sends=sends)] if sends else []
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _do(self, number: int, deed: Callable[[Any], Any]) -> None:
+        node = self.nodes[number]
+        node._do(deed(node.machine.machine))
+
+    def _forget(self, number: int) -> None:
+        self._timers = {timer: at for timer, at in self._timers.items() if timer[0] != number}
+
+    def _push(self, at_ns: int, number: int, what: Any) -> int:
+        self._serial += 1
+        heapq.heappush(self._heap, (at_ns, self._serial, number, what))
+        return self._serial
