@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nodes.consensus.spec import EngineSpec
+from nodes.consensus.spec import INSTANCES, EngineSpec
 from nodes.core.clock import Clock
 from nodes.core.config import ProtocolConfig
 from nodes.core.text import drift_text
@@ -120,7 +120,8 @@ def _service(scenario: Scenario, plan: Plan) -> str:
         ("mix", ", ".join(f"{key} {value}" for key, value in client["mix"].items())),
         ("timeout", f"{spell_time(client['timeout_ns'])}, then the next replica is asked"),
     ]
-    if not engine_spec(plan.protocol.consensus).made_of_swaps:
+    spec = engine_spec(plan.protocol.consensus)
+    if spec.order == INSTANCES and not spec.made_of_swaps:
         rows.insert(2, ("entries", f"at most {plan.protocol.instances}, begun when there is something to propose"))
     return "service\n" + _table(rows, "  ")
 

@@ -431,8 +431,17 @@ class RaftMachine(LogMachine):
             return self._turn_follower(self.term, None, now_ns)
         for peer in reign.peers.values():
             peer.beat()
-        effects = [self._feed(node, peer) for node, peer in reign.peers.items()]
+        effects: Effects = []
+        for node, peer in reign.peers.items():
+            silent = peer.heard_ns <= now_ns - self.patience_ns
+            effects.append(self._knock(node, peer) if silent else self._feed(node, peer))
         return [*effects, *self._begin_plans(now_ns)]
+
+    def _knock(self, node: int, peer: Progress) -> Send:
+        """It has been silent for long, and may be down: nothing long is said to it."""
+        at = max(peer.next - 1, self.entries.base.at)
+        after = Spot(at, self.entries.term(at) or 0)
+        return self._say(node, Append(after, self.committed, self._reign().probe))
 
     def _heard_back(self, src: int, term: int, said: Appended, now_ns: int) -> Effects:
         if term > self.term:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from log_world import RETRY_NS, BrokenError, LogWorld
 
+from nodes.consensus.raft.entries import Spot
 from nodes.consensus.raft.machine import Change, Plans, RaftMachine, Role, Transfer
-from nodes.consensus.raft.messages import Step
+from nodes.consensus.raft.messages import Append, Step, message
 from nodes.consensus.raft.pitfalls import Pitfall
 from nodes.core import Decide, Effect, SetTimer
 from nodes.core.config import NodeConfig
@@ -605,6 +606,25 @@ def test_who_lacks_what_is_forgotten_gets_the_state_in_its_place() -> None:
     assert world.held[behind] == world.order
     assert len(world.order) == 11
     assert raft(world, behind).entries.base == raft(world, leader).entries.base
+
+
+def test_nothing_long_is_said_to_one_that_is_down() -> None:
+    world = Clocked(3, built())
+    leader = world.elected()
+    down = (leader + 1) % 3
+    world.kill(down)
+    for _ in range(10):
+        world.submit(leader)
+        world.wait(50)
+    world.compact(leader)
+    world.wait(2 * T)
+    world.sent = []
+    world.wait(10 * T)
+    said = {(frame.message.step, len(frame.message.body)) for _, frame in world.sent if frame.dst == down}
+    assert said == {(Step.APPEND, len(message(1, Append(Spot(0, 0), 0, 0)).body))}
+    world.start(down, State.KEPT)
+    world.wait(T)
+    assert world.held[down] == world.order
 
 
 def test_a_life_with_its_disk_goes_on_with_its_term_vote_log_and_members() -> None:
