@@ -91,7 +91,7 @@ play: setup ## a playbook of yours in the nodes of a running fabric: PLAYBOOK, F
 	@$(TESTBED) play $(PLAYBOOK) $(if $(FABRIC),--fabric $(FABRIC)) $(ARGS)
 
 # Tests start some hundreds of Pythons: bytecode is kept, whatever the environment says.
-test: kernel-if-possible ## run all tests, a worker per processor: PYTEST="options" (-n0: all in one process)
+test: kernel-if-possible ## run all tests, by a worker more than there are processors: PYTEST="options" (-n0: all in one process)
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto $(PYTEST)
 
 bench: kernel-if-possible compiled-if-possible ## measure against peers, in the same run

@@ -64,7 +64,7 @@ def test_there_are_such_files_and_none_with_a_container_engine_is_forgotten() ->
 
 
 @pytest.mark.parametrize(
-    ("processors", "gibibytes", "workers"), [(1, 64, 2), (2, 64, 2), (16, 64, 16), (16, 9, 4), (2, 3, 1), (2, 1, 1)]
+    ("processors", "gibibytes", "workers"), [(1, 64, 2), (2, 64, 3), (16, 64, 17), (16, 9, 4), (2, 3, 1), (2, 1, 1)]
 )
 def test_as_many_as_there_are_processors_and_memory_for(processors: int, gibibytes: int, workers: int) -> None:
     assert how_many(processors, gibibytes << 30) == workers

@@ -35,9 +35,11 @@ All of them are run by one worker; what they clean and list of their container e
 MADE_ONCE: Mapping[str, str] = {
     "test_machines_run.py": "a fabric with an sshd in each host",
     "test_report_pages.py": "a study",
-    "test_sim_compiled.py": "the compiled build",
+    "test_scenario_golden.py": "the shipped scenarios on sim",
+    "test_sim_compiled.py": "the shipped scenarios on sim",
 }
-"""Files with something that takes long to make and is made for all their tests: each file is run by one worker."""
+"""Files with something that takes long to make and is made for all their tests: those with the same are run by one
+worker."""
 
 WORKER_BYTES = 2 << 30
 """What a worker may need: a guest of a GiB, the history it leaves, and what that is held against."""
@@ -47,9 +49,9 @@ WORKERS_END_S = 60
 
 
 def how_many(processors: int, free_bytes: int | None = None) -> int:
-    """A worker for each processor, two at least (tests wait as well), as far as memory goes round."""
+    """A worker for each processor and one more (tests wait as well), as far as memory goes round."""
     free = available_bytes() if free_bytes is None else free_bytes
-    return max(1, min(max(2, processors), free // WORKER_BYTES))
+    return max(1, min(processors + 1, free // WORKER_BYTES))
 
 
 def group(nodeid: str) -> str:
@@ -57,7 +59,7 @@ def group(nodeid: str) -> str:
     file = PurePosixPath(nodeid.partition("::")[0]).name
     if file in HOST_WIDE:
         return "the whole host"
-    return file if file in MADE_ONCE else nodeid
+    return MADE_ONCE.get(file, nodeid)
 
 
 def order(items: list[pytest.Item]) -> None:

@@ -68,8 +68,9 @@ def test_sigkill_at_random_moments_leaves_nothing(command: str, tmp_path: Path, 
         request.getfixturevalue("kernel")
     interfaces = socket.if_nameindex()
     chance = random.Random(command)
-    spread_s = 0.25 if command == "up" else 0.4
-    for attempt in range(KILLS // 2 if command.startswith("run") else KILLS):  # the two runs make twenty
+    halves = command.startswith("run")  # two kinds of runs, which make twenty kills between them
+    spread_s = 0.4 if halves else 0.25
+    for attempt in range(KILLS // 2 if halves else KILLS):
         mark = f"{command}-{os.getpid()}-{attempt}"
         folder = tmp_path / mark
         folder.mkdir()

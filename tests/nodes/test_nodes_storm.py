@@ -107,15 +107,16 @@ def hasty(config: NodeConfig) -> Machine:
 
 
 @pytest.mark.parametrize(
-    ("consensus", "build"),
-    [("floodset", build_machine), ("oae", short_of_memory), ("ben_or", hasty)],
+    ("consensus", "build", "known"),
+    [("floodset", build_machine, 1), ("oae", short_of_memory, 182), ("ben_or", hasty, 3)],
 )
-def test_the_same_storms_break_what_can_be_broken(consensus: str, build: Any) -> None:
-    """FloodSet, whose safety rests on the window, and known bugs in the others."""
+def test_the_same_storms_break_what_can_be_broken(consensus: str, build: Any, known: int) -> None:
+    """FloodSet, whose safety rests on the window, and known bugs in the others. ``known``: the first seed whose storm
+    did it when somebody last looked; whatever draws otherwise by now makes it another one, and the search longer."""
 
     def disagreements(seed: int) -> int:
         calmed = storm(seed, consensus, build)
         calmed.calm(CALM)
         return calmed.disagreements()
 
-    assert any(disagreements(seed) for seed in range(300))
+    assert any(disagreements(seed) for seed in (known, *range(300)))

@@ -452,9 +452,21 @@ def test_a_replay_without_the_frames_says_so_before_it_runs(here: Path) -> None:
     assert result.stderr.startswith("testbed: error: kept/frames.pcapng is missing")
 
 
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a study that is done: ``out``. Tests work in copies of it."""
+    folder = tmp_path_factory.mktemp("studied")
+    (folder / "small.yaml").write_text(SCENARIO)
+    (folder / "study.yaml").write_text(STUDY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        data("study", "study.yaml", "--out", "out", "--jobs", "0")
+    return folder
+
+
 @pytest.mark.parametrize("text", ["", '{"x": 1}', "[]", '{"variants": [', "\xff"])
-def test_a_damaged_study_is_no_defect_and_goes_on(here: Path, text: str) -> None:
-    data("study", "study.yaml", "--out", "out", "--jobs", "0")
+def test_a_damaged_study_is_no_defect_and_goes_on(here: Path, studied: Path, text: str) -> None:
+    shutil.copytree(studied / "out", here / "out")
     results = here / "out" / "results.json"
     whole = json.loads(results.read_text())
     results.write_text(text, encoding="latin-1")

@@ -9,11 +9,10 @@ import os
 from pathlib import Path
 
 import pytest
+from shipped import known_on_sim
 
-from testbed.engines.sim import SimEngine
 from testbed.scenario import compile_plan, explain, load, unmet
 from testbed.scenario.document import story
-from testbed.verdicts import judge
 from testbed.verdicts.words import in_words
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -59,8 +58,6 @@ def test_there_are_twenty_shipped_scenarios_at_least():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_scenario_gives_its_golden_verdict_under_sim_and_what_it_expects(name):
-    shipped = scenario(name)
-    plan = compile_plan(shipped)
-    verdicts = judge(plan, SimEngine().run(plan))
+    verdicts, _ = known_on_sim(ROOT / "scenarios" / f"{name}.yaml")
     golden(GOLDEN / f"{name}.verdict.txt", in_words(verdicts))
-    assert unmet(shipped.expect, verdicts.to_dict()) == []
+    assert unmet(scenario(name).expect, verdicts.to_dict()) == []
