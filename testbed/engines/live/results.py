@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 
 from nodes.agent.journal import Rows, decode_all
 from nodes.core.record import KINDS, Overrun, Received, Started, Struck, TimerFired, What
-from nodes.frames import Frame
 from testbed.engines.base import SCRATCH, EngineUnavailable
-from testbed.engines.live.sightings import Sightings, at_all_nics, identify, join, read_sightings
+from testbed.engines.live.sightings import FRAME_COLUMNS, Sightings, at_all_nics, identify_all, join, read_sightings
 from testbed.errors import UserError
 from testbed.history import NOBODY, WHATS, Events, History, Hops, Ints, TableBuilder, node_names, packed
 from testbed.pcapng import Packets, Wires, write_captures
@@ -222,27 +221,17 @@ def sightings(directory: Path, plan: Plan) -> tuple[list[Nic], Sightings]:
 def _hops(directory: Path, plan: Plan, zero_ns: int) -> Hops:
     """Where each frame was when, of those that can be told apart and of the time until the run's end."""
     places, seen = sightings(directory, plan)
-    known = [identify(wire) for wire in seen.wires]
-    whole = np.array([frame is not None for frame in known], dtype=np.bool_)
+    whole, columns = identify_all(seen.wires)
     rows = np.flatnonzero(whole[seen.wire] & (seen.at_ns - zero_ns <= plan.duration_ns))
     seen = seen.take(rows)
     place, order = _as_they_come(seen.place)
-    columns = np.array([_frame_columns(frame) for frame in known], dtype=np.int64).reshape(-1, 7)[seen.wire]
     return Hops(
         [places[number] for number in order],
         t_ns=seen.at_ns - zero_ns,
         place=place,
         what=np.where(seen.outgoing, WHATS.index("out"), WHATS.index("in")),
-        **dict(zip(("key_src", "key_epoch", "key_seq", "dst", "round", "step", "corrupt"), columns.T, strict=True)),
+        **dict(zip(FRAME_COLUMNS, columns[seen.wire].T, strict=True)),
     )
-
-
-def _frame_columns(known: tuple[Frame, bool] | None) -> tuple[int, ...]:
-    """What hops tell of a frame; zeros for what is none."""
-    if known is None:
-        return (0,) * 7
-    frame, corrupt = known
-    return (*frame.key, frame.dst, frame.message.round, frame.message.step, corrupt)
 
 
 def _as_they_come(places: Ints) -> tuple[Ints, list[int]]:

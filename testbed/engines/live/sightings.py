@@ -17,7 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from nodes.frames import Frame, FrameError, decode
+from nodes.frames import BODY_BYTES, ETHERTYPE, HEAD_FIELDS, VERSION, WIRE_BYTES, Frame, FrameError, Kind, decode
 from testbed.columns import codes
 from testbed.engines.live.capture import BLOCK
 from testbed.plan import Nic
@@ -34,7 +34,11 @@ _PACKET = np.dtype(
         "itemsize": 60,
     }
 )
+_FORMS = {"6s": "V6", "x": "V1", "B": "u1", "H": ">u2", "I": ">u4"}
+_SLOT = np.dtype([*((name, _FORMS[form]) for name, form in HEAD_FIELDS), ("body", f"V{BODY_BYTES}"), ("crc", ">u4")])
+assert _SLOT.itemsize == WIRE_BYTES
 _NOWHERE = -1
+_NUMBER = np.dtype(np.uint64)
 _NONE = np.empty(0, dtype=np.int64)
 
 
@@ -65,14 +69,13 @@ def sightings_in(data: bytes) -> Sightings:
     """The frames in blocks that stand one behind the other, as in read_sightings."""
     starts = np.concatenate([_NONE, *_packets(data)])
     found = _cut(data, starts, _PACKET.itemsize).view(_PACKET)[:, 0]
-    places: dict[bytes, int] = {}
-    wire = codes(_wires(data, starts + found["mac"], found["snaplen"]), places)
+    wire, wires = _wires(data, starts + found["mac"], found["snaplen"])
     return Sightings(
         found["s"].astype(np.int64) * 1_000_000_000 + found["ns"],
         found["ifindex"].astype(np.int64),
         found["kind"] == _OUTGOING,
-        wire.astype(np.int64),
-        list(places),
+        wire,
+        wires,
     )
 
 
@@ -83,12 +86,39 @@ def _cut(data: bytes, begins: NDArray[np.int64], size: int) -> NDArray[np.uint8]
     return sliding_window_view(np.frombuffer(data, dtype=np.uint8), size)[begins]
 
 
-def _wires(data: bytes, begins: NDArray[np.int64], sizes: NDArray[np.uint32]) -> list[bytes]:
-    """The frames' bytes. Those of one size are the usual thing, and are cut at once."""
-    if len(sizes) and (sizes == sizes[0]).all():
-        wires: list[bytes] = _cut(data, begins, int(sizes[0])).view(f"V{sizes[0]}")[:, 0].tolist()
-        return wires
-    return [data[begin : begin + size] for begin, size in zip(begins.tolist(), sizes.tolist(), strict=True)]
+def _wires(data: bytes, begins: NDArray[np.int64], sizes: NDArray[np.uint32]) -> tuple[NDArray[np.int64], list[bytes]]:
+    """Which of the frames' bytes begin at each place, and those, in the order in which they come. Those of one size are
+    the usual thing, and are told apart at once."""
+    size = int(sizes[0]) if len(sizes) and (sizes == sizes[0]).all() else 0
+    if size >= _NUMBER.itemsize:
+        rows = _cut(data, begins, size)
+        found = _alike(rows)
+        if found is not None:
+            which, first = found
+            return which, [wire.tobytes() for wire in rows[first]]
+    places: dict[bytes, int] = {}
+    cut = [data[begin : begin + size] for begin, size in zip(begins.tolist(), sizes.tolist(), strict=True)]
+    return codes(cut, places).astype(np.int64), list(places)
+
+
+def _alike(rows: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.intp]] | None:
+    """Which of the different rows each one is, and where each of those comes first; None where a sum over a row's bytes
+    does not tell them apart."""
+    whole = np.zeros((len(rows), -(-rows.shape[1] // _NUMBER.itemsize) * _NUMBER.itemsize), dtype=np.uint8)
+    whole[:, : rows.shape[1]] = rows
+    numbers = whole.view(_NUMBER)
+    sums = numbers @ _weights(numbers.shape[1])
+    _, first, which = np.unique(sums, return_index=True, return_inverse=True)
+    if (numbers != numbers[first[which]]).any():
+        return None
+    by_first = np.argsort(first)
+    return np.argsort(by_first)[which], first[by_first]
+
+
+@cache
+def _weights(count: int) -> NDArray[np.uint64]:
+    """Odd numbers without a pattern, the same in each run."""
+    return np.random.default_rng(count).integers(0, 1 << 64, count, dtype=np.uint64) | np.uint64(1)
 
 
 def _packets(data: bytes) -> Iterator[NDArray[np.int64]]:
@@ -161,6 +191,33 @@ def _host_ends(fabric: Fabric) -> dict[Nic, Nic]:
             if one.node in switches and other.node not in switches:
                 ends[one.node, one.nic] = (other.node, other.nic)
     return ends
+
+
+FRAME_COLUMNS = ("key_src", "key_epoch", "key_seq", "dst", "round", "step", "corrupt")
+"""What a history's hops tell of a frame."""
+
+
+def identify_all(wires: Sequence[bytes]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which of these frames can be told, and the FRAME_COLUMNS of all, a row each; zeros for those that can't be.
+
+    Slots that nothing is wrong with are the usual thing, and are read at once.
+    """
+    known, columns = np.zeros(len(wires), dtype=np.bool_), np.zeros((len(wires), len(FRAME_COLUMNS)), dtype=np.int64)
+    slots = np.array([place for place, wire in enumerate(wires) if len(wire) == WIRE_BYTES], dtype=np.intp)
+    found = np.frombuffer(b"".join([wires[place] for place in slots.tolist()]), dtype=_SLOT)
+    crc = np.array([zlib.crc32(wires[place][: -_NEXT.size]) for place in slots.tolist()], dtype=np.uint32)
+    whole = (found["crc"] == crc) & (found["ethertype"] == ETHERTYPE) & (found["length"] == BODY_BYTES)
+    whole &= (found["lead"] >> 4 == VERSION) & np.isin(found["lead"] & 0x0F, list(Kind))
+    known[slots[whole]] = True
+    for column, name in enumerate(("src", "epoch", "seq", "dst", "round", "step")):
+        columns[slots[whole], column] = found[name][whole]
+    for place in np.flatnonzero(~known).tolist():
+        told = identify(wires[place])
+        if told is not None:
+            frame, corrupt = told
+            known[place] = True
+            columns[place] = (*frame.key, frame.dst, frame.message.round, frame.message.step, corrupt)
+    return known, columns
 
 
 def identify(wire: bytes) -> tuple[Frame, bool] | None:

@@ -8,12 +8,13 @@ import struct
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
+import numpy as np
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodes.frames import MAX_BODY, SLOTS, Frame, FrameKey, Kind, Message, encode
 from testbed.engines.live.capture import Capture
-from testbed.engines.live.sightings import identify, read_sightings
+from testbed.engines.live.sightings import _alike, _weights, identify, identify_all, read_sightings
 
 MACS = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 u16, u32, u8 = st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1), st.integers(0, 255)
@@ -61,6 +62,49 @@ def test_two_wrong_bits_are_found_as_when_two_links_of_a_way_corrupt(frame: Fram
 @given(st.binary(max_size=80))
 def test_other_bytes_are_nothing_and_raise_nothing(wire: bytes) -> None:
     assert identify(wire) is None
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """A frame that something may have happened to."""
+    wire = bytearray(encode(draw(frames), *MACS))
+    for place in draw(st.lists(st.integers(0, len(wire) - 1), max_size=2)):
+        wire[place] ^= draw(st.integers(0, 255))
+    return bytes(wire[: draw(st.sampled_from([len(wire), len(wire), 30]))])
+
+
+@settings(max_examples=50)
+@given(st.lists(damaged() | frames.map(lambda frame: encode(frame, *MACS)), max_size=12))
+def test_many_at_once_are_what_each_of_them_is(wires: list[bytes]) -> None:
+    known, columns = identify_all(wires)
+    assert known.dtype == np.bool_
+    for wire, is_known, row in zip(wires, known.tolist(), columns.tolist(), strict=True):
+        told = identify(wire)
+        assert is_known == (told is not None)
+        if told is None:
+            assert not any(row)
+        else:
+            frame, corrupt = told
+            assert row == [*frame.key, frame.dst, frame.message.round, frame.message.step, corrupt]
+
+
+@given(st.lists(st.binary(min_size=60, max_size=60), min_size=1, max_size=8), st.data())
+def test_rows_that_are_alike_are_counted_once_in_the_order_in_which_they_come(
+    some: list[bytes], data: st.DataObject
+) -> None:
+    wires = data.draw(st.lists(st.sampled_from(some), min_size=1, max_size=20))
+    found = _alike(np.frombuffer(b"".join(wires), dtype=np.uint8).reshape(-1, 60))
+    assert found is not None
+    which, first = found
+    assert [wires[place] for place in first.tolist()] == list(dict.fromkeys(wires))
+    assert [wires[first[number]] for number in which.tolist()] == wires
+
+
+def test_rows_that_a_sum_does_not_tell_apart_are_not_taken_for_alike() -> None:
+    one, other = (int(weight) for weight in _weights(2))
+    same_sum = other * pow(one, -1, 1 << 64) % (1 << 64)
+    rows = np.array([[same_sum, 0], [0, 1]], dtype=np.uint64).view(np.uint8)
+    assert _alike(rows) is None
 
 
 def test_what_a_capture_counted_is_heard_also_by_who_listens_after_it_has_ended(tmp_path: Path) -> None:
