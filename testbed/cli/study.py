@@ -48,12 +48,15 @@ def study(
     directory = claim(out or Path("runs") / f"study-{loaded.document.name}")
     with progress_bar() as bar:
         tasks: dict[str, Any] = {}
+        milestones: dict[str, Milestones] = {}
 
         def report(phase: str, done: int, total: int) -> None:
             if phase not in tasks:
                 tasks[phase] = bar.add_task(phase, total=None, state="")
-                Milestones(phase, quiet=not bar.disable)("begins", 0.0)
-            bar.update(tasks[phase], completed=done, total=total or 1, state=f"{done} of {total}")
+                milestones[phase] = Milestones(phase, quiet=not bar.disable)
+            state = f"{done} of {total}"
+            bar.update(tasks[phase], completed=done, total=total or 1, state=state)
+            milestones[phase](f"({state})", done / (total or 1))
 
         results = run_study(loaded, directory, jobs, report, vkernel, workers).to_dict()
     write_report(loaded, results, directory)

@@ -114,6 +114,12 @@ def test_what_goes_into_a_pipe_is_not_broken_into_lines_of_a_terminal(
     assert lines == [line.rstrip() for line in lines]
 
 
+def test_a_study_says_how_far_it_has_come_where_no_display_can_be_drawn(here: Path) -> None:
+    shares = re.findall(r"^testbed: as given: sim: +(\d+)% ", call("study", "study.yaml").stderr, re.MULTILINE)
+    assert [shares[0], shares[-1]] == ["0", "100"]
+    assert len(shares) > 2
+
+
 def test_list_tells_what_came_of_runs(here: Path) -> None:
     assert data("list", "runs") == []
     run = data("run", "small.yaml")
