@@ -242,6 +242,20 @@ def test_a_run_page_tells_the_scenarios_story_and_what_became_of_what_it_expects
     assert "3 hosts, 1 switch (" in page.text
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("switches: cells", "3 hosts, 1 cell (star(hosts=3));"),
+        ("nodes: container", "3 hosts, which are containers, 1 switch (star(hosts=3));"),
+    ],
+)
+def test_a_run_page_says_what_its_nodes_are(line: str, words: str) -> None:
+    plan = compile_plan(parse(f"name: x\ntopology: {{kind: star, hosts: 3}}\nprotocol: {{rounds: 9}}\n{line}\n"))
+    history = SimEngine().run(plan)
+    page = Page(run_page(plan, history, judge(plan, history)))
+    assert words in " ".join(page.text.split())
+
+
 def test_a_run_that_cannot_be_trusted_says_so_first() -> None:
     plan = compile_plan(parse(RUN))
     history = SimEngine().run(plan)
