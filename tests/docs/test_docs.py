@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 DOCUMENTS = {"run": "scenarios", "compare": "scenarios", "explain": "scenarios", "study": "studies"}
 PLACEHOLDERS = {"SCENARIO", "…"}
+GROUPS = {group.name for group in app.registered_groups}
 page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 
 
@@ -50,8 +51,8 @@ def test_commands_exist_and_name_what_ships(page: Path) -> None:
 @page
 def test_options_exist(page: Path) -> None:
     for verb, *rest in commands(page.read_text(), "testbed"):
-        # Of `topo draw` the options stand in the help of both words.
-        helps = [[verb, "--help"], [verb, *rest[:1], "--help"]]
+        # Of `topo draw` the options stand in both words' help; `exec host1 --help` would run in a host1 that is up.
+        helps = [[verb, "--help"], *([[verb, *rest[:1], "--help"]] if verb in GROUPS else [])]
         known = "".join(CliRunner().invoke(app, words, env={"COLUMNS": "200"}).stdout for words in helps)
         assert [word for word in rest if word.startswith("-") and word not in known] == []
 
