@@ -46,7 +46,9 @@ TimeOption = Annotated[
 Pitfalls = Annotated[list[str] | None, typer.Option("--pitfall", help="Plant a known bug; repeatable.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="depth, handshake, horizon, inputs, seed, instances; repeatable."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="depth, handshake, horizon, inputs, seed, instances, rounds; repeatable."
+    ),
 ]
 
 
@@ -149,7 +151,7 @@ def _one_of(kind: Any, option: str, word: str) -> Any:
         raise UserError(f"{option} {word}: there are {', '.join(kind)}") from None
 
 
-_NUMBERS = ("depth", "seed", "instances")
+_NUMBERS = ("depth", "seed", "instances", "rounds")
 _WORDS = ("handshake", "horizon", "inputs")
 
 

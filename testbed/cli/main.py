@@ -28,6 +28,7 @@ from testbed.cli import (
     report,
     run,
     schema,
+    search,
     study,
     topo,
     up,
@@ -60,6 +61,7 @@ app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("study")(study.study)
 app.command("explore")(explore.explore)
+app.command("search")(search.search)
 app.command("report")(report.report)
 app.command("replay")(replay.replay)
 app.add_typer(kernel.app, name="kernel")

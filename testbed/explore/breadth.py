@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from testbed.explore.worlds import Step, World, Worlds
+from testbed.errors import UserError
+from testbed.explore.worlds import UNBOUNDED, Step, World, Worlds
 
 Progress = Callable[[int, int, int], None]
 """Told now and then: levels that are complete, distinct states so far, states of which the next are still to come."""
@@ -50,6 +51,11 @@ class Search:
     """
 
     def __init__(self, worlds: Worlds) -> None:
+        rules = worlds.rules
+        if rules.timers == UNBOUNDED and not worlds.model.ends:
+            raise UserError("--timers: the timers of this engine go on for ever; say how many may fire, such as 2")
+        if UNBOUNDED in (rules.crashes, rules.restarts, rules.copies):
+            raise UserError("crashes, restarts and copies without end lead to states without end; say how many")
         self.worlds = worlds
         first = worlds.begin()
         self.seen = {worlds.digest(first)}

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from nodes.consensus.spec import EngineSpec
-from nodes.core import Decide, Effect, Outcome, Propose, Resolve, RoundStart, SwapId
+from nodes.consensus.spec import LOG, EngineSpec
+from nodes.core import Decide, Effect, Install, Outcome, Propose, Resolve, RoundStart, SwapId
 from nodes.core.values import text
 
 Facts = frozenset[Effect]
@@ -56,6 +56,31 @@ def _invent(facts: Sequence[Facts]) -> str:
     return ""
 
 
+def _forge(facts: Sequence[Facts]) -> str:
+    submitted = {effect.value for _, effect in _told(facts, Propose) if isinstance(effect, Propose)}
+    for node, effect in _told(facts, Decide):
+        if isinstance(effect, Decide) and effect.value not in submitted:
+            return f"n{node} delivers {text(effect.value)} as entry {effect.instance}, which nobody submitted"
+    return ""
+
+
+def _repeat(facts: Sequence[Facts]) -> str:
+    for node, told in enumerate(facts):
+        places: dict[bytes, int] = {}
+        for entry, value in sorted((one.instance, one.value) for one in told if isinstance(one, Decide)):
+            if places.setdefault(value, entry) != entry:
+                return f"n{node} delivers {text(value)} as entry {places[value]} and as entry {entry}"
+    return ""
+
+
+def _leave_out(facts: Sequence[Facts]) -> str:
+    for node, told in enumerate(facts):
+        entries = {one.instance for one in told if isinstance(one, Decide)}
+        if entries and not any(isinstance(one, Install) for one in told) and max(entries) >= len(entries):
+            return f"n{node} delivers entry {max(entries)} and {len(entries) - 1} of those before it"
+    return ""
+
+
 def _split(facts: Sequence[Facts]) -> str:
     endings: dict[SwapId, dict[int, set[Outcome]]] = defaultdict(lambda: defaultdict(set))
     for node, effect in _told(facts, Resolve):
@@ -86,6 +111,9 @@ def _mixed_up(facts: Sequence[Facts]) -> str:
 AGREEMENT = Invariant("agreement", (Decide,), _disagree)
 VALIDITY = Invariant("validity", (Propose, Decide), _invent)
 BISYNCHRONY = Invariant("bisynchrony", (Resolve,), _split)
+LOG_VALIDITY = Invariant("validity", (Propose, Decide), _forge)
+INTEGRITY = Invariant("integrity", (Decide,), _repeat)
+ORDER = Invariant("order", (Decide, Install), _leave_out)
 EXCHANGE = Invariant("exchange", (Resolve, RoundStart), _mixed_up)
 
 
@@ -93,4 +121,5 @@ def invariants_of(spec: EngineSpec) -> tuple[Invariant, ...]:
     """What the engine promises of any run; of plain swaps: that both ends end alike, each with the other's value."""
     if not spec.decides:
         return BISYNCHRONY, EXCHANGE
-    return tuple(one for one in (AGREEMENT, VALIDITY) if one.name in spec.properties)
+    validity = LOG_VALIDITY if spec.order == LOG else VALIDITY
+    return tuple(one for one in (AGREEMENT, validity, INTEGRITY, ORDER) if one.name in spec.properties)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from nodes.consensus.spec import LOG
 from nodes.core import Machine
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig
 from nodes.core.text import Says, body_text
@@ -80,7 +81,7 @@ def model_of(
     """An engine among ``nodes`` nodes (of two_phase_commit: so many resource managers) that all see each other.
 
     settings: of the protocol (nodes.core.config.ProtocolConfig); ``instances`` counts instances of consensus, of the
-    link rounds. Raises UserError.
+    link rounds; ``rounds``: how many an instance has, where it has any. Raises UserError.
     """
     if name == TWO_PHASE_COMMIT:
         from testbed.explore.two_phase import two_phase_commit
@@ -111,10 +112,11 @@ def _engine_model(
     bears = min(spec.most_f(n), n - 1) if f is None else f
     instances = settings.pop("instances", 1)
     if time is None:
-        time = Time.STILL if not spec.made_of_swaps else Time.OWN if spec.indulgent else Time.TIMELY
+        in_time = Time.OWN if spec.indulgent else Time.TIMELY
+        time = in_time if spec.made_of_swaps or spec.order == LOG else Time.STILL
     if spec.made_of_swaps and time is Time.STILL:
         raise UserError(f"--time still: {name} is made of rounds, which clocks begin and end; take own or timely")
-    taken = spec.rounds_per_instance(bears)
+    taken = settings.pop("rounds", spec.rounds_per_instance(bears))
     protocol = ProtocolConfig(
         **{
             "consensus": spec.name,

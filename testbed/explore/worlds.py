@@ -20,6 +20,7 @@ from testbed.explore.model import Model, Time
 from testbed.explore.states import Event, States
 
 UNBOUNDED = -1
+"""In place of how often something may happen: as often as can be."""
 
 
 class Network(StrEnum):
@@ -36,7 +37,8 @@ class Network(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Rules:
     """How often what may go wrong does, in one run. crashes, restarts: of nodes; finds: what a restarted node may find
-    on its disk. drops, copies: of messages. timers: that fire; UNBOUNDED where they end by themselves."""
+    on its disk. drops, copies: of messages. timers: that fire. Each may be
+    UNBOUNDED."""
 
     network: Network = Network.ANY
     crashes: int = 0
@@ -52,10 +54,8 @@ class Rules:
             raise UserError("--network set: nothing is used up, so that there is nothing to drop or copy; leave it out")
         if self.network is Network.SET and model.time is Time.TIMELY:
             raise UserError("--network set does not go with --time timely: there would always be something under way")
-        if self.restarts > self.crashes:
+        if self.restarts > self.crashes >= 0:
             raise UserError(f"--restarts {self.restarts}: no more than there are crashes ({self.crashes})")
-        if self.timers == UNBOUNDED and not model.ends:
-            raise UserError("--timers: the timers of this engine go on for ever; say how many may fire, such as 2")
 
 
 class Verb(StrEnum):
@@ -231,14 +231,15 @@ class Worlds:
             later_ns = self._time(world, node, event)
             if later_ns > now_ns:  # what is under way then is for nodes that are down, and is lost there
                 now_ns, wire = later_ns, ()
-            if left.timers > 0:
-                left = left._replace(timers=left.timers - 1)
+            left = left._replace(timers=_less(left.timers))
         elif verb is Verb.RESTART:
-            left = left._replace(restarts=left.restarts - 1)
+            left = left._replace(restarts=_less(left.restarts))
         elif verb is Verb.DROP:
-            return World(nodes, _without(wire, event), now_ns, left._replace(drops=left.drops - 1))
+            return World(nodes, _without(wire, event), now_ns, left._replace(drops=_less(left.drops)))
         elif verb is Verb.COPY:
-            return World(nodes, self._ordered((*wire, cast(int, event))), now_ns, left._replace(copies=left.copies - 1))
+            return World(
+                nodes, self._ordered((*wire, cast(int, event))), now_ns, left._replace(copies=_less(left.copies))
+            )
         else:
             dead = self.states.killed(nodes[node])
             return self._mourned(_put(nodes, node, dead), wire, now_ns, left)
@@ -254,14 +255,14 @@ class Worlds:
 
     def _heard(self, sent: tuple[int, ...], nodes: tuple[int, ...], left: Left) -> tuple[int, ...]:
         """What is sent, but for what nobody will ever hear."""
-        if left.restarts or left.crashes == self.rules.crashes:
+        if left.restarts or left.crashes == self.rules.crashes > 0:
             return sent
         packets, up = self.states.packets, self.states.up
         return tuple([packet for packet in sent if up[nodes[packets[packet].dst]]])
 
     def _mourned(self, nodes: tuple[int, ...], wire: tuple[int, ...], now_ns: int, left: Left) -> World:
         """A node has died; if none can be restarted, nobody will hear what is under way to it."""
-        left = left._replace(crashes=left.crashes - 1)
+        left = left._replace(crashes=_less(left.crashes))
         return World(nodes, self._heard(wire, nodes, left), now_ns, left)
 
     def _ordered(self, wire: list[int] | tuple[int, ...]) -> tuple[int, ...]:
@@ -276,6 +277,11 @@ class Worlds:
         if self.rules.network is Network.FIFO:
             return tuple(sorted(wire, key=channels.__getitem__))
         return tuple(sorted(wire))
+
+
+def _less(left: int) -> int:
+    """Once more it has happened."""
+    return left if left == UNBOUNDED else left - 1
 
 
 def _without(wire: tuple[int, ...], packet: Any) -> tuple[int, ...]:

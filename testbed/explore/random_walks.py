@@ -1,0 +1,189 @@
+"""Schedules at random, and the least of one that breaks something.
+
+To pick among all that can happen, step by step, hardly ever leads two quorums past each other. So a schedule is drawn
+in stages: in each some nodes hear each other, in any order and some of it only; what is under way between the others
+waits, or is lost. A node's clock runs on now and then; crashes, restarts and copies are rare.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from testbed.explore.model import Time
+from testbed.explore.worlds import Step, Verb, Worlds
+
+_LENGTHS = (2, 4, 8, 16, 1000)
+"""How much is heard in a stage, at most."""
+
+_LOSSES = (0.02, 0.3, 0.3)
+"""How likely what was not heard in a stage is lost at its end: one of these for all of a schedule."""
+
+_IDLE_STAGES = 4
+"""After so many stages in which nothing happens a schedule is at its end."""
+
+
+@dataclass
+class Hunt:
+    """What a search has come to. schedules: drawn and judged. steps: of all of them. path: the steps to where
+    ``broken`` says what is wrong, as they were drawn; shrunk: what is left of them when none can be spared."""
+
+    schedules: int = 0
+    steps: int = 0
+    broken: str = ""
+    path: list[Step] = field(default_factory=list)
+    shrunk: list[Step] = field(default_factory=list)
+
+
+def hunt(
+    worlds: Worlds,
+    schedules: int,
+    seed: int,
+    most_steps: int = 1000,
+    progress: Callable[[Hunt], None] = lambda _: None,
+) -> Hunt:
+    """Draws schedules until one breaks an invariant, which is then shrunk. Each depends on the seed and its number."""
+    found = Hunt()
+    for number in range(schedules):
+        walk = Walk(worlds, random.Random(f"schedule {seed} {number}"), most_steps)
+        walk.run()
+        found.schedules += 1
+        found.steps += len(walk.path)
+        if walk.broken:
+            found.path, found.broken = walk.path, walk.broken
+            found.shrunk = shrink(worlds, walk.path)
+            found.broken = follow(worlds, found.shrunk)[1]
+            break
+        if number % 20 == 0:
+            progress(found)
+    return found
+
+
+class Walk:
+    """One schedule as it is drawn."""
+
+    def __init__(self, worlds: Worlds, rng: random.Random, most_steps: int) -> None:
+        self.worlds, self.rng, self.most_steps = worlds, rng, most_steps
+        self.world = worlds.begin()
+        self.path: list[Step] = []
+        self.broken = worlds.broken(self.world)
+        self._nodes = range(len(self.world.nodes))
+        self._loss = rng.choice(_LOSSES)
+        self._timely = worlds.model.time is Time.TIMELY
+
+    def run(self) -> None:
+        """To its end."""
+        idle = 0
+        while idle < _IDLE_STAGES and not self.over:
+            before = len(self.path)
+            self._stage()
+            idle = idle + 1 if len(self.path) == before else 0
+
+    @property
+    def over(self) -> bool:
+        """Whether no more steps are wanted."""
+        return bool(self.broken) or len(self.path) >= self.most_steps
+
+    def _stage(self) -> None:
+        rng, everybody = self.rng, self._timely or _share(self.rng, 0.2)
+        group = set(self._nodes if everybody else rng.sample(self._nodes, rng.randint(2, len(self._nodes))))
+        if _share(rng, 0.7):
+            self._fire(group)
+        if _share(rng, 0.3):
+            self._take(Verb.RESTART, group)
+        if _share(rng, 0.05):
+            self._take(Verb.CRASH, group)
+        left = rng.choice(_LENGTHS)
+        while left and not self.over and self._hear(group):
+            left -= 1
+        if not self._timely or _share(rng, 0.3):
+            self._lose()
+
+    def _fire(self, group: set[int]) -> None:
+        """A timer of the group's, most often one that is due first."""
+        due = [step for step in self.worlds.choices(self.world) if step.verb is Verb.FIRE and step.node in group]
+        if due and _share(self.rng, 0.8):
+            first_ns = self.worlds.states.first_ns
+            soonest_ns = min(first_ns[self.world.nodes[step.node]] for step in due)
+            due = [step for step in due if first_ns[self.world.nodes[step.node]] == soonest_ns]
+        self._choose(due)
+
+    def _hear(self, group: set[int]) -> bool:
+        packets = self.worlds.states.packets
+        ready = [
+            step
+            for step in self.worlds.choices(self.world)
+            if step.verb is Verb.DELIVER and step.node in group and packets[cast(int, step.event)].src in group
+        ]
+        if not ready:
+            return False
+        if _share(self.rng, 0.05):
+            self._take(Verb.COPY, group)
+        return self._choose(ready)
+
+    def _choose(self, steps: list[Step]) -> bool:
+        """One of these; rarely one in which the node dies."""
+        dying = [step for step in steps if step.done is not None]
+        living = [step for step in steps if step.done is None]
+        chosen = dying if dying and _share(self.rng, 0.05) else living
+        return self._do(self.rng.choice(chosen)) if chosen else False
+
+    def _take(self, verb: Verb, group: set[int]) -> None:
+        steps = [step for step in self.worlds.choices(self.world) if step.verb is verb and step.node in group]
+        if steps:
+            self._do(self.rng.choice(steps))
+
+    def _lose(self) -> None:
+        """What did not come in the stage may never come."""
+        for packet in self.world.wire:
+            if self.world.left.drops and not self.over and _share(self.rng, self._loss):
+                lost = Step(Verb.DROP, self.worlds.states.packets[packet].dst, packet)
+                if lost in self.worlds.choices(self.world):
+                    self._do(lost)
+
+    def _do(self, step: Step) -> bool:
+        self.world = self.worlds.after(self.world, step)
+        self.path.append(step)
+        self.broken = self.worlds.broken(self.world)
+        return True
+
+
+def _share(rng: random.Random, share: float) -> bool:
+    """Whether it happens, that does in this share of all cases."""
+    return rng.random() < share
+
+
+# -- the least of a schedule -------------------------------------------------------------------------------------------
+
+
+def follow(worlds: Worlds, steps: Sequence[Step]) -> tuple[list[Step], str]:
+    """Those of the steps that can happen, one after the other, up to where an invariant breaks; and how it does."""
+    world, done = worlds.begin(), []
+    for step in steps:
+        if step not in worlds.choices(world):
+            continue
+        world = worlds.after(world, step)
+        done.append(step)
+        if broken := worlds.broken(world):
+            return done, broken
+    return done, ""
+
+
+def shrink(worlds: Worlds, steps: Sequence[Step]) -> list[Step]:
+    """Steps among these that break an invariant too, and none of which can be left out (Zeller's delta debugging): half
+    of them, a quarter, .. and at last one at a time are left out for as long as that succeeds."""
+    kept, _ = follow(worlds, steps)
+    size = max(1, len(kept) // 2)
+    while True:
+        at, shrunk = 0, False
+        while at < len(kept):
+            fewer, broken = follow(worlds, kept[:at] + kept[at + size :])
+            if broken and len(fewer) < len(kept):
+                kept, shrunk = fewer, True
+            else:
+                at += size
+        if size == 1 and not shrunk:
+            return kept
+        size = max(1, size // 2)

@@ -1,0 +1,75 @@
+"""The commands: what they print, what they write, and how they end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from testbed.cli.main import app
+
+
+def call(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_states_and_depth_are_told() -> None:
+    done = call("explore", "two_phase_commit")
+    assert done.exit_code == 0
+    assert "288 distinct" in done.stdout
+    assert "depth 11" in done.stdout
+
+
+def test_what_breaks_is_told_written_and_run_again() -> None:
+    done = call("explore", "link", "--time", "timely", "--drops", "1")
+    assert done.exit_code == 1
+    assert "bisynchrony: the swap of round 0 has committed at n1 and aborted at n0" in done.stdout
+    again = call("explore", "--replay", "link.schedule.yaml")
+    assert again.exit_code == 1
+    assert again.stdout.strip() in done.stdout
+    Path("link.schedule.yaml").write_text(Path("link.schedule.yaml").read_text().replace("timer: horizon", "timer: x"))
+    refused = call("explore", "--replay", "link.schedule.yaml")
+    assert refused.exit_code == 2
+    assert "step 7 of the schedule can't happen" in refused.stderr
+
+
+def test_a_search_that_stops_early_says_what_is_not_known() -> None:
+    done = call("explore", "paxos", "--timers", "2", "--states", "500")
+    assert done.exit_code == 0
+    assert "what lies beyond is not known" in done.stdout
+    as_json = json.loads(call("explore", "paxos", "--timers", "2", "--depth", "3", "--json").stdout)
+    assert (as_json["end"], as_json["broken"]) == ("depth", None)
+
+
+def test_random_schedules_are_shrunk_and_written() -> None:
+    done = call("search", "floodset", "--f", "1", "--crashes", "1", "--pitfall", "one_round_short", "--json")
+    found = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert len(found["steps"]) < found["drawn"]
+    assert call("explore", "--replay", found["schedule"]).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["explore", "paxos"], "--timers"),
+        (["explore", "nothing"], "nothing"),
+        (["explore"], "explore needs an engine"),
+        (["explore", "link", "--set", "window=3"], "--set window"),
+        (["explore", "link", "--time", "later"], "--time later"),
+        (["search", "paxos", "--disk", "burnt"], "--disk burnt"),
+        (["explore", "--replay", "none.yaml"], "none.yaml"),
+    ],
+)
+def test_bad_input_gets_one_line(words: list[str], said: str) -> None:
+    done = call(*words)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
