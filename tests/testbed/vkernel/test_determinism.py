@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,23 @@ PROBE = Path(__file__).with_name("vkernel_probe.py")
 pytestmark = [pytest.mark.slow, pytest.mark.kernel]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def idle(kernel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What the probe writes of the first seed, as far as this file is concerned on an idle host."""
+    return run_probe(tmp_path_factory.mktemp("idle") / "deeper" / "and" / "elsewhere", kernel)
+
+
+@contextmanager
 def load() -> Iterator[None]:
     """Two busy loops per core."""
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
-    yield
-    for loop in loops:
-        loop.kill()
-        loop.wait()
+    count = 2 * len(os.sched_getaffinity(0))
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
 
 
 def run_probe(job: Path, kernel: Path, python: Sequence[str] = (sys.executable,), seed: int = 1) -> dict[str, bytes]:
@@ -56,30 +66,28 @@ def round_trips(written: dict[str, bytes]) -> list[int]:
     return trips
 
 
-def test_idle_and_loaded_boots_are_byte_identical(kernel: Path, tmp_path: Path, load: None) -> None:
-    loaded = run_probe(tmp_path / "loaded", kernel)
-    again = run_probe(tmp_path / "deeper/and/elsewhere", kernel)
+def test_idle_and_loaded_boots_are_byte_identical(kernel: Path, tmp_path: Path, idle: dict[str, bytes]) -> None:
+    with load():
+        loaded = run_probe(tmp_path / "loaded", kernel)
     assert len(loaded) == PAIRS + 1
-    assert loaded == again
+    assert loaded == idle
 
 
-def test_delays_are_those_asked_for(kernel: Path, tmp_path: Path) -> None:
-    written = run_probe(tmp_path / "job", kernel)
-    trips = sorted(round_trips(written))
+def test_delays_are_those_asked_for(idle: dict[str, bytes]) -> None:
+    trips = sorted(round_trips(idle))
     assert len(trips) == PAIRS * (ROUNDS - 1)
     assert trips[0] >= 2 * (DELAY_NS - JITTER_NS)
     assert trips[-1] <= 2 * (DELAY_NS + JITTER_NS) + 1_000
     assert abs(trips[len(trips) // 2] - 2 * DELAY_NS) < 300
 
 
-def test_the_guests_entropy_follows_the_seed(kernel: Path, tmp_path: Path) -> None:
-    one = run_probe(tmp_path / "1", kernel)
-    two = run_probe(tmp_path / "2", kernel, seed=2)
-    assert one["host.txt"] != two["host.txt"]
-    assert round_trips(one)[0] == round_trips(two)[0]  # netem's own seeds are the same
+def test_the_guests_entropy_follows_the_seed(kernel: Path, tmp_path: Path, idle: dict[str, bytes]) -> None:
+    other = run_probe(tmp_path / "2", kernel, seed=2)
+    assert idle["host.txt"] != other["host.txt"]
+    assert round_trips(idle)[0] == round_trips(other)[0]  # netem's own seeds are the same
 
 
-def test_root_and_nobody_get_the_same_bytes(kernel: Path, tmp_path: Path) -> None:
+def test_root_and_nobody_get_the_same_bytes(kernel: Path, tmp_path: Path, idle: dict[str, bytes]) -> None:
     if os.getuid() != 0:
         lacking("user", "only root can become somebody else")
     python = as_nobody()
@@ -88,4 +96,4 @@ def test_root_and_nobody_get_the_same_bytes(kernel: Path, tmp_path: Path) -> Non
         theirs = run_probe(folder / "job", open_kernel(kernel, folder), python)
     finally:
         shutil.rmtree(folder)
-    assert theirs == run_probe(tmp_path / "job", kernel)
+    assert theirs == idle
