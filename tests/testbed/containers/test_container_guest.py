@@ -32,6 +32,16 @@ STORY = {
         {"at": "7ms", "do": "node_pause", "on": "host1", "for": "600us"},
     ],
 }
+CELLS = {
+    "topology": {"kind": "leaf_spine", "spines": 1, "leaves": 2, "hosts_per_leaf": 1},
+    "switches": "cells",
+    "links": {"default": {"delay": "8us", "jitter": "3us", "loss": "1%"}},
+    "protocol": {"rounds": 24, "window": "250us", "horizon": "reconcile"},
+    "faults": [
+        {"at": "1ms", "do": "node_kill", "on": "leaf1", "for": "1ms"},
+        {"when": {"node": "spine1", "enters": "COMMITTED", "round": 14}, "do": "node_pause", "for": "500us"},
+    ],
+}
 OF_THE_CONTAINER = {"plan.json", "containers.json", "console.log", "result.json"}
 """Files of a job that tell what nodes were."""
 
@@ -55,6 +65,18 @@ def test_eight_containers_with_jitter_and_every_fault_of_nodes_are_one_run_with_
     assert len([name for name in files if name.startswith("journal-")]) == 8
     told = [result(folder / "vkernel") for folder in (plain, contained)]
     assert told[0] == told[1]  # each node had a process of its own in both, because of the faults
+
+
+def test_cells_in_containers_are_one_run_with_cells_in_plain_namespaces(
+    kernel: Path, runtime: str, node_image: Image, tmp_path: Path
+) -> None:
+    """A cell is a node like any other: a container of its own, killed and frozen as one."""
+    verdict, files = run(plan_of(CELLS, None), tmp_path / "plain")
+    assert {name for name, count in verdict.bisynchrony.swaps.items() if count} == {"committed", "blocked"}
+    assert run(plan_of(CELLS), tmp_path / "contained") == (verdict, files)
+    assert {name for name in files if name.startswith("journal-")} == {
+        f"journal-{node}.txt" for node in ("host1", "host2", "leaf1", "leaf2", "spine1")
+    }
 
 
 @pytest.mark.parametrize("program", RUNTIMES)

@@ -40,6 +40,35 @@ def test_eight_containers_without_jitter_hold_every_round_and_agree(engine: Cont
     assert engine.containers() == []
 
 
+def test_cells_are_containers_too_and_carry_what_their_hosts_swap(engine: ContainerEngine, tmp_path: Path) -> None:
+    """Until one on the way is killed; in windows wide enough for a machine that is busy with other things."""
+    story = {
+        "topology": {"kind": "leaf_spine", "spines": 1, "leaves": 2, "hosts_per_leaf": 1},
+        "switches": "cells",
+        "protocol": {"rounds": 3, "window": "1s"},
+        "faults": [{"at": "1500ms", "do": "node_kill", "on": "leaf1"}],
+    }
+    plan = plan_of(story)
+    over, seen = threading.Event(), {}
+    watcher = threading.Thread(target=states_seen, args=(engine, over, seen))
+    watcher.start()
+    try:
+        history = run(plan, tmp_path)
+    finally:
+        over.set()
+        watcher.join()
+    assert {"host1", "host2", "leaf1", "leaf2", "spine1"} <= set(seen)
+    assert "exited" in seen["leaf1"]
+    ends = [event for event in history.events.of_kind(Resolve) if event.node in ("host1", "host2")]
+    outcomes = {(event.node, event.what.swap.round): event.what.outcome for event in ends}
+    assert {outcomes[host, number] for host in ("host1", "host2") for number in (0, 1)} == {"committed"}
+    assert {outcomes["host1", 2], outcomes["host2", 2]} == {"aborted"}
+    verdict = judge(plan, history).bisynchrony
+    assert verdict.broken_rounds == (2,)
+    assert (verdict.swaps["committed"], verdict.swaps["aborted"]) == (2, 1)
+    assert engine.containers() == []
+
+
 def states_seen(engine: ContainerEngine, over: threading.Event, seen: dict[str, set[str]]) -> None:
     """Notes in which states each container is found, until the run is over."""
     while not over.wait(0.05):
