@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from needs import MOOT, as_nobody, lacking
+from needs import MOOT, as_nobody, lacking, needs
 
 from nodes.core.record import Struck
 from testbed.engines.base import EngineUnavailable
@@ -31,6 +32,7 @@ from topologies.netem import NetemParams
 ROOT = Path(__file__).resolve().parents[3]
 TESTBED = str(Path(sys.executable).with_name("testbed"))
 SSHD = shutil.which("sshd", path="/usr/sbin:/sbin")
+SETUP = "testbed/setup.sh"
 MACHINES = ("host1", "host2", "host3")
 KILLS, SPREAD_S = int(os.environ.get("OAE_KILLS", "2")), 2.0
 """A kill takes some four seconds: OAE_KILLS=40 for forty of them. Each comes so long, at most, after a random number of
@@ -55,6 +57,7 @@ UsePAM no
 StrictModes no
 PermitRootLogin yes
 PasswordAuthentication no
+Subsystem sftp internal-sftp
 """
 COUNT = """\
 import os, sys
@@ -106,7 +109,7 @@ class Machines(NamedTuple):
 
 
 def call(here: Path, *argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([TESTBED, *argv], cwd=here, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([TESTBED, *argv], cwd=here, capture_output=True, text=True, timeout=300, check=False)
 
 
 def planned(folder: Path, text: str) -> Plan:
@@ -208,6 +211,30 @@ def test_a_machine_that_is_not_ready_is_told_in_one_line(machines: Machines, nam
     assert done.returncode == 2
     assert words in done.stderr
     assert [line.startswith("testbed: error: machine") for line in done.stderr.splitlines()] == [True]
+
+
+@pytest.mark.slow
+@needs("tools", (ROOT / ".git").exists() and shutil.which("git"), "this is no clone, or git is not installed")
+def test_a_machine_is_provisioned_over_ssh(machines: Machines) -> None:
+    """It gets the project as it is committed. Its environment is there already: making one takes the world's network,
+    which these machines don't have."""
+    project = machines.here / "provisioned"
+    want = hashlib.sha256(b"".join(committed(name) for name in ("pyproject.toml", "requirements.lock", SETUP)))
+    (project / ".venv" / "bin").mkdir(parents=True)
+    (project / ".venv" / "bin" / "testbed").symlink_to(TESTBED)
+    (project / ".venv" / ".set-up-for").write_text(f"{want.hexdigest()} {project}")
+    line = f"machine1 ansible_host=10.0.0.1 ansible_python_interpreter={sys.executable}"
+    (machines.here / "new.ini").write_text(inventory(machines.here, line, project=project))
+    argv = ["exec", "host4", TESTBED, "play", "provision", "--inventory", "new.ini", "-e", "kernel=false"]
+    done = call(machines.here, *argv)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (project / SETUP).read_bytes() == committed(SETUP)
+    assert "machine1: " in done.stdout  # with what its doctor says
+
+
+def committed(name: str) -> bytes:
+    """A file of the project as it is committed here."""
+    return subprocess.run(["git", "show", f"HEAD:{name}"], cwd=ROOT, capture_output=True, check=True).stdout
 
 
 @pytest.mark.slow
