@@ -1,8 +1,8 @@
 """A storm over machines of any engine, drawn from one seed, and what must hold in it and after it.
 
 Frames are lost, doubled, delayed past windows, overtaken, and damaged bit by bit; nodes are killed between events and
-between two effects of one event, paused, and restarted with or without their state. Then it calms down: every node is
-up and every frame arrives.
+between two effects of one event, paused, slowed down, and restarted with or without their state. Then it calms down:
+every node is up and as fast as ever, and every frame arrives.
 """
 
 from __future__ import annotations
@@ -24,22 +24,25 @@ from nodes.frames import Frame, FrameError, Kind, decode, encode
 from nodes.registry import engine_spec
 
 W = 1000
-FAULT, FRAME, TIMER = 0, 1, 2  # at one instant in this order
+FAULT, FRAME, TIMER, WORK = 0, 1, 2, 3  # at one instant in this order
 
 
 class StormNode(Node):
-    """A node that may also be paused: what comes to it then waits."""
+    """A node that may also be paused, and slow: what comes to it then waits, and is handled one after the other."""
 
     def __init__(self, storm: Storm, config: NodeConfig) -> None:
         super().__init__(storm, config)
         self.storm = storm
         self.paused = False
+        self._slow_ns = 0  # handling takes so much longer
+        self._free_ns = 0  # nothing that waits is begun before
         self._sent = 0
         self._timers: dict[str, int] = {}
         self._backlog: list[tuple[int, int, int, Frame | str]] = []
 
     def start(self, state: State) -> None:
         self._sent = 0
+        self._free_ns = self.storm.now_ns
         if self.storm.log is not None:
             self.storm.log.begin(self.config.node)
         super().start(state)
@@ -52,15 +55,36 @@ class StormNode(Node):
 
     def resume(self) -> None:
         self.paused = False
-        while self._backlog and not self.paused:
-            self.handle(*heapq.heappop(self._backlog))
+        self.set_pace(self._slow_ns)
+
+    def set_pace(self, slow_ns: int) -> None:
+        self._slow_ns, self._free_ns = slow_ns, self.storm.now_ns
+        self._work_off()
 
     def handle(self, at: int, class_: int, serial: int, what: Frame | str) -> None:
         if self.machine is None:
             return
-        if self.paused:
+        if class_ == WORK:
+            self._work_off()
+        elif self.paused or self._slow_ns:
             heapq.heappush(self._backlog, (at, class_, serial, what))
-        elif isinstance(what, Frame):
+            self._work_off()
+        else:
+            self._take(serial, what)
+
+    def _work_off(self) -> None:
+        """Handles what waits as far as it can be handled by now."""
+        while self._backlog and not self.paused:
+            ready = max(self._backlog[0][0], self._free_ns) + self._slow_ns
+            if ready > self.storm.now_ns:
+                self.storm.push(ready, WORK, self.storm.tick(), self.config.node, "")
+                return
+            _, _, serial, what = heapq.heappop(self._backlog)
+            self._take(serial, what)
+            self._free_ns = self.storm.now_ns
+
+    def _take(self, serial: int, what: Frame | str) -> None:
+        if isinstance(what, Frame):
             self.hear(what)
         elif self._timers.get(what) == serial:
             del self._timers[what]
@@ -73,7 +97,7 @@ class StormNode(Node):
 
     def arm(self, name: str, at_ns: int) -> None:
         serial = self._timers[name] = self.storm.tick()
-        if self._backlog and at_ns <= self.storm.now_ns:  # just resumed: it fires among what waits, by its due time
+        if self._backlog and at_ns <= self.storm.now_ns:  # it fires among what waits, by its due time
             heapq.heappush(self._backlog, (at_ns, TIMER, serial, name))
         else:
             self.storm.push(max(at_ns, self.storm.now_ns), TIMER, serial, self.config.node, name)
@@ -98,6 +122,7 @@ class Storm:
         **protocol: Any,
     ) -> None:
         self.rng, self.build = random.Random(seed), build
+        self._paces = random.Random(f"paces {seed}")  # apart, so that storms without slow nodes don't depend on them
         self.loss, self.amnesias, self.strikes = loss, amnesias, strikes
         self.protocol = ProtocolConfig(window_ns=W, seed=seed, **protocol)
         self.raging, self.now_ns = True, -1
@@ -112,8 +137,9 @@ class Storm:
 
     # -- time --------------------------------------------------------------------------------------------------------
 
-    def rage(self, until: int, faults: int) -> None:
-        """All nodes start; ``faults`` faults strike before ``until``, each mended after a while."""
+    def rage(self, until: int, faults: int, slowed: int = 0) -> None:
+        """All nodes start; ``faults`` faults strike before ``until``, each mended after a while, and ``slowed`` times a
+        node becomes slow for a while."""
         for node in self.nodes:
             node.start(State.LOST)
         for _ in range(faults):
@@ -122,6 +148,10 @@ class Storm:
             if _MENDED_BY[verb]:
                 later = at + self.rng.randrange(1, 4 * W)
                 self.push(later, FAULT, self.tick(), node.config.node, self.rng.choice(_MENDED_BY[verb]))
+        for _ in range(slowed):
+            node, at = self._paces.randrange(len(self.nodes)), self._paces.randrange(until)
+            for when, verb in ((at, "slow"), (at + self._paces.randrange(1, 4 * W), "quick")):
+                self.push(when, FAULT, self.tick(), node, verb)
         self._run(until)
 
     def calm(self, until: int) -> None:
@@ -130,6 +160,7 @@ class Storm:
         for node in self.nodes:
             if node.machine is None:
                 node.start(self._left())
+            node.set_pace(0)
             node.resume()
         if self.log is None:
             self._run(until)
@@ -167,6 +198,8 @@ class Storm:
             node.paused = node.machine is not None
         elif verb == "resume":
             node.resume()
+        elif verb in ("slow", "quick"):
+            node.set_pace(self._paces.randrange(1, W // 4) if verb == "slow" else 0)
         elif verb == "restart without state" and (node.amnesic or self.amnesias > 0):
             self.amnesias -= not node.amnesic
             node.start(State.LOST)

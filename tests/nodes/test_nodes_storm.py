@@ -49,7 +49,7 @@ def storm(seed: int, consensus: str, build: Any = build_machine, **protocol: Any
         **settings,
     )
     length = settings[counted] * settings["period_ns"]
-    raging.rage(rng.randrange(1, length + 1), faults=rng.choice((0, 2, 6)))
+    raging.rage(rng.randrange(1, length + 1), faults=rng.choice((0, 2, 6)), slowed=rng.choice((0, 0, 3)))
     return raging
 
 

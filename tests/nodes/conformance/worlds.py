@@ -50,7 +50,8 @@ def storm(spec: EngineSpec, build: Build, seed: int, **settings: Any) -> Storm:
     world |= {key: settings.pop(key) for key in tuple(settings) if key in world}
     world["amnesias"] = min(world["amnesias"], f)  # with more, nobody could ever end anything, and all would ask on
     raging = Storm(seed, n, build, **world, **(drawn | settings))
-    raging.rage(rng.randrange(1, raging.protocol.length_ns + 1), faults=rng.choice((0, 2, 6)))
+    until = rng.randrange(1, raging.protocol.length_ns + 1)
+    raging.rage(until, faults=rng.choice((0, 2, 6)), slowed=rng.choice((0, 0, 3)))
     raging.calm(CALM_NS)
     return raging
 
