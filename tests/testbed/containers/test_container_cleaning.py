@@ -72,7 +72,7 @@ class Foreign:
             subprocess.run(words, check=True)
         config = self.api.create_host_config(network_mode="none")
         made = self.api.create_container(
-            image_name(), ["600"], entrypoint="sleep", name="oae-foreign-host1", host_config=config,
+            image_name(), ["86400"], entrypoint="sleep", name="oae-foreign-host1", host_config=config,
             labels={"somebody": "else", "oae-testbed": "not a run's"},
         )  # fmt: skip
         self.container = made["Id"]

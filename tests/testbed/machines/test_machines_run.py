@@ -164,7 +164,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
 
 
 def _await_sshd(log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not log.exists() or "listening" not in log.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.1)
