@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +13,7 @@ import typer
 from testbed import compiled
 from testbed.cli.output import (
     EXPECTATION_FAILED,
+    INTERRUPTED,
     JsonFlag,
     console,
     existing,
@@ -72,6 +76,9 @@ def explore(
     memory: Annotated[
         str | None, typer.Option(help="What it may take, such as 4G (default: most of what is free).")
     ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Keep the search in this file when it stops, or on Ctrl-C; go on with it.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where a schedule that breaks something is written.")] = None,
     replay: Annotated[Path | None, typer.Option(help="Run a schedule again and tell it, in place of a search.")] = None,
     json: JsonFlag = False,
@@ -86,27 +93,56 @@ def explore(
         return
     if engine is None:
         raise UserError("explore needs an engine, such as paxos, or --replay with a schedule")
-    from testbed.explore.breadth import Search
+    from testbed.explore.breadth import End, Search
+    from testbed.explore.kept import keep, take_up
     from testbed.explore.schedule import schedule_of
+    from testbed.study.fingerprint import code_fingerprint
 
     asked = asked_for(
         engine, nodes, f, crashes, restarts, disk, drops, copies, timers, network, time, pitfall or [], set_
     )
     worlds = asked.worlds()
     full = memory_limit(memory)
-    with progress_bar() as bar:
+    going_on = resume is not None and resume.exists()
+    code = code_fingerprint("sim") if resume is not None else ""
+    looking = take_up(resume, asked, code) if resume is not None and going_on else Search(worlds)
+    worlds = looking.worlds
+    with progress_bar() as bar, interruptible() as interrupted:
         task = bar.add_task(f"exploring {engine}", total=None, state="")
 
         def report(level: int, seen: int, left: int) -> None:
             bar.update(task, state=f"level {level}, {seen:,} states, {left:,} to look at")
 
-        found = Search(worlds).run(states or 1 << 62, depth or 1 << 62, full, report)
+        def stop() -> End | None:
+            return End.INTERRUPTED if interrupted() else End.MEMORY if full() else None
+
+        found = looking.run(states or 1 << 62, depth or 1 << 62, stop, report)
+    if resume is not None:
+        keep(looking, asked, code, resume)
     kept = None
     if found.broken:
         kept = write_found(schedule_of(asked, worlds, found.path, found.broken), out or Path(f"{engine}.schedule.yaml"))
     show(found, asked, worlds, kept, json)
     if found.broken:
         raise typer.Exit(EXPECTATION_FAILED)
+    if found.end is End.INTERRUPTED:
+        raise typer.Exit(INTERRUPTED)
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C is remembered in place of ending us in the middle of something; a second one ends us."""
+    asked: list[int] = []
+
+    def remember(number: int, frame: object) -> None:  # noqa: ARG001
+        asked.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def asked_for(
@@ -166,7 +202,7 @@ def _settings(pairs: list[str] | None) -> dict[str, Any]:
     return found
 
 
-def memory_limit(memory: str | None) -> Any:
+def memory_limit(memory: str | None) -> Callable[[], bool]:
     """Tells whether all memory is taken that may be: what was asked for, or nine tenths of what is free now."""
     from testbed.memory import available_bytes, parse_size
 
@@ -199,6 +235,7 @@ _COVERED = {
     "broken": "up to the first that is wrong",
     "states": "as many as were asked for; what lies beyond is not known",
     "memory": "as many as memory allows (--memory); what lies beyond is not known",
+    "interrupted": "until it was interrupted (--resume FILE keeps a search); what lies beyond is not known",
     "depth": "as many steps as were asked for; what lies beyond is not known",
 }
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from testbed.errors import UserError
 from testbed.explore.worlds import UNBOUNDED, Step, World, Worlds
@@ -27,6 +28,8 @@ class End(StrEnum):
     """As much memory as it may take."""
     DEPTH = "depth"
     """As many steps as were asked for."""
+    INTERRUPTED = "interrupted"
+    """Whoever runs it wanted it so."""
 
 
 @dataclass
@@ -44,13 +47,14 @@ class Found:
 
 
 class Search:
-    """One search, which can be stopped, kept and gone on with (it can be pickled).
+    """One search, which can be stopped, kept (``state``) and gone on with.
 
     What has been seen is a set of digests; of how a state was come to, the state before and the step are kept, by their
     numbers; whole worlds only of the level that is under work and the one after it.
     """
 
-    def __init__(self, worlds: Worlds) -> None:
+    def __init__(self, worlds: Worlds, state: Mapping[str, Any] | None = None) -> None:
+        """state: that of an earlier search in the same worlds, to go on with."""
         rules = worlds.rules
         if rules.timers == UNBOUNDED and not worlds.model.ends:
             raise UserError("--timers: the timers of this engine go on for ever; say how many may fire, such as 2")
@@ -69,15 +73,20 @@ class Search:
         self.following: list[tuple[int, World]] = []
         self.broken = worlds.broken(first)
         self.broken_at = 0
+        vars(self).update(state or {})
+
+    def state(self) -> dict[str, Any]:
+        """All but the worlds, as it can be pickled."""
+        return {key: value for key, value in vars(self).items() if key != "worlds"}
 
     def run(
         self,
         most_states: int = 1 << 62,
         most_steps: int = 1 << 62,
-        full: Callable[[], bool] = lambda: False,
+        stop: Callable[[], End | None] = lambda: None,
         progress: Progress = lambda *_: None,
     ) -> Found:
-        """Goes on until there is an end. full: whether all memory is taken that may be."""
+        """Goes on until there is an end. stop: asked now and then whether there is one for some other reason."""
         while not self.broken:
             if self.place == len(self.layer):
                 if not self.following:
@@ -88,8 +97,8 @@ class Search:
                 return self._found(End.DEPTH)
             if len(self.seen) >= most_states:
                 return self._found(End.STATES)
-            if full():
-                return self._found(End.MEMORY)
+            if (asked := stop()) is not None:
+                return self._found(asked)
             self._work(min(self.place + _BATCH, len(self.layer)))
             progress(self.level, len(self.seen), len(self.layer) - self.place + len(self.following))
         return self._found(End.BROKEN)

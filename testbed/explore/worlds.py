@@ -110,6 +110,7 @@ class Worlds:
         self._channels: list[int] = []  # of each message, by its number: from whom to whom
         self._deliveries: list[Step] = []
         self._broken: dict[tuple[int, ...], str] = {}
+        self._learn()
 
     def begin(self) -> World:
         """All nodes have come up, and nothing has been heard yet."""
@@ -267,16 +268,19 @@ class Worlds:
 
     def _ordered(self, wire: list[int] | tuple[int, ...]) -> tuple[int, ...]:
         """In the order that is the same for equal worlds."""
-        channels = self._channels
-        for number in range(len(channels), len(self.states.packets)):
-            packet = self.states.packets[number]
-            channels.append(packet.src << 8 | packet.dst)
-            self._deliveries.append(Step(Verb.DELIVER, packet.dst, number))
+        if len(self._channels) < len(self.states.packets):
+            self._learn()
         if self.rules.network is Network.SET:
             return tuple(sorted(set(wire)))
         if self.rules.network is Network.FIFO:
-            return tuple(sorted(wire, key=channels.__getitem__))
+            return tuple(sorted(wire, key=self._channels.__getitem__))
         return tuple(sorted(wire))
+
+    def _learn(self) -> None:
+        """What is to be known of messages that have a number since the last time."""
+        for number, packet in enumerate(self.states.packets[len(self._channels) :], len(self._channels)):
+            self._channels.append(packet.src << 8 | packet.dst)
+            self._deliveries.append(Step(Verb.DELIVER, packet.dst, number))
 
 
 def _less(left: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from nodes.core.disk import Log, Record, State
 from testbed.errors import UserError
 from testbed.explore.breadth import End, Found, Search
 from testbed.explore.disks import Disk
+from testbed.explore.kept import keep, take_up
 from testbed.explore.model import Time, model_of
+from testbed.explore.schedule import Asked
 from testbed.explore.worlds import Network, Rules, Verb, Worlds
 
 
@@ -147,3 +150,30 @@ def test_a_crash_can_come_between_any_two_effects() -> None:
     aborting = [step for step in deaths if step.verb is Verb.FIRE]
     assert sorted(step.done or 0 for step in aborting) == [0, 3]  # it lives, or dies after the first send
     assert [step.verb for step in deaths if step not in aborting] == [Verb.CRASH]
+
+
+# -- a search that stops and goes on ----------------------------------------------------------------------------------
+
+
+def test_a_search_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    asked = Asked("paxos", nodes=2, rules=Rules(timers=1, drops=1))
+    whole = Search(asked.worlds()).run()
+    parted = Search(asked.worlds())
+    for stop in range(50, whole.states, 50):
+        parted.run(most_states=stop)
+        keep(parted, asked, "code", tmp_path / "search")
+        parted = take_up(tmp_path / "search", asked, "code")
+    assert parted.run() == whole
+    for other, code, words in ((Asked("paxos"), "code", "something else"), (asked, "newer", "other code")):
+        with pytest.raises(UserError, match=words):
+            take_up(tmp_path / "search", other, code)
+    (tmp_path / "letter").write_text("dear reader")
+    with pytest.raises(UserError, match="holds no search"):
+        take_up(tmp_path / "letter", asked, "code")
+
+
+def test_a_search_ends_when_it_is_told_to_and_says_so() -> None:
+    search = Search(Worlds(model_of("paxos"), Rules(timers=2)))
+    told = iter([None, None, None, End.MEMORY])
+    found = search.run(stop=lambda: next(told))
+    assert (found.end, found.levels) == (End.MEMORY, 4)

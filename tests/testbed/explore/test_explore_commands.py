@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from testbed.cli.explore import interruptible
 from testbed.cli.main import app
 
 
@@ -46,6 +48,24 @@ def test_a_search_that_stops_early_says_what_is_not_known() -> None:
     assert "what lies beyond is not known" in done.stdout
     as_json = json.loads(call("explore", "paxos", "--timers", "2", "--depth", "3", "--json").stdout)
     assert (as_json["end"], as_json["broken"]) == ("depth", None)
+
+
+def test_a_search_that_stopped_is_kept_and_the_same_command_goes_on_with_it() -> None:
+    words = ("explore", "paxos", "--nodes", "2", "--timers", "1", "--resume", "kept")
+    stopped = call(*words, "--states", "20")
+    assert "what lies beyond is not known" in stopped.stdout
+    gone_on, at_once = call(*words), call(*words[:-2])
+    assert gone_on.stdout == at_once.stdout
+    assert "all of them" in gone_on.stdout
+
+
+def test_ctrl_c_is_remembered_until_the_step_is_done() -> None:
+    with interruptible() as interrupted:
+        assert not interrupted()
+        signal.raise_signal(signal.SIGINT)
+        assert interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_random_schedules_are_shrunk_and_written() -> None:
