@@ -52,8 +52,8 @@ def test_tests_that_would_disturb_each_other_share_a_worker_and_what_takes_long_
     assert len(workers["test_machines_run"]) == 1
     for worker in ("gw0", "gw1"):  # each has its own in the order in which they were handed out
         files = [file for ran_by, file, _ in ran if ran_by == worker]
-        ranks = [0 if f"{file}.py" in HOST_WIDE else 1 if file == "test_slow" else 2 for file in files]
-        assert ranks == sorted(ranks)
+        kinds = [(f"{file}.py" in HOST_WIDE, f"{file}.py" in MADE_ONCE, file == "test_slow") for file in files]
+        assert kinds == sorted(kinds, reverse=True)
 
 
 def test_there_are_such_files_and_none_with_a_container_engine_is_forgotten() -> None:

@@ -33,11 +33,17 @@ HOST_WIDE: Mapping[str, str] = {
 All of them are run by one worker; what they clean and list of their container engine is theirs alone."""
 
 MADE_ONCE: Mapping[str, str] = {
+    "test_captures_files.py": "runs with captures",
+    "test_captures_running.py": "two fabrics that are up",
+    "test_cli_missing.py": "what every verb says on a full disk and on a read-only one",
+    "test_cli_verbs.py": "a study that is done",
     "test_determinism.py": "a guest that others are held against",
     "test_machines_run.py": "a fabric with an sshd in each host",
-    "test_report_pages.py": "a study",
+    "test_oae_table.py": "all reactions of the link",
+    "test_report_pages.py": "a study for the pages",
     "test_scenario_golden.py": "the shipped scenarios on sim",
     "test_sim_compiled.py": "the shipped scenarios on sim",
+    "test_study_cluster.py": "a scheduler, and a study done without it",
 }
 """Files with something that takes long to make and is made for all their tests: those with the same are run by one
 worker."""
@@ -64,8 +70,13 @@ def group(nodeid: str) -> str:
 
 
 def order(items: list[pytest.Item]) -> None:
-    """What takes long begins first, so that all workers end together: the largest group, then the slow tests."""
-    items.sort(key=lambda item: (item.path.name not in HOST_WIDE, item.get_closest_marker("slow") is None))
+    """What takes long begins first, so that all workers end together: the largest group, the other ones, slow tests."""
+
+    def place(item: pytest.Item) -> tuple[bool, bool, bool]:
+        name = item.path.name
+        return name not in HOST_WIDE, name not in MADE_ONCE, item.get_closest_marker("slow") is None
+
+    items.sort(key=place)
 
 
 def scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
