@@ -85,7 +85,7 @@ class Node:
 
     def fire(self, name: str) -> None:
         """A timer is due."""
-        self._do(self.machine.on_timer(name, self.net.now_ns))
+        self._do(self._driver.ring(name, self.net.now_ns))
 
     def _do(self, effects: Effects) -> None:
         if not self._driver.perform(effects, self.net.now_ns):

@@ -369,9 +369,11 @@ class LogMachine(ABC):
         return SetTimer(_AGAIN, now_ns + self.again_ns)
 
     def _done(self, effects: Effects, now_ns: int) -> Effects:
-        """The effects of an event, behind what must be on the disk before them; a new leader is told what is pending,
-        and reads are answered."""
-        effects = [*effects, *self._follow(now_ns), *self._answered()]
+        """The effects of an event, and what comes of them: a new leader is told what is pending, reads are answered."""
+        return self.keep([*effects, *self._follow(now_ns), *self._answered()])
+
+    def keep(self, effects: Effects) -> Effects:
+        """The effects of an event, behind all that must be on the disk before them."""
         touched, self.touched = self.touched, set()
         if not self.written.keeps:
             return effects

@@ -9,11 +9,12 @@ from nodes.consensus.ballots import Ballots
 from nodes.consensus.logs import LogMachine
 from nodes.consensus.multi_paxos.messages import Message, Step, pack_votes, read, read_votes
 from nodes.consensus.multi_paxos.roles import Acceptor, Leader, Open, Pitfall, Promise, Read, Vote
-from nodes.core import CancelTimer, Effects, Note, SetTimer
-from nodes.core.config import NodeConfig
+from nodes.core import LEASE, CancelTimer, Effects, Note, Persist, SetTimer
+from nodes.core.config import START_NS, NodeConfig
 from nodes.core.disk import pack, unpack
 
 PATIENCE = 4  # heartbeats that may fail to come before the next in line takes over
+DRIFT_PPM = 100  # how much a clock may gain or lose
 _MOST_DOUBLINGS = 16
 _MOST_TOLD = 64  # slots in answer to one question, and slots that are asked about again at a time
 _FURTHEST = 1 << 20  # slots ahead of the first that is not known to be chosen; nobody gets there
@@ -26,12 +27,26 @@ class MultiPaxosMachine(LogMachine):
     proposes in the next slot, in phase 2 alone. Every retry_ns it sends a heartbeat, and again what was not answered.
     One that hears no heartbeat takes over in its turn: the wait grows with the distance in rank from the current
     ballot's owner, and doubles with every ballot until one has lasted. A leader that no quorum answers stops.
+
+    Who answers a heartbeat gives a lease: it promises no other ballot for as long as the first in line waits. A leader
+    that holds a quorum's answers reads as it likes for that time, less what clocks may drift.
     """
 
-    def __init__(self, config: NodeConfig, pitfalls: Collection[Pitfall] = (), patience: int = PATIENCE) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        pitfalls: Collection[Pitfall] = (),
+        patience: int = PATIENCE,
+        drift_ppm: int = DRIFT_PPM,
+    ) -> None:
         super().__init__(config, patience)
         self.pitfalls = frozenset(pitfalls)
         self.patience = patience
+        self.lease_ns = patience * config.protocol.retry_ns
+        # given by the fastest clock, held by the slowest
+        held_ns = self.lease_ns * (1_000_000 - drift_ppm) // (1_000_000 + drift_ppm)
+        self.held_ns = self.lease_ns if Pitfall.LEASE_IGNORES_DRIFT in pitfalls else held_ns
+        self.given_ns = START_NS  # until when no other ballot is promised
         self.ballots = Ballots(config.n)
         self.quorum = config.n // 2 + 1
         self.acceptor = Acceptor(self.pitfalls)
@@ -52,7 +67,9 @@ class MultiPaxosMachine(LogMachine):
         return self._open_ballot(self.term, now_ns) if self.rank == 0 else [self._await_turn(now_ns)]
 
     def resume(self, now_ns: int) -> Effects:
-        """Nobody leads with what is on its disk: the promises may be gone."""
+        """Nobody leads with what is on its disk: what others have promised is not there; nor are leases, so that
+        one is taken to be given just now."""
+        self.given_ns = now_ns + self.lease_ns
         return [] if self.learns_only else [self._await_turn(now_ns)]
 
     def vows(self) -> bytes:
@@ -78,6 +95,13 @@ class MultiPaxosMachine(LogMachine):
         for slot in dropped:
             del self.acceptor.votes[slot]
         return dropped
+
+    def keep(self, effects: Effects) -> Effects:
+        """Kept before anything is said."""
+        kept = super().keep(effects)
+        if Pitfall.ANSWER_NOT_KEPT in self.pitfalls:
+            kept.sort(key=lambda effect: isinstance(effect, Persist))
+        return kept
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -119,17 +143,19 @@ class MultiPaxosMachine(LogMachine):
             votes = read_votes(said.data)
             if votes is None:
                 return []
-            own.promises[src] = Promise(said.numbers[0], votes)
+            base = 0 if Pitfall.BASE_SAYS_NOTHING in self.pitfalls else said.numbers[0]
+            own.promises[src] = Promise(base, votes)
             return self._try_to_lead(now_ns)
         if said.step is Step.ALIVE:
-            own.hear(src, said.numbers[0])
+            own.hear(src, said.numbers[0], now_ns)
             return self._answer_reads(own)
         return self._choose(own, now_ns) if own.accepted(src, said.numbers[0]) else []
 
     # -- the acceptor ------------------------------------------------------------------------------------------------
 
     def _prepare(self, src: int, said: Message, now_ns: int) -> Effects:
-        if self.learns_only:
+        kept = now_ns < self.given_ns and Pitfall.LEASE_NOT_KEPT not in self.pitfalls
+        if self.learns_only or (kept and said.ballot > self.acceptor.promised):
             return []
         effects = self._yield_to(said.ballot, now_ns)
         if not self.acceptor.prepare(said.ballot):
@@ -169,6 +195,7 @@ class MultiPaxosMachine(LogMachine):
             if said.numbers[1] >= self.patience:
                 self.lasted = said.ballot
             if not self.learns_only:
+                self.given_ns = now_ns + self.lease_ns
                 effects += [
                     self._await_turn(now_ns),
                     *self._tell(src, Message(Step.ALIVE, said.ballot, (said.numbers[2],)), now_ns),
@@ -204,6 +231,8 @@ class MultiPaxosMachine(LogMachine):
         """
         effects: Effects = []
         ballot, chosen = self.claim
+        if Pitfall.CLAIM_FITS_ANY_VOTE in self.pitfalls:
+            ballot = 0
         while (vote := self.acceptor.votes.get(self.slot)) is not None:
             if self.slot not in self.certain and not (self.slot < chosen and vote.ballot >= ballot):
                 break
@@ -253,19 +282,28 @@ class MultiPaxosMachine(LogMachine):
         assert self.own is not None
         return self._propose(self.own, entry, now_ns)
 
-    def confirm(self, reader: int, ticket: bytes, mode: str, now_ns: int) -> Effects:  # noqa: ARG002 - index alone
-        """A heartbeat out of turn; who has promised another ballot does not answer it."""
+    def confirm(self, reader: int, ticket: bytes, mode: str, now_ns: int) -> Effects:
+        """By a lease that is held, at once. Else by a heartbeat out of turn: who follows another does not answer it."""
         own = self.own
         assert own is not None
-        own.reads.append(Read(reader, ticket, max(self.slot, own.first), own.number + 1))
-        return [*self._tell_others(self._heartbeat(own), set(), now_ns), *self._answer_reads(own)]
+        first = 0 if Pitfall.READ_BEFORE_FIRST in self.pitfalls else own.first
+        slot = max(self.slot, first)
+        if Pitfall.READ_UNCONFIRMED in self.pitfalls or (mode == LEASE and self._holds_lease(own, now_ns)):
+            return self.answer_read(reader, ticket, slot)
+        own.reads.append(Read(reader, ticket, slot, own.number + 1))
+        return [*self._tell_others(self._heartbeat(own, now_ns), set(), now_ns), *self._answer_reads(own)]
+
+    def _holds_lease(self, own: Leader, now_ns: int) -> bool:
+        since_ns = own.proven_ns()
+        return since_ns is not None and now_ns < since_ns + self.held_ns
 
     def _answer_reads(self, own: Leader) -> Effects:
         return [one for read in own.confirmed() for one in self.answer_read(read.reader, read.ticket, read.slot)]
 
-    def _heartbeat(self, own: Leader) -> Message:
-        own.number += 1
-        return Message(Step.BEAT, own.ballot, (self.slot, own.beats, own.number))
+    def _heartbeat(self, own: Leader, now_ns: int) -> Message:
+        """This node gives itself a lease like any other."""
+        self.given_ns = now_ns + self.lease_ns
+        return Message(Step.BEAT, own.ballot, (self.slot, own.beats, own.beat(now_ns)))
 
     def _open_ballot(self, ballot: int, now_ns: int) -> Effects:
         self.term = ballot
@@ -330,7 +368,7 @@ class MultiPaxosMachine(LogMachine):
             return self._resign(now_ns)
         if own.beats >= self.patience:
             self.lasted = own.ballot
-        effects = [again, *self._tell_others(self._heartbeat(own), set(), now_ns)]
+        effects = [again, *self._tell_others(self._heartbeat(own, now_ns), set(), now_ns)]
         late = [(slot, one) for slot, one in own.open.items() if one.since < own.beats - 1]
         for slot, one in late[:_MOST_TOLD]:
             accept = Message(Step.ACCEPT, own.ballot, (slot, self.slot), one.entry)

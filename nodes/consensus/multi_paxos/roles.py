@@ -17,6 +17,14 @@ class Pitfall(StrEnum):
     ANY_VOTE = "any_vote"  # a new leader takes the oldest vote reported for a slot, not that of the highest ballot
     HOLE_LEFT_OPEN = "hole_left_open"  # a new leader leaves slots without a vote as they are: the log ends there
     COMMIT_PAST_HOLE = "commit_past_hole"  # all slots below the highest that was chosen are said to be chosen
+    CLAIM_FITS_ANY_VOTE = "claim_fits_any_vote"  # takes an old vote for what the leader says was chosen in that slot
+    BASE_SAYS_NOTHING = "base_says_nothing"  # a new leader takes slots that others have forgotten for free ones
+    ANSWER_NOT_KEPT = "answer_not_kept"  # says what it promises and votes before that is on the disk
+    LEASE_IGNORES_DRIFT = "lease_ignores_drift"  # the leader trusts a promise for as long as its own clock says
+    LEASE_FROM_ANSWER = "lease_from_answer"  # .. from when it heard the answer on, not from when it asked
+    LEASE_NOT_KEPT = "lease_not_kept"  # an acceptor promises another ballot before the time that it gave has passed
+    READ_UNCONFIRMED = "read_unconfirmed"  # who leads answers reads without asking whether it still does
+    READ_BEFORE_FIRST = "read_before_first"  # a new leader answers reads before it knows what was chosen before it
 
 
 class Vote(NamedTuple):
@@ -85,7 +93,8 @@ class Leader:
     leads: phase 1 is over; of what was chosen in earlier ballots, all lies below ``first``. next: the first slot
     without an entry. open: slots in phase 2; chosen: those behind it that wait for a slot before them. beats: how many
     intervals it has led for; heard: in which of them each member was heard last. number: how many heartbeats it has
-    sent; answered: the latest that each member has answered. reads: those that wait for answers.
+    sent; asked_ns: when the latest ones were sent, from the last that a quorum has answered on; answered: the latest
+    that each member has answered. reads: those that wait for answers.
     """
 
     ballot: int
@@ -101,6 +110,7 @@ class Leader:
     beats: int = 0
     heard: dict[int, int] = field(default_factory=dict)
     number: int = 0
+    asked_ns: dict[int, int] = field(default_factory=dict)
     answered: dict[int, int] = field(default_factory=dict)
     reads: list[Read] = field(default_factory=list)
 
@@ -138,20 +148,39 @@ class Leader:
         self.chosen.add(slot)
         return True
 
-    def hear(self, member: int, number: int) -> None:
+    def hear(self, member: int, number: int, now_ns: int) -> None:
         """Another member has answered heartbeat ``number``."""
         self.heard[member] = self.beats
         self.answered[member] = max(self.answered.get(member, 0), number)
+        if Pitfall.LEASE_FROM_ANSWER in self.pitfalls and self.proven:
+            self.asked_ns[self.proven] = now_ns
 
     def alive(self, within: int) -> bool:
         """Whether a quorum, this node among it, was heard in the last ``within`` intervals."""
         return 1 + sum(beat >= self.beats - within for beat in self.heard.values()) >= self.quorum
 
-    def confirmed(self) -> list[Read]:
-        """Reads of which a quorum, this node among it, has said since they came that nobody leads after this one; they
-        wait no more."""
+    def beat(self, now_ns: int) -> int:
+        """The number of the heartbeat that is sent now."""
+        self.number += 1
+        self.asked_ns[self.number] = now_ns
+        return self.number
+
+    @property
+    def proven(self) -> int:
+        """The latest heartbeat that a quorum, this node among it, has answered; 0: none."""
         latest = sorted([*self.answered.values(), self.number], reverse=True)
-        proven = latest[self.quorum - 1] if len(latest) >= self.quorum else 0
+        return latest[self.quorum - 1] if len(latest) >= self.quorum else 0
+
+    def proven_ns(self) -> int | None:
+        """When it was sent: a quorum has followed nobody else since, at the least."""
+        proven = self.proven
+        for number in [number for number in self.asked_ns if number < proven]:
+            del self.asked_ns[number]
+        return self.asked_ns.get(proven)
+
+    def confirmed(self) -> list[Read]:
+        """Reads of which a quorum has said since they came that nobody leads after this one; they wait no more."""
+        proven = self.proven
         ready = [read for read in self.reads if read.number <= proven]
         self.reads = [read for read in self.reads if read.number > proven]
         return ready

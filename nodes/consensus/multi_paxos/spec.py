@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from nodes.consensus.multi_paxos.machine import PATIENCE, MultiPaxosMachine
+from nodes.consensus.multi_paxos.machine import DRIFT_PPM, PATIENCE, MultiPaxosMachine
 from nodes.consensus.multi_paxos.messages import falsify, says
 from nodes.consensus.multi_paxos.roles import Pitfall
-from nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
-from nodes.core import INDEX
+from nodes.consensus.spec import LOG, READS, RETRIES, EngineSpec, minority
 from nodes.core.config import NodeConfig, ProtocolConfig
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """patience: heartbeats, one every retry_ns, that a leader may leave out before the next in line takes over."""
+    """patience: heartbeats, one every retry_ns, that a leader may leave out before the next in line takes over; a lease
+    lasts as long. drift_ppm: how much a clock gains or loses at the most; reads by lease are safe up to that."""
 
     patience: int = field(default=PATIENCE, metadata={"ge": 2, "le": 1000})
+    drift_ppm: int = field(default=DRIFT_PPM, metadata={"ge": 0, "lt": 1_000_000})
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> MultiPaxosMachine:
     own: Parameters = SPEC.parameters_of(config.protocol)
-    return MultiPaxosMachine(config, frozenset(Pitfall(name) for name in pitfalls), own.patience)
+    planted = frozenset(Pitfall(name) for name in pitfalls)
+    return MultiPaxosMachine(config, planted, own.patience, own.drift_ppm)
 
 
 def _settle_ns(protocol: ProtocolConfig, n: int, longest_ns: int) -> int:
@@ -54,11 +56,11 @@ SPEC = EngineSpec(
     settle_ns=_settle_ns,
     properties=("agreement", "validity", "integrity", "order", "termination"),
     order=LOG,
-    reads=(LOG, INDEX),
+    reads=READS,
     leads=True,
     carries="bytes",
     parameters=Parameters,
-    pitfalls=tuple(Pitfall)[1:],
+    pitfalls=tuple(Pitfall),
     says=says,
     falsify=falsify,
 )

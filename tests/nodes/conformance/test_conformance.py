@@ -11,11 +11,12 @@ from typing import Any, get_args
 
 import pytest
 from builders import engine, node_config
+from log_worlds import wrong_in_logs, wrong_when_deposed
 from network import Network, all_pairs
 from storm import W
 from worlds import CALM_NS, counts, hunts, storm, wrong_in_storm, wrong_in_time
 
-from nodes.consensus.spec import INSTANCES, EngineSpec
+from nodes.consensus.spec import INSTANCES, LOG, EngineSpec
 from nodes.core import Decide, Effect, Effects, Life, Machine, Outcome, Propose, Resolve, SetTimer, swap_id
 from nodes.core.config import NodeConfig, ProtocolConfig
 from nodes.core.disk import State
@@ -36,6 +37,8 @@ every_engine = pytest.mark.parametrize("spec", SPECS, ids=[spec.name for spec in
 DECIDING = [spec for spec in SPECS if spec.decides]
 deciding = pytest.mark.parametrize("spec", DECIDING, ids=[spec.name for spec in DECIDING])
 IN_INSTANCES = [spec for spec in DECIDING if spec.order == INSTANCES]
+KEEPING_A_LOG = [spec for spec in DECIDING if spec.order == LOG]
+keeping_a_log = pytest.mark.parametrize("spec", KEEPING_A_LOG, ids=[spec.name for spec in KEEPING_A_LOG])
 in_instances = pytest.mark.parametrize("spec", IN_INSTANCES, ids=[spec.name for spec in IN_INSTANCES])
 PITFALLS = [(spec, pitfall) for spec in SPECS for pitfall in spec.pitfalls]
 
@@ -242,6 +245,42 @@ def test_a_restart_tells_again_what_the_disk_kept_and_without_it_stays_out(spec:
         held.propose(2, 1, 1)  # the first that this life is proposed to
         held.propose(2, 0, 0)
         assert any(line.startswith("note late") for line in held.play(2)), "of what came before it stays out"
+
+
+# -- one log of all that is submitted ---------------------------------------------------------------------------------
+
+
+@keeping_a_log
+def test_what_is_submitted_anywhere_is_told_everywhere_in_one_order_and_what_is_read_is_not_old(
+    spec: EngineSpec,
+) -> None:
+    """While parts lose each other, clocks drift, nodes die and come back, and logs are cut short."""
+    for seed in range(12):
+        assert wrong_in_logs(spec, lambda config: spec.build(config, ()), seed) == ""
+
+
+@keeping_a_log
+def test_a_leader_that_is_cut_off_and_does_not_know_it_tells_nothing_old(spec: EngineSpec) -> None:
+    for seed in (1, 12):
+        assert wrong_when_deposed(spec, lambda config: spec.build(config, ()), seed) == ""
+
+
+@keeping_a_log
+def test_a_log_without_submissions_tells_nothing(spec: EngineSpec) -> None:
+    net = Network(all_pairs(3, ProtocolConfig(retry_ns=300)), build=lambda config: Segmented(spec.build(config, ())))
+    net.shows = frozenset(("propose", "decide", "install"))
+    for name in net.nodes:
+        net.start(name)
+    net.play(9_000, 10)
+    assert net.told == []
+
+
+@keeping_a_log
+def test_a_state_that_stands_for_other_entries_than_were_told_is_refused(spec: EngineSpec) -> None:
+    log: Any = spec.build(config_of(spec), ())
+    log.on_start(-1, {})
+    with pytest.raises(ValueError, match="a state of 1 entries can't stand for the 0 that were told"):
+        log.compact(1, b"", 0)
 
 
 # -- storms ------------------------------------------------------------------------------------------------------------

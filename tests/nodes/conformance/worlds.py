@@ -13,6 +13,7 @@ from typing import Any
 
 from builders import node_config
 from consensus_harness import Chaos
+from log_worlds import wrong_in_logs, wrong_when_deposed
 from network import Build, Node
 from storm import FAULT, Storm, W
 
@@ -81,7 +82,10 @@ class Timely(Storm):
         for node, end in self.doomed.items():
             if not isinstance(end, Moment):
                 self.push(end, FAULT, self.tick(), node, "kill")
-        self.rage(until, faults=0)
+        begun_ns = until if self.log is None else min(until, self.protocol.length_ns + 20 * self.protocol.retry_ns)
+        self.rage(begun_ns, faults=0)
+        while self.log is not None and self.now_ns < until and self.log.untold():
+            self._run(min(until, self.now_ns + 20 * self.protocol.retry_ns))
 
     @property
     def survivors(self) -> list[int]:
@@ -241,7 +245,9 @@ def wrong_in_stages(spec: EngineSpec, build: Build, seed: int) -> str:
 def hunts(spec: EngineSpec) -> Iterator[tuple[Callable[[EngineSpec, Build, int], str], int]]:
     """The checks that an engine passes as it is, and how many seeds a planted pitfall is looked for in each."""
     if spec.order == LOG:
-        yield wrong_in_stages, 200
+        yield wrong_when_deposed, 16
+        yield wrong_in_logs, 24
+        return
     yield wrong_in_time, 60
     if spec.made_of_swaps:
         yield wrong_in_chains, 1200

@@ -1,0 +1,365 @@
+"""Multi-Paxos: what is particular to it. What every log owes is tested over all engines (conformance)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection
+
+import pytest
+from builders import engine
+from network import Network, all_pairs
+
+from nodes.consensus.logs import NOOP
+from nodes.consensus.multi_paxos import MultiPaxosMachine, Pitfall
+from nodes.consensus.multi_paxos.messages import Message, Step, pack_votes, read, read_votes
+from nodes.consensus.multi_paxos.roles import Acceptor, Leader, Promise, Vote
+from nodes.core import INDEX, LEASE, Decide, Readable
+from nodes.core.config import START_NS, NodeConfig, ProtocolConfig
+from nodes.core.disk import State
+from nodes.core.moments import Moment
+from nodes.frames import Kind
+from nodes.frames import Message as FrameMessage
+
+RETRY_NS = 1_000
+DELAY_NS = 100
+PATIENCE = 4
+
+
+class Cluster:
+    """Nodes n0, n1 .. whose logs the test holds. decided: node -> what it was told, and when."""
+
+    def __init__(self, n: int = 3, pitfalls: Collection[Pitfall] = (), **doomed: list[Moment]) -> None:
+        def build(config: NodeConfig) -> MultiPaxosMachine:
+            return MultiPaxosMachine(config, pitfalls)
+
+        self.net = Network(all_pairs(n, ProtocolConfig(consensus="multi_paxos", retry_ns=RETRY_NS)), build=build)
+        self.net.doomed |= doomed
+        self.net.record = self._record  # type: ignore[method-assign]
+        self.told: dict[str, list[tuple[int, Decide]]] = {name: [] for name in self.net.nodes}
+        self.readable: list[tuple[int, Readable]] = []
+        for name in self.net.nodes:
+            self.net.start(name)
+        self.play(5 * RETRY_NS)  # phase 1, and heartbeats
+
+    def _record(self, node: object, effect: object) -> None:
+        if isinstance(effect, Decide):
+            self.told[node.config.name].append((self.net.now_ns, effect))  # type: ignore[attr-defined]
+        elif isinstance(effect, Readable):
+            self.readable.append((self.net.now_ns, effect))
+
+    def play(self, for_ns: int) -> None:
+        self.net.play(max(self.net.now_ns, START_NS) + for_ns, DELAY_NS)
+
+    def submit(self, name: str, value: bytes) -> None:
+        node = self.net.nodes[name]
+        node._do(engine(node.machine).submit(value, self.net.now_ns))
+
+    def read(self, name: str, number: int, mode: str) -> None:
+        node = self.net.nodes[name]
+        node._do(engine(node.machine).read(number, mode, self.net.now_ns))
+
+    def cut(self, *alone: str) -> None:
+        """These hear nobody and nobody hears them."""
+        names = list(self.net.nodes)
+        self.net.cuts = {(src, dst) for src in names for dst in names if (src in alone) != (dst in alone)}
+        self.net.wire = [way for way in self.net.wire if (self.net.names[way.frame.key.src] in alone) == (
+            self.net.names[way.frame.dst] in alone)]  # fmt: skip
+
+    def values(self, name: str) -> list[bytes]:
+        return [decide.value for _, decide in self.told[name]]
+
+    def firsts(self) -> set[bytes]:
+        """What was told as entry 0, anywhere."""
+        return {decide.value for told in self.told.values() for _, decide in told if decide.instance == 0}
+
+
+# -- what it costs -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_two_delays_at_the_leader_three_at_the_others_and_three_frames_each(n: int) -> None:
+    cluster = Cluster(n)
+    cluster.play(RETRY_NS // 2)  # between two heartbeats
+    sent = [node._driver._sent for node in cluster.net.nodes.values()]
+    begun = cluster.net.now_ns
+    cluster.submit("n0", b"x")
+    cluster.play(RETRY_NS // 2)
+    assert [at - begun for at, _ in cluster.told["n0"]] == [2 * DELAY_NS if n > 1 else 0]
+    for node in range(1, n):
+        assert [at - begun for at, _ in cluster.told[f"n{node}"]] == [3 * DELAY_NS]
+    after = [node._driver._sent for node in cluster.net.nodes.values()]
+    assert sum(after) - sum(sent) == 3 * (n - 1), "accept, accepted, commit"
+
+
+def test_what_a_follower_submits_takes_one_delay_more_and_comes_back_with_the_next() -> None:
+    cluster = Cluster()
+    cluster.play(RETRY_NS // 4)
+    begun = cluster.net.now_ns
+    cluster.submit("n1", b"x")
+    cluster.play(RETRY_NS // 2)
+    assert [cluster.told[name][0][0] - begun for name in ("n0", "n1", "n2")] == [300, 400, 400]
+
+
+def test_entries_side_by_side_share_the_word_that_they_are_chosen() -> None:
+    cluster = Cluster()
+    cluster.play(RETRY_NS // 4)
+    for value in (b"a", b"b", b"c"):
+        cluster.submit("n0", value)
+    cluster.play(RETRY_NS // 2)
+    for name in cluster.told:
+        assert cluster.values(name) == [b"a", b"b", b"c"]
+    sent = cluster.net.nodes["n0"]._driver._sent
+    cluster.submit("n0", b"d")
+    assert cluster.net.nodes["n0"]._driver._sent == sent + 2
+
+
+# -- leaders come and go -----------------------------------------------------------------------------------------------
+
+
+def test_who_is_heard_but_hears_nobody_stops_leading() -> None:
+    cluster = Cluster()
+    cluster.net.cuts = {("n1", "n0"), ("n2", "n0")}
+    cluster.submit("n1", b"x")
+    cluster.play(20 * RETRY_NS)
+    assert cluster.values("n1") == cluster.values("n2") == [b"x"]
+    assert engine(cluster.net.nodes["n0"].machine).leader() != 0
+
+
+def test_a_node_without_its_disk_learns_and_votes_for_nothing() -> None:
+    cluster = Cluster()
+    cluster.submit("n0", b"a")
+    cluster.play(RETRY_NS)
+    cluster.net.crash("n1")
+    cluster.net.start("n1", State.LOST)
+    cluster.submit("n0", b"b")
+    cluster.play(5 * RETRY_NS)
+    assert cluster.values("n1") == [b"a", b"a", b"b"], "both lives"
+    cluster.net.crash("n2")
+    cluster.submit("n0", b"c")
+    cluster.play(100 * RETRY_NS)
+    assert cluster.values("n0") == [b"a", b"b"], "one node of three that may vote is no quorum"
+
+
+def test_a_slot_that_nobody_has_voted_in_is_filled_and_the_log_goes_on() -> None:
+    assert after_a_hole(()) == ([b"b", b"c"], [b"b", b"c"])
+
+
+def after_a_hole(pitfalls: Collection[Pitfall]) -> tuple[list[bytes], list[bytes]]:
+    """What n1 and n2 are told when n0 dies whose entry for slot 0 nobody has, and for slot 1 one has."""
+    cluster = Cluster(3, pitfalls)
+    cluster.net.cuts = {("n0", "n1"), ("n0", "n2")}
+    cluster.submit("n0", b"a")
+    cluster.net.cuts = {("n0", "n2")}
+    cluster.submit("n0", b"b")
+    cluster.play(DELAY_NS)
+    cluster.net.crash("n0")
+    cluster.net.cuts = set()
+    cluster.play(20 * RETRY_NS)
+    cluster.submit("n2", b"c")
+    cluster.play(20 * RETRY_NS)
+    return cluster.values("n1"), cluster.values("n2")
+
+
+def test_the_story_of_a_vote_that_was_told_before_it_was_kept() -> None:
+    assert after_a_vote_and_a_crash(()) == {b"a"}
+    assert len(after_a_vote_and_a_crash((Pitfall.ANSWER_NOT_KEPT,))) == 2
+
+
+def after_a_vote_and_a_crash(pitfalls: Collection[Pitfall]) -> set[bytes]:
+    """The first entries anywhere when n1 dies right behind the word that it has voted, with which n0 chooses."""
+    first = Cluster(3, pitfalls)
+    sent = first.net.nodes["n1"]._driver._sent
+    cluster = Cluster(3, pitfalls, n1=[Moment(0, after_sends=sent + 1)])
+    cluster.net.cuts = {("n0", "n2")}
+    cluster.submit("n0", b"a")
+    cluster.play(2 * DELAY_NS)
+    assert cluster.values("n0") == [b"a"]
+    cluster.net.crash("n0")
+    cluster.net.cuts = set()
+    cluster.net.start("n1", State.KEPT)
+    cluster.submit("n2", b"b")
+    cluster.play(40 * RETRY_NS)
+    return cluster.firsts()
+
+
+def test_what_lies_behind_an_open_slot_waits_for_it() -> None:
+    assert first_entries_around_a_hole(()) == {b"b"}
+    assert first_entries_around_a_hole((Pitfall.COMMIT_PAST_HOLE,)) == {b"a", b"b"}
+
+
+def first_entries_around_a_hole(pitfalls: Collection[Pitfall]) -> set[bytes]:
+    """As after_a_hole, but n0 has heard that the second entry is chosen before it dies."""
+    cluster = Cluster(3, pitfalls)
+    cluster.net.cuts = {("n0", "n1"), ("n0", "n2")}
+    cluster.submit("n0", b"a")
+    cluster.net.cuts = {("n0", "n2")}
+    cluster.submit("n0", b"b")
+    cluster.play(2 * DELAY_NS)
+    cluster.net.crash("n0")
+    cluster.net.cuts = set()
+    cluster.play(20 * RETRY_NS)
+    return cluster.firsts()
+
+
+def test_slots_that_were_forgotten_are_not_free() -> None:
+    assert first_entries_of_one_who_lacks_them(()) == {b"a"}
+    assert first_entries_of_one_who_lacks_them((Pitfall.BASE_SAYS_NOTHING,)) == {b"a", b"c"}
+
+
+def first_entries_of_one_who_lacks_them(pitfalls: Collection[Pitfall]) -> set[bytes]:
+    """n2 was cut off while a and b were chosen, and leads when the others have forgotten them; states get lost."""
+    cluster = Cluster(3, pitfalls)
+    cluster.cut("n2")
+    cluster.submit("n0", b"a")
+    cluster.submit("n0", b"b")
+    cluster.play(30 * RETRY_NS)
+    for name in ("n0", "n1"):
+        node = cluster.net.nodes[name]
+        node._do(engine(node.machine).compact(2, b"a and b", cluster.net.now_ns))
+    cluster.net.crash("n0")
+    cluster.net.cuts = set()
+    cluster.submit("n2", b"c")
+    net = cluster.net
+    net.play(net.now_ns + 60 * RETRY_NS, DELAY_NS, lambda: net.wire[0].frame.message.step == Step.STATE)
+    return cluster.firsts()
+
+
+# -- reads -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_lease_answers_at_once_and_a_read_index_after_a_round_trip() -> None:
+    cluster = Cluster()
+    cluster.submit("n0", b"a")
+    cluster.play(RETRY_NS)
+    begun = cluster.net.now_ns
+    cluster.read("n0", 1, LEASE)
+    cluster.read("n0", 2, INDEX)
+    cluster.read("n1", 3, LEASE)
+    cluster.read("n1", 4, INDEX)
+    cluster.play(RETRY_NS // 2)
+    assert sorted((read.number, at - begun, read.below) for at, read in cluster.readable) == [
+        (1, 0, 1), (2, 200, 1), (3, 200, 1), (4, 400, 1)]  # fmt: skip
+
+
+def test_a_leader_that_is_cut_off_reads_until_its_lease_ends_and_no_longer() -> None:
+    cluster = Cluster()
+    cluster.cut("n0")
+    begun = cluster.net.now_ns
+    for number in range(60):
+        cluster.read("n0", number, LEASE)
+        cluster.play(DELAY_NS)
+    last = max(at for at, _ in cluster.readable)
+    assert (PATIENCE - 2) * RETRY_NS < last - begun < PATIENCE * RETRY_NS
+    taken_over = cluster.net.now_ns
+    cluster.submit("n1", b"x")
+    cluster.play(RETRY_NS)
+    assert cluster.told["n1"][0][0] > taken_over > last
+
+
+def test_who_has_given_a_lease_promises_nothing_to_one_who_does_not_hear_the_leader() -> None:
+    assert not reads_while_another_leads(())
+    assert reads_while_another_leads((Pitfall.LEASE_NOT_KEPT,))
+
+
+def reads_while_another_leads(pitfalls: Collection[Pitfall]) -> bool:
+    """Whether n0 answers a read by its lease from before what n2 was told, when these two do not hear each other."""
+    cluster = Cluster(3, pitfalls)
+    cluster.net.cuts = {("n0", "n2"), ("n2", "n0")}
+    cluster.submit("n2", b"x")
+    for number in range(300):
+        cluster.read("n0", number, LEASE)
+        if any(at < cluster.net.now_ns for at, _ in cluster.told["n2"]):
+            return any(at == cluster.net.now_ns and read.below == 0 for at, read in cluster.readable)
+        cluster.play(DELAY_NS)
+    return False
+
+
+# -- roles -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_may_have_been_chosen_is_proposed_again_and_nothing_else_has_a_place() -> None:
+    leader = Leader(7, 2, 3)
+    leader.promises = {0: Promise(0, {3: Vote(1, b"old"), 6: Vote(5, b"six")}), 1: Promise(0, {3: Vote(4, b"new")})}
+    assert leader.inherited(3) == {3: b"new", 4: NOOP, 5: NOOP, 6: b"six"}
+    assert leader.inherited(7) == {}
+    assert leader.may_lead(3)
+    leader.promises[2] = Promise(5, {})
+    assert not leader.may_lead(4), "one of them knows of slots only that they are over"
+    assert leader.may_lead(5)
+
+
+def chosen_by_chance(seed: int, pitfalls: Collection[Pitfall]) -> set[bytes]:
+    """What three acceptors choose in one slot when three leaders ask them in any order, and answers are lost."""
+    rng = random.Random(seed)
+    acceptors = [Acceptor(pitfalls) for _ in range(3)]
+    leaders = [Leader(ballot, 2, 0, pitfalls) for ballot in (1, 2, 3)]
+    entries: dict[int, bytes] = {}
+    votes: dict[int, set[int]] = {1: set(), 2: set(), 3: set()}
+    for _ in range(24):
+        leader, name = rng.choice(leaders), rng.randrange(3)
+        ballot = leader.ballot
+        if ballot in entries:
+            if acceptors[name].accept(ballot, 0, entries[ballot]):
+                votes[ballot].add(name)
+        elif acceptors[name].prepare(ballot) and rng.random() < 0.8:
+            leader.promises[name] = Promise(0, dict(acceptors[name].votes))
+            if leader.may_lead(0):
+                entries[ballot] = leader.inherited(0).get(0, b"own %d" % ballot)
+    return {entries[ballot] for ballot, voters in votes.items() if len(voters) > 1}
+
+
+WALKS = 3000
+
+
+def test_no_two_entries_are_chosen_in_a_slot() -> None:
+    assert max(len(chosen_by_chance(seed, ())) for seed in range(WALKS)) == 1
+
+
+FOUND_HERE = (
+    Pitfall.ACCEPT_KEEPS_PROMISE,
+    Pitfall.ANY_VOTE,
+    Pitfall.HOLE_LEFT_OPEN,
+    Pitfall.COMMIT_PAST_HOLE,
+    Pitfall.BASE_SAYS_NOTHING,
+    Pitfall.ANSWER_NOT_KEPT,
+    Pitfall.LEASE_NOT_KEPT,
+)
+
+
+def finds(pitfall: str) -> bool:
+    """Whether a walk over the roles, or a story, shows the known bug (for the conformance suite)."""
+    planted = (Pitfall(pitfall),)
+    match planted[0]:
+        case Pitfall.HOLE_LEFT_OPEN:
+            return after_a_hole(planted) != after_a_hole(())
+        case Pitfall.ANSWER_NOT_KEPT:
+            return len(after_a_vote_and_a_crash(planted)) > 1
+        case Pitfall.COMMIT_PAST_HOLE:
+            return len(first_entries_around_a_hole(planted)) > 1
+        case Pitfall.BASE_SAYS_NOTHING:
+            return len(first_entries_of_one_who_lacks_them(planted)) > 1
+        case Pitfall.LEASE_NOT_KEPT:
+            return reads_while_another_leads(planted)
+        case Pitfall.ACCEPT_KEEPS_PROMISE | Pitfall.ANY_VOTE:
+            return any(len(chosen_by_chance(seed, planted)) > 1 for seed in range(WALKS))
+        case _:
+            return False
+
+
+# -- bytes -------------------------------------------------------------------------------------------------------------
+
+
+def test_messages_come_back_and_others_are_none() -> None:
+    for step, numbers, data in (
+        (Step.PREPARE, (3,), b""),
+        (Step.ACCEPT, (3, 2), b"entry"),
+        (Step.BEAT, (1, 2, 3), b""),
+    ):
+        said = Message(step, 5, numbers, data)
+        assert read(FrameMessage(Kind.DATA, 5, step, said.body())) == said
+    assert read(FrameMessage(Kind.DATA, 5, Step.PREPARE, bytes(9))) is None
+    assert read(FrameMessage(Kind.DATA, 0, Step.PREPARE, bytes(8))) is None
+    assert read(FrameMessage(Kind.DATA, 5, 99, bytes(8))) is None
+    votes = {3: Vote(1, b"x"), 9: Vote(2, b"")}
+    assert read_votes(pack_votes(votes)) == votes
+    assert read_votes(b"\0\0\0\1x") is None
