@@ -48,6 +48,11 @@ def swaps_settle_ns(protocol: ProtocolConfig, n: int, longest_ns: int) -> int:  
     return late_ns + (2 * protocol.retry_ns + 2 * longest_ns if protocol.horizon == "reconcile" else 0)
 
 
+def nothing_wrong(protocol: ProtocolConfig, n: int) -> str:  # noqa: ARG001 - whatever the parameters are
+    """For engines whose parameters are right wherever their bounds hold."""
+    return ""
+
+
 def one_period(f: int) -> int:  # noqa: ARG001 - the same for every f
     """For engines whose instances take one period each."""
     return 1
@@ -66,7 +71,8 @@ class EngineSpec:
     holds whatever is late, lost or restarted with its state; else only while no window is missed. all_pairs: whether
     every two members must be peers. parameters: a frozen dataclass of its own settings (``protocol.parameters`` of a
     scenario), each with a default; a field's metadata may bound it (ge, gt, le, lt) and say that it is a time
-    (``time: True``).
+    (``time: True``); it may be a list of such dataclasses. wrong: what is wrong with them among so many members, in a
+    line, where bounds don't say it; empty: nothing.
     order: ``instances``, each proposed in and decided by itself (nodes.core.Consensus), or one ``log`` of all that is
     submitted (nodes.core.Log). reads: how a service on it may read (READS). leads: whether it has a leader.
     carries: what a value may be: any ``bytes``, a ``number`` (nodes.core.values), or of one a ``bit``, the lowest.
@@ -87,6 +93,7 @@ class EngineSpec:
     indulgent: bool = True
     all_pairs: bool = True
     parameters: type = NoParameters
+    wrong: Callable[[ProtocolConfig, int], str] = nothing_wrong
     order: str = INSTANCES
     reads: tuple[str, ...] = (LOG,)
     leads: bool = False

@@ -437,7 +437,8 @@ class _Resolver:
     def _protocol(self) -> ProtocolConfig:
         protocol = self.scenario.protocol
         instance_rounds = self.engine.rounds_per_instance(protocol.f)
-        return ProtocolConfig(
+        before = len(self.problems.errors)
+        config = ProtocolConfig(
             consensus=protocol.consensus,
             handshake=protocol.handshake,
             depth=protocol.depth,
@@ -452,6 +453,10 @@ class _Resolver:
             inputs=protocol.inputs,
             parameters=self._parameters(),
         )
+        wrong = self.engine.wrong(config, len(self.participants)) if len(self.problems.errors) == before else ""
+        if wrong:
+            self.problems.error(("protocol", "parameters"), wrong)
+        return config
 
     def _parameters(self) -> dict[str, Any]:
         """The engine's own settings, all of them, times in nanoseconds."""

@@ -258,7 +258,7 @@ class RaftMachine(LogMachine):
         if now_ns < due_ns:
             return [SetTimer(_ELECTION, due_ns)]
         if not self.counts or self.config.node not in self.membership.everyone:
-            self.heard_ns = now_ns
+            self.leads, self.heard_ns = None, now_ns
             return [SetTimer(_ELECTION, self._election_ns())]
         role = Role.CANDIDATE if Pitfall.NO_PREVOTE in self.pitfalls else Role.ASKING
         return self._campaign(role, now_ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from nodes.consensus.raft.machine import BATCH, PATIENCE, Change, Plans, RaftMachine, Transfer
@@ -22,7 +23,7 @@ class PlannedChange:
     """From this time on these are the voters: their places among the members, from 0."""
 
     at_ns: int = field(default=0, metadata={"time": True})
-    members: list[int] = field(default_factory=list)
+    members: list[int] = field(default_factory=list, metadata={"min_length": 1})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +42,47 @@ class Parameters:
 
     patience: int = field(default=PATIENCE, metadata={"ge": 2, "le": 1000})
     batch: int = field(default=BATCH, metadata={"ge": 1, "le": 10_000})
-    voters: int = field(default=0, metadata={"ge": 0})
+    voters: int = field(default=0, metadata={"ge": 0, "le": 1 << 16})
     changes: list[PlannedChange] = field(default_factory=list)
     transfers: list[PlannedTransfer] = field(default_factory=list)
 
 
 def plans_of(config: NodeConfig) -> Plans:
-    """What the parameters plan, with nodes' numbers. Raises ValueError for a place that no member has."""
+    """What the parameters plan, with nodes' numbers."""
     own: Parameters = SPEC.parameters_of(config.protocol)
     members = config.members
-
-    def voters(places: Collection[int]) -> tuple[int, ...]:
-        if not places or len(set(places)) < len(places) or not all(0 <= place < len(members) for place in places):
-            raise ValueError(f"raft: {list(places)} are not places of members; there are 0 to {len(members) - 1}")
-        return tuple(sorted(members[place] for place in places))
-
-    changes = (_as(PlannedChange, one) for one in own.changes)
-    transfers = (_as(PlannedTransfer, one) for one in own.transfers)
     return Plans(
-        voters(range(own.voters or len(members))),
-        tuple(Change(one.at_ns, voters(one.members)) for one in changes),
-        tuple(Transfer(one.at_ns, voters([one.to])[0]) for one in transfers),
+        members[: own.voters or config.n],
+        tuple(Change(one.at_ns, tuple(members[place] for place in one.members)) for one in _changes(own)),
+        tuple(Transfer(one.at_ns, members[one.to]) for one in _transfers(own)),
     )
+
+
+def _wrong(protocol: ProtocolConfig, n: int) -> str:
+    """Members that there are not, times out of order, voters that bear fewer crashes than are to be borne."""
+    own: Parameters = SPEC.parameters_of(protocol)
+    changes, transfers = _changes(own), _transfers(own)
+    places = [*range(own.voters), *(place for one in changes for place in one.members), *(one.to for one in transfers)]
+    strange = next((place for place in places if not 0 <= place < n), None)
+    if strange is not None:
+        return f"there is no member {strange}; {n} hosts take part, counted from 0"
+    if any(len(set(one.members)) < len(one.members) for one in changes):
+        return "a member votes once; name it once"
+    times = [one.at_ns for one in changes], [one.at_ns for one in transfers]
+    if any(one > other for listed in times for one, other in pairwise(listed)):
+        return "changes, and transfers, stand in the order of their times"
+    fewest = min([own.voters or n, *(len(one.members) for one in changes)])
+    if protocol.f > minority(fewest):
+        return f"{fewest} voters bear fewer than f = {protocol.f} crashes; name more voters, or lower f"
+    return ""
+
+
+def _changes(own: Parameters) -> list[PlannedChange]:
+    return [_as(PlannedChange, one) for one in own.changes]
+
+
+def _transfers(own: Parameters) -> list[PlannedTransfer]:
+    return [_as(PlannedTransfer, one) for one in own.transfers]
 
 
 def _as(kind: type[Any], planned: Any) -> Any:
@@ -93,6 +113,7 @@ SPEC = EngineSpec(
     made_of_swaps=False,
     most_f=minority,
     rule="f < n/2",
+    wrong=_wrong,
     settle_ns=_settle_ns,
     properties=("agreement", "validity", "integrity", "order", "termination"),
     order=LOG,

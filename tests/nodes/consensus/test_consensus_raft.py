@@ -16,7 +16,11 @@ from nodes.consensus.raft.pitfalls import Pitfall
 from nodes.core import Decide, Effect, SetTimer
 from nodes.core.config import NodeConfig
 from nodes.core.disk import State
+from nodes.core.record import Sent
 from nodes.frames import Frame
+from testbed.engines.sim import SimEngine
+from testbed.scenario import compile_plan, from_data
+from testbed.verdicts import judge
 
 PATIENCE = 3
 T = PATIENCE * RETRY_NS
@@ -344,6 +348,21 @@ def vote_not_kept(pitfalls: Iterable[Pitfall]) -> None:
     assert stage.order
 
 
+def test_the_word_of_one_that_only_learns_confirms_no_read() -> None:
+    """It may follow an old leader still: it has no part in the election of the next."""
+    stage = Stage(3, ())
+    stage.elect(0, 1)
+    stage.let(0, 1, 2)
+    stage.start(2, State.LOST)
+    stage.fire(0, "beat")
+    stage.let(0, 2)
+    stage.read(0)
+    stage.let(0, 2)
+    assert len(stage.reads) == 1
+    stage.let(0, 1)
+    assert not stage.reads
+
+
 def fresh_life_votes(pitfalls: Iterable[Pitfall]) -> None:
     """An entry is at nodes 0 and 1, of three; node 1 loses its disk, and is asked for its vote by node 2."""
     stage = Stage(3, pitfalls)
@@ -453,13 +472,23 @@ def test_a_schedule_that_a_bug_does_not_bear_is_borne_without_it(story: Callable
 # -- schedules by chance -----------------------------------------------------------------------------------------------
 
 
+def drawn_plans(rng: random.Random, n: int, until_ns: int) -> Plans:
+    """Voters, and perhaps changes of them and of the leader."""
+    nodes = range(n)
+    times = sorted(rng.randrange(until_ns) for _ in range(3))
+    changes = [Change(at_ns, tuple(rng.sample(nodes, rng.randint(1, n)))) for at_ns in times if rng.random() < 0.3]
+    transfers = [Transfer(at_ns, rng.randrange(n)) for at_ns in times if rng.random() < 0.3]
+    return Plans(tuple(rng.sample(nodes, rng.randint(n // 2 + 1, n))), tuple(changes), tuple(transfers))
+
+
 def raged(seed: int, pitfalls: Iterable[Pitfall] = ()) -> LogWorld:
     """A random world, calmed down: three or five nodes, and what may go wrong drawn from the seed."""
     rng = random.Random(f"raft {seed}")
-    n, batch = rng.choice((3, 3, 5)), rng.choice((1, 2, 64))
+    n, batch, step_ns = rng.choice((3, 3, 5)), rng.choice((1, 2, 64)), rng.choice((T, 3 * T))
     loss, kills, compacts = rng.choice((0.0, 0.05, 0.2)), rng.choice((0.0, 0.1, 0.3)), rng.choice((0.0, 0.1))
-    world = LogWorld(seed, n, built(pitfalls, batch=batch), loss)
-    world.rage(40, rng.choice((T, 3 * T)), kills, compacts)
+    plans = drawn_plans(rng, n, 20 * step_ns) if seed % 2 else None
+    world = LogWorld(seed, n, built(pitfalls, batch=batch, plans=plans), loss)
+    world.rage(40, step_ns, kills, compacts)
     world.calm(25 * T)
     return world
 
@@ -558,6 +587,26 @@ def test_who_does_not_vote_learns_and_never_asks_for_votes() -> None:
     assert raft(world, 3).role is Role.FOLLOWER
 
 
+def test_who_does_not_vote_loses_patience_as_well_and_votes_when_it_is_asked() -> None:
+    """By its own log it is no voter; by that of a candidate, which it can't know, it may be one that is needed."""
+    plans = Plans((0, 1, 2), (Change(0, (0, 3)),))
+    stage = Stage(4, (), plans=plans)
+    stage.elect(0, 1)
+    stage.let(0, 1, 2, 3)
+    stage.fire(0, "beat")
+    stage.deliver(0, 1)
+    stage.deliver(0, 1)
+    assert raft(stage, 1).membership.is_joint
+    stage.lose()
+    stage.start(0)
+    stage.now_ns += 2 * T
+    stage.fire(3, "election")
+    stage.fire(0, "election")
+    stage.let(0, 1, 3, only=VOTING)
+    assert raft(stage, 0).role is Role.LEADER
+    assert raft(stage, 3).voted == 0
+
+
 def test_leadership_goes_where_it_is_planned_to_without_an_election_time_out() -> None:
     for to in range(3):
         world = Clocked(3, built(plans=Plans((0, 1, 2), transfers=(Transfer(6 * T, to),))))
@@ -584,6 +633,30 @@ def test_a_transfer_to_one_that_is_down_waits_and_the_leader_goes_on() -> None:
     world.start(2)
     world.wait(8 * T)
     assert leaders(world) == [2]
+
+
+def test_what_a_scenario_plans_is_done_on_the_simulator() -> None:
+    parameters = {
+        "voters": 3,
+        "changes": [{"at_ns": "8ms", "members": [2, 3, 4]}],
+        "transfers": [{"at_ns": "16ms", "to": 4}],
+    }
+    protocol = {
+        "consensus": "raft",
+        "f": 1,
+        "window": "1ms",
+        "retry": "300us",
+        "instances": 24,
+        "parameters": parameters,
+    }
+    data = {"name": "x", "topology": {"kind": "star", "hosts": 5}, "links": {"default": {"delay": "20us"}}}
+    plan = compile_plan(from_data({**data, "protocol": {**protocol, "parameters": parameters}}))
+    history = SimEngine().run(plan)
+    verdict = judge(plan, history).consensus
+    assert verdict is not None
+    assert (verdict.decided, verdict.undecided, verdict.disagreements) == (5 * 24, (), ())
+    speaks = {event.what.round: event.node for event in history.events.of_kind(Sent) if event.what.step == Step.APPEND}
+    assert speaks[max(speaks)] == "host5"
 
 
 # -- snapshots and lives -----------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from testbed.scenario.load import split_path
 
 ROOT = Path(__file__).resolve().parents[3]
 BASE = "name: x\ntopology: {kind: leaf_spine}\n"
+RAFT = BASE + "protocol: {consensus: raft, f: 1, parameters: {"
 CELLS = BASE + "switches: cells\n"
 SERVED = BASE + "protocol: {consensus: paxos, participants: 'host[123]'}\nservice: kv\n"
 
@@ -86,6 +87,12 @@ MISTAKES = [
         BASE + "protocol:\n  consensus: paxos\n  parameters:\n    patienc: 3",
         "f.yaml:6: protocol.parameters.patienc: unknown key 'patienc'; did you mean 'patience'?",
     ),
+    (RAFT + "voters: 9}}", "f.yaml:3: protocol.parameters: there is no member 8; 8 hosts take part, counted from 0"),
+    (RAFT + "changes: [{at_ns: 1ms, members: [0, 0]}]}}", "protocol.parameters: a member votes once; name it once"),
+    (RAFT + "changes: [{at_ns: 1ms, members: []}]}}", "protocol.parameters.changes.0.members: "),
+    (RAFT + "transfers: [{at_ns: 2ms}, {at_ns: 1ms}]}}", "protocol.parameters: changes, and transfers, stand in the "),
+    (RAFT + "voters: 2}}", "protocol.parameters: 2 voters bear fewer than f = 1 crashes; name more voters, or lower f"),
+    (RAFT + "changes: [{at: 1ms}]}}", "protocol.parameters.changes.0.at: unknown key 'at'"),
     (BASE + "protocol: {consensus: paxos}\nservice: kw", "f.yaml:4: service: 'kw' is not known here; there is kv"),
     (BASE + "protocol: {consensus: paxos}\nservice: kv", "f.yaml:4: service: is asked for by nobody; add clients:"),
     (BASE + "clients: {hosts: host1}", "f.yaml:3: clients: ask for nothing: there is no service; add service: kv"),
