@@ -8,7 +8,8 @@ marginal cost of a swap. sim, which boots nothing, is timed over the long run. B
 compiled build (``make compiled``) is used by both where there is one, as the command line does, and that is said.
 
 Two figures for each: swaps per second of real time, which other work on the host lowers, and per second of CPU time, of
-this process and all of the guest's, which it disturbs little. Median, least and greatest of the repetitions.
+this process and all of the guest's, which it disturbs little. Median, least and greatest of the repetitions; 0 where
+other work made the longer run take no more time than the shorter one.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def swaps_per_second(engine: str, rounds: int) -> Times:
     short = rounds // 4 if engine == "vkernel" else 0
     spent = seconds(engine, plan_of(rounds)) - (seconds(engine, plan_of(short)) if short else Times(0.0, 0.0))
     swaps = (rounds - short) * PAIRS
-    return Times(swaps / spent.real, swaps / spent.cpu)
+    return Times(*(swaps / took if took > 0 else 0.0 for took in spent))
 
 
 def main() -> int:
