@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nodes.core import Apply, Invoke, Return
+from nodes.core import Apply, Install, Invoke, Return
 from nodes.core.config import Program
 from nodes.core.record import Died, Noted, Sent, Started
 from nodes.registry import build_machine
@@ -77,6 +77,20 @@ def test_every_operation_returns_once_and_by_the_log_whatever_one_replica_does(w
         assert not verdicts.consensus.invalid
         assert verdicts.fidelity.reasons == ()
         assert len(history.events.table(Invoke)) == len(history.events.table(Return)) == 120
+
+
+@pytest.mark.parametrize("what", [what for what in CRASHES if "power" not in what])
+def test_it_is_so_on_an_engine_that_keeps_one_log(what: str) -> None:
+    _, history, verdicts = story(CRASHES[what], protocol={"consensus": "multi_paxos"})
+    service, told = verdicts.service, verdicts.consensus
+    assert service is not None
+    assert service.violations == ()
+    assert (service.done, service.open) == (120, 0)
+    assert told is not None
+    assert not told.disagreements
+    assert told.invalid == told.repeated == told.disordered == told.undecided == ()
+    assert verdicts.fidelity.reasons == ()
+    assert ("restarts" in what) <= (history.events.count(Install) > 0), "who comes back is given a state"
 
 
 SWAPS: dict[str, Any] = {
