@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from needs import ROOT
 
 from nodes.core.disk import Log, Record, State
 from testbed.errors import UserError
@@ -33,39 +34,12 @@ def test_two_phase_commit_has_the_states_of_its_specification(managers: int, sta
     assert (found.end, found.states, found.levels) == (End.ALL, states, depth)
 
 
-def by_plain_tuples(managers: int) -> tuple[int, int]:
-    """States and levels of the specification, written down anew as tuples: (tm, prepared, said, rms)."""
-
-    def following(state: Any) -> Iterator[Any]:
-        tm, prepared, said, rms = state
-        if tm == "init":
-            if len(prepared) == managers:
-                yield "committed", prepared, said | {"commit"}, rms
-            yield "aborted", prepared, said | {"abort"}, rms
-            for rm in range(managers):
-                if rm in said:
-                    yield tm, prepared | {rm}, said, rms
-        for rm, at in enumerate(rms):
-            if at == "working":
-                yield tm, prepared, said | {rm}, (*rms[:rm], "prepared", *rms[rm + 1 :])
-                yield tm, prepared, said, (*rms[:rm], "aborted", *rms[rm + 1 :])
-            for word, then in (("commit", "committed"), ("abort", "aborted")):
-                if word in said:
-                    yield tm, prepared, said, (*rms[:rm], then, *rms[rm + 1 :])
-
-    layer = {("init", frozenset[int](), frozenset[Any](), ("working",) * managers)}
-    seen, levels = set(layer), 0
-    while layer:
-        levels += 1
-        layer = {new for state in layer for new in following(state)} - seen
-        seen |= layer
-    return len(seen), levels
-
-
 @pytest.mark.parametrize("managers", [1, 2, 3, 4])
 def test_and_those_that_a_plain_search_over_tuples_counts(managers: int) -> None:
-    found = explore("two_phase_commit", Rules(Network.SET), nodes=managers)
-    assert (found.states, found.levels) == by_plain_tuples(managers)
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from bench_explore import by_explorer, by_tuples
+
+    assert by_explorer(managers) == by_tuples(managers)
 
 
 # -- the bilateral link ------------------------------------------------------------------------------------------------
