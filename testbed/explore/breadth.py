@@ -112,6 +112,8 @@ class Search:
             for step in choices(world):
                 self.made += 1
                 new = after(world, step)
+                if new is world:
+                    continue
                 name = digest(new)
                 if name in seen:
                     continue

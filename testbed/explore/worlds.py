@@ -109,6 +109,7 @@ class Worlds:
         self.states = states or States(model, rules.finds if rules.restarts else ())
         self._channels: list[int] = []  # of each message, by its number: from whom to whom
         self._deliveries: list[Step] = []
+        self._fires: dict[int, tuple[Step, ...]] = {}
         self._broken: dict[tuple[int, ...], str] = {}
         self._learn()
 
@@ -183,19 +184,26 @@ class Worlds:
     def _fireable(self, world: World) -> list[Step]:
         if world.left.timers == 0:
             return []
-        states, first_ns = self.states, self.states.first_ns
-        limits = [first_ns[state] for state in world.nodes]
-        if self.model.time is Time.TIMELY:
-            soonest_ns = min(limits)
-            if soonest_ns > world.now_ns and any(self._is_up(world, packet) for packet in world.wire):
-                return []
-            limits = [max(soonest_ns, world.now_ns)] * len(limits)
+        if self.model.time is not Time.TIMELY:
+            return [step for state in world.nodes for step in self._first_timers(state)]
+        soonest_ns = min(self.states.first_ns[state] for state in world.nodes)
+        if soonest_ns > world.now_ns and any(self._is_up(world, packet) for packet in world.wire):
+            return []
         return [
             Step(Verb.FIRE, node, name)
             for node, state in enumerate(world.nodes)
-            for name, due_ns in states.timers[state]
-            if due_ns <= limits[node]
+            for name, due_ns in self.states.timers[state]
+            if due_ns <= max(soonest_ns, world.now_ns)
         ]
+
+    def _first_timers(self, state: int) -> tuple[Step, ...]:
+        """That a timer fires which is due first at its node."""
+        steps = self._fires.get(state)
+        if steps is None:
+            first_ns, node = self.states.first_ns[state], self.states.states[state].node
+            due = (name for name, due_ns in self.states.timers[state] if due_ns == first_ns)
+            steps = self._fires[state] = tuple(Step(Verb.FIRE, node, name) for name in due)
+        return steps
 
     def _is_up(self, world: World, packet: int) -> bool:
         return self.states.up[world.nodes[self.states.packets[packet].dst]]
@@ -246,6 +254,8 @@ class Worlds:
             return self._mourned(_put(nodes, node, dead), wire, now_ns, left)
         if done is None:
             state, sent = self.states.after(nodes[node], event, now_ns)
+            if state == nodes[node] and not sent and wire is world.wire and left == world.left:
+                return world
             if sent:
                 wire = self._ordered((*wire, *self._heard(sent, nodes, left)))
             return World(_put(nodes, node, state), wire, now_ns, left)
