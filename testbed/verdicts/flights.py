@@ -278,7 +278,9 @@ class Flights:
         judged &= ~self._touched(way, part.entered_ns, gone_by_ns, edge_ns)
         number = np.zeros(len(part.way), dtype=np.int64)
         for times, asked_of in regimes:
-            until_ns = part.entered_ns if len(way) == 1 else gone_by_ns  # where it is by then is known in a direction
+            # In a direction it is known where a frame is by then; who has overtaken it in a queue, if all are followed.
+            known = len(way) == 1 and not (self.spoilt and any(map(queued, asked_of)))
+            until_ns = part.entered_ns if known else gone_by_ns
             for time in times.tolist():
                 judged &= ~((part.entered_ns - edge_ns <= time) & (time <= until_ns + edge_ns))
             number = number * len(asked_of) + np.searchsorted(times, part.entered_ns, side="right")
