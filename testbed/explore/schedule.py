@@ -64,9 +64,9 @@ def step_data(worlds: Worlds, step: Step) -> dict[str, Any]:
     if step.verb in (Verb.DELIVER, Verb.DROP, Verb.COPY):
         assert isinstance(step.event, int)
         src, dst, life, message = worlds.states.packets[step.event]
-        data |= {"from": names[src], "to": names[dst], "kind": message.kind.name, "round": message.round}
-        data |= {"step": message.step, "body": message.body.hex()}
-        data |= {"flags": message.flags} if message.flags else {}
+        data |= {"from": names[src], "to": names[dst], "kind": message.kind.name, "round": int(message.round)}
+        data |= {"step": int(message.step), "body": message.body.hex()}
+        data |= {"flags": int(message.flags)} if message.flags else {}
         data |= {"life": list(life)} if life != FIRST else {}
     else:
         data["node"] = names[step.node]

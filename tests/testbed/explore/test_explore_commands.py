@@ -93,3 +93,11 @@ def test_bad_input_gets_one_line(words: list[str], said: str) -> None:
     assert done.exit_code == 2
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_schedule_of_paxos_is_written_too() -> None:
+    """Its messages have steps of a kind of their own, which no file knows."""
+    done = call("search", "paxos", "--pitfall", "any_vote", "--schedules", "200", "--seed", "3")
+    assert done.exit_code == 1
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    assert call("explore", "--replay", "paxos.schedule.yaml").stdout.splitlines()[-1].strip().startswith("agreement")
