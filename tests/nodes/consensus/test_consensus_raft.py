@@ -397,6 +397,25 @@ def commits_unverified(pitfalls: Iterable[Pitfall]) -> None:
     assert len(stage.order) == 2
 
 
+def truncates_committed(pitfalls: Iterable[Pitfall]) -> None:
+    """What told node 1 of the first of two entries comes a second time, when both are decided."""
+    stage = Stage(3, pitfalls)
+    stage.elect(0, 1)
+    stage.let(0, 1, 2)
+    stage.submit(0)
+    stage.submit(0)
+    first = next(one for one in stage.wire if one.dst == 1)
+    for src, dst in ((0, 2), (0, 1), (0, 1), (1, 0), (1, 0)):
+        stage.deliver(src, dst)
+    assert len(stage.order) == 2
+    stage.wire = [first]
+    stage.deliver(0, 1)
+    stage.kill(0)
+    stage.elect(2, 1)
+    stage.submit(2)
+    stage.let(2, 1)
+
+
 def snapshot_loses_tail(pitfalls: Iterable[Pitfall]) -> None:
     """Node 1's word that it has two entries arrives late: a snapshot of the first is under way to it by then."""
     stage = Stage(3, pitfalls)
@@ -451,6 +470,7 @@ STORIES: dict[Pitfall, Callable[[Iterable[Pitfall]], None]] = {
     Pitfall.JOINT_COUNTS_UNION: joint_counts_union,
     Pitfall.VOTE_NOT_KEPT: vote_not_kept,
     Pitfall.FRESH_LIFE_VOTES: fresh_life_votes,
+    Pitfall.TRUNCATES_COMMITTED: truncates_committed,
     Pitfall.COMMITS_UNVERIFIED: commits_unverified,
     Pitfall.SNAPSHOT_LOSES_TAIL: snapshot_loses_tail,
     Pitfall.READ_WITHOUT_QUORUM: read_without_quorum,
