@@ -118,7 +118,7 @@ def test_when_tests_are_stopped_nothing_that_they_have_started_is_left(
     wait_until(lambda: not [pid for pid, when in started.items() if stat_of(pid)[19:20] == [when]])
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

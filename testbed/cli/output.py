@@ -63,15 +63,22 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
             _say("interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _print_no_more()
             raise typer.Exit(128 + signal.SIGPIPE) from None
         except Exception as error:
             if not _is_users_business(error):
                 raise
+            if isinstance(error, OSError) and error.filename is None and error.errno in _NO_ROOM:
+                _print_no_more()
             fail(_told(error))
 
     wrapped.__doc__ = _rewrapped(function.__doc__)
     return wrapped
+
+
+def _print_no_more() -> None:
+    """What could not be written is still in the stream's buffer, and would be tried again when the program ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _rewrapped(text: str | None) -> str | None:

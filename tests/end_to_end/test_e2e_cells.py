@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from testbed.study.closed_forms import recovered, split_forms, swap_forms
 from testbed.study.statistics import clopper_pearson
 from testbed.verdicts import judge
 from testbed.verdicts.comparison import compare
+from testbed.verdicts.model import Bisynchrony
 
 CELLS = {"switches": "cells"}
 STAR = {"kind": "star", "hosts": 2}
@@ -112,7 +114,13 @@ def test_plans_drawn_at_random_are_one_run_over_cells_too(kernel, number: int) -
     assert found.equal, found.parts_at
     verdicts = judge(plan, one)
     assert not verdicts.fidelity.reasons
-    assert judge(plan, other).bisynchrony == verdicts.bisynchrony
+    assert _seen_by_both(judge(plan, other).bisynchrony) == _seen_by_both(verdicts.bisynchrony)
+
+
+def _seen_by_both(found: Bisynchrony) -> Bisynchrony:
+    """What broke, with which frame; not why. The simulator is told that a link lost a frame; on a kernel one sees only
+    that it went no further, and if an unreadable one comes when it was due, it may have been that one."""
+    return replace(found, breaks=tuple(replace(one, cause="", hop="", detail="") for one in found.breaks))
 
 
 @pytest.mark.parametrize(("depth", "window"), [(2, 101), (3, 145), (4, 180), (4, 197)])

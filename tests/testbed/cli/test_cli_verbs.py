@@ -562,10 +562,12 @@ def test_a_reader_that_goes_away_is_no_failed_expectation(here: Path, verb: str)
 
 @pytest.mark.parametrize("verb", ["--help", "run --help", "schema"])
 def test_a_full_disk_under_what_is_printed_is_one_clear_line(here: Path, verb: str) -> None:
+    """Also where what is printed is buffered, and a part of it still waits when the program ends."""
     command = [sys.executable, "-m", "testbed.cli.main", *verb.split()]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(
-            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=here, timeout=120, check=False
+            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=here, env=buffered, timeout=120, check=False
         )
     told = "testbed: error: No space left on device; make room, or work in another directory\n"
     assert (done.returncode, done.stderr) == (2, told)

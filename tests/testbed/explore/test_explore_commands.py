@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,15 @@ def test_a_search_that_stopped_is_kept_and_the_same_command_goes_on_with_it() ->
     assert "all of them" in gone_on.stdout
 
 
+@pytest.fixture
+def _interruptible_process() -> Iterator[None]:
+    """What tests of other files leave, or who started the tests, may have made it deaf to interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible_process")
 def test_ctrl_c_is_remembered_until_the_step_is_done() -> None:
     with interruptible() as interrupted:
         assert not interrupted()
