@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import errno
 import functools
+import io
 import json
 import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec, TextIO, TypeVar, cast
 
@@ -78,7 +79,8 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
 
 def _print_no_more() -> None:
     """What could not be written is still in the stream's buffer, and would be tried again when the program ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(io.UnsupportedOperation):  # not a file: nothing is tried again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _rewrapped(text: str | None) -> str | None:

@@ -64,8 +64,8 @@ def test_cells_are_containers_too_and_carry_what_their_hosts_swap(engine: Contai
     assert {outcomes[host, number] for host in ("host1", "host2") for number in (0, 1)} == {"committed"}
     assert {outcomes["host1", 2], outcomes["host2", 2]} == {"aborted"}
     verdict = judge(plan, history).bisynchrony
-    assert verdict.broken_rounds == (2,)
-    assert (verdict.swaps["committed"], verdict.swaps["aborted"]) == (2, 1)
+    ended = [verdict.swaps[kind] for kind in ("committed", "aborted", "split")]
+    assert ended == [2, 1, 0]  # both ends abort: nothing is broken, unless a busy machine is late
     assert engine.containers() == []
 
 
