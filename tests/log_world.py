@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from network import Node, all_pairs
+from network import Node
 
 from nodes.core import Decide, Effect, Install, Propose, Readable
 from nodes.core.config import NodeConfig, ProtocolConfig
@@ -21,6 +21,7 @@ from nodes.core.disk import State, pack, unpack
 from nodes.core.moments import Moment
 from nodes.core.segmented import Segmented
 from nodes.frames import Frame
+from testbed.explore.model import all_pairs
 
 RETRY_NS = 100
 DELAY_NS = 20  # at most, while nothing is wrong

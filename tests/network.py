@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from nodes.core import CancelTimer, Decide, Effect, Effects, Machine, Note, Persist, Port, Propose, SetTimer
-from nodes.core.config import START_NS, NodeConfig, Peer, ProtocolConfig
+from nodes.core.config import START_NS, NodeConfig
 from nodes.core.disk import DiskFullError, Log, State
 from nodes.core.driver import Driver
 from nodes.core.moments import Moment
@@ -118,22 +118,6 @@ class Node:
 
     def strike(self, index: int, now_ns: int) -> bool:
         return self.net.strike(self, index)
-
-
-def all_pairs(n: int, protocol: ProtocolConfig, name: str = "n") -> list[NodeConfig]:
-    """n nodes that are all each other's peers, called n0, n1 .. after their numbers."""
-    return [
-        NodeConfig(
-            node,
-            f"{name}{node}",
-            tuple(Peer(other, f"{name}{other}", "eth0", "") for other in range(n) if other != node),
-            {},
-            tuple(range(n)),
-            protocol,
-            seed=node,
-        )
-        for node in range(n)
-    ]
 
 
 class Way(NamedTuple):

@@ -13,7 +13,7 @@ from collections import defaultdict
 from typing import Any
 
 from builders import engine
-from network import Build, Node, all_pairs
+from network import Build, Node
 
 from nodes.consensus.spec import LOG
 from nodes.core import Decide, Effect, LinkState, Outcome, Port, Propose, Resolve, SwapId, Transition
@@ -22,6 +22,7 @@ from nodes.core.disk import State
 from nodes.core.moments import Moment
 from nodes.frames import Frame, FrameError, Kind, decode, encode
 from nodes.registry import engine_spec
+from testbed.explore.model import all_pairs
 
 W = 1000
 FAULT, FRAME, TIMER, WORK = 0, 1, 2, 3  # at one instant in this order

@@ -15,6 +15,7 @@ from testbed.plan import Captures, Container, Plan
 from testbed.scenario.compile import compile_plan
 from testbed.scenario.load import Scenario
 from testbed.scenario.neighbourhoods import ALL
+from testbed.scenario.parameters import parameters_text
 from testbed.scenario.selectors import is_of_a_place, parse_selector, selected
 from testbed.scenario.units import spell_signed_time, spell_size
 from topologies.draw import describe as describe_impairment
@@ -53,8 +54,8 @@ def explain(scenario: Scenario) -> str:
 
 def _head(scenario: Scenario, plan: Plan) -> str:
     fabric = plan.fabric
-    switches = f"{len(plan.cells)} cells" if plan.cells else f"{len(fabric.switches)} switches"
-    size = f"{len(fabric.hosts) - len(plan.cells)} hosts, {switches}, {len(fabric.links)} links"
+    switches = _count(len(plan.cells), "cell") if plan.cells else _count(len(fabric.switches), "switch", "switches")
+    size = f"{_count(len(fabric.hosts) - len(plan.cells), 'host')}, {switches}, {_count(len(fabric.links), 'link')}"
     rows = [
         ("scenario", plan.name),
         ("engine", scenario.engine),
@@ -89,15 +90,18 @@ def _protocol(scenario: Scenario, plan: Plan) -> str:
     protocol = plan.protocol
     engine = engine_spec(protocol.consensus)
     participants = scenario.resolved.participants
-    rows = [
-        ("consensus", protocol.consensus + (f", f = {protocol.f}" if engine.decides else "")),
-        ("swaps", f"{protocol.handshake}, depth {protocol.depth}, horizon {protocol.horizon}"),
-        ("window", f"{spell_time(protocol.window_ns)} of a period of {spell_time(protocol.period_ns)}"),
-        _length(engine, protocol),
-        ("retry", spell_time(protocol.retry_ns)),
-        ("inputs", protocol.inputs),
-        ("hosts", f"{len(participants)}: {' '.join(participants)}"),
-    ]
+    rows = [("consensus", protocol.consensus + (f", f = {protocol.f}" if engine.decides else ""))]
+    if protocol.parameters:
+        rows.append(("parameters", parameters_text(engine.name, protocol.parameters)))
+    if engine.made_of_swaps:
+        rows.append(("swaps", f"{protocol.handshake}, depth {protocol.depth}, horizon {protocol.horizon}"))
+        rows.append(("window", f"{spell_time(protocol.window_ns)} of a period of {spell_time(protocol.period_ns)}"))
+    else:
+        rows.append(("period", spell_time(protocol.period_ns)))
+    rows += [_length(engine, protocol), ("retry", spell_time(protocol.retry_ns))]
+    if engine.decides and engine.order == INSTANCES and not plan.service:
+        rows.append(("inputs", protocol.inputs))
+    rows.append(("hosts", f"{len(participants)}: {' '.join(participants)}"))
     neighbourhood = scenario.resolved.neighbourhood
     if neighbourhood != ALL:
         links = sum(len(plan.peers(member)) for member in plan.members) // 2
@@ -164,6 +168,11 @@ def _links(fabric: Fabric) -> str:
             lines.append(f"  {sender.node}->{receiver.node}  {describe_impairment(impairment)}")
             lines.append(f"      {tc_command(impairment, sender.nic)}")
     return "\n".join(lines)
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    """``1 link``, ``2 links``, ``0 switches``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def _table(rows: list[tuple[str, str]], indent: str = "") -> str:

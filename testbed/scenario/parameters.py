@@ -3,15 +3,17 @@ from the types that their specs name."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, cast, get_args, get_type_hints
 
 from pydantic import Field, create_model
 
 from nodes.registry import engine_spec, engine_specs, service_names, service_spec
 from testbed.scenario.model import Part
 from testbed.scenario.units import Time
+from topologies.draw import spell_time
 
 
 @cache
@@ -44,6 +46,29 @@ def _kind(hint: Any) -> Any:
     if not isinstance(inside, type) or not is_dataclass(inside):
         return hint
     return list[_model(inside.__name__, "", inside)]  # type: ignore[misc]
+
+
+def parameters_text(engine: str, parameters: Mapping[str, Any]) -> str:
+    """``patience 4, changes (at_ns 5ms, members 0 1 2)``: an engine's own settings, as a plan has them, in words."""
+    return _text(engine_spec(engine).parameters, parameters)
+
+
+def _text(type_: type, values: Mapping[str, Any]) -> str:
+    kinds = {parameter.name: parameter for parameter in fields(type_)}
+    hints = get_type_hints(type_)
+    found = []
+    for name, value in values.items():
+        (inside,) = get_args(hints[name]) or (None,)
+        if kinds[name].metadata.get("time"):
+            told = spell_time(value)
+        elif not isinstance(value, list):
+            told = str(value)
+        elif is_dataclass(inside):
+            told = " ".join(f"({_text(cast(type, inside), one)})" for one in value)
+        else:
+            told = " ".join(map(str, value))
+        found.append(f"{name} {told or 'none'}")
+    return ", ".join(found)
 
 
 def parameters_schema() -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from nodes.consensus.spec import LOG
 from nodes.core.clock import Clock
 from nodes.core.config import START_NS, ProtocolConfig
 from nodes.core.disk import State
@@ -453,10 +454,25 @@ class _Resolver:
             inputs=protocol.inputs,
             parameters=self._parameters(),
         )
+        self._check_inputs()
         wrong = self.engine.wrong(config, len(self.participants)) if len(self.problems.errors) == before else ""
         if wrong:
             self.problems.error(("protocol", "parameters"), wrong)
         return config
+
+    def _check_inputs(self) -> None:
+        """Random bits are for who proposes in instances: submissions to a log, and calls of clients, must differ."""
+        if self.scenario.protocol.inputs == "distinct":
+            return
+        why = ""
+        if self.scenario.service is not None:
+            why = "the service's clients say what is put in order"
+        elif self.engine.order == LOG:
+            why = f"what is submitted to {self.engine.name} differs, so that each can be told from the others"
+        if why:
+            self.problems.error(
+                ("protocol", "inputs"), f"{self.scenario.protocol.inputs} has no meaning here: {why}; leave it out"
+            )
 
     def _parameters(self) -> dict[str, Any]:
         """The engine's own settings, all of them, times in nanoseconds."""

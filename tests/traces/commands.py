@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import NamedTuple
 
 from builders import engine
-from network import EVERYTHING, KINDS, Network, Way, all_pairs
+from network import EVERYTHING, KINDS, Network, Way
 
 from nodes.core.config import ProtocolConfig
 from nodes.core.disk import State
@@ -18,6 +18,7 @@ from nodes.core.moments import Moment
 from nodes.core.text import time_text
 from nodes.frames import Frame, FrameKey, Kind, Message
 from nodes.registry import engine_spec
+from testbed.explore.model import all_pairs
 from testbed.scenario.units import parse_time
 
 SEPARATOR = "----"

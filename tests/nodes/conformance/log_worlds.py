@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from builders import engine
-from network import Build, Node, Timed, all_pairs
+from network import Build, Node, Timed
 
 from nodes.consensus import logs
 from nodes.consensus.spec import EngineSpec
@@ -24,6 +24,7 @@ from nodes.core.disk import State
 from nodes.core.moments import Moment
 from nodes.core.segmented import Segmented
 from nodes.frames import Frame, Message
+from testbed.explore.model import all_pairs
 
 RETRY_NS = 1_000
 DRIFT_PPM = 100_000

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pytest
 from builders import engine, node_config
 from log_worlds import wrong_in_logs, wrong_when_deposed
-from network import Network, all_pairs
+from network import Network
 from storm import W
 from worlds import CALM_NS, counts, hunts, storm, wrong_in_storm, wrong_in_time
 
@@ -28,6 +28,7 @@ from nodes.core.values import of_int
 from nodes.frames import Kind, Message
 from nodes.registry import build_machine, engine_specs, member
 from testbed.engines.sim import SimEngine
+from testbed.explore.model import all_pairs
 from testbed.scenario import compile_plan, from_data
 from testbed.verdicts import judge
 

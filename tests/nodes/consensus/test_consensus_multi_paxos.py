@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import pytest
 from builders import engine
-from network import Network, all_pairs
+from network import Network
 
 from nodes.consensus.logs import NOOP
 from nodes.consensus.multi_paxos import MultiPaxosMachine, Pitfall
@@ -19,6 +19,7 @@ from nodes.core.disk import State
 from nodes.core.moments import Moment
 from nodes.frames import Kind
 from nodes.frames import Message as FrameMessage
+from testbed.explore.model import all_pairs
 
 RETRY_NS = 1_000
 DELAY_NS = 100

@@ -14,7 +14,7 @@ from builders import Disk, Fed, node_config, rest
 from consensus_harness import FIRST, Chaos, port_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network import Network, Timed, all_pairs
+from network import Network, Timed
 
 from nodes import frames
 from nodes.consensus.ballots import MAX_BALLOT, Ballots
@@ -27,6 +27,7 @@ from nodes.core.disk import State as DiskState
 from nodes.core.moments import Moment
 from nodes.core.values import of_int
 from nodes.frames import Frame, Kind
+from testbed.explore.model import all_pairs
 
 DELAY_NS = 10_000
 PERIOD_NS = 1_000_000

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,14 +51,8 @@ def test_cells_are_containers_too_and_carry_what_their_hosts_swap(engine: Contai
         "faults": [{"at": "1500ms", "do": "node_kill", "on": "leaf1"}],
     }
     plan = plan_of(story)
-    over, seen = threading.Event(), {}
-    watcher = threading.Thread(target=states_seen, args=(engine, over, seen))
-    watcher.start()
-    try:
+    with watched(engine) as seen:
         history = run(plan, tmp_path)
-    finally:
-        over.set()
-        watcher.join()
     assert {"host1", "host2", "leaf1", "leaf2", "spine1"} <= set(seen)
     assert "exited" in seen["leaf1"]
     ends = [event for event in history.events.of_kind(Resolve) if event.node in ("host1", "host2")]
@@ -69,11 +65,24 @@ def test_cells_are_containers_too_and_carry_what_their_hosts_swap(engine: Contai
     assert engine.containers() == []
 
 
-def states_seen(engine: ContainerEngine, over: threading.Event, seen: dict[str, set[str]]) -> None:
-    """Notes in which states each container is found, until the run is over."""
-    while not over.wait(0.05):
-        for container in engine.containers():
-            seen.setdefault(container.name.split("-", 2)[-1], set()).add(container.state)
+@contextmanager
+def watched(engine: ContainerEngine) -> Iterator[dict[str, set[str]]]:
+    """In which states each container is found, until the run is over."""
+    over = threading.Event()
+    seen: dict[str, set[str]] = {}
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            for container in engine.containers():
+                seen.setdefault(container.name.split("-", 2)[-1], set()).add(container.state)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()
 
 
 def test_faults_strike_containers_through_the_engine(engine: ContainerEngine, tmp_path: Path) -> None:
@@ -90,14 +99,8 @@ def test_faults_strike_containers_through_the_engine(engine: ContainerEngine, tm
         ],
     }
     plan = plan_of(story)
-    over, seen = threading.Event(), {}
-    watcher = threading.Thread(target=states_seen, args=(engine, over, seen))
-    watcher.start()
-    try:
+    with watched(engine) as seen:
         history = run(plan, tmp_path)
-    finally:
-        over.set()
-        watcher.join()
 
     def of(node: str, *kinds: type) -> list:
         return [event for event in history.events.of_kind(*kinds) if event.node == node]

@@ -90,7 +90,7 @@ def test_no_rights_to_the_socket(listening: Path) -> None:
 
 def test_an_ordinary_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(EngineUnavailable, match=r"takes root\. Run as root, or use `--engine vkernel`"):
+    with pytest.raises(EngineUnavailable, match=r"takes root\. Run as root \(`testbed run` can do without: `--"):
         hosting.check_engine()
 
 

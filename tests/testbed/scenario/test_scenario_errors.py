@@ -93,6 +93,15 @@ MISTAKES = [
     (RAFT + "transfers: [{at_ns: 2ms}, {at_ns: 1ms}]}}", "protocol.parameters: changes, and transfers, stand in the "),
     (RAFT + "voters: 2}}", "protocol.parameters: 2 voters bear fewer than f = 1 crashes; name more voters, or lower f"),
     (RAFT + "changes: [{at: 1ms}]}}", "protocol.parameters.changes.0.at: unknown key 'at'"),
+    (
+        RAFT + "patience: 3}, inputs: random}",
+        "f.yaml:3: protocol.inputs: random has no meaning here: what is submitted to raft differs",
+    ),
+    (
+        BASE + "protocol: {consensus: paxos, participants: 'host[123]', inputs: random}\nservice: kv\n"
+        "clients: {hosts: host8}",
+        "f.yaml:3: protocol.inputs: random has no meaning here: the service's clients say what is put in order",
+    ),
     (BASE + "protocol: {consensus: paxos}\nservice: kw", "f.yaml:4: service: 'kw' is not known here; there is kv"),
     (BASE + "protocol: {consensus: paxos}\nservice: kv", "f.yaml:4: service: is asked for by nobody; add clients:"),
     (BASE + "clients: {hosts: host1}", "f.yaml:3: clients: ask for nothing: there is no service; add service: kv"),

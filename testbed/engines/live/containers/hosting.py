@@ -31,7 +31,9 @@ def check_engine() -> ContainerEngine:
     """The engine, when this user can run nodes in containers here. Raises EngineUnavailable."""
     if os.geteuid() != 0:
         raise EngineUnavailable(
-            WHAT, "NICs are moved into containers, which takes root", "Run as root, or use `--engine vkernel`"
+            WHAT,
+            "NICs are moved into containers, which takes root",
+            "Run as root (`testbed run` can do without: `--engine vkernel`)",
         )
     engine = ContainerEngine.find()
     if not engine.has_image(image_name()):
