@@ -9,7 +9,8 @@ leads, again when that is another one, and again when it is not told in time; so
 counts in the first. What is pending here is lost with the life. So a log that was cut short is a state of the holder,
 the number of entries that it stands for, and which submissions they were: the base.
 
-What an event changes is persisted before anything that comes of it is said: the vows of the engine, slots, the base.
+Of an engine that keeps it on its disk (LogMachine), what an event changes is persisted before anything that comes of it
+is said: the vows of the engine, slots, the base.
 """
 
 from __future__ import annotations
@@ -185,13 +186,12 @@ class Reading(NamedTuple):
     slot: int | None = None
 
 
-class LogMachine(ABC):
-    """The frame of an engine that keeps a log (nodes.core.Log).
+class VolatileLog(ABC):
+    """The frame of an engine that keeps a log (nodes.core.Log), and nothing of it on a disk.
 
     Its messages are DATA, ``round`` the term and ``step`` (below LOG_STEPS) the type. Its timers may have any name but
     ``again``. term: the highest that this node knows of. slot: the first that has not been told here; the engine calls
-    ``tell`` for one after another. touched: slots of which what must be kept has changed in this event.
-    learns_only: what earlier lives did is not known any more: the engine may vouch for nothing.
+    ``tell`` for one after another.
     """
 
     def __init__(self, config: NodeConfig, patience: int) -> None:
@@ -205,24 +205,17 @@ class LogMachine(ABC):
         self.seen = Seen()
         self.base = Base(0, 0, b"", b"")
         self.base_data: bytes | None = None  # the same, packed, once there is one
-        self.touched: set[int] = set()
-        self.learns_only = False
         self.submitted = 0
         self.pending: dict[int, bytes] = {}  # of this life's submissions, those not told: place -> entry
         self.reading: dict[int, Reading] = {}
         self.handed_to: int | None = None  # who leads and has been told of all that is pending
         self.taken: set[tuple[int, int, int]] = set()  # ids put in order since this node leads
-        self.written = Written(config.keeps)
 
     # -- what an engine adds -----------------------------------------------------------------------------------------
 
     @abstractmethod
     def begin(self, now_ns: int) -> Effects:
-        """The node comes up with nothing: in a first life, or as one that only learns."""
-
-    @abstractmethod
-    def resume(self, now_ns: int) -> Effects:
-        """The node came up again with its disk, and has recalled what stood on it: set the timers anew."""
+        """The node comes up with nothing: in its first life, or in a later one that knows of no earlier."""
 
     @abstractmethod
     def receive(self, src: int, message: Message, now_ns: int) -> Effects:
@@ -250,30 +243,11 @@ class LogMachine(ABC):
     def forget(self) -> Iterable[int]:
         """What is below ``self.base.slot`` is needed no more. The slots of which something was known."""
 
-    @abstractmethod
-    def vows(self) -> bytes:
-        """What a later life must know besides the log."""
-
-    @abstractmethod
-    def known(self, slot: int) -> bytes | None:
-        """What a later life must know of ``slot``; None: nothing."""
-
-    @abstractmethod
-    def recall(self, vows: bytes, slots: Mapping[int, bytes]) -> None:
-        """An earlier life knew this; the base is in its place already."""
-
     # -- events ------------------------------------------------------------------------------------------------------
 
-    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
-        """First life: all is to come. Kept state: go on with it. Without it: only learn."""
-        if not disk:
-            self.learns_only = self.config.epoch > 1
-            return self._done(self.begin(now_ns), now_ns)
-        self.written.read(disk)
-        effects = self.take_on(disk[_BASE_KEY]) if _BASE_KEY in disk else []
-        slots = {int(key.split()[1]): data for key, data in disk.items() if key.startswith(_SLOT)}
-        self.recall(disk[_VOWS], dict(sorted(slots.items())))
-        return self._done([*effects, *self.resume(now_ns)], now_ns)
+    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:  # noqa: ARG002 - there is nothing on it
+        """All is to come."""
+        return self._done(self.begin(now_ns), now_ns)
 
     def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:  # noqa: ARG002
         """What is not for this machine is noted and dropped."""
@@ -370,16 +344,7 @@ class LogMachine(ABC):
 
     def _done(self, effects: Effects, now_ns: int) -> Effects:
         """The effects of an event, and what comes of them: a new leader is told what is pending, reads are answered."""
-        return self.keep([*effects, *self._follow(now_ns), *self._answered()])
-
-    def keep(self, effects: Effects) -> Effects:
-        """The effects of an event, behind all that must be on the disk before them."""
-        touched, self.touched = self.touched, set()
-        if not self.written.keeps:
-            return effects
-        wanted: dict[str, bytes | None] = {_VOWS: self.vows(), _BASE_KEY: self.base_data}
-        wanted |= {f"{_SLOT} {slot}": self.known(slot) for slot in sorted(touched)}
-        return [*self.written.news(wanted), *effects]
+        return [*effects, *self._follow(now_ns), *self._answered()]
 
     def _follow(self, now_ns: int) -> Effects:
         leader = self.leader()
@@ -440,9 +405,72 @@ class LogMachine(ABC):
             del self.reading[number]
         return [Readable(number, self.told) for number in ready]
 
-    def _rebase(self, base: Base) -> None:
+    def _rebase(self, base: Base) -> Iterable[int]:
+        """The slots that are forgotten for it."""
         self.base, self.base_data = base, base.pack()
-        self.touched.update(self.forget())
+        return self.forget()
+
+
+class LogMachine(VolatileLog):
+    """The frame of an engine that keeps its log, and its vows, on its disk.
+
+    touched: slots of which what must be kept has changed in this event. learns_only: what earlier lives did is not
+    known any more: the engine may vouch for nothing.
+    """
+
+    def __init__(self, config: NodeConfig, patience: int) -> None:
+        super().__init__(config, patience)
+        self.touched: set[int] = set()
+        self.learns_only = False
+        self.written = Written(config.keeps)
+
+    # -- what an engine adds -----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def resume(self, now_ns: int) -> Effects:
+        """The node came up again with its disk, and has recalled what stood on it: set the timers anew."""
+
+    @abstractmethod
+    def vows(self) -> bytes:
+        """What a later life must know besides the log."""
+
+    @abstractmethod
+    def known(self, slot: int) -> bytes | None:
+        """What a later life must know of ``slot``; None: nothing."""
+
+    @abstractmethod
+    def recall(self, vows: bytes, slots: Mapping[int, bytes]) -> None:
+        """An earlier life knew this; the base is in its place already."""
+
+    # -- the disk ----------------------------------------------------------------------------------------------------
+
+    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
+        """First life: all is to come. Kept state: go on with it. Without it: only learn."""
+        if not disk:
+            self.learns_only = self.config.epoch > 1
+            return super().on_start(now_ns, disk)
+        self.written.read(disk)
+        effects = self.take_on(disk[_BASE_KEY]) if _BASE_KEY in disk else []
+        slots = {int(key.split()[1]): data for key, data in disk.items() if key.startswith(_SLOT)}
+        self.recall(disk[_VOWS], dict(sorted(slots.items())))
+        return self._done([*effects, *self.resume(now_ns)], now_ns)
+
+    def _done(self, effects: Effects, now_ns: int) -> Effects:
+        return self.keep(super()._done(effects, now_ns))
+
+    def keep(self, effects: Effects) -> Effects:
+        """The effects of an event, behind all that must be on the disk before them."""
+        touched, self.touched = self.touched, set()
+        if not self.written.keeps:
+            return effects
+        wanted: dict[str, bytes | None] = {_VOWS: self.vows(), _BASE_KEY: self.base_data}
+        wanted |= {f"{_SLOT} {slot}": self.known(slot) for slot in sorted(touched)}
+        return [*self.written.news(wanted), *effects]
+
+    def _rebase(self, base: Base) -> Iterable[int]:
+        forgotten = super()._rebase(base)
+        self.touched.update(forgotten)
+        return forgotten
 
 
 # -- words ------------------------------------------------------------------------------------------------------------
