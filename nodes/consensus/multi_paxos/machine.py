@@ -73,8 +73,9 @@ class MultiPaxosMachine(LogMachine):
         return [] if self.learns_only else [self._await_turn(now_ns)]
 
     def vows(self) -> bytes:
-        """The promise. A life that only learns has none to keep, nor has the next one."""
-        return pack(self.acceptor.promised, self.learns_only)
+        """The promise, and the term: no ballot in which anything that is known here was chosen is above it. A life that
+        only learns has no promise to keep, nor has the next one."""
+        return pack(self.acceptor.promised, self.learns_only, self.term)
 
     def known(self, slot: int) -> bytes | None:
         """The vote."""
@@ -83,8 +84,8 @@ class MultiPaxosMachine(LogMachine):
 
     def recall(self, vows: bytes, slots: Mapping[int, bytes]) -> None:
         """The same; which votes are for what was chosen is learned anew."""
-        self.acceptor.promised, self.learns_only = unpack(vows)
-        self.term = self.lasted = max(self.acceptor.promised, self.ballots.number(0, 0))
+        self.acceptor.promised, self.learns_only, self.term = unpack(vows)
+        self.lasted = self.term
         for slot, known in slots.items():
             ballot, entry = unpack(known)
             self.acceptor.votes[slot] = Vote(ballot, bytes.fromhex(entry))
@@ -133,7 +134,8 @@ class MultiPaxosMachine(LogMachine):
             case Step.CHOSEN:
                 return self._learn(said, now_ns)
             case Step.STATE:
-                return [*self.take_on(said.data), *self._go_on(now_ns), *self._try_to_lead(now_ns)]
+                yielded = self._yield_to(said.ballot, now_ns)
+                return [*yielded, *self.take_on(said.data), *self._go_on(now_ns), *self._try_to_lead(now_ns)]
             case Step.REJECT:
                 return self._yield_to(said.numbers[0], now_ns)
         own = self.own
@@ -213,15 +215,17 @@ class MultiPaxosMachine(LogMachine):
         return self._go_on(now_ns)
 
     def _learn(self, said: Message, now_ns: int) -> Effects:
-        """Somebody who knows says what is chosen in a slot: as good as a vote for it in its ballot."""
+        """Somebody who knows says what is chosen in a slot: as good as a vote for it in its ballot, and as binding."""
         slot, ballot = said.numbers
         if not self.slot <= slot <= self.slot + _FURTHEST:
             return []
+        effects = self._yield_to(max(said.ballot, ballot), now_ns)
+        self.acceptor.promised = max(self.acceptor.promised, ballot)
         if self.acceptor.votes.get(slot, Vote(0, b"")).ballot < ballot:
             self.acceptor.votes[slot] = Vote(ballot, said.data)
             self.touched.add(slot)
         self.certain.add(slot)
-        return [*self._go_on(now_ns), *self._try_to_lead(now_ns)]
+        return [*effects, *self._go_on(now_ns), *self._try_to_lead(now_ns)]
 
     def _go_on(self, now_ns: int) -> Effects:
         """Tell what is known to be chosen, slot after slot; ask for what is missing, if it does not come by itself.

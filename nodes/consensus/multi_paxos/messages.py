@@ -44,6 +44,7 @@ _LAYOUTS = {
     Step.STATE: struct.Struct(""),
 }
 _WITH_DATA = (Step.PROMISE, Step.ACCEPT, Step.CHOSEN, Step.STATE)
+_WITH_BALLOT = (Step.REJECT, Step.CHOSEN)  # as the last of their numbers
 _OF_NO_BALLOT = (Step.LEARN, Step.CHOSEN, Step.STATE)
 _STEPS = {int(step): step for step in Step}
 _VOTE = struct.Struct("!QI")
@@ -70,7 +71,10 @@ def read(message: frames.Message) -> Message | None:
     layout = _LAYOUTS[step]
     if len(message.body) < layout.size or (len(message.body) > layout.size and step not in _WITH_DATA):
         return None
-    return Message(step, message.round, layout.unpack_from(message.body), message.body[layout.size :])
+    numbers = layout.unpack_from(message.body)
+    if step in _WITH_BALLOT and numbers[-1] > MAX_BALLOT:
+        return None
+    return Message(step, message.round, numbers, message.body[layout.size :])
 
 
 def pack_votes(votes: Mapping[int, Vote]) -> bytes:

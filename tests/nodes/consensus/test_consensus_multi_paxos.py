@@ -9,11 +9,11 @@ import pytest
 from builders import engine
 from network import Network
 
-from nodes.consensus.logs import NOOP
+from nodes.consensus.logs import NOOP, Base, Seen, Submission
 from nodes.consensus.multi_paxos import MultiPaxosMachine, Pitfall
 from nodes.consensus.multi_paxos.messages import Message, Step, pack_votes, read, read_votes
 from nodes.consensus.multi_paxos.roles import Acceptor, Leader, Promise, Vote
-from nodes.core import INDEX, LEASE, Decide, Readable
+from nodes.core import INDEX, LEASE, Decide, Life, Readable
 from nodes.core.config import START_NS, NodeConfig, ProtocolConfig
 from nodes.core.disk import State
 from nodes.core.moments import Moment
@@ -225,6 +225,49 @@ def first_entries_of_one_who_lacks_them(pitfalls: Collection[Pitfall]) -> set[by
     return cluster.firsts()
 
 
+def hear(cluster: Cluster, name: str, src: int, said: Message) -> None:
+    """``name`` hears this from ``src``, however late."""
+    node = cluster.net.nodes[name]
+    heard = FrameMessage(Kind.DATA, said.ballot, said.step, said.body())
+    machine = engine(node.machine)
+    node._do(machine.on_message(machine.ports[src], heard, Life(1, 1), cluster.net.now_ns))
+
+
+def test_what_is_known_to_be_chosen_is_not_lost_to_an_older_vote_that_is_asked_for_late() -> None:
+    """n2 learns of slot 1 before it learns of slot 0; in between an accept arrives that a dead leader had sent."""
+    cluster = Cluster(5)
+    one, other = (Submission(1, 1, place, b"%d" % place).entry() for place in (0, 1))
+    stale = Submission(0, 1, 0, b"stale").entry()
+    hear(cluster, "n2", 1, Message(Step.BEAT, 7, (2, 1, 1)))
+    hear(cluster, "n2", 1, Message(Step.CHOSEN, 7, (1, 7), other))
+    hear(cluster, "n2", 0, Message(Step.ACCEPT, 1, (1, 0), stale))
+    hear(cluster, "n2", 1, Message(Step.CHOSEN, 7, (0, 7), one))
+    assert cluster.values("n2") == [b"0", b"1"]
+
+
+@pytest.mark.parametrize("step", [Step.CHOSEN, Step.STATE])
+def test_a_leader_that_is_told_what_a_later_one_has_brought_about_leads_no_more(step: Step) -> None:
+    """Else it would say that these slots are chosen, and who voted in its ballot would take its own votes for that."""
+    cluster = Cluster()
+    entry = Submission(1, 1, 0, b"later").entry()
+    told = {
+        Step.CHOSEN: Message(step, 5, (0, 5), entry),
+        Step.STATE: Message(step, 5, (), Base(1, 1, Seen().pack(), b"later").pack()),
+    }[step]
+    hear(cluster, "n0", 1, told)
+    assert engine(cluster.net.nodes["n0"].machine).leader() is None
+
+
+def test_who_was_told_by_one_of_a_later_term_knows_of_it_in_its_next_life() -> None:
+    """A state that it hands on must not seem to be of an earlier one."""
+    cluster = Cluster()
+    cluster.net.cuts = {(src, "n1") for src in ("n0", "n2")}
+    hear(cluster, "n1", 2, Message(Step.STATE, 6, (), Base(1, 1, Seen().pack(), b"later").pack()))
+    cluster.net.crash("n1")
+    cluster.net.start("n1", State.KEPT)
+    assert engine(cluster.net.nodes["n1"].machine).term == 6
+
+
 # -- reads -------------------------------------------------------------------------------------------------------------
 
 
@@ -361,6 +404,8 @@ def test_messages_come_back_and_others_are_none() -> None:
     assert read(FrameMessage(Kind.DATA, 5, Step.PREPARE, bytes(9))) is None
     assert read(FrameMessage(Kind.DATA, 0, Step.PREPARE, bytes(8))) is None
     assert read(FrameMessage(Kind.DATA, 5, 99, bytes(8))) is None
+    assert read(FrameMessage(Kind.DATA, 5, Step.REJECT, b"\xff" * 4)) is None, "no ballot is above all others"
+    assert read(FrameMessage(Kind.DATA, 5, Step.CHOSEN, bytes(8) + b"\xff" * 4)) is None
     votes = {3: Vote(1, b"x"), 9: Vote(2, b"")}
     assert read_votes(pack_votes(votes)) == votes
     assert read_votes(b"\0\0\0\1x") is None
