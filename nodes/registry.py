@@ -76,8 +76,9 @@ def _spec(room: ModuleType, name: str, names: tuple[str, ...], what: str) -> Any
     return spec
 
 
-def build_machine(config: NodeConfig) -> Machine:
-    """A fresh machine for a node's program, whose messages may have any size.
+def build_machine(config: NodeConfig, pitfalls: Collection[str] = ()) -> Machine:
+    """A fresh machine for a node's program, whose messages may have any size, with ``pitfalls`` planted in it: of the
+    engine, and of what carries services.
 
     Raises ValueError for a program that there is not.
     """
@@ -85,7 +86,7 @@ def build_machine(config: NodeConfig) -> Machine:
     if role == CLIENT:
         return Segmented(_client(config))
     if role == MEMBER:
-        return member(config, ())
+        return member(config, pitfalls)
     if role == RELAY:
         from nodes.oae.cell import Cell
 
@@ -94,15 +95,15 @@ def build_machine(config: NodeConfig) -> Machine:
 
 
 def member(config: NodeConfig, pitfalls: Collection[str]) -> Machine:
-    """A fresh machine of a member, with the engine's ``pitfalls`` planted in it."""
+    """A fresh machine of a member, with ``pitfalls`` planted in it."""
     if config.ways:
         from nodes.oae.carried import CarriedEnd, inner_config
 
         return CarriedEnd(config, member(inner_config(config), pitfalls))
     spec = engine_spec(config.protocol.consensus)
-    engine = spec.build(config, pitfalls)
+    engine = spec.build(config, tuple(name for name in pitfalls if name in spec.pitfalls))
     if config.program.name:
-        return Segmented(_replica(config, engine))
+        return Segmented(_replica(config, engine, pitfalls))
     machine: Machine = _fed(config, engine) if spec.decides else engine
     return machine if spec.made_of_swaps else Segmented(machine)
 
@@ -115,23 +116,27 @@ def _fed(config: NodeConfig, engine: Consensus | Log) -> Machine:
     return Inputs(config, cast("Consensus", engine), spec.made_of_swaps)
 
 
-def _replica(config: NodeConfig, engine: Consensus | Log) -> Machine:
+def _replica(config: NodeConfig, engine: Consensus | Log, pitfalls: Collection[str]) -> Machine:
     from nodes.services.by_instances import ReplicaByInstances
     from nodes.services.by_log import ReplicaByLog
+    from nodes.services.replica import Pitfall
     from nodes.services.spec import LogParameters
 
     program, spec = config.program, engine_spec(config.protocol.consensus)
     if not spec.can_serve:
         raise ValueError(f"{config.name}: {spec.name} decides a {spec.carries} at a time; a service needs bytes")
     service, parameters = service_spec(program.name), LogParameters(**program.parameters)
+    if parameters.reads not in spec.read_modes:
+        raise ValueError(f"{config.name}: {spec.name} has no reads by {parameters.reads}")
+    planted = [pitfall for pitfall in Pitfall if pitfall in pitfalls]
     if spec.order == "log":
-        return ReplicaByLog(config, cast("Log", engine), service.build(), parameters)
+        return ReplicaByLog(config, cast("Log", engine), service, parameters, planted)
     proposes = cast("Consensus", engine)
     if spec.carries == "number":
         from nodes.services.spread import Spread
 
         proposes = Spread(config, proposes)
-    return ReplicaByInstances(config, proposes, service.build(), spec.made_of_swaps, parameters)
+    return ReplicaByInstances(config, proposes, service, spec.made_of_swaps, parameters, planted)
 
 
 def _client(config: NodeConfig) -> Machine:

@@ -25,7 +25,7 @@ INSTANCES, LOG = "instances", "log"
 LOCAL = "local"
 READS = (LOG, *CONFIRMED, LOCAL)
 """How a service may read: as an entry of the log; without one, when the engine says that it may (nodes.core.Log); or
-from what is here, however old it is."""
+from what is here, old as it may be, of which the engine knows nothing."""
 
 CARRIES = ("bytes", "number", "bit")
 """What a value may be, see EngineSpec.carries."""
@@ -74,7 +74,8 @@ class EngineSpec:
     (``time: True``); it may be a list of such dataclasses. wrong: what is wrong with them among so many members, in a
     line, where bounds don't say it; empty: nothing.
     order: ``instances``, each proposed in and decided by itself (nodes.core.Consensus), or one ``log`` of all that is
-    submitted (nodes.core.Log). reads: how a service on it may read (READS). leads: whether it has a leader.
+    submitted (nodes.core.Log). reads: the ways of READS, besides ``local``, that it has for a service to read. leads:
+    whether it has a leader.
     carries: what a value may be: any ``bytes``, a ``number`` (nodes.core.values), or of one a ``bit``, the lowest.
     pitfalls: known bugs that can be planted, each of which the conformance tests must find. says:
     what the body of a message of its means, in words (for traces). falsify: what a message of its says when it tells
@@ -111,6 +112,11 @@ class EngineSpec:
     def can_serve(self) -> bool:
         """Whether a log of entries can be made of it: it carries bytes, or in rounds numbers that stand for them."""
         return self.decides and (self.carries == "bytes" or (self.carries == "number" and self.made_of_swaps))
+
+    @property
+    def read_modes(self) -> tuple[str, ...]:
+        """How a service on it may read: what it has itself, and what needs no engine."""
+        return (*self.reads, LOCAL)
 
     @property
     def lies(self) -> tuple[LieKind, ...]:

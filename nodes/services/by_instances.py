@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from nodes.core import Consensus, Decide, Effects, Life, Note, Persist, Port, Send, SetTimer
 from nodes.core.config import NodeConfig
@@ -10,8 +10,8 @@ from nodes.core.disk import Written
 from nodes.frames import Message
 from nodes.services.log import NOTHING, Operation, pack_entry, read_entry
 from nodes.services.messages import Step, say, step_of
-from nodes.services.replica import Replica
-from nodes.services.spec import LogParameters, StateMachine
+from nodes.services.replica import Pitfall, Replica
+from nodes.services.spec import LogParameters, ServiceSpec
 
 _KEY = "replica "  # what the keys of a replica's own begin with
 _SNAPSHOT, _ENTRY = f"{_KEY}snapshot", f"{_KEY}entry "
@@ -36,9 +36,15 @@ class ReplicaByInstances(Replica):
     """
 
     def __init__(
-        self, config: NodeConfig, machine: Consensus, state: StateMachine, in_rounds: bool, parameters: LogParameters
+        self,
+        config: NodeConfig,
+        machine: Consensus,
+        service: ServiceSpec,
+        in_rounds: bool,
+        parameters: LogParameters,
+        pitfalls: Collection[Pitfall] = (),
     ) -> None:
-        super().__init__(config, state, parameters)
+        super().__init__(config, service, parameters, pitfalls)
         self.machine = machine
         self.in_rounds = in_rounds
         self.log: dict[int, bytes] = {}  # entries from ``base`` on, and decisions whose turn has not come
@@ -141,6 +147,7 @@ class ReplicaByInstances(Replica):
                     self._learn(effect.instance, effect.value)
             done += self._apply()
             effects = self._propose(now_ns)
+        done += self.answered_reads()
         if self._lacks() and not self.asks:
             self.asks = True
             done.append(SetTimer(_ASK, now_ns + self.config.protocol.retry_ns))

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
+from nodes.consensus.spec import LOCAL
 from nodes.core import Decide, Effects, Install, Life, Log, Note, Port, Readable
 from nodes.core.config import NodeConfig
 from nodes.frames import Message
 from nodes.services.log import Operation, pack_entry
 from nodes.services.messages import Step, step_of
-from nodes.services.replica import Replica
-from nodes.services.spec import LogParameters, StateMachine
+from nodes.services.replica import Pitfall, Read, Replica
+from nodes.services.spec import LogParameters, ServiceSpec
 
 
 class ReplicaByLog(Replica):
     """``machine`` brings what is submitted at any replica into one order, and keeps it (nodes.core.Log).
 
     Whom a client asks submits the operation. Every ``snapshot_every`` entries the state is handed to the engine, which
-    gives it to replicas that lack what it stands for, and to later lives of this one.
+    gives it to replicas that lack what it stands for, and to later lives of this one. A read that must not be old asks
+    the engine first, which tells how many entries are to be applied before it.
     """
 
-    def __init__(self, config: NodeConfig, machine: Log, state: StateMachine, parameters: LogParameters) -> None:
-        super().__init__(config, state, parameters)
+    def __init__(
+        self,
+        config: NodeConfig,
+        machine: Log,
+        service: ServiceSpec,
+        parameters: LogParameters,
+        pitfalls: Collection[Pitfall] = (),
+    ) -> None:
+        super().__init__(config, service, parameters, pitfalls)
         self.machine = machine
+        self.asked: dict[int, Read] = {}  # reads of which the engine has not told yet, by the numbers it knows them by
+        self.next_read = 0
 
     def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
         """What an earlier life kept, the engine tells again."""
@@ -47,6 +58,15 @@ class ReplicaByLog(Replica):
         self.pending[operation.number] = operation
         return self._hear(self.machine.submit(pack_entry([operation]), now_ns), now_ns)
 
+    def read(self, read: Read, now_ns: int) -> Effects:
+        """A client that asks again asks anew, and needs one answer."""
+        if self.parameters.reads == LOCAL:
+            return super().read(read, now_ns)
+        self.asked = {number: other for number, other in self.asked.items() if other.number != read.number}
+        number, self.next_read = self.next_read, self.next_read + 1
+        self.asked[number] = read
+        return self._hear(self.machine.read(number, self.parameters.reads, now_ns), now_ns)
+
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _hear(self, effects: Effects, now_ns: int) -> Effects:
@@ -54,6 +74,7 @@ class ReplicaByLog(Replica):
         done: Effects = []
         for effect in effects:
             if isinstance(effect, Readable):
+                self._may_read(effect)
                 continue
             done.append(effect)
             if isinstance(effect, Decide):
@@ -64,4 +85,9 @@ class ReplicaByLog(Replica):
         if self.applied - self.base >= self.parameters.snapshot_every:
             self.base = self.applied
             done += self.machine.compact(self.applied, self.snapshot(), now_ns)
-        return done
+        return done + self.answered_reads()
+
+    def _may_read(self, told: Readable) -> None:
+        read = self.asked.pop(told.number, None)
+        if read is not None:
+            self.reads[read.number] = read._replace(below=told.below)

@@ -44,6 +44,7 @@ class Client:
         self.next_sequence = 0
         self.open: dict[int, bytes] = {}  # sequence -> the call, of operations without an answer
         self.replica: Port = config.node % len(config.peers)
+        self.seen = 0  # entries that had been applied when the latest of the answers was given
 
     def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:  # noqa: ARG002 - nothing is kept
         """The first operation is asked for when the run's clock starts."""
@@ -54,6 +55,7 @@ class Client:
         answer = read_answer(message.body) if step_of(message) is Step.ANSWER else None
         if answer is None:
             return [Note("stray", message.round, "no answer to a client", message)]
+        self.seen = max(self.seen, message.round)
         number, result = answer
         session, sequence = parts_of(number)
         done = self.open.pop(sequence, None) if session == self._session else None
@@ -90,7 +92,7 @@ class Client:
     def _ask(self, sequence: int, now_ns: int) -> Effects:
         request = pack_entry([Operation(self._number(sequence), min(self.open), self.open[sequence])])
         return [
-            Send(self.replica, say(Step.REQUEST, request)),
+            Send(self.replica, say(Step.REQUEST, request, self.seen)),
             SetTimer(_timeout(sequence), now_ns + self.parameters.timeout_ns),
         ]
 

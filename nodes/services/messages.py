@@ -16,8 +16,8 @@ _NUMBER = struct.Struct("!Q")
 class Step(IntEnum):
     """A message's type; ``round`` is the entry of the log that it is about, where there is one."""
 
-    REQUEST = 130  # a client's: an entry with its operation
-    ANSWER = 131  # to a client: the operation's number and its result
+    REQUEST = 130  # a client's: an entry with its operation; so many entries had been applied by what it was told last
+    ANSWER = 131  # to a client: the operation's number and its result, by the entries before ``round``
     TOLD = 132  # among replicas: an entry with operations that clients ask for
     ASK = 133  # what stands in the log from ``round`` on?
     ENTRY = 134  # that entry

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
+from enum import StrEnum
 from typing import NamedTuple
 
+from nodes.consensus.spec import LOG
 from nodes.core import Apply, Effects, Note, Port, Send
 from nodes.core.config import NodeConfig
 from nodes.core.disk import pack, unpack
 from nodes.frames import Message
 from nodes.services.log import Operation, Sessions, read_entry
 from nodes.services.messages import Step, pack_answer, read_answer, say, step_of
-from nodes.services.spec import LogParameters, StateMachine
+from nodes.services.spec import LogParameters, ServiceSpec
+
+
+class Pitfall(StrEnum):
+    """Known bugs of replicas that can be planted."""
+
+    READ_BEHIND_CLIENT = "read_behind_client"  # whoever is asked to read locally reads, however far it is behind
+
+
+class Read(NamedTuple):
+    """A command that only reads, and waits until ``below`` entries have been applied here."""
+
+    port: Port
+    number: int
+    command: bytes
+    below: int
 
 
 class Applied(NamedTuple):
@@ -22,22 +40,31 @@ class Applied(NamedTuple):
 
 
 class Replica(ABC):
-    """A member's copy of ``state``, to which the entries of a log are applied in their order (nodes.core.Machine, with
-    what its subclasses add: by_instances.py, by_log.py).
+    """A member's copy of ``service``, to which the entries of a log are applied in their order (nodes.core.Machine,
+    with what its subclasses add: by_instances.py, by_log.py).
 
     Whoever a client asks answers it when it has applied the operation. One that stands in several entries happens in
     the first (Sessions).
+
+    What only reads need not become an entry (LogParameters.reads). A local read waits until as many entries have been
+    applied here as by the latest answer that the client has had, from whichever replica: so each client sees a state
+    that never goes back and in which its own operations have happened, and all is sequentially consistent.
     """
 
-    def __init__(self, config: NodeConfig, state: StateMachine, parameters: LogParameters) -> None:
+    def __init__(
+        self, config: NodeConfig, service: ServiceSpec, parameters: LogParameters, pitfalls: Collection[Pitfall] = ()
+    ) -> None:
         self.config = config
-        self.state = state
+        self.service = service
+        self.state = service.build()
         self.parameters = parameters
+        self.pitfalls = frozenset(pitfalls)
         self.sessions = Sessions()
         self.applied = 0  # how many entries
         self.base = 0  # the first that the latest snapshot does not stand for
         self.pending: dict[int, Operation] = {}  # asked for and not applied, by number, in the order in which they came
         self.asking: dict[int, Port] = {}  # operation -> the client that waits for the answer
+        self.reads: dict[int, Read] = {}  # those that wait for entries, by operation
         self.members = [port for port, peer in enumerate(config.peers) if peer.node in config.members]
 
     @abstractmethod
@@ -52,24 +79,44 @@ class Replica(ABC):
         effects: Effects = []
         for operation in operations:
             result = self.sessions.result(operation.number)
-            if result is not None:
-                effects.append(answer(port, operation.number, result))
+            if self.parameters.reads != LOG and self.service.only_reads(operation.command):
+                effects += self.read(Read(port, operation.number, operation.command, message.round), now_ns)
+            elif result is not None:
+                effects.append(self.answer(port, operation.number, result))
             elif not self.sessions.happened(operation.number):
                 self.asking[operation.number] = port
                 effects += self.order(operation, now_ns)
         return effects
 
+    def read(self, read: Read, now_ns: int) -> Effects:  # noqa: ARG002 - engines are asked in a subclass
+        """A client wants to read what is here, if that is no older than what it knows."""
+        if Pitfall.READ_BEHIND_CLIENT in self.pitfalls:
+            read = read._replace(below=0)
+        self.reads[read.number] = read
+        return self.answered_reads()
+
+    def answered_reads(self) -> Effects:
+        """Those that have waited for long enough."""
+        ready = [read for read in self.reads.values() if read.below <= self.applied]
+        for read in ready:
+            del self.reads[read.number]
+        return [self.answer(read.port, read.number, self.state.apply(read.command)) for read in ready]
+
+    def answer(self, port: Port, number: int, result: bytes) -> Send:
+        """To a client."""
+        return Send(port, say(Step.ANSWER, pack_answer(number, result), self.applied))
+
     def apply(self, value: bytes) -> Applied:
         """The next entry."""
         answers = []
+        self.applied += 1
         for operation in read_entry(value) or ():
             self.sessions.apply(operation, self.state)
             self.pending.pop(operation.number, None)
             port = self.asking.pop(operation.number, None)
             result = self.sessions.result(operation.number)
             if port is not None and result is not None:
-                answers.append(answer(port, operation.number, result))
-        self.applied += 1
+                answers.append(self.answer(port, operation.number, result))
         return Applied(Apply(self.applied - 1, value), answers)
 
     def snapshot(self) -> bytes:
@@ -85,11 +132,6 @@ class Replica(ABC):
         self.pending = {
             number: operation for number, operation in self.pending.items() if not self.sessions.happened(number)
         }
-
-
-def answer(port: Port, number: int, result: bytes) -> Send:
-    """To a client."""
-    return Send(port, say(Step.ANSWER, pack_answer(number, result)))
 
 
 def says(message: Message) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from nodes.consensus.spec import LOG
+
 
 class StateMachine(Protocol):
     """A deterministic service: equal states answer equal commands alike, on every replica."""
@@ -34,6 +36,11 @@ class Load(Protocol):
         """An operation is over."""
 
 
+def never(command: bytes) -> bool:  # noqa: ARG001 - whatever it is
+    """For services all of whose commands may change something."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
     """One service. name: its folder's, and what a scenario calls it. title: what it is, in a line.
@@ -42,7 +49,8 @@ class ServiceSpec:
     their lives, and its mix. mix: a frozen dataclass, what clients ask for (``clients.mix`` of a scenario), each field
     with a default. call_text and result_text: a command, and the result of one, in words. part_of:
     of a command, the part of the state that alone it touches or tells of, so that histories can be judged part by part;
-    None: more than one.
+    None: more than one. only_reads: of a command, whether it leaves every state as it is, so that it needs no entry of
+    the log (LogParameters.reads).
     """
 
     name: str
@@ -53,12 +61,17 @@ class ServiceSpec:
     call_text: Callable[[bytes], str]
     result_text: Callable[[bytes], str]
     part_of: Callable[[bytes], Hashable | None] | None = None
+    only_reads: Callable[[bytes], bool] = never
 
 
 @dataclass(frozen=True, slots=True)
 class LogParameters:
     """How members keep the log of a service. batch: most operations in one entry. snapshot_every: after so many entries
-    the state is written down in place of them."""
+    the state is written down in place of them. reads: how commands that only read are carried out: as entries like all
+    others (``log``); by the state here, when the engine says that nothing newer was over when they were asked for
+    (``index``, ``lease``: nodes.core.Log.read); or by the state here as it is, provided that the client has seen none
+    that is newer (``local``)."""
 
     batch: int = field(default=64, metadata={"ge": 1, "le": 10_000})
     snapshot_every: int = field(default=64, metadata={"ge": 1, "le": 1_000_000})
+    reads: str = LOG

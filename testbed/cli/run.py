@@ -330,18 +330,19 @@ def _show_service(screen: Any, service: Any) -> None:
 
     from testbed.report.operations import drawn
     from testbed.report.spacetime import nanoseconds
+    from testbed.verdicts.words import consistency
 
     latencies = ", ".join(
         f"{'greatest' if at == 1 else f'p{100 * at:g}'} {nanoseconds(ns)}"
         for at, ns in zip(service.at, service.latency_ns, strict=True)
     )
     colour, words = ("green", "follows from it") if service.holds else ("red", "does not follow from it")
-    linearizable = "" if service.unchecked else f"; {'not ' if service.contradiction else ''}linearizable"
+    seen = "".join(f"; {sentence}" for sentence in consistency(service))
     screen.print(
         f"{service.name:<10} {service.done} operations done, {service.open} open"
         + (f"; latency {latencies}" if latencies else "")
     )
-    screen.print(f"log        {service.entries} entries; [{colour}]what clients were told {words}{linearizable}[/]")
+    screen.print(f"log        {service.entries} entries; [{colour}]what clients were told {words}{seen}[/]")
     if service.unchecked:
         screen.print(f"[yellow]not checked: {', '.join(service.unchecked)}[/]")
     for violation in service.violations[:_SHOWN_VIOLATIONS]:

@@ -17,6 +17,7 @@ from testbed.report.operations import drawn
 from testbed.report.spacetime import instance_caption, instance_diagram, nanoseconds, swap_diagram
 from testbed.study.document import human
 from testbed.verdicts.model import Verdicts, power_words
+from testbed.verdicts.words import consistency
 
 _SHOWN_BREAKS = 50
 _DIAGRAMS = 3
@@ -37,6 +38,7 @@ def _environment() -> Environment:
         human=human,
         probability=probability,
         drawn=drawn,
+        consistency=consistency,
         count=lambda value: f"{value:,}".replace(",", "\u202f"),
         of=lambda number, what: f"{number} {what}" if number == 1 else f"{number} {what}{'e' * what.endswith('h')}s",
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nodes.consensus.spec import INSTANCES, EngineSpec
+from nodes.consensus.spec import INSTANCES, LOCAL, LOG, EngineSpec
+from nodes.core import INDEX, LEASE
 from nodes.core.clock import Clock
 from nodes.core.config import ProtocolConfig
 from nodes.core.text import drift_text
@@ -109,6 +110,13 @@ def _protocol(scenario: Scenario, plan: Plan) -> str:
     return "protocol\n" + _table(rows, "  ")
 
 
+_READS = {
+    INDEX: "by read index: no entry, but the leader asks a quorum whether it still leads",
+    LEASE: "by the leader's lease: no entry, and nobody is asked",
+    LOCAL: "local: by what is there, which need not be linearizable",
+}
+
+
 def _service(scenario: Scenario, plan: Plan) -> str:
     client = next(node.program.parameters for node in plan.nodes if node.node in plan.clients)
     member = next(node.program.parameters for node in plan.nodes if node.node in plan.members)
@@ -125,6 +133,8 @@ def _service(scenario: Scenario, plan: Plan) -> str:
         ("timeout", f"{spell_time(client['timeout_ns'])}, then the next replica is asked"),
     ]
     spec = engine_spec(plan.protocol.consensus)
+    if member["reads"] != LOG:
+        rows.insert(2, ("reads", _READS[member["reads"]]))
     if spec.order == INSTANCES and not spec.made_of_swaps:
         rows.insert(2, ("entries", f"at most {plan.protocol.instances}, begun when there is something to propose"))
     return "service\n" + _table(rows, "  ")

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from nodes.consensus.spec import READS
 from nodes.core import LinkState
 from nodes.core.config import PLAIN_SWAPS
 from nodes.core.disk import State
@@ -49,11 +50,13 @@ if TYPE_CHECKING:
     KindOfLie = str
     Consensus = str
     ServiceName = str
+    Reads = str
     NeighbourhoodKind = str
 else:
     NeighbourhoodKind = Literal[KINDS_OF_NEIGHBOURHOOD]
     Consensus = Literal[engine_names()]
     ServiceName = Literal[service_names()]
+    Reads = Literal[READS]
     VerbName = Literal[tuple(VERBS)]
     StateName = Literal[tuple(state.value for state in LinkState)]
     DiskState = Literal[tuple(state.value for state in State)]
@@ -279,12 +282,15 @@ class Service(Part):
     """What the participants replicate: a state machine on a log whose entries the consensus decides.
 
     batch: most operations in one entry. snapshot_every: after so many entries a replica writes its state down in their
-    place.
+    place. reads: commands that only read stand in the log like all others; or the replica that is asked carries them
+    out by its own state, once the consensus says that it is not old (by a read index, by a leader's lease), or at once
+    (local), which need not be linearizable.
     """
 
     kind: ServiceName
     batch: Annotated[int, Field(ge=1, le=10_000)] = 64
     snapshot_every: Annotated[int, Field(ge=1, le=1_000_000)] = 64
+    reads: Reads = "log"
 
 
 def _as_service(value: object) -> object:
@@ -786,6 +792,10 @@ class Written(Part):
             able = [name for name in engine_names() if engine_spec(name).can_serve]
             what = f"decides a {engine.carries} at a time" if engine.decides else "decides nothing"
             raise FieldError("service", f"needs a log of bytes, and {engine.name} {what}; take {' or '.join(able)}")
+        if self.service is not None and self.service.reads not in engine.read_modes:
+            able = [name for name in engine_names() if self.service.reads in engine_spec(name).reads]
+            what = f"{engine.name} reads by {' or '.join(engine.read_modes)}"
+            raise FieldError(("service", "reads"), f"{what}; {self.service.reads} needs {' or '.join(able)}")
         return self
 
     @model_validator(mode="after")

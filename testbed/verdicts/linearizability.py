@@ -2,9 +2,10 @@
 
 The search is that of Wing and Gong (JPDC 1993) with Lowe's memory of configurations (CCPE 2017): operations are taken
 in an order that real time allows, each must return what the object would, and a set of operations that has led to a
-state before is not tried again. An object whose parts don't touch each other is judged part by part (Horn, Kroening,
-"Faster linearizability checking via P-compositionality", FORTE 2015). An operation that never returned may have
-happened at any time since its call, or never.
+state before is not tried again. One that returns what it must and leaves the state as it is, as reads do, is taken as
+soon as it can be: in whatever order it comes later, it could have come there. An object whose parts don't touch each
+other is judged part by part (Horn, Kroening, "Faster linearizability checking via P-compositionality", FORTE 2015). An
+operation that never returned may have happened at any time since its call, or never.
 
 Sequential consistency (Lamport 1979) is the same search with the order of each process alone; it can't be judged part
 by part, for parts that are each sequentially consistent may not be so together.
@@ -233,13 +234,18 @@ def _from(
         else:
             if len(placed) >= len(longest):
                 longest = tuple(one.entry.operation for one in placed if one.entry.operation is not None)
-            if not placed:
-                return Judged(Answer.NO, _all(moments), longest, taken)
-            last, at, state = placed.pop()
-            bits ^= 1 << last.number
-            last.put_back()
-            left += last.end is not None
-            entry = last.after
+            entry = None
+            while entry is None:
+                if not placed:
+                    return Judged(Answer.NO, _all(moments), longest, taken)
+                last, follows = placed.pop(), state
+                at, state = last.list, last.state
+                bits ^= 1 << last.entry.number
+                last.entry.put_back()
+                left += last.entry.end is not None
+                if state != follows:  # else it was no worse to take it there than anywhere else
+                    entry = last.entry
+            entry = entry.after
     return Judged(Answer.YES, steps=taken)
 
 

@@ -103,13 +103,19 @@ class Seen(NamedTuple):
     returned_ns: int | None
 
 
+LINEARIZABLE, SEQUENTIAL = "linearizable", "sequentially consistent"
+"""What clients may see of a service, see testbed.verdicts.linearizability."""
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """What became of a service. entries: of its log. done, open: operations that returned, or that had not by the end.
 
     latency_ns: from call to result, at the probabilities in ``at`` (none when nothing returned). violations: a sentence
     for each contradiction among the logs, and between them and what clients were told. contradiction: where what
-    clients saw is not linearizable, a few operations that show it. unchecked: what was not checked, and why.
+    clients saw is not linearizable, a few operations that show it, whether or not that was promised. unchecked: what
+    was not checked, and why. consistency: of what clients saw, what was judged and whether it is so, the promised
+    first.
     """
 
     name: str
@@ -121,6 +127,7 @@ class Service:
     violations: tuple[str, ...]
     contradiction: tuple[Seen, ...]
     unchecked: tuple[str, ...]
+    consistency: dict[str, bool] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:

@@ -3,22 +3,32 @@
 Replicas record the entries that they apply, clients what they ask for and are told. The log is the entries that were
 applied, by their numbers; played back on a fresh state machine it gives the result of every operation, which happens in
 the first entry that holds it. Whether clients could have seen things happen one after another in real time
-(linearizability) is judged by what they asked for and were told alone: the log has no say in it.
+(linearizability) is judged by what they asked for and were told alone: the log has no say in it. What only reads may
+stand in no entry (LogParameters.reads), and is judged so alone. Local reads may be old: of a service with those it is
+promised that things could have happened one after another as each client saw its own (sequential consistency).
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from nodes.consensus.spec import LOCAL, LOG
 from nodes.core import Apply, Decide, Invoke, Return
 from nodes.registry import service_spec
-from nodes.services.log import read_entry
-from nodes.services.spec import ServiceSpec
+from nodes.services.log import life_of, parts_of, read_entry
+from nodes.services.spec import LogParameters, ServiceSpec
 from testbed.history import History
 from testbed.plan import Plan
 from testbed.quantiles import quantile
-from testbed.verdicts.linearizability import Answer, Timed, least_contradiction, linearizable
-from testbed.verdicts.model import Seen, Service
+from testbed.verdicts.linearizability import (
+    Answer,
+    Judged,
+    Timed,
+    least_contradiction,
+    linearizable,
+    sequentially_consistent,
+)
+from testbed.verdicts.model import LINEARIZABLE, SEQUENTIAL, Seen, Service
 from testbed.verdicts.values import operation_name, value_text
 
 _AT = (0.5, 0.9, 0.99, 1.0)
@@ -30,11 +40,10 @@ def judge_service(plan: Plan, history: History) -> Service | None:
         return None
     log, violations = _log(plan, history)
     asked = _Asked(plan, history)
-    violations += asked.violations + _against(plan, asked, log)
-    contradiction, unchecked = _in_real_time(service_spec(plan.service), asked)
-    if contradiction:
-        shown = "1 operation shows" if len(contradiction) == 1 else f"{len(contradiction)} operations show"
-        violations.append(f"what clients saw is not linearizable: {shown} it")
+    reads = _reads(plan)
+    violations += asked.violations + _against(plan, asked, log, reads)
+    seen = _consistency(service_spec(plan.service), asked, SEQUENTIAL if reads == LOCAL else LINEARIZABLE)
+    violations += seen.violations
     latencies = sorted(ended.t_ns - asked.invoked[number].t_ns for number, ended in asked.returned.items())
     return Service(
         name=plan.service,
@@ -44,9 +53,16 @@ def judge_service(plan: Plan, history: History) -> Service | None:
         at=_AT if latencies else (),
         latency_ns=tuple(int(quantile(latencies, at)) for at in _AT) if latencies else (),
         violations=tuple(violations),
-        contradiction=contradiction,
-        unchecked=unchecked,
+        contradiction=seen.contradiction,
+        unchecked=seen.unchecked,
+        consistency=seen.consistency,
     )
+
+
+def _reads(plan: Plan) -> str:
+    """How replicas carry out what only reads."""
+    programs = {node.node: node.program for node in plan.nodes}
+    return LogParameters(**programs[plan.members[0]].parameters).reads
 
 
 class _Told(NamedTuple):
@@ -74,18 +90,31 @@ class _Asked:
                 name = operation_name(plan, what.operation)
                 self.violations.append(f"operation {name} returned at {node} and had not been asked for")
 
+    def operations(self) -> list[Timed]:
+        """As the processes saw them: each life of a client is one."""
+        found = []
+        for number, invoked in self.invoked.items():
+            _, epoch = life_of(parts_of(number)[0])
+            one = Timed(invoked.node if epoch == 1 else f"{invoked.node}.{epoch}", invoked.said, invoked.t_ns)
+            if number in self.returned:
+                one = one._replace(result=self.returned[number].said, returned=self.returned[number].t_ns)
+            found.append(one)
+        return found
+
     def _add(self, known: dict[int, _Told], operation: int, told: _Told, did: str) -> None:
         if known.setdefault(operation, told) is not told:
             self.violations.append(f"operation {operation_name(self.plan, operation)} {did} twice")
 
 
-def _against(plan: Plan, asked: _Asked, log: dict[int, bytes]) -> list[str]:
+def _against(plan: Plan, asked: _Asked, log: dict[int, bytes], reads: str) -> list[str]:
     """Where the log and what clients saw contradict each other."""
     spec, violations = service_spec(plan.service), []
     results, commands = _played_back(spec, log)
     for number, ended in asked.returned.items():
         name = f"operation {operation_name(plan, number)} ({spec.call_text(asked.invoked[number].said)})"
         if number not in results:
+            if reads != LOG and spec.only_reads(asked.invoked[number].said):
+                continue
             violations.append(f"{name} returned at {ended.node} and stands in no entry of the log")
         elif results[number] != ended.said:
             told, due = spec.result_text(ended.said), spec.result_text(results[number])
@@ -116,20 +145,45 @@ class _Object:
         return self._machine.snapshot(), result
 
 
-def _in_real_time(spec: ServiceSpec, asked: _Asked) -> tuple[tuple[Seen, ...], tuple[str, ...]]:
-    """A few operations that show what is not linearizable, if anything, and what could not be checked."""
-    what, operations = _Object(spec), []
-    for number, invoked in asked.invoked.items():
-        one = Timed(invoked.node, invoked.said, invoked.t_ns)
-        if number in asked.returned:
-            one = one._replace(result=asked.returned[number].said, returned=asked.returned[number].t_ns)
-        operations.append(one)
+class _Consistency(NamedTuple):
+    """Of what clients saw, as the verdict's fields of the same names."""
+
+    consistency: dict[str, bool]
+    violations: tuple[str, ...] = ()
+    contradiction: tuple[Seen, ...] = ()
+    unchecked: tuple[str, ...] = ()
+
+
+def _consistency(spec: ServiceSpec, asked: _Asked, promised: str) -> _Consistency:
+    what, operations = _Object(spec), asked.operations()
     judged = linearizable(operations, what, spec.part_of)
+    if judged.answer is Answer.YES:  # and so sequentially consistent
+        return _Consistency({promised: True, LINEARIZABLE: True})
+    contradiction = least_contradiction(judged.part, what) if judged.answer is Answer.NO else ()
+    seen = tuple(_seen(spec, one) for one in contradiction)
+    known = {LINEARIZABLE: False} if seen else {}
+    shown = "1 operation shows it" if len(seen) == 1 else f"{len(seen)} operations show it"
+    if promised == SEQUENTIAL:
+        judged = sequentially_consistent(operations, what)
+        shown = _furthest(spec, judged)
     if judged.answer is Answer.OPEN:
-        return (), (f"linearizability (given up after {judged.steps} steps)",)
-    if judged.answer is Answer.YES:
-        return (), ()
-    return tuple(_seen(spec, one) for one in least_contradiction(judged.part, what)), ()
+        return _Consistency(known, (), seen, (f"{promised} or not (given up after {judged.steps} steps)",))
+    holds = judged.answer is Answer.YES
+    violations = () if holds else (f"what clients saw is not {promised}: {shown}",)
+    return _Consistency({promised: holds, **known}, violations, seen)
+
+
+def _furthest(spec: ServiceSpec, judged: Judged) -> str:
+    """How far an order goes that each process can have seen, and what none of them can see next."""
+    placed = set(judged.longest)
+    following: dict[str, Timed] = {}
+    for one in judged.part:
+        if one.returned is not None and one not in placed:
+            following.setdefault(one.process, one)
+    said = "; ".join(
+        f"{name} {spec.call_text(one.call)}: {spec.result_text(one.result)}" for name, one in following.items()
+    )
+    return f"no order of them goes beyond {len(placed)}, after which would come {said}"
 
 
 def _seen(spec: ServiceSpec, one: Timed) -> Seen:

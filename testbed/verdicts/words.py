@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from testbed.verdicts.model import Bisynchrony, Consensus, Verdicts
+from testbed.verdicts.model import Bisynchrony, Consensus, Service, Verdicts
 
 MOST_BREAKS = 8
 MOST_LINKS = 6
@@ -73,6 +73,11 @@ def log_violations(consensus: Consensus) -> list[str]:
     found = [*consensus.repeated, *consensus.disordered]
     more = len(found) - MOST_BREAKS
     return [*found[:MOST_BREAKS], *([f"and {more} more"] if more > 0 else ())]
+
+
+def consistency(service: Service) -> list[str]:
+    """What is known of what a service's clients saw, the promised first."""
+    return [f"{'' if holds else 'not '}{what}" for what, holds in service.consistency.items()]
 
 
 def in_words(verdicts: Verdicts) -> str:

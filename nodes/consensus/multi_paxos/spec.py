@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from nodes.consensus.multi_paxos.machine import DRIFT_PPM, PATIENCE, MultiPaxosMachine
 from nodes.consensus.multi_paxos.messages import falsify, says
 from nodes.consensus.multi_paxos.roles import Pitfall
-from nodes.consensus.spec import LOG, READS, RETRIES, EngineSpec, minority
+from nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
+from nodes.core import CONFIRMED
 from nodes.core.config import NodeConfig, ProtocolConfig
 
 
@@ -56,7 +57,7 @@ SPEC = EngineSpec(
     settle_ns=_settle_ns,
     properties=("agreement", "validity", "integrity", "order", "termination"),
     order=LOG,
-    reads=READS,
+    reads=(LOG, *CONFIRMED),
     leads=True,
     carries="bytes",
     parameters=Parameters,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nodes.services.kv.load import KvLoad, Mix
-from nodes.services.kv.store import Store, call_text, key_of, result_text
+from nodes.services.kv.store import Store, call_text, key_of, only_gets, result_text
 from nodes.services.spec import ServiceSpec
 
 SPEC = ServiceSpec(
@@ -15,4 +15,5 @@ SPEC = ServiceSpec(
     call_text=call_text,
     result_text=result_text,
     part_of=key_of,
+    only_reads=only_gets,
 )

@@ -43,6 +43,11 @@ def key_of(command: bytes) -> bytes:
     return b"" if said is None else said[1][0]
 
 
+def only_gets(command: bytes) -> bool:
+    """Whether it changes nothing, whatever is there."""
+    return command[:1] == bytes([Do.GET])
+
+
 def get(key: bytes) -> bytes:
     """What is under the key?"""
     return _command(Do.GET, key)
