@@ -1,4 +1,4 @@
-"""What the stories of this room are told with: rounds under chosen heard-of sets, a chaotic network."""
+"""What the stories of this room are told with: rounds under chosen heard-of sets, a chaotic network, islands."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from network import Timed
+
 from nodes.core import CancelTimer, Decide, Effects, Life, Port, Send, SetTimer
-from nodes.frames import Message
+from nodes.frames import Frame, Message
 from nodes.oae.algorithm import RoundAlgorithm
 
 HeardOf = Callable[[int, int], "set[int] | frozenset[int]"]
@@ -161,3 +163,29 @@ class Chaos:
                 self.armed.discard((node, effect.name))
             elif isinstance(effect, Decide):
                 self.decisions.append(effect)
+
+
+def islands(machines: Mapping[int, Any], seed: int, calm_ns: int, delay_ns: int = 10) -> Timed:
+    """A run in which, until ``calm_ns``, a minority is cut off again and again for long enough to be given up, often
+    in the middle of what it was about, and some of all frames are lost. It ends long after that."""
+    rng = random.Random(f"islands {seed}")
+    n = len(machines)
+    spans: list[tuple[int, int, list[int]]] = []
+    at_ns = 0
+    while at_ns < calm_ns:
+        at_ns += delay_ns * rng.choice((1, 2, 4, 10, 100)) * rng.randint(1, 4)
+        until_ns = at_ns + delay_ns * rng.randrange(30, 400)
+        spans.append((at_ns, until_ns, rng.sample(range(n), rng.randint(1, (n - 1) // 2))))
+        at_ns = until_ns
+    loss = rng.choice((0, 0.2, 0.5))
+
+    def takes_ns(src: int, dst: int, _: Frame) -> int | None:
+        if net.now_ns > calm_ns:
+            return delay_ns
+        cut = any(begin <= net.now_ns < end and (src in alone) != (dst in alone) for begin, end, alone in spans)
+        return None if cut or rng.random() < loss else rng.randrange(delay_ns - 2, delay_ns + 3)
+
+    net = Timed(machines, takes_ns)
+    net.start()
+    net.run(6 * calm_ns)
+    return net

@@ -39,6 +39,14 @@ def another_value(config: NodeConfig, value: int, which: int) -> int:
     return (value + which) % (2 if config.protocol.inputs == "random" else config.n)
 
 
+def another_bytes(config: NodeConfig, value: bytes, which: int) -> bytes | None:
+    """``value`` with another number in place of the one that it begins with; None: it is too short to hold one."""
+    size = len(values.of_int(0))
+    if len(value) < size:
+        return None
+    return values.of_int(another_value(config, values.to_int(value[:size]), which)) + value[size:]
+
+
 _NEXT = "inputs next"
 _TIMER = "instance"
 

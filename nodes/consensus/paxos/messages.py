@@ -10,7 +10,7 @@ from nodes import frames
 from nodes.consensus.ballots import MAX_BALLOT
 from nodes.core import values
 from nodes.core.config import NodeConfig
-from nodes.core.inputs import another_value
+from nodes.core.inputs import another_bytes
 
 _LAYOUT = struct.Struct("!II")
 
@@ -59,11 +59,8 @@ def falsify(config: NodeConfig, message: frames.Message, which: int) -> frames.M
     said = read(message) if message.kind is frames.Kind.DATA else None
     if said is None or not (said.step in (Step.ACCEPT, Step.DECIDE) or (said.step is Step.PROMISE and said.voted)):
         return None
-    size = len(values.of_int(0))
-    if len(said.value) < size:
-        return None
-    other = values.of_int(another_value(config, values.to_int(said.value[:size]), which))
-    return message._replace(body=said._replace(value=other + said.value[size:]).body())
+    other = another_bytes(config, said.value, which)
+    return None if other is None else message._replace(body=said._replace(value=other).body())
 
 
 def says(message: frames.Message) -> str:

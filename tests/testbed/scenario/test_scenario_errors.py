@@ -108,7 +108,7 @@ MISTAKES = [
     (
         BASE + "protocol: {consensus: ben_or}\nservice: kv\nclients: {hosts: host8}",
         "f.yaml:4: service: needs a log of bytes, and ben_or decides a bit at a time; "
-        "take floodset or multi_paxos or oae or paxos or raft",
+        "take chandra_toueg or floodset or multi_paxos or oae or paxos or raft",
     ),
     (BASE + "service: kv\nclients: {hosts: host8}", "service: needs a log of bytes, and none decides nothing; take"),
     (SERVED + "clients: {operations: 3}", "f.yaml:5: clients.hosts: is missing; add it"),
