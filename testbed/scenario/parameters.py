@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from enum import StrEnum
 from functools import cache
-from typing import Annotated, Any, cast, get_args, get_type_hints
+from typing import Annotated, Any, Literal, cast, get_args, get_type_hints
 
 from pydantic import Field, create_model
 
@@ -41,7 +42,9 @@ def _model(name: str, what: str, type_: type) -> type[Part]:
 
 
 def _kind(hint: Any) -> Any:
-    """What a field's type asks for: of a list of dataclasses, a list of mappings."""
+    """What a field's type asks for: of a list of dataclasses, a list of mappings; of an enumeration, its texts."""
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return Literal[tuple(map(str, hint))]
     (inside,) = get_args(hint) or (None,)
     if not isinstance(inside, type) or not is_dataclass(inside):
         return hint

@@ -72,6 +72,21 @@ def test_values_of_4_kib_are_decided_alike(kernel) -> None:
     assert found.equal, found.parts_at
 
 
+@pytest.mark.parametrize(("consensus", "hosts"), [("ios", 3)])
+def test_engines_of_messages_decide_alike_around_a_nic_that_is_mute_for_a_while(
+    kernel, plan_of: Callable[..., Plan], consensus: str, hosts: int
+) -> None:
+    mute = {"at": "2ms", "do": "nic_mute", "on": "host1", "for": "3ms"}
+    settings = {"consensus": consensus, "rounds": None, "instances": 12, "window": "1ms", "retry": "200us"}
+    link = {"delay": "20us", "jitter": "9us", "loss": "1%"}
+    plan = plan_of({"kind": "star", "hosts": hosts}, link, settings, faults=[mute])
+    one, other = SimEngine().run(plan), VKernelEngine().run(plan)
+    assert judge(plan, one).consensus == judge(plan, other).consensus
+    assert one.events.count(Decide) == hosts * hosts * 12
+    found = compare(one, other)
+    assert found.equal, found.parts_at
+
+
 def test_broken_rounds_are_the_same_ones(kernel, plan_of: Callable[..., Plan]) -> None:
     """With common draws not only the rates agree: the very same rounds break."""
     plan = plan_of(LEAF_SPINE, {"delay": "15us", "jitter": "14us"}, OAE)

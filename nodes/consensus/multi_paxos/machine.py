@@ -48,7 +48,7 @@ class MultiPaxosMachine(LogMachine):
         self.held_ns = self.lease_ns if Pitfall.LEASE_IGNORES_DRIFT in pitfalls else held_ns
         self.given_ns = START_NS  # until when no other ballot is promised
         self.ballots = Ballots(config.n)
-        self.quorum = config.n // 2 + 1
+        self.quorum = self.recovery = config.n // 2 + 1
         self.acceptor = Acceptor(self.pitfalls)
         self.own: Leader | None = None  # this node's ballot, while it has one
         self.led = 0  # the highest ballot of whose leader something was heard when it led
@@ -290,12 +290,15 @@ class MultiPaxosMachine(LogMachine):
         """By a lease that is held, at once. Else by a heartbeat out of turn: who follows another does not answer it."""
         own = self.own
         assert own is not None
-        first = 0 if Pitfall.READ_BEFORE_FIRST in self.pitfalls else own.first
-        slot = max(self.slot, first)
+        slot = self._reads_from(own)
         if Pitfall.READ_UNCONFIRMED in self.pitfalls or (mode == LEASE and self._holds_lease(own, now_ns)):
             return self.answer_read(reader, ticket, slot)
         own.reads.append(Read(reader, ticket, slot, own.number + 1))
         return [*self._tell_others(self._heartbeat(own, now_ns), set(), now_ns), *self._answer_reads(own)]
+
+    def _reads_from(self, own: Leader) -> int:
+        """What comes of the slots below this one misses nothing that anybody was told."""
+        return max(self.slot, 0 if Pitfall.READ_BEFORE_FIRST in self.pitfalls else own.first)
 
     def _holds_lease(self, own: Leader, now_ns: int) -> bool:
         since_ns = own.proven_ns()
@@ -311,7 +314,7 @@ class MultiPaxosMachine(LogMachine):
 
     def _open_ballot(self, ballot: int, now_ns: int) -> Effects:
         self.term = ballot
-        self.own = Leader(ballot, self.quorum, self.slot, self.pitfalls)
+        self.own = Leader(ballot, self.quorum, self.recovery, self.slot, self.pitfalls)
         return [CancelTimer("turn"), self._await_beat(now_ns), *self._ask_promises(self.own, now_ns)]
 
     def _ask_promises(self, own: Leader, now_ns: int) -> Effects:
@@ -328,6 +331,7 @@ class MultiPaxosMachine(LogMachine):
         if own is None or not own.may_lead(self.slot):
             return []
         own.leads, own.beats = True, 0
+        own.heard = {node: 0 for node in own.promises if node != self.config.node}
         self.led = own.ballot
         inherited = own.inherited(self.slot)
         own.next = own.first = max(inherited, default=self.slot - 1) + 1
@@ -347,9 +351,13 @@ class MultiPaxosMachine(LogMachine):
         accept = Message(Step.ACCEPT, own.ballot, (slot, self.slot), opened.entry)
         return self._tell_others(accept, opened.voters, now_ns, with_self=True)
 
+    def _ask_again(self, own: Leader, slot: int, opened: Open, now_ns: int) -> Effects:
+        """Not all have answered for a whole interval."""
+        accept = Message(Step.ACCEPT, own.ballot, (slot, self.slot), opened.entry)
+        return self._tell_others(accept, opened.voters, now_ns)
+
     def _choose(self, own: Leader, now_ns: int) -> Effects:
-        """A slot more is chosen: those that have none open before them are told; others hear of it with the next entry,
-        or now, if none is on its way."""
+        """A slot more is chosen: those that have none open before them are told."""
         before = self.slot
         reached = self.slot
         while reached in own.chosen:
@@ -358,9 +366,13 @@ class MultiPaxosMachine(LogMachine):
             reached = max(own.chosen, default=reached - 1) + 1
         effects = self._claimed(own.ballot, reached, now_ns)
         own.chosen = {slot for slot in own.chosen if slot >= self.slot}
-        if self.slot > before and not own.open:
-            effects += self._tell_others(Message(Step.COMMIT, own.ballot, (self.slot,)), set(), now_ns)
-        return effects
+        return effects + (self._announce(own, now_ns) if self.slot > before else [])
+
+    def _announce(self, own: Leader, now_ns: int) -> Effects:
+        """Others hear of what is chosen with the next entry, or now, if none is on its way."""
+        if own.open:
+            return []
+        return self._tell_others(Message(Step.COMMIT, own.ballot, (self.slot,)), set(), now_ns)
 
     def _beat(self, own: Leader, now_ns: int) -> Effects:
         """Once every retry_ns: phase 1 again, or a heartbeat and what was not answered for a whole interval."""
@@ -375,8 +387,7 @@ class MultiPaxosMachine(LogMachine):
         effects = [again, *self._tell_others(self._heartbeat(own, now_ns), set(), now_ns)]
         late = [(slot, one) for slot, one in own.open.items() if one.since < own.beats - 1]
         for slot, one in late[:_MOST_TOLD]:
-            accept = Message(Step.ACCEPT, own.ballot, (slot, self.slot), one.entry)
-            effects += self._tell_others(accept, one.voters, now_ns)
+            effects += self._ask_again(own, slot, one, now_ns)
         return effects
 
     def _resign(self, now_ns: int) -> Effects:

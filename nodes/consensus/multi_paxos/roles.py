@@ -90,6 +90,8 @@ class Open:
 class Leader:
     """One ballot of this node, over all slots from ``start`` on.
 
+    recovery: so many promises end phase 1. quorum: so many votes choose an entry, and answers show that nobody leads
+    after this node; it has a node in common with any set of ``recovery`` nodes.
     leads: phase 1 is over; of what was chosen in earlier ballots, all lies below ``first``. next: the first slot
     without an entry. open: slots in phase 2; chosen: those behind it that wait for a slot before them. beats: how many
     intervals it has led for; heard: in which of them each member was heard last. number: how many heartbeats it has
@@ -99,6 +101,7 @@ class Leader:
 
     ballot: int
     quorum: int
+    recovery: int
     start: int
     pitfalls: Collection[Pitfall] = ()
     promises: dict[int, Promise] = field(default_factory=dict)
@@ -118,7 +121,7 @@ class Leader:
         """Whether phase 1 can end for a node that knows what was chosen below ``slot``: a quorum has promised, and none
         of it knows more than its votes tell."""
         bases = [promise.base for promise in self.promises.values()]
-        return not self.leads and len(bases) >= self.quorum and max(bases) <= slot
+        return not self.leads and len(bases) >= self.recovery and max(bases) <= slot
 
     def inherited(self, slot: int) -> dict[int, bytes]:
         """P2c for all slots from ``slot`` on up to the last that anybody has voted in: the entry of the highest ballot;

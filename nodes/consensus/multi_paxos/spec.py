@@ -29,12 +29,16 @@ def _build(config: NodeConfig, pitfalls: Collection[str]) -> MultiPaxosMachine:
 
 
 def _settle_ns(protocol: ProtocolConfig, n: int, longest_ns: int) -> int:
+    own: Parameters = SPEC.parameters_of(protocol)
+    return settled_ns(own, protocol, n, longest_ns)
+
+
+def settled_ns(own: Parameters, protocol: ProtocolConfig, n: int, longest_ns: int) -> int:
     """Takeovers until a ballot is left alone, that ballot, an entry on its way through it, and who missed it asking.
 
     Each of f leaders may die on the way, the next in line after the last one's heartbeat; each takeover doubles the
     wait of the one after it, also until it is longer than two phases take, after which nobody interferes any more.
     """
-    own: Parameters = SPEC.parameters_of(protocol)
     wait_ns = own.patience * protocol.retry_ns
     phases_ns = 4 * longest_ns
     takeovers = protocol.f

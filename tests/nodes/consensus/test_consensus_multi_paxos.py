@@ -6,72 +6,26 @@ import random
 from collections.abc import Collection
 
 import pytest
-from builders import engine
-from network import Network
+from log_cluster import DELAY_NS, RETRY_NS, LogCluster
 
 from nodes.consensus.logs import NOOP, Base, Seen, Submission
 from nodes.consensus.multi_paxos import MultiPaxosMachine, Pitfall
 from nodes.consensus.multi_paxos.messages import Message, Step, pack_votes, read, read_votes
 from nodes.consensus.multi_paxos.roles import Acceptor, Leader, Promise, Vote
-from nodes.core import INDEX, LEASE, Decide, Life, Readable
-from nodes.core.config import START_NS, NodeConfig, ProtocolConfig
+from nodes.core import INDEX, LEASE
 from nodes.core.disk import State
 from nodes.core.moments import Moment
 from nodes.frames import Kind
 from nodes.frames import Message as FrameMessage
-from testbed.explore.model import all_pairs
 
-RETRY_NS = 1_000
-DELAY_NS = 100
 PATIENCE = 4
 
 
-class Cluster:
-    """Nodes n0, n1 .. whose logs the test holds. decided: node -> what it was told, and when."""
+class Cluster(LogCluster):
+    """Of Multi-Paxos."""
 
     def __init__(self, n: int = 3, pitfalls: Collection[Pitfall] = (), **doomed: list[Moment]) -> None:
-        def build(config: NodeConfig) -> MultiPaxosMachine:
-            return MultiPaxosMachine(config, pitfalls)
-
-        self.net = Network(all_pairs(n, ProtocolConfig(consensus="multi_paxos", retry_ns=RETRY_NS)), build=build)
-        self.net.doomed |= doomed
-        self.net.record = self._record  # type: ignore[method-assign]
-        self.told: dict[str, list[tuple[int, Decide]]] = {name: [] for name in self.net.nodes}
-        self.readable: list[tuple[int, Readable]] = []
-        for name in self.net.nodes:
-            self.net.start(name)
-        self.play(5 * RETRY_NS)  # phase 1, and heartbeats
-
-    def _record(self, node: object, effect: object) -> None:
-        if isinstance(effect, Decide):
-            self.told[node.config.name].append((self.net.now_ns, effect))  # type: ignore[attr-defined]
-        elif isinstance(effect, Readable):
-            self.readable.append((self.net.now_ns, effect))
-
-    def play(self, for_ns: int) -> None:
-        self.net.play(max(self.net.now_ns, START_NS) + for_ns, DELAY_NS)
-
-    def submit(self, name: str, value: bytes) -> None:
-        node = self.net.nodes[name]
-        node._do(engine(node.machine).submit(value, self.net.now_ns))
-
-    def read(self, name: str, number: int, mode: str) -> None:
-        node = self.net.nodes[name]
-        node._do(engine(node.machine).read(number, mode, self.net.now_ns))
-
-    def cut(self, *alone: str) -> None:
-        """These hear nobody and nobody hears them."""
-        names = list(self.net.nodes)
-        self.net.cuts = {(src, dst) for src in names for dst in names if (src in alone) != (dst in alone)}
-        self.net.wire = [way for way in self.net.wire if (self.net.names[way.frame.key.src] in alone) == (
-            self.net.names[way.frame.dst] in alone)]  # fmt: skip
-
-    def values(self, name: str) -> list[bytes]:
-        return [decide.value for _, decide in self.told[name]]
-
-    def firsts(self) -> set[bytes]:
-        """What was told as entry 0, anywhere."""
-        return {decide.value for told in self.told.values() for _, decide in told if decide.instance == 0}
+        super().__init__("multi_paxos", n, lambda config: MultiPaxosMachine(config, pitfalls), **doomed)
 
 
 # -- what it costs -----------------------------------------------------------------------------------------------------
@@ -81,15 +35,14 @@ class Cluster:
 def test_two_delays_at_the_leader_three_at_the_others_and_three_frames_each(n: int) -> None:
     cluster = Cluster(n)
     cluster.play(RETRY_NS // 2)  # between two heartbeats
-    sent = [node._driver._sent for node in cluster.net.nodes.values()]
+    sent = cluster.sent()
     begun = cluster.net.now_ns
     cluster.submit("n0", b"x")
     cluster.play(RETRY_NS // 2)
     assert [at - begun for at, _ in cluster.told["n0"]] == [2 * DELAY_NS if n > 1 else 0]
     for node in range(1, n):
         assert [at - begun for at, _ in cluster.told[f"n{node}"]] == [3 * DELAY_NS]
-    after = [node._driver._sent for node in cluster.net.nodes.values()]
-    assert sum(after) - sum(sent) == 3 * (n - 1), "accept, accepted, commit"
+    assert sum(cluster.sent().values()) - sum(sent.values()) == 3 * (n - 1), "accept, accepted, commit"
 
 
 def test_what_a_follower_submits_takes_one_delay_more_and_comes_back_with_the_next() -> None:
@@ -109,9 +62,9 @@ def test_entries_side_by_side_share_the_word_that_they_are_chosen() -> None:
     cluster.play(RETRY_NS // 2)
     for name in cluster.told:
         assert cluster.values(name) == [b"a", b"b", b"c"]
-    sent = cluster.net.nodes["n0"]._driver._sent
+    sent = cluster.sent()["n0"]
     cluster.submit("n0", b"d")
-    assert cluster.net.nodes["n0"]._driver._sent == sent + 2
+    assert cluster.sent()["n0"] == sent + 2
 
 
 # -- leaders come and go -----------------------------------------------------------------------------------------------
@@ -123,7 +76,7 @@ def test_who_is_heard_but_hears_nobody_stops_leading() -> None:
     cluster.submit("n1", b"x")
     cluster.play(20 * RETRY_NS)
     assert cluster.values("n1") == cluster.values("n2") == [b"x"]
-    assert engine(cluster.net.nodes["n0"].machine).leader() != 0
+    assert cluster.machine("n0").leader() != 0
 
 
 def test_a_node_without_its_disk_learns_and_votes_for_nothing() -> None:
@@ -169,7 +122,7 @@ def test_the_story_of_a_vote_that_was_told_before_it_was_kept() -> None:
 def after_a_vote_and_a_crash(pitfalls: Collection[Pitfall]) -> set[bytes]:
     """The first entries anywhere when n1 dies right behind the word that it has voted, with which n0 chooses."""
     first = Cluster(3, pitfalls)
-    sent = first.net.nodes["n1"]._driver._sent
+    sent = first.sent()["n1"]
     cluster = Cluster(3, pitfalls, n1=[Moment(0, after_sends=sent + 1)])
     cluster.net.cuts = {("n0", "n2")}
     cluster.submit("n0", b"a")
@@ -216,7 +169,7 @@ def first_entries_of_one_who_lacks_them(pitfalls: Collection[Pitfall]) -> set[by
     cluster.play(30 * RETRY_NS)
     for name in ("n0", "n1"):
         node = cluster.net.nodes[name]
-        node._do(engine(node.machine).compact(2, b"a and b", cluster.net.now_ns))
+        node._do(cluster.machine(name).compact(2, b"a and b", cluster.net.now_ns))
     cluster.net.crash("n0")
     cluster.net.cuts = set()
     cluster.submit("n2", b"c")
@@ -227,10 +180,7 @@ def first_entries_of_one_who_lacks_them(pitfalls: Collection[Pitfall]) -> set[by
 
 def hear(cluster: Cluster, name: str, src: int, said: Message) -> None:
     """``name`` hears this from ``src``, however late."""
-    node = cluster.net.nodes[name]
-    heard = FrameMessage(Kind.DATA, said.ballot, said.step, said.body())
-    machine = engine(node.machine)
-    node._do(machine.on_message(machine.ports[src], heard, Life(1, 1), cluster.net.now_ns))
+    cluster.hear(name, src, FrameMessage(Kind.DATA, said.ballot, said.step, said.body()))
 
 
 def test_what_is_known_to_be_chosen_is_not_lost_to_an_older_vote_that_is_asked_for_late() -> None:
@@ -255,7 +205,7 @@ def test_a_leader_that_is_told_what_a_later_one_has_brought_about_leads_no_more(
         Step.STATE: Message(step, 5, (), Base(1, 1, Seen().pack(), b"later").pack()),
     }[step]
     hear(cluster, "n0", 1, told)
-    assert engine(cluster.net.nodes["n0"].machine).leader() is None
+    assert cluster.machine("n0").leader() is None
 
 
 def test_who_was_told_by_one_of_a_later_term_knows_of_it_in_its_next_life() -> None:
@@ -265,7 +215,7 @@ def test_who_was_told_by_one_of_a_later_term_knows_of_it_in_its_next_life() -> N
     hear(cluster, "n1", 2, Message(Step.STATE, 6, (), Base(1, 1, Seen().pack(), b"later").pack()))
     cluster.net.crash("n1")
     cluster.net.start("n1", State.KEPT)
-    assert engine(cluster.net.nodes["n1"].machine).term == 6
+    assert cluster.machine("n1").term == 6
 
 
 # -- reads -------------------------------------------------------------------------------------------------------------
@@ -322,7 +272,7 @@ def reads_while_another_leads(pitfalls: Collection[Pitfall]) -> bool:
 
 
 def test_what_may_have_been_chosen_is_proposed_again_and_nothing_else_has_a_place() -> None:
-    leader = Leader(7, 2, 3)
+    leader = Leader(7, 2, 2, 3)
     leader.promises = {0: Promise(0, {3: Vote(1, b"old"), 6: Vote(5, b"six")}), 1: Promise(0, {3: Vote(4, b"new")})}
     assert leader.inherited(3) == {3: b"new", 4: NOOP, 5: NOOP, 6: b"six"}
     assert leader.inherited(7) == {}
@@ -336,7 +286,7 @@ def chosen_by_chance(seed: int, pitfalls: Collection[Pitfall]) -> set[bytes]:
     """What three acceptors choose in one slot when three leaders ask them in any order, and answers are lost."""
     rng = random.Random(seed)
     acceptors = [Acceptor(pitfalls) for _ in range(3)]
-    leaders = [Leader(ballot, 2, 0, pitfalls) for ballot in (1, 2, 3)]
+    leaders = [Leader(ballot, 2, 2, 0, pitfalls) for ballot in (1, 2, 3)]
     entries: dict[int, bytes] = {}
     votes: dict[int, set[int]] = {1: set(), 2: set(), 3: set()}
     for _ in range(24):
