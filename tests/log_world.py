@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from network import Node
 
+from nodes.consensus.logs import LOG_STEPS
 from nodes.core import Decide, Effect, Install, Propose, Readable
 from nodes.core.config import NodeConfig, ProtocolConfig
 from nodes.core.disk import State, pack, unpack
@@ -209,3 +210,78 @@ class LogWorld:
         self._serial += 1
         heapq.heappush(self._heap, (at_ns, self._serial, number, what))
         return self._serial
+
+
+class Clocked(LogWorld):
+    """Nothing is lost, every frame takes DELAY_NS, and all are up; told: when which node decided which entry."""
+
+    DELAY_NS = 10
+
+    def __init__(self, n: int, build: Build, seed: int = 0) -> None:
+        self.told: list[tuple[int, int, int]] = []
+        self.sent: list[tuple[int, Frame]] = []
+        super().__init__(seed, n, build, loss=0.0)
+        for number in range(n):
+            self.start(number)
+
+    def transmit(self, frame: Frame) -> None:
+        self.sent.append((self.now_ns, frame))
+        if (frame.key.src, frame.dst) not in self.cuts:
+            self._push(self.now_ns + self.DELAY_NS, frame.dst, frame)
+
+    def record(self, node: Any, effect: Effect) -> None:
+        super().record(node, effect)
+        if isinstance(effect, Decide):
+            self.told.append((self.now_ns, node.config.node, effect.instance))
+
+    def wait(self, for_ns: int) -> None:
+        self.run(self.now_ns + for_ns)
+
+
+class Staged(LogWorld):
+    """Nothing arrives by itself: frames wait on the wire, in the order in which they were sent. No timer fires."""
+
+    def __init__(self, n: int, build: Build) -> None:
+        self.wire: list[Frame] = []
+        super().__init__(0, n, build, loss=0.0)
+        for number in range(n):
+            self.start(number)
+
+    def transmit(self, frame: Frame) -> None:
+        self.wire.append(frame)
+
+    def let(self, *numbers: int, only: Iterable[int] = range(LOG_STEPS)) -> None:
+        """What these say to each other arrives, and what they answer, until all is said; the rest waits. only: the
+        engine's own messages, if nothing else is said."""
+        steps = set(only)
+        while True:
+            due = [one for one in self.wire if {one.key.src, one.dst} <= set(numbers) and one.message.step in steps]
+            if not due:
+                return
+            self.arrive(due[0])
+
+    def deliver(self, src: int, dst: int) -> None:
+        """The first that waits on this way arrives."""
+        self.arrive(next(one for one in self.wire if (one.key.src, one.dst) == (src, dst)))
+
+    def arrive(self, frame: Frame) -> None:
+        """It waits no longer."""
+        self.wire.remove(frame)
+        if self.nodes[frame.dst].machine is not None:
+            self.nodes[frame.dst].hear(frame)
+
+    def lose(self) -> None:
+        """All that waits is lost."""
+        self.wire.clear()
+
+    def fire(self, number: int, timer: str) -> None:
+        self.nodes[number].fire(timer)
+
+
+def goes_wrong(story: Callable[[Any], None], pitfalls: Any = ()) -> bool:
+    """Whether the world sees something in it that must not be."""
+    try:
+        story(pitfalls)
+    except BrokenError:
+        return True
+    return False

@@ -132,7 +132,9 @@ class Storm:
         self.endings: dict[tuple[int, int, SwapId], Outcome] = {}  # node, first epoch of its state, swap
         self.proposed: dict[int, set[int]] = defaultdict(set)
         self.decided: dict[int, dict[int, int]] = defaultdict(dict)  # instance -> node -> value
-        self.log = LogJudge(self) if engine_spec(self.protocol.consensus).order == LOG else None
+        spec = engine_spec(self.protocol.consensus)
+        self.recovers = spec.recovers
+        self.log = LogJudge(self) if spec.order == LOG else None
         self._heap: list[tuple[int, int, int, int, Frame | str]] = []
         self._serial = 0
 
@@ -297,8 +299,8 @@ class Storm:
 
     @property
     def steady(self) -> list[StormNode]:
-        """The nodes that never lost their state."""
-        return [node for node in self.nodes if not node.amnesic]
+        """The nodes that never lost their state; of an engine that keeps none on a disk, those that never died."""
+        return [node for node in self.nodes if not node.amnesic and not (self.recovers and node.epoch > 1)]
 
 
 class LogJudge:

@@ -74,8 +74,10 @@ class EngineSpec:
     (``time: True``); it may be a list of such dataclasses. wrong: what is wrong with them among so many members, in a
     line, where bounds don't say it; empty: nothing.
     order: ``instances``, each proposed in and decided by itself (nodes.core.Consensus), or one ``log`` of all that is
-    submitted (nodes.core.Log). reads: the ways of READS, besides ``local``, that it has for a service to read. leads:
-    whether it has a leader.
+    submitted (nodes.core.Log). recovers: whether it keeps nothing on a disk, and a later life takes part again when the
+    others have told it what it must know; of whom no more than f may be down, or on their way back, at a time. Other
+    engines need what an earlier life left on its disk. reads: the ways of READS, besides ``local``, that it has for a
+    service to read. leads: whether it has a leader.
     carries: what a value may be: any ``bytes``, a ``number`` (nodes.core.values), or of one a ``bit``, the lowest.
     pitfalls: known bugs that can be planted, each of which the conformance tests must find. says:
     what the body of a message of its means, in words (for traces). falsify: what a message of its says when it tells
@@ -96,6 +98,7 @@ class EngineSpec:
     parameters: type = NoParameters
     wrong: Callable[[ProtocolConfig, int], str] = nothing_wrong
     order: str = INSTANCES
+    recovers: bool = False
     reads: tuple[str, ...] = (LOG,)
     leads: bool = False
     carries: str = "number"

@@ -182,8 +182,14 @@ class LogWorld(Timed):
         number = self.rng.randrange(self.n)
         if self.nodes[number].machine is None:
             self._start(number)
-        else:
+        elif self._may_die(number):
             self.kill(number)
+
+    def _may_die(self, number: int) -> bool:
+        """With a disk any number may be down at a time, without one no more than are borne."""
+        others = [node.machine for node in self.nodes.values() if node.config.node != number]
+        away = sum(machine is None or not engine(machine).takes_part for machine in others) if self.spec.recovers else 0
+        return away < self.protocol.f or not self.spec.recovers
 
     def _start(self, number: int) -> None:
         self.next[number] = 0
@@ -204,7 +210,7 @@ class LogWorld(Timed):
         return [Moment(0, after_sends=rng.randrange(1, 60))] if rng.random() < 0.1 and not self.over else []
 
     def strike(self, node: Node, index: int) -> bool:
-        if self.over:
+        if self.over or not self._may_die(node.config.node):
             return True
         self.kill(node.config.node)
         return False

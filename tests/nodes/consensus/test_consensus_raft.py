@@ -7,17 +7,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from log_world import RETRY_NS, BrokenError, LogWorld
+from log_world import RETRY_NS, Clocked, LogWorld, Staged, goes_wrong
 
 from nodes.consensus.raft.entries import Spot
 from nodes.consensus.raft.machine import Change, Plans, RaftMachine, Role, Transfer
 from nodes.consensus.raft.messages import Append, Step, message
 from nodes.consensus.raft.pitfalls import Pitfall
-from nodes.core import Decide, Effect, SetTimer
+from nodes.core import SetTimer
 from nodes.core.config import NodeConfig
 from nodes.core.disk import State
 from nodes.core.record import Sent
-from nodes.frames import Frame
 from testbed.engines.sim import SimEngine
 from testbed.scenario import compile_plan, from_data
 from testbed.verdicts import judge
@@ -47,30 +46,8 @@ def value(number: int) -> bytes:
     return number.to_bytes(4, "big")
 
 
-class Clocked(LogWorld):
-    """Every frame takes DELAY_NS; told: when which node decided which entry."""
-
-    DELAY_NS = 10
-
-    def __init__(self, n: int, build: Callable[[NodeConfig], Any], seed: int = 0) -> None:
-        self.told: list[tuple[int, int, int]] = []
-        self.sent: list[tuple[int, Frame]] = []
-        super().__init__(seed, n, build, loss=0.0)
-        for number in range(n):
-            self.start(number)
-
-    def transmit(self, frame: Frame) -> None:
-        self.sent.append((self.now_ns, frame))
-        if (frame.key.src, frame.dst) not in self.cuts:
-            self._push(self.now_ns + self.DELAY_NS, frame.dst, frame)
-
-    def record(self, node: Any, effect: Effect) -> None:
-        super().record(node, effect)
-        if isinstance(effect, Decide):
-            self.told.append((self.now_ns, node.config.node, effect.instance))
-
-    def wait(self, for_ns: int) -> None:
-        self.run(self.now_ns + for_ns)
+class Elected(Clocked):
+    """One in which somebody is elected."""
 
     def elected(self) -> int:
         """Who leads when the first election is over."""
@@ -84,7 +61,7 @@ class Clocked(LogWorld):
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 7])
 def test_what_the_leader_submits_is_decided_after_two_message_delays_there_and_three_elsewhere(n: int) -> None:
-    world = Clocked(n, built())
+    world = Elected(n, built())
     leader = world.elected()
     asked_ns, world.sent = world.now_ns + 5, []
     world.wait(5)
@@ -95,7 +72,7 @@ def test_what_the_leader_submits_is_decided_after_two_message_delays_there_and_t
 
 
 def test_what_another_submits_takes_one_delay_more_to_the_leader() -> None:
-    world = Clocked(3, built())
+    world = Elected(3, built())
     leader = world.elected()
     other = (leader + 1) % 3
     asked_ns = world.now_ns
@@ -107,7 +84,7 @@ def test_what_another_submits_takes_one_delay_more_to_the_leader() -> None:
 
 
 def test_an_idle_leader_says_one_thing_to_each_every_retry_and_is_answered() -> None:
-    world = Clocked(5, built())
+    world = Elected(5, built())
     world.elected()
     world.wait(RETRY_NS)
     world.sent = []
@@ -117,7 +94,7 @@ def test_an_idle_leader_says_one_thing_to_each_every_retry_and_is_answered() -> 
 
 
 def test_a_single_node_decides_alone_and_at_once() -> None:
-    world = Clocked(1, built())
+    world = Elected(1, built())
     world.elected()
     world.submit(0)
     assert world.told == [(world.now_ns, 0, 0)]
@@ -125,7 +102,7 @@ def test_a_single_node_decides_alone_and_at_once() -> None:
 
 
 def test_a_read_at_the_leader_takes_one_round_trip_and_no_entry() -> None:
-    world = Clocked(3, built())
+    world = Elected(3, built())
     leader = world.elected()
     world.submit(leader)
     world.wait(5 * world.DELAY_NS)
@@ -145,7 +122,7 @@ def test_a_read_at_the_leader_takes_one_round_trip_and_no_entry() -> None:
 
 def test_when_the_leader_dies_another_is_elected_within_two_patiences_and_goes_on() -> None:
     for seed in range(10):
-        world = Clocked(3, built(), seed)
+        world = Elected(3, built(), seed)
         first = world.elected()
         world.submit(first)
         world.wait(50)
@@ -162,7 +139,7 @@ def test_when_the_leader_dies_another_is_elected_within_two_patiences_and_goes_o
 
 def test_who_waits_how_long_is_a_function_of_the_seed() -> None:
     def waits(seed: int) -> list[int]:
-        world = Clocked(5, built(), seed)
+        world = Elected(5, built(), seed)
         return sorted(raft(world, number)._election_ns() for number in range(5))
 
     assert waits(1) == waits(1) != waits(2)
@@ -170,7 +147,7 @@ def test_who_waits_how_long_is_a_function_of_the_seed() -> None:
 
 
 def test_a_timer_set_for_a_leader_that_is_heard_moves_on_with_it() -> None:
-    machine = raft(Clocked(3, built()), 1)
+    machine = raft(Elected(3, built()), 1)
     machine.heard_ns = 1000
     [again] = machine.on_timer("election", 1100)
     assert again == SetTimer("election", machine._election_ns())
@@ -182,7 +159,7 @@ def test_a_timer_set_for_a_leader_that_is_heard_moves_on_with_it() -> None:
 
 def disturbed(pitfalls: Iterable[Pitfall]) -> bool:
     """Whether a node that was cut off for long makes the others elect anew when it is back."""
-    world = Clocked(3, built(pitfalls))
+    world = Elected(3, built(pitfalls))
     leader = world.elected()
     term = raft(world, leader).term
     world.part((leader + 1) % 3)
@@ -199,7 +176,7 @@ def test_who_comes_back_from_far_away_does_not_disturb() -> None:
 def stuck(pitfalls: Iterable[Pitfall]) -> bool:
     """One node is down, the leader hears but one other, and the other three hear each other: whether nothing is decided
     any more."""
-    world = Clocked(5, built(pitfalls))
+    world = Elected(5, built(pitfalls))
     leader = world.elected()
     _, one, other, down = (number for number in range(5) if number != leader)
     world.kill(down)
@@ -214,7 +191,7 @@ def test_a_leader_that_hears_no_majority_makes_way_for_those_that_do() -> None:
 
 
 def test_without_a_majority_nothing_is_decided_and_nobody_leads() -> None:
-    world = Clocked(4, built())
+    world = Elected(4, built())
     world.elected()
     world.part(0, 1)
     for number in range(4):
@@ -231,42 +208,11 @@ def test_without_a_majority_nothing_is_decided_and_nobody_leads() -> None:
 # -- schedules by hand -------------------------------------------------------------------------------------------------
 
 
-class Stage(LogWorld):
-    """Nothing arrives by itself: frames wait on the wire, in the order in which they were sent. No timer fires."""
+class Stage(Staged):
+    """Raft on it."""
 
     def __init__(self, n: int, pitfalls: Iterable[Pitfall], **own: Any) -> None:
-        self.wire: list[Frame] = []
-        super().__init__(0, n, built(pitfalls, **own), loss=0.0)
-        for number in range(n):
-            self.start(number)
-
-    def transmit(self, frame: Frame) -> None:
-        self.wire.append(frame)
-
-    def let(self, *numbers: int, only: Iterable[int] = tuple(Step)) -> None:
-        """What these say to each other arrives, and what they answer, until all is said; the rest waits."""
-        steps = set(only)
-        while True:
-            due = [one for one in self.wire if {one.key.src, one.dst} <= set(numbers) and one.message.step in steps]
-            if not due:
-                return
-            self._arrive(due[0])
-
-    def deliver(self, src: int, dst: int) -> None:
-        """The first that waits on this way arrives."""
-        self._arrive(next(one for one in self.wire if (one.key.src, one.dst) == (src, dst)))
-
-    def _arrive(self, frame: Frame) -> None:
-        self.wire.remove(frame)
-        if self.nodes[frame.dst].machine is not None:
-            self.nodes[frame.dst].hear(frame)
-
-    def lose(self) -> None:
-        """All that waits is lost."""
-        self.wire.clear()
-
-    def fire(self, number: int, timer: str) -> None:
-        self.nodes[number].fire(timer)
+        super().__init__(n, built(pitfalls, **own))
 
     def elect(self, number: int, *voters: int, lost: bool = True) -> bool:
         """All else is lost; nobody has heard a leader for long; these elect it, and hear nothing of it yet. Whether it
@@ -283,15 +229,6 @@ class Stage(LogWorld):
                 self.fire(number, "election")
                 self.let(number, *voters, only=VOTING)
         return raft(self, number).role is Role.LEADER
-
-
-def goes_wrong(story: Callable[[Iterable[Pitfall]], None], pitfalls: Iterable[Pitfall] = ()) -> bool:
-    """Whether the world sees something in it that must not be."""
-    try:
-        story(pitfalls)
-    except BrokenError:
-        return True
-    return False
 
 
 def figure_8(pitfalls: Iterable[Pitfall]) -> None:
@@ -552,7 +489,7 @@ def finds(name: str) -> bool:
 @pytest.mark.parametrize("voters", [(0, 1, 2, 3, 4), (2, 3, 4), (4,), (0, 3)])
 def test_members_change_while_values_are_submitted_and_nothing_is_lost(voters: tuple[int, ...]) -> None:
     for seed in range(2):
-        world = Clocked(5, built(plans=Plans((0, 1, 2), (Change(6 * T, voters),))), seed)
+        world = Elected(5, built(plans=Plans((0, 1, 2), (Change(6 * T, voters),))), seed)
         for number in range(60):
             world.submit(number % 5)
             world.wait(T // 5)
@@ -565,7 +502,7 @@ def test_members_change_while_values_are_submitted_and_nothing_is_lost(voters: t
 
 
 def test_after_a_change_the_new_voters_alone_suffice() -> None:
-    world = Clocked(5, built(plans=Plans((0, 1, 2), (Change(6 * T, (2, 3, 4)),))))
+    world = Elected(5, built(plans=Plans((0, 1, 2), (Change(6 * T, (2, 3, 4)),))))
     world.wait(15 * T)
     world.kill(0)
     world.kill(1)
@@ -583,7 +520,7 @@ def test_after_a_change_the_new_voters_alone_suffice() -> None:
 
 
 def test_a_change_that_its_leader_did_not_finish_is_finished_by_the_next() -> None:
-    world = Clocked(5, built(plans=Plans((0, 1, 2), (Change(6 * T, (2, 3, 4)),))))
+    world = Elected(5, built(plans=Plans((0, 1, 2), (Change(6 * T, (2, 3, 4)),))))
     while not any(raft(world, number).membership.is_joint for number in range(5)):
         world.wait(1)
     (leader,) = leaders(world)
@@ -594,7 +531,7 @@ def test_a_change_that_its_leader_did_not_finish_is_finished_by_the_next() -> No
 
 
 def test_who_does_not_vote_learns_and_never_asks_for_votes() -> None:
-    world = Clocked(4, built(plans=Plans((0, 1, 2))))
+    world = Elected(4, built(plans=Plans((0, 1, 2))))
     leader = world.elected()
     world.submit(3)
     world.wait(50)
@@ -629,7 +566,7 @@ def test_who_does_not_vote_loses_patience_as_well_and_votes_when_it_is_asked() -
 
 def test_leadership_goes_where_it_is_planned_to_without_an_election_time_out() -> None:
     for to in range(3):
-        world = Clocked(3, built(plans=Plans((0, 1, 2), transfers=(Transfer(6 * T, to),))))
+        world = Elected(3, built(plans=Plans((0, 1, 2), transfers=(Transfer(6 * T, to),))))
         leader = world.elected()
         world.submit(leader)
         world.wait(2 * T + RETRY_NS + 6 * world.DELAY_NS)
@@ -642,7 +579,7 @@ def test_leadership_goes_where_it_is_planned_to_without_an_election_time_out() -
 
 
 def test_a_transfer_to_one_that_is_down_waits_and_the_leader_goes_on() -> None:
-    world = Clocked(3, built(plans=Plans((0, 1, 2), transfers=(Transfer(6 * T, 2),))))
+    world = Elected(3, built(plans=Plans((0, 1, 2), transfers=(Transfer(6 * T, 2),))))
     world.wait(5 * T)
     world.kill(2)
     world.wait(3 * T)
@@ -683,7 +620,7 @@ def test_what_a_scenario_plans_is_done_on_the_simulator() -> None:
 
 
 def test_who_lacks_what_is_forgotten_gets_the_state_in_its_place() -> None:
-    world = Clocked(3, built())
+    world = Elected(3, built())
     leader = world.elected()
     behind = (leader + 1) % 3
     world.kill(behind)
@@ -702,7 +639,7 @@ def test_who_lacks_what_is_forgotten_gets_the_state_in_its_place() -> None:
 
 
 def test_nothing_long_is_said_to_one_that_is_down() -> None:
-    world = Clocked(3, built())
+    world = Elected(3, built())
     leader = world.elected()
     down = (leader + 1) % 3
     world.kill(down)
@@ -722,7 +659,7 @@ def test_nothing_long_is_said_to_one_that_is_down() -> None:
 
 def test_a_life_with_its_disk_goes_on_with_its_term_vote_log_and_members() -> None:
     plans = Plans((0, 1, 2), (Change(5 * T, (0, 1, 2, 3)),))
-    world = Clocked(4, built(plans=plans))
+    world = Elected(4, built(plans=plans))
     for number in range(30):
         world.submit(number % 4)
         world.wait(T // 2)
@@ -741,7 +678,7 @@ def test_a_life_with_its_disk_goes_on_with_its_term_vote_log_and_members() -> No
 
 
 def test_a_life_without_its_disk_learns_and_neither_votes_nor_counts_nor_do_its_next_lives() -> None:
-    world = Clocked(3, built())
+    world = Elected(3, built())
     leader = world.elected()
     one, other = (number for number in range(3) if number != leader)
     for _ in range(5):

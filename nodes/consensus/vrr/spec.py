@@ -1,0 +1,62 @@
+"""Viewstamped Replication Revisited as an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
+from nodes.consensus.vrr.machine import PATIENCE, VrrMachine
+from nodes.consensus.vrr.messages import falsify, says
+from nodes.consensus.vrr.pitfalls import Pitfall
+from nodes.core import INDEX
+from nodes.core.config import NodeConfig, ProtocolConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """patience: heartbeats, one every retry_ns, that may stay away before a backup asks for the next view."""
+
+    patience: int = field(default=PATIENCE, metadata={"ge": 2, "le": 1000})
+
+
+def _build(config: NodeConfig, pitfalls: Collection[str]) -> VrrMachine:
+    own: Parameters = SPEC.parameters_of(config.protocol)
+    return VrrMachine(config, frozenset(Pitfall(name) for name in pitfalls), own.patience)
+
+
+def _settle_ns(protocol: ProtocolConfig, n: int, longest_ns: int) -> int:  # noqa: ARG001 - however many there are
+    """Each of f primaries may die on the way; the next ones in turn may be among the dead, and each view that does not
+    begin doubles the wait, also until it is longer than a change of view takes. Then a submission is handed over again
+    and put in order, and who missed it asks for it."""
+    own: Parameters = SPEC.parameters_of(protocol)
+    wait_ns = own.patience * protocol.retry_ns
+    lost_ns = RETRIES * protocol.retry_ns
+    change_ns = 4 * longest_ns + lost_ns
+    tries = protocol.f + 1
+    while wait_ns << tries < change_ns:
+        tries += 1
+    views_ns = (protocol.f + 1) * (wait_ns + change_ns) + (wait_ns << tries)
+    entry_ns = wait_ns + 4 * longest_ns + 2 * lost_ns
+    return views_ns + 2 * entry_ns
+
+
+SPEC = EngineSpec(
+    name="vrr",
+    title="Viewstamped Replication Revisited: no disk, views in turn, recovery from the others",
+    build=_build,
+    made_of_swaps=False,
+    most_f=minority,
+    rule="f < n/2",
+    settle_ns=_settle_ns,
+    properties=("agreement", "validity", "integrity", "order", "termination"),
+    order=LOG,
+    recovers=True,
+    reads=(LOG, INDEX),
+    leads=True,
+    carries="bytes",
+    parameters=Parameters,
+    pitfalls=tuple(Pitfall),
+    says=says,
+    falsify=falsify,
+)
