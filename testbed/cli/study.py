@@ -21,7 +21,11 @@ from testbed.cli.output import (
 from testbed.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from testbed.study.document import Study
+
+_TOLD = 4
 
 
 @verb
@@ -103,17 +107,12 @@ def write_report(loaded: Study, results: dict[str, Any], directory: Path) -> Pat
     return target
 
 
-def show(results: dict[str, Any], directory: Path) -> None:
-    """Break points, disagreements and expectations for people."""
-    from rich.markup import escape
+def _counts(results: dict[str, Any]) -> Table:
+    """A row a variant: where its rounds break, or how many of its instances disagree."""
     from rich.table import Table
 
-    from testbed.cli.run import coloured
-    from testbed.report.pages import bracket, distrusted, estimate, judged_in_full, not_checked
-    from testbed.verdicts.model import answer
+    from testbed.report.pages import bracket, estimate
 
-    screen = console()
-    screen.print(f"[bold]{results['name']}[/]")
     table = Table(box=None, pad_edge=False, header_style="dim")
     broken_round = results["measure"] == "broken_round"
     for heading in (
@@ -138,13 +137,44 @@ def show(results: dict[str, Any], directory: Path) -> None:
                 f"{total['disagreements']} of {total['instances']}",
                 f"{total['decided']} of {total['instances']}",
             )
-    screen.print(table)
+    return table
+
+
+def _losses(results: dict[str, Any]) -> Table:
+    """A row for each variant and condition: what is lost first, and where everything is lost."""
+    from rich.table import Table
+
+    from testbed.report.pages import loss_lines
+    from testbed.report.plots import condition
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("variant", "", "lost first", "deadline", "availability", "agreement"):
+        table.add_column(heading)
+    for line in loss_lines(results):
+        table.add_row(line.variant, condition(results, line.crashes), f"[bold]{line.first}[/]", *line.where.values())
+    return table
+
+
+def show(results: dict[str, Any], directory: Path) -> None:
+    """Break points, disagreements and expectations for people."""
+    from rich.markup import escape
+
+    from testbed.cli.run import coloured
+    from testbed.report.pages import distrusted, judged_in_full, not_checked
+    from testbed.verdicts.model import answer
+
+    screen = console()
+    screen.print(f"[bold]{results['name']}[/]")
+    screen.print(_losses(results) if results["measure"] == "losses" else _counts(results))
     fidelity = coloured(answer(distrusted(results), not_checked(results)))
     screen.print(f"fidelity   {fidelity}, delays and losses judged in {judged_in_full(results)}")
     for reason in distrusted(results):
         screen.print(f"[red]not trusted:[/] {escape(reason)}", soft_wrap=True)
-    for what in not_checked(results):
+    unchecked = not_checked(results)
+    for what in unchecked[:_TOLD]:
         screen.print(f"[yellow]not checked:[/] {escape(what)}", soft_wrap=True)
+    if len(unchecked) > _TOLD:
+        screen.print(f"[yellow]not checked:[/] and {len(unchecked) - _TOLD} more, see the report")
     for text in results["missing"]:
         screen.print(f"[yellow]vkernel did not run:[/] {escape(text)}", soft_wrap=True)
     for item in results["expectations"]:

@@ -16,6 +16,7 @@ from testbed.plan import Plan
 from testbed.report.operations import drawn
 from testbed.report.spacetime import instance_caption, instance_diagram, nanoseconds, swap_diagram
 from testbed.study.document import human
+from testbed.study.losses import LOSSES
 from testbed.verdicts.model import Verdicts, power_words
 from testbed.verdicts.words import consistency
 
@@ -108,7 +109,8 @@ def study_page(
     """The report of a study. pictures: (caption, svg) of runs worth seeing."""
     from testbed.report import plots
 
-    shares = plots.svg_of(plots.swaps_plot(results)) if plots.has_shares(results) else ""
+    losses = results["measure"] == "losses"
+    shares = plots.svg_of(plots.swaps_plot(results)) if not losses and plots.has_shares(results) else ""
     return (
         _environment()
         .get_template("study.html.j2")
@@ -116,9 +118,13 @@ def study_page(
             results=results,
             plot=plots.svg_of(plots.study_plot(results)),
             close=plots.svg_of(plots.study_plot(results, close=True)) if plots.close_range(results) else "",
-            consensus=plots.svg_of(plots.consensus_plot(results)) if plots.has_consensus(results) else "",
+            consensus=(
+                plots.svg_of(plots.consensus_plot(results)) if not losses and plots.has_consensus(results) else ""
+            ),
             shares=shares,
-            arrows=plots.has_arrows(results),
+            arrows=not losses and plots.has_arrows(results),
+            losses=loss_lines(results) if losses else (),
+            condition=lambda crashes: plots.condition(results, crashes),
             banded=plots.close_range(results) is not None,
             distrusted=distrusted(results),
             unchecked=not_checked(results),
@@ -143,6 +149,43 @@ def study_page(
             },
         )
     )
+
+
+class LossLine(NamedTuple):
+    """What one variant loses under one condition, in words. where: of each kind, ``between 1 ms and 2 ms``. first: what
+    comes first. base: its row at the lowest value of the sweep."""
+
+    variant: str
+    crashes: bool
+    first: str
+    where: Mapping[str, str]
+    base: Mapping[str, Any]
+
+
+def loss_lines(results: Mapping[str, Any]) -> list[LossLine]:
+    """A line for each variant and condition of a study of losses."""
+    return [
+        LossLine(
+            variant["name"],
+            lost["crashes"],
+            " and ".join(lost["first"]) or "nothing",
+            {kind: _where(lost["where"][kind], kind, rows, results) for kind in LOSSES},
+            rows[0],
+        )
+        for variant in results["variants"]
+        for lost in variant["lost"]
+        for rows in [[row for row in variant["sim"] if row["crashes"] == lost["crashes"]]]
+    ]
+
+
+def _where(found: Mapping[str, Any], kind: str, rows: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> str:
+    if found["at"] is not None and found["before"] is not None:
+        return f"between {human(found['before'], results['kind'])} and {human(found['at'], results['kind'])}"
+    if found["at"] is not None:
+        at = human(found["at"], results["kind"])
+        return f"from {at} on" if found["at"] == rows[0]["x"] else f"by {at}"
+    suffered, runs = (sum(row["losses"][kind]["suffered"] for row in rows), sum(row["runs"] for row in rows))
+    return "kept" if not suffered else f"in {suffered} of {runs} runs"
 
 
 def distrusted(results: Mapping[str, Any]) -> list[str]:

@@ -60,10 +60,13 @@ def save_png(figure: Figure, path: Path) -> None:
 
 
 def study_plot(results: Mapping[str, Any], close: bool = False) -> Figure:
-    """P(broken round), or of a disagreement, against the swept value: closed form, sim, vkernel, break points.
+    """P(broken round), or of a disagreement, against the swept value: closed form, sim, vkernel, break points. Of a
+    study of losses: losses_plot.
 
     close: only what lies around the break points, see close_range.
     """
+    if results["measure"] == "losses":
+        return losses_plot(results)
     with mpl.rc_context(_STYLE):
         figure, axes = plt.subplots(figsize=(7.6, 4.9), layout="constrained")
         shown = _cut(results, close_range(results)) if close else results
@@ -170,7 +173,8 @@ def _legend(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
 def parameter_label(parameters: Sequence[str]) -> str:
     """``links.default.jitter`` -> jitter (links default)."""
     names = list(dict.fromkeys(path.split(".")[-1].replace("_", " ") for path in parameters))
-    where = ", ".join(".".join(path.split(".")[1:-1]) for path in parameters if path.startswith("links."))
+    links = dict.fromkeys(".".join(path.split(".")[1:-1]) for path in parameters if path.startswith("links."))
+    where = ", ".join(links)
     return " and ".join(names) + (f" of links {where}" if where else "")
 
 
@@ -358,6 +362,67 @@ def consensus_plot(results: Mapping[str, Any]) -> Figure:
             axes.set_xscale("log")
         _legend(figure, axes, [variant["name"] for variant in results["variants"]])
     return figure
+
+
+_LOSS_MARKS = {"deadline": ("o", COLOURS[0]), "availability": ("^", COLOURS[4]), "agreement": ("X", COLOURS[1])}
+
+
+def losses_plot(results: Mapping[str, Any]) -> Figure:
+    """Who loses what where: a row a variant, without and with crashes; a mark where a loss is certain to be there, and
+    a line down to where it was certain not to be there yet."""
+    variants = results["variants"]
+    conditions = [item["crashes"] for item in variants[0]["lost"]]
+    kind, xs = results["kind"], sorted({row["x"] for row in _rows(results)})
+    with mpl.rc_context(_STYLE):
+        size = (4.6 * len(conditions) + 2.2, 1.6 + 0.52 * len(variants))
+        figure, grid = plt.subplots(1, len(conditions), figsize=size, layout="constrained", squeeze=False, sharey=True)
+        for column, (axes, crashes) in enumerate(zip(grid[0], conditions, strict=True)):
+            for row, variant in enumerate(variants):
+                where = variant["lost"][column]["where"]
+                for place, (loss, (marker, colour)) in enumerate(_LOSS_MARKS.items()):
+                    _draw_loss(axes, where[loss], row + 0.24 * (place - 1), marker, colour, xs[0])
+            axes.set_title(condition(results, crashes), fontsize=10.5, loc="left")
+            axes.set_xscale("log" if results.get("scale") == "log" or (xs[0] and xs[-1] / xs[0] > 20) else "linear")
+            axes.set_xticks(xs, [human(x, kind) for x in xs], rotation=45, ha="right")
+            axes.minorticks_off()
+            axes.set_xlim(*_margins(xs, axes.get_xscale() == "log"))
+            axes.set_xlabel(parameter_label(results["parameters"]))
+        first = grid[0, 0]
+        first.set_yticks(range(len(variants)), [variant["name"] for variant in variants])
+        first.set_ylim(len(variants) - 0.5, -0.5)
+        handles = [
+            Line2D([], [], marker=marker, color=colour, linewidth=2, label=f"{loss} lost")
+            for loss, (marker, colour) in _LOSS_MARKS.items()
+        ]
+        figure.legend(handles=handles, loc="outside upper left", ncols=3, fontsize=9.5)
+    return figure
+
+
+def _draw_loss(axes: Axes, lost: Mapping[str, Any], y: float, marker: str, colour: str, least: float) -> None:
+    if lost["at"] is None:
+        return
+    before = lost["before"] if lost["before"] is not None else least
+    axes.plot([before, lost["at"]], [y, y], color=colour, linewidth=2, alpha=0.55, solid_capstyle="butt")
+    axes.plot([lost["at"]], [y], color=colour, marker=marker, markersize=7)
+
+
+def _margins(xs: Sequence[float], log: bool) -> tuple[float, float]:
+    if log:
+        return xs[0] / 1.25, xs[-1] * 1.25
+    room = 0.05 * (xs[-1] - xs[0] or 1.0)
+    return xs[0] - room, xs[-1] + room
+
+
+def condition(results: Mapping[str, Any], crashes: bool) -> str:
+    """``no crash``, ``1 NIC goes down``, ``2 members and 1 NIC crash``."""
+    if not crashes:
+        return "no crash"
+    told = [
+        f"{results['crashes'][what]} {one if results['crashes'][what] == 1 else one + 's'}"
+        for what, one in (("nodes", "member"), ("nics", "NIC"))
+        if results["crashes"].get(what)
+    ]
+    return f"{' and '.join(told)} crash{'es' if told[0].startswith('1 ') and len(told) == 1 else ''}"
 
 
 def has_consensus(results: Mapping[str, Any]) -> bool:

@@ -31,6 +31,7 @@ from testbed.scenario.errors import FieldError, ScenarioError, shown
 from testbed.scenario.errors import Path as KeyPath
 from testbed.scenario.load import Scenario, from_document, load
 from testbed.scenario.problems import problem_lines
+from testbed.scenario.units import Time
 
 UNITS = {
     "ns": ("time", 1.0),
@@ -157,9 +158,12 @@ class VKernelSpec(_Part):
 
 
 class Expect(_Part):
-    """What the study is expected to show; exit code 1 when it does not. disagreements: none or some."""
+    """What the study is expected to show; exit code 1 when it does not. disagreements: none or some. keeps: losses of
+    which no run may suffer any; loses: those that must come somewhere in the sweep, at the latest with crashes."""
 
     disagreements: Literal["none", "some"] | None = None
+    keeps: list[Literal["deadline", "availability", "agreement"]] = Field(default_factory=list)
+    loses: list[Literal["deadline", "availability", "agreement"]] = Field(default_factory=list)
 
 
 class Variant(_Part):
@@ -172,28 +176,49 @@ class Variant(_Part):
 
 
 class Crashes(_Part):
-    """Random crashes put into every run: so many different hosts are killed at uniformly random instants."""
+    """Random crashes put into every run, at uniformly random instants: so many different members are killed; of so many
+    others every NIC goes down for good, while they live on. within: how long after the start it may happen (the length
+    of all rounds or instances, if it is left out)."""
 
-    nodes: Annotated[int, Field(ge=1)]
+    nodes: Annotated[int, Field(ge=0)] = 0
+    nics: Annotated[int, Field(ge=0)] = 0
+    within: Annotated[Time, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _some(self) -> Crashes:
+        if not self.nodes + self.nics:
+            raise ValueError("crashes of nobody: say how many nodes: or nics:")
+        return self
+
+
+class Losses(_Part):
+    """What counts as lost to clients: an answer later than ``deadline``; an ``outage`` in which somebody waits and
+    nobody is answered. probability: a loss is told of where more than this share of runs suffers it."""
+
+    deadline: Annotated[Time, Field(gt=0)]
+    outage: Annotated[Time, Field(gt=0)]
+    probability: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
 
 class StudyDocument(_Part):
-    """A study as written. measure: broken_round (sweeps P(broken round)) or disagreement (counts instances that
-    disagree, one instance a run, over ``runs`` runs at each swept value). causes: tell what broke each swap on ``sim``
-    too, for which every message must be recorded (on ``vkernel`` it is always told). paths_from: the directory from
-    which paths in here count, itself counted from this document's."""
+    """A study as written. measure: broken_round (sweeps P(broken round)), disagreement (counts instances that disagree,
+    one instance a run, over ``runs`` runs at each swept value) or losses (what the clients of a service lose first:
+    ``runs`` runs of the whole scenario at each swept value without ``crashes`` and, if there are any, as many with).
+    causes: tell what broke each swap on ``sim`` too, for which every message must be recorded (on ``vkernel`` it is
+    always told). paths_from: the directory from which paths in here count, itself counted from this document's."""
 
     name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")]
     about: str = ""
     scenario: str | dict[str, Any]
     paths_from: str = "."
     sweep: Sweep
-    measure: Literal["broken_round", "disagreement"] = "broken_round"
+    measure: Literal["broken_round", "disagreement", "losses"] = "broken_round"
     break_point: BreakPointSpec | None = None
     sim: SimSpec = SimSpec()
     vkernel: VKernelSpec | None = None
     variants: list[Variant] = Field(default_factory=lambda: [Variant(name="as given")], min_length=1)
     crashes: Crashes | None = None
+    losses: Losses | None = None
     runs: Annotated[int, Field(ge=1)] = 1000
     causes: bool = False
     expect_closed_form: bool = False
@@ -209,10 +234,14 @@ class StudyDocument(_Part):
             self._sound_search(self.break_point)
         elif self.sim.batch > self.sim.rounds:
             raise ValueError("sim.batch must not exceed sim.rounds")
-        if self.measure == "disagreement" and (self.break_point or self.vkernel):
+        if self.measure != "broken_round" and (self.break_point or self.vkernel):
             raise ValueError("break_point and vkernel go with measure: broken_round only")
-        if self.crashes and self.measure != "disagreement":
-            raise ValueError("crashes go with measure: disagreement only")
+        if self.crashes and self.measure == "broken_round":
+            raise ValueError("crashes go with measure: disagreement and measure: losses only")
+        if self.measure != "losses" and any(one.expect.keeps or one.expect.loses for one in self.variants):
+            raise ValueError("expect.keeps and expect.loses go with measure: losses only")
+        if (self.losses is None) == (self.measure == "losses"):
+            raise ValueError("losses: {deadline: …, outage: …} and measure: losses go together")
         return self
 
     def _sound_search(self, wanted: BreakPointSpec) -> None:
@@ -350,12 +379,15 @@ def _check_scenario(study: Study, scenario: Scenario) -> None:
     """Raises FieldError when nothing of what the study measures would happen."""
     protocol, crashes = scenario.protocol, study.document.crashes
     engine = engine_spec(protocol.consensus)
-    if crashes and protocol.f < crashes.nodes:
-        raise FieldError("crashes", f"{crashes.nodes} nodes crash, but protocol.f is {protocol.f}; raise f")
+    crashed = crashes.nodes + crashes.nics if crashes else 0
+    if protocol.f < crashed:
+        raise FieldError("crashes", f"{crashed} nodes crash, but protocol.f is {protocol.f}; raise f")
     if study.document.measure == "broken_round" and not engine.made_of_swaps:
         raise FieldError("measure", f"{protocol.consensus} is not made of swaps: no round can break; take another")
     if study.document.measure == "disagreement" and not engine.decides:
         raise FieldError("measure", "nobody decides anything, so nobody can disagree; set protocol.consensus")
+    if study.document.measure == "losses" and scenario.written.service is None:
+        raise FieldError("measure", "losses are those of clients, and there is no service; add service: and clients:")
 
 
 def _bare_plan(study: Study, variant: Variant, x: float) -> Plan:

@@ -38,9 +38,9 @@ def computed_with() -> dict[str, str]:
     return {"Python": sys.version, **{name: _version(name) for name in _LIBRARIES}}
 
 
-def trial_key(plan_json: str, engine: str, seeds: tuple[int, ...], crashes: int, causes: bool, full: bool) -> str:
+def trial_key(plan_json: str, engine: str, seeds: tuple[int, ...], crashes: str, asked: tuple[bool, ...]) -> str:
     """The identity of a trial: the plan of its first run, the seeds of all, what was asked, and the code."""
-    inputs = json.dumps([FORMAT, code_fingerprint(engine), engine, plan_json, list(seeds), crashes, causes, full])
+    inputs = json.dumps([FORMAT, code_fingerprint(engine), engine, plan_json, list(seeds), crashes, asked])
     return hashlib.blake2b(inputs.encode(), digest_size=16).hexdigest()
 
 

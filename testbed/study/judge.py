@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from testbed.study.closed_forms import NotClosedFormError, round_broken_probability, rounds_depend
 from testbed.study.document import Study, Variant, human
 from testbed.study.evidence import Count
+from testbed.study.losses import LossRow
 from testbed.study.results import Expectation, Row, VariantResult, rate_interval
 from testbed.study.sample import Sampler
 
@@ -52,6 +53,8 @@ def expectations(study: Study, variants: Sequence[VariantResult], confidence: fl
     for variant, result in zip(document.variants, variants, strict=True):
         if variant.expect.disagreements is not None:
             yield _disagreements(variant, result)
+        yield from (_keeps(lost, result) for lost in variant.expect.keeps)
+        yield from (_loses(lost, result) for lost in variant.expect.loses)
         if document.expect_closed_form:
             yield _meets_closed_form(result, confidence, wanted.probability if wanted else None, kind)
         if document.expect_engines_agree and document.vkernel and variant.vkernel:
@@ -67,10 +70,23 @@ def _disagreements(variant: Variant, result: VariantResult) -> Expectation:
     return Expectation(what, held, f"{seen} of {instances}")
 
 
+def _keeps(kind: str, result: VariantResult) -> Expectation:
+    rows = [row for row in result.sim if isinstance(row, LossRow)]
+    seen = sum(row.losses[kind].suffered for row in rows)
+    runs = sum(row.totals["runs"] for row in rows)
+    return Expectation(f"{result.name}: {kind} is never lost", not seen, f"lost in {seen} of {runs} runs")
+
+
+def _loses(kind: str, result: VariantResult) -> Expectation:
+    came = [item for item in result.lost if item.where[kind].at is not None]
+    seen = " and ".join("with crashes" if item.crashes else "without crashes" for item in came) or "nowhere for certain"
+    return Expectation(f"{result.name}: {kind} is lost", bool(came), seen)
+
+
 def _meets_closed_form(result: VariantResult, confidence: float, searched: float | None, kind: str) -> Expectation:
     """All sim points' intervals, widened to hold together at ``confidence``, contain the closed form."""
     curve = dict(result.closed_form)
-    rows = [row for row in result.sim if row.x in curve]
+    rows = [row for row in result.sim if isinstance(row, Row) and row.x in curve]
     off = []
     for row in rows:
         count = Count(row.totals["broken"], row.totals["rounds"])

@@ -15,6 +15,8 @@ from testbed.engines.sim import SimEngine
 from testbed.history import History
 from testbed.plan import Fault, Plan, derive_seed
 from testbed.scenario import Scenario, compile_plan
+from testbed.study.document import Crashes
+from testbed.study.losses import contradiction, seen_by_clients
 from testbed.study.trials import OUTCOMES_ALONE, Trial
 from testbed.verdicts import judge
 from testbed.verdicts.bisynchrony import judge_rounds
@@ -25,6 +27,7 @@ from testbed.verdicts.fidelity import judge_fidelity
 from testbed.verdicts.laws import hops_needed
 from testbed.verdicts.model import Consensus, Fidelity, answer
 from testbed.verdicts.paths import Paths
+from testbed.verdicts.service import judge_service
 from testbed.verdicts.timeline import Timeline
 
 _KEPT_DISAGREEMENTS = 20
@@ -36,6 +39,7 @@ class Task:
 
     causes: whether it is asked what broke each swap. Then every message is recorded; else outcomes only, which is all
     that the other verdicts need and costs less. full: whether the first run is judged in full, as a measurement too.
+    load: whether it is asked what clients saw; then everything is recorded too.
     """
 
     key: str
@@ -43,21 +47,25 @@ class Task:
     x: float
     scenario: Scenario
     seeds: tuple[int, ...]
-    crashes: int = 0
+    crashes: Crashes | None = None
     causes: bool = False
     full: bool = False
+    load: bool = False
 
 
-def compiled(scenario: Scenario, seed: int, crashes: int = 0, capture: bool = False) -> Plan:
-    """The plan of one run of a study; ``crashes`` hosts are killed at instants drawn from the seed."""
+def compiled(scenario: Scenario, seed: int, crashes: Crashes | None = None, capture: bool = False) -> Plan:
+    """The plan of one run of a study, with ``crashes`` of members drawn from the seed."""
     plan = replace(compile_plan(scenario.with_override("seed", seed)), capture=capture)
-    if not crashes:
+    if crashes is None:
         return plan
     draw = random.Random(derive_seed(seed, "crashes"))
-    hosts = draw.sample(plan.names, crashes)
-    end_ns = plan.protocol.length_ns
-    kills = tuple(Fault("node_kill", at_ns=draw.randrange(end_ns), target=host) for host in hosts)
-    return replace(plan, faults=plan.faults + kills)
+    struck = draw.sample([plan.names[number] for number in plan.members], crashes.nodes + crashes.nics)
+    verbs = ("node_kill",) * crashes.nodes + ("nic_down",) * crashes.nics
+    within_ns = crashes.within or plan.protocol.length_ns
+    faults = (
+        Fault(verb, at_ns=draw.randrange(within_ns), target=member) for verb, member in zip(verbs, struck, strict=True)
+    )
+    return replace(plan, faults=plan.faults + tuple(faults))
 
 
 def do_task(task: Task) -> Trial:
@@ -67,8 +75,12 @@ def do_task(task: Task) -> Trial:
     for index, seed in enumerate(task.seeds):
         plan = compiled(task.scenario, seed, task.crashes)
         full = task.full and index == 0
-        engine = SimEngine(events="all" if full or task.causes else "outcomes", hops=full and hops_needed(plan))
-        tally.add_simulated(plan, engine.run(plan), task.causes, full)
+        everything = full or task.causes or task.load
+        engine = SimEngine(events="all" if everything else "outcomes", hops=full and hops_needed(plan))
+        history = engine.run(plan)
+        consensus = tally.add_simulated(plan, history, task.causes, full)
+        if task.load:
+            tally.add_load(plan, history, consensus)
     return tally.trial(task, "sim", began)
 
 
@@ -98,8 +110,14 @@ class _Tally:
         self.reasons: dict[str, None] = {}
         self.unchecked: dict[str, None] = {}
         self.fixed_ns = self.apart_ns = 0.0
+        self.operations = self.messages = 0
+        self.latencies_ns: list[int] = []
+        self.slowest_ns: list[int] = []
+        self.outages_ns: list[int] = []
+        self.attempts: Counter[str] = Counter()
+        self.contradicted: list[tuple[int, str]] = []
 
-    def add_simulated(self, plan: Plan, history: History, causes: bool, full: bool) -> None:
+    def add_simulated(self, plan: Plan, history: History, causes: bool, full: bool) -> Consensus | None:
         """As judge. Of runs that are not judged in full outcomes alone are recorded: whether they were cut short and
         what full queues dropped still counts."""
         paths, timeline = Paths(plan), Timeline(plan, history)
@@ -109,14 +127,32 @@ class _Tally:
         if causes:
             breaks = explain(plan, history, judged.broken, paths, timeline)
             self.causes.update(_each_round((item.round, item.cause) for item in breaks))
-        self._add_consensus(plan, judge_consensus(plan, history, timeline))
+        consensus = judge_consensus(plan, history, timeline)
+        self._add_consensus(plan, consensus)
         if full:
             self._add_fidelity(judge_fidelity(plan, history, paths, timeline, ACCUSED))
-            return
+            return consensus
         if not history.complete:
             self.reasons[f"a run was cut short: {history.why}"] = None
         if sum(history.meta.get("limit_drops", {}).values()):
             self.reasons["frames were dropped by full queues; raise limit"] = None
+        return consensus
+
+    def add_load(self, plan: Plan, history: History, consensus: Consensus | None) -> None:
+        """What clients saw in it, and whether anything contradicts anything."""
+        seen = seen_by_clients(plan, history)
+        self.operations += seen.operations
+        self.latencies_ns += seen.latencies_ns
+        self.slowest_ns.append(seen.slowest_ns)
+        self.outages_ns.append(seen.outage_ns)
+        self.messages += seen.messages
+        if consensus is not None:
+            self.attempts.update({str(number): count for number, count in consensus.rounds_to_decide.items()})
+        service = judge_service(plan, history)
+        if wrong := contradiction(service, consensus):
+            self.contradicted.append((plan.seed, wrong))
+        if service is not None:
+            self.reasons.update({f"not checked: {what}": None for what in service.unchecked})
 
     def add_real(self, plan: Plan, history: History) -> None:
         """All verdicts, and how far the delays are from those of ``sim``."""
@@ -174,6 +210,13 @@ class _Tally:
             unchecked=unchecked,
             fixed_cost_ns=self.fixed_ns,
             quantiles_apart_ns=self.apart_ns,
+            operations=self.operations,
+            latencies_ns=tuple(self.latencies_ns),
+            slowest_ns=tuple(self.slowest_ns),
+            outages_ns=tuple(self.outages_ns),
+            messages=self.messages,
+            attempts=dict(sorted(self.attempts.items())),
+            contradicted=tuple(self.contradicted),
             seconds=round(time.monotonic() - began, 4),
         )
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from testbed.study.evidence import Count, confidence_sequence
+from testbed.study.losses import LossRow, LostUnder
 from testbed.study.search import BreakPoint
 from testbed.study.statistics import clopper_pearson
 from testbed.study.trials import Trial, summed
@@ -50,19 +51,22 @@ class VariantResult:
 
     name: str
     set: Mapping[str, Any]
-    sim: tuple[Row, ...]
+    sim: tuple[Row, ...] | tuple[LossRow, ...]
     vkernel: tuple[Row, ...] = ()
     closed_form: tuple[tuple[float, float], ...] = ()
     break_point: BreakPoint | None = None
     vkernel_break_point: BreakPoint | None = None
     window_ns: int = 0
     specimens: tuple[Specimen, ...] = ()
+    lost: tuple[LostUnder, ...] = ()
 
     def to_dict(self, measure: str) -> dict[str, Any]:
         """What belongs to ``measure``."""
         common = {"name": self.name, "set": dict(self.set), "sim": [row.to_dict() for row in self.sim]}
         if measure == "disagreement":
             return {**common, "specimens": [asdict(item) for item in self.specimens]}
+        if measure == "losses":
+            return {**common, "lost": [item.to_dict() for item in self.lost]}
         return {
             **common,
             "vkernel": [row.to_dict() for row in self.vkernel],
@@ -95,7 +99,8 @@ class Results:
     seed: int
     source: str
     confidence: float
-    crashes: int
+    crashes: Mapping[str, Any]
+    losses: Mapping[str, Any]
     variants: tuple[VariantResult, ...]
     expectations: tuple[Expectation, ...]
     missing: Sequence[str]
@@ -104,10 +109,12 @@ class Results:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        plain = ("name", "about", "measure", "kind", "scale", "seed", "source", "confidence", "crashes")
+        plain = ("name", "about", "measure", "kind", "scale", "seed", "source", "confidence")
         return {
             **{name: getattr(self, name) for name in plain},
             "parameters": list(self.parameters),
+            "crashes": dict(self.crashes),
+            "losses": dict(self.losses),
             "variants": [variant.to_dict(self.measure) for variant in self.variants],
             "expectations": [asdict(item) for item in self.expectations],
             "missing": list(self.missing),

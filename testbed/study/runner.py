@@ -11,11 +11,15 @@ A study's directory
 ==================  ==================================================================================================
 
 ``results.json`` is results.Results: name, about, source, seed (of the document), measure, parameters, kind (time: x in
-ns, share: of 1, rate: bit/s, number) and scale of the sweep, confidence, crashes (a run), code (engine -> fingerprint),
-missing (why an engine did not run), notes, expectations (what, held: true, false or null, seen), and variants, each
-with name, set, window_ns, break_point and vkernel_break_point (search.BreakPoint), closed_form (x, p), specimens (x,
-seed, instance), and a row per point under sim and vkernel: x, p with its interval low .. high, looked, the sums of the
-columns of trials.parquet, and for vkernel also twin_broken and twin_same_rounds (``sim`` on the same plan).
+ns, share: of 1, rate: bit/s, number) and scale of the sweep, confidence, crashes and losses as written, code (engine ->
+fingerprint), missing (why an engine did not run), notes, expectations (what, held: true, false or null, seen), and
+variants, each with name, set, window_ns, break_point and vkernel_break_point (search.BreakPoint), closed_form (x, p),
+specimens (x, seed, instance), and a row per point under sim and vkernel: x, p with its interval low .. high, looked,
+the sums of the columns of trials.parquet, and for vkernel also twin_broken and twin_same_rounds (``sim`` on the same
+plan).
+
+Of measure losses a row is losses.LossRow in place of p, low .. high; and a variant has ``lost``: without and with
+crashes, between which values each loss comes, and which is first (losses.LostUnder).
 
 low .. high is the exact (Clopper-Pearson) interval at ``confidence`` where the number of rounds was fixed beforehand.
 Where a search chose when to stop (looked), it is a confidence sequence, which holds at every number of rounds at once.
@@ -35,9 +39,10 @@ from testbed.scenario import compile_plan
 from testbed.scenario.load import as_written
 from testbed.study.cluster import ClusterWorkers
 from testbed.study.confirm import Confirmer, usable_cores
-from testbed.study.document import Study, Variant
+from testbed.study.document import Losses, Study, Variant
 from testbed.study.fingerprint import code_fingerprint
 from testbed.study.judge import closed_form_curve, dependence, expectations
+from testbed.study.losses import LOSSES, LossRow, LostUnder, each_confidence, loss_row, lost_first, where_lost
 from testbed.study.measure import compiled, do_task
 from testbed.study.results import Results, Row, Specimen, VariantResult, broken_row, disagreement_row
 from testbed.study.sample import Report, Sampler
@@ -102,6 +107,8 @@ def _results(study: Study, sampler: Sampler, vkernel: bool) -> Results:
     for variant in document.variants:
         if document.measure == "broken_round":
             variants.append(_broken_rounds(sampler, confirmer if vkernel else None, variant, confidence, notes))
+        elif document.losses is not None:
+            variants.append(_losses(sampler, document.losses, variant, confidence))
         else:
             variants.append(_disagreements(sampler, variant, confidence))
     return Results(
@@ -114,7 +121,8 @@ def _results(study: Study, sampler: Sampler, vkernel: bool) -> Results:
         seed=document.seed,
         source=study.source,
         confidence=confidence,
-        crashes=document.crashes.nodes if document.crashes else 0,
+        crashes=document.crashes.model_dump(mode="json", exclude_defaults=True) if document.crashes else {},
+        losses=document.losses.model_dump(mode="json") if document.losses else {},
         variants=tuple(variants),
         expectations=tuple(expectations(study, variants, confidence)),
         missing=confirmer.missing,
@@ -166,11 +174,27 @@ def _disagreements(sampler: Sampler, variant: Variant, confidence: float) -> Var
     return VariantResult(variant.name, variant.set, tuple(rows), specimens=tuple(specimens[:_SPECIMENS]))
 
 
+def _losses(sampler: Sampler, wanted: Losses, variant: Variant, confidence: float) -> VariantResult:
+    """What clients lose at each point: first without crashes, then with."""
+    grid, crashes = sampler.document.sweep.grid, sampler.document.crashes
+    each = each_confidence(confidence, len(grid))
+    rows: list[LossRow] = []
+    lost: list[LostUnder] = []
+    for struck in (None, crashes) if crashes else (None,):
+        found = [
+            loss_row(x, bool(struck), sampler.loads(variant, x, struck), wanted.deadline, wanted.outage, each)
+            for x in grid
+        ]
+        where = {kind: where_lost(found, kind, wanted.probability) for kind in LOSSES}
+        lost.append(LostUnder(bool(struck), where, lost_first(where)))
+        rows += found
+    return VariantResult(variant.name, variant.set, tuple(rows), lost=tuple(lost))
+
+
 def specimen(study: Study, variant: str, x: float, seed: int) -> tuple[Plan, History]:
     """One run of a disagreement study again, in full: the same seed gives the same run."""
     chosen = next(item for item in study.document.variants if item.name == variant)
     scenario = study.scenario_at(chosen, x)
     instance_rounds = compile_plan(scenario).protocol.instance_rounds
-    crashes = study.document.crashes.nodes if study.document.crashes else 0
-    plan = compiled(scenario.with_count(instance_rounds), seed, crashes, capture=True)
+    plan = compiled(scenario.with_count(instance_rounds), seed, study.document.crashes, capture=True)
     return plan, SimEngine().run(plan)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from testbed.plan import Plan, derive_seed
 from testbed.scenario import Scenario
 from testbed.scenario.errors import ScenarioError
-from testbed.study.document import Study, Variant, human
+from testbed.study.document import Crashes, Study, Variant, human
 from testbed.study.evidence import Count
 from testbed.study.fingerprint import trial_key
 from testbed.study.measure import Task, compiled
@@ -24,6 +24,7 @@ Points = dict[float, list[Trial]]
 """x -> its trials, in the order of their runs."""
 
 _RUNS_PER_TASK = 50
+_LOADS_PER_TASK = 4
 
 
 class Sampler:
@@ -34,23 +35,23 @@ class Sampler:
         self.store, self.report = store, report
         self.used: dict[tuple[str, str, float, str], Trial] = {}
         self._pool = pool
-        self._scenarios: dict[tuple[str, float, int], Scenario] = {}
-        self._plans: dict[tuple[str, float, int], Plan] = {}
+        self._scenarios: dict[tuple[str, float, int | None], Scenario] = {}
+        self._plans: dict[tuple[str, float, int | None], Plan] = {}
 
     # -- tasks -------------------------------------------------------------------------------------------------------
 
-    def plan(self, variant: Variant, x: float, rounds: int = 1) -> Plan:
-        """The plan of a variant at x, under the document's own seed."""
+    def plan(self, variant: Variant, x: float, rounds: int | None = 1) -> Plan:
+        """The plan of a variant at x, under the document's own seed; of as many rounds as are written for None."""
         place = (variant.name, x, rounds)
         if place not in self._plans:
             self._plans[place] = compiled(self._scenario(variant, x, rounds), self.document.seed)
         return self._plans[place]
 
-    def _scenario(self, variant: Variant, x: float, rounds: int) -> Scenario:
+    def _scenario(self, variant: Variant, x: float, rounds: int | None) -> Scenario:
         place = (variant.name, x, rounds)
         if place not in self._scenarios:
             scenario = self.study.scenario_at(variant, x)
-            self._scenarios[place] = scenario.with_count(rounds)
+            self._scenarios[place] = scenario if rounds is None else scenario.with_count(rounds)
         return self._scenarios[place]
 
     def whole(self, variant: Variant, x: float, rounds: int) -> int:
@@ -59,13 +60,21 @@ class Sampler:
         return -(-rounds // size) * size
 
     def task(
-        self, variant: Variant, x: float, rounds: int, seeds: tuple[int, ...], engine: str = "sim", full: bool = False
+        self,
+        variant: Variant,
+        x: float,
+        rounds: int | None,
+        seeds: tuple[int, ...],
+        engine: str = "sim",
+        full: bool = False,
+        crashes: Crashes | None = None,
     ) -> Task:
-        """A task and its identity. full: its first run is judged in full."""
-        crashes = self.document.crashes.nodes if self.document.crashes else 0
-        causes = self.document.causes
-        key = trial_key(self.plan(variant, x, rounds).to_json(), engine, seeds, crashes, causes, full)
-        return Task(key, variant.name, x, self._scenario(variant, x, rounds), seeds, crashes, causes, full)
+        """A task and its identity. rounds: None for as many as the scenario says. full: its first run is judged in
+        full."""
+        causes, load = self.document.causes, self.document.measure == "losses"
+        struck = crashes.model_dump_json() if crashes else ""
+        key = trial_key(self.plan(variant, x, rounds).to_json(), engine, seeds, struck, (causes, full, load))
+        return Task(key, variant.name, x, self._scenario(variant, x, rounds), seeds, crashes, causes, full, load)
 
     def seed_at(self, x: float, index: int) -> int:
         """The seed of the index-th run at x: the same in every engine and for every variant, so that they can be held
@@ -123,11 +132,21 @@ class Sampler:
 
     def instances(self, variant: Variant, x: float) -> list[Trial]:
         """``runs`` runs of one instance each, under the same seeds for every variant."""
+        return self._runs(f"{variant.name}: sim", variant, x, self.whole(variant, x, 1), self.document.crashes)
+
+    def loads(self, variant: Variant, x: float, crashes: Crashes | None) -> list[Trial]:
+        """``runs`` runs of the whole scenario, under the same seeds for every variant, with ``crashes`` or without."""
+        phase = f"{variant.name}: sim, with crashes" if crashes else f"{variant.name}: sim"
+        return self._runs(phase, variant, x, None, crashes)
+
+    def _runs(self, phase: str, variant: Variant, x: float, rounds: int | None, crashes: Crashes | None) -> list[Trial]:
         seeds = [derive_seed(self.document.seed, "run", index) for index in range(self.document.runs)]
-        chunks = [tuple(seeds[at : at + _RUNS_PER_TASK]) for at in range(0, len(seeds), _RUNS_PER_TASK)]
-        rounds = self.whole(variant, x, 1)
-        tasks = [self.task(variant, x, rounds, chunk, full=not index) for index, chunk in enumerate(chunks)]
-        return self.do(f"{variant.name}: sim", tasks)
+        size = _RUNS_PER_TASK if rounds is not None else _LOADS_PER_TASK
+        chunks = [tuple(seeds[at : at + size]) for at in range(0, len(seeds), size)]
+        tasks = [
+            self.task(variant, x, rounds, chunk, full=not index, crashes=crashes) for index, chunk in enumerate(chunks)
+        ]
+        return self.do(phase, tasks)
 
     def _sample(self, variant: Variant, wanted: Mapping[float, int], points: Points) -> None:
         """Bring each point up to its wanted number of judged rounds, by runs of one batch each."""

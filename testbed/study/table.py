@@ -42,6 +42,21 @@ _COLUMNS = (
     ("unchecked", pa.list_(pa.string()), "what was not checked, and why"),
     ("fixed_cost_ns", pa.float64(), "median extra delay of a frame against sim, ns (vkernel)"),
     ("quantiles_apart_ns", pa.float64(), "greatest difference of delay quantiles to sim beyond that, ns (vkernel)"),
+    ("operations", pa.int64(), "operations that clients asked for"),
+    ("latencies_ns", pa.list_(pa.int64()), "of each that was answered, from call to result, ns"),
+    ("slowest_ns", pa.list_(pa.int64()), "of each run, the longest that any operation was waited for, ns"),
+    (
+        "outages_ns",
+        pa.list_(pa.int64()),
+        "of each run, the longest that somebody waited and nobody was answered",
+    ),
+    ("messages", pa.int64(), "messages that members sent"),
+    ("attempts", _COUNTS, "rounds or terms -> decisions that took so many"),
+    (
+        "contradicted",
+        pa.list_(pa.struct([("seed", pa.uint64()), ("what", pa.string())])),
+        "the runs in which something contradicts something",
+    ),
     ("seconds", pa.float64(), "real time that the trial took, s"),
 )
 SCHEMA = pa.schema([pa.field(name, kind, metadata={"about": about}) for name, kind, about in _COLUMNS])
@@ -52,7 +67,8 @@ def write_trials(path: Path, trials: Sequence[Trial]) -> None:
     rows = [asdict(trial) for trial in trials]
     for row in rows:
         row["disagreeing"] = [{"seed": seed, "instance": instance} for seed, instance in row["disagreeing"]]
-        for name in ("kinds", "causes", "swaps"):
+        row["contradicted"] = [{"seed": seed, "what": what} for seed, what in row["contradicted"]]
+        for name in ("kinds", "causes", "swaps", "attempts"):
             row[name] = list(row[name].items())
     partial = path.with_suffix(".new")
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), partial, compression="zstd")

@@ -34,6 +34,9 @@ class Trial:
     disagreeing: (seed, instance). full: how many of its runs were judged in full; of the others on sim only outcomes
     are recorded, and full queues. trust: the fidelity verdict (testbed.verdicts.model.Trust), with its reasons and what
     was not checked. seconds: real time.
+    Of runs with clients (testbed.study.losses): operations asked for; latencies_ns of those that were answered;
+    slowest_ns and outages_ns, one of each run; messages that members sent; attempts: rounds or terms -> decisions that
+    took so many; contradicted: (seed, the first contradiction) of each run in which there was any.
     """
 
     key: str
@@ -58,6 +61,13 @@ class Trial:
     unchecked: tuple[str, ...] = ()
     fixed_cost_ns: float = 0.0
     quantiles_apart_ns: float = 0.0
+    operations: int = 0
+    latencies_ns: tuple[int, ...] = ()
+    slowest_ns: tuple[int, ...] = ()
+    outages_ns: tuple[int, ...] = ()
+    messages: int = 0
+    attempts: dict[str, int] = field(default_factory=dict)
+    contradicted: tuple[tuple[int, str], ...] = ()
     seconds: float = 0.0
 
     @staticmethod
@@ -69,6 +79,10 @@ class Trial:
                 "seeds": tuple(data["seeds"]),
                 "broken_by_run": tuple(tuple(run) for run in data["broken_by_run"]),
                 "disagreeing": tuple((seed, instance) for seed, instance in data["disagreeing"]),
+                "latencies_ns": tuple(data["latencies_ns"]),
+                "slowest_ns": tuple(data["slowest_ns"]),
+                "outages_ns": tuple(data["outages_ns"]),
+                "contradicted": tuple((seed, what) for seed, what in data["contradicted"]),
                 "reasons": tuple(data["reasons"]),
                 "unchecked": tuple(data["unchecked"]),
             }

@@ -93,6 +93,12 @@ def test_several_parameters_get_the_same_value(tmp_path: Path) -> None:
         ({"variants": [{"name": "a", "set": {"protocol.depth": 0}}]}, "variants", "depth"),
         ({"crashes": {"nodes": 1}}, "", "measure: disagreement"),
         ({"measure": "disagreement", "crashes": {"nodes": 1}}, "crashes", "raise f"),
+        ({"measure": "disagreement", "crashes": {}}, "crashes", "crashes of nobody"),
+        ({"losses": {"deadline": "1ms", "outage": "1ms"}}, "", "measure: losses go together"),
+        ({"measure": "losses"}, "", "measure: losses go together"),
+        ({"measure": "losses", "losses": {"deadline": 5, "outage": "1ms"}}, "losses.deadline", "has no unit"),
+        ({"measure": "losses", "losses": {"deadline": "1ms", "outage": "1ms"}}, "measure", "there is no service"),
+        ({"variants": [{"name": "a", "expect": {"keeps": ["agreement"]}}]}, "", "go with measure: losses only"),
         ({"measure": "disagreement"}, "measure", "nobody decides anything"),
         (
             {"variants": [{"name": "a", "set": {"protocol.consensus": "paxos"}}]},

@@ -14,6 +14,7 @@ from testbed.plan import Plan
 from testbed.scenario import Scenario
 from testbed.scenario.document import Document
 from testbed.scenario.load import from_document
+from testbed.study.document import Crashes
 from testbed.study.measure import Task, do_task
 from testbed.study.trials import OUTCOMES_ALONE, summed
 
@@ -50,7 +51,8 @@ def scenario(changes: dict[str, Any], faults: list[dict[str, Any]]) -> Scenario:
 def test_recording_outcomes_only_changes_nothing_but_the_causes(
     changes: dict[str, Any], faults: list[dict[str, Any]]
 ) -> None:
-    task = Task("key", "variant", 1.0, scenario(changes, faults), tuple(range(20)), crashes=0 if faults else 1)
+    crashes = None if faults else Crashes(nodes=1)
+    task = Task("key", "variant", 1.0, scenario(changes, faults), tuple(range(20)), crashes)
     short, full = do_task(task), do_task(replace(task, causes=True))
     assert full.broken > 0
     assert sum(full.causes.values()) >= full.broken
