@@ -98,7 +98,7 @@ def test_a_study_of_losses_is_told_alike_in_memory_in_its_file_and_on_its_page(
     assert loss_lines(kept) == loss_lines(json.loads(json.dumps(results)))
     page = study_page(results)
     assert page == study_page(results)
-    for words in ("1 NIC crashes", "between 50 µs and 400 µs", "kept", 'id="losses"', "agreement lost"):
+    for words in ("1 NIC crashes", "between 50\u00a0µs and 400\u00a0µs", "kept", 'id="losses"', "agreement lost"):
         assert words in page
     columns = pq.read_table(folder / "trials.parquet").to_pydict()
     assert sum(columns["operations"]) == 2 * 2 * 2 * 4 * 12
