@@ -40,6 +40,9 @@ Disks = Annotated[
 ]
 Drops = Annotated[int, typer.Option(min=0, help="Messages that may be lost.")]
 Copies = Annotated[int, typer.Option(min=0, help="Messages that may come twice.")]
+Omissions = Annotated[
+    int, typer.Option(min=0, help="Messages of one node that may be lost in each round (--time timely).")
+]
 Timers = Annotated[int | None, typer.Option(min=0, help="Timers that may fire (rounds of swaps need no limit).")]
 NetworkOption = Annotated[
     str | None, typer.Option("--network", help="any order, fifo for each pair, or set: nothing said is ever used up.")
@@ -66,6 +69,7 @@ def explore(
     disk: Disks = None,
     drops: Drops = 0,
     copies: Copies = 0,
+    omissions: Omissions = 0,
     timers: Timers = None,
     network: NetworkOption = None,
     time: TimeOption = None,
@@ -99,7 +103,7 @@ def explore(
     from testbed.study.fingerprint import code_fingerprint
 
     asked = asked_for(
-        engine, nodes, f, crashes, restarts, disk, drops, copies, timers, network, time, pitfall or [], set_
+        engine, nodes, f, crashes, restarts, disk, drops, copies, omissions, timers, network, time, pitfall, set_
     )
     worlds = asked.worlds()
     full = memory_limit(memory)
@@ -154,10 +158,11 @@ def asked_for(
     disk: list[str] | None,
     drops: int,
     copies: int,
+    omissions: int,
     timers: int | None,
     network: str | None,
     time: str | None,
-    pitfall: list[str],
+    pitfall: list[str] | None,
     set_: list[str] | None,
 ) -> Asked:
     """What the options ask for. Raises UserError."""
@@ -175,9 +180,10 @@ def asked_for(
         copies,
         UNBOUNDED if timers is None else timers,
         tuple(_one_of(State, "--disk", find) for find in disk or [State.KEPT]),
+        omissions,
     )
     taken = None if time is None else _one_of(Time, "--time", time)
-    return Asked(engine, nodes, f, tuple(pitfall), taken, _settings(set_), rules)
+    return Asked(engine, nodes, f, tuple(pitfall or ()), taken, _settings(set_), rules)
 
 
 def _one_of(kind: Any, option: str, word: str) -> Any:

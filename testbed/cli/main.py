@@ -19,6 +19,7 @@ from testbed.cli import (
     explain,
     explore,
     export,
+    flp,
     image,
     kernel,
     listing,
@@ -62,6 +63,7 @@ app.command("compare")(compare.compare)
 app.command("study")(study.study)
 app.command("explore")(explore.explore)
 app.command("search")(search.search)
+app.command("flp")(flp.flp)
 app.command("report")(report.report)
 app.command("replay")(replay.replay)
 app.add_typer(kernel.app, name="kernel")

@@ -17,6 +17,7 @@ from testbed.cli.explore import (
     Disks,
     NetworkOption,
     Nodes,
+    Omissions,
     Pitfalls,
     Restarts,
     Settings,
@@ -54,6 +55,7 @@ def search(
         int | None, typer.Option(min=0, help="Messages that may be lost (default: any number, of timely ones none).")
     ] = None,
     copies: Copies = 0,
+    omissions: Omissions = 0,
     timers: Annotated[int | None, typer.Option(min=0, help="Timers that may fire (default: any number).")] = None,
     network: NetworkOption = None,
     time: TimeOption = None,
@@ -73,7 +75,7 @@ def search(
 
     lost = drops or 0
     asked = asked_for(
-        engine, nodes, f, crashes, restarts, disk, lost, copies, timers, network, time, pitfall or [], set_
+        engine, nodes, f, crashes, restarts, disk, lost, copies, omissions, timers, network, time, pitfall, set_
     )
     if drops is None and may_be_lost(asked):
         asked = replace(asked, rules=replace(asked.rules, drops=UNBOUNDED))

@@ -22,6 +22,9 @@ from testbed.explore.states import Event, States
 UNBOUNDED = -1
 """In place of how often something may happen: as often as can be."""
 
+NOBODY = -1
+"""In place of a node's number."""
+
 
 class Network(StrEnum):
     """What becomes of messages under way."""
@@ -37,8 +40,10 @@ class Network(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Rules:
     """How often what may go wrong does, in one run. crashes, restarts: of nodes; finds: what a restarted node may find
-    on its disk. drops, copies: of messages. timers: that fire. Each may be
-    UNBOUNDED."""
+    on its disk. drops, copies: of messages. timers: that fire. Each may be UNBOUNDED.
+
+    omits: of Time.TIMELY. How many messages of one node may be lost each time before the clock goes on, of another node
+    each time: in rounds, omissions of one sender a round (Santoro, Widmayer 1989)."""
 
     network: Network = Network.ANY
     crashes: int = 0
@@ -47,6 +52,7 @@ class Rules:
     copies: int = 0
     timers: int = UNBOUNDED
     finds: tuple[State, ...] = (State.KEPT,)
+    omits: int = 0
 
     def check(self, model: Model) -> None:
         """Raises UserError for what makes no sense together."""
@@ -54,6 +60,10 @@ class Rules:
             raise UserError("--network set: nothing is used up, so that there is nothing to drop or copy; leave it out")
         if self.network is Network.SET and model.time is Time.TIMELY:
             raise UserError("--network set does not go with --time timely: there would always be something under way")
+        if self.omits and model.time is not Time.TIMELY:
+            raise UserError(f"--omissions {self.omits}: they are counted by rounds; take --time timely")
+        if self.omits and self.drops:
+            raise UserError("--omissions and --drops: one of them, or nobody can tell which a lost message is")
         if self.restarts > self.crashes >= 0:
             raise UserError(f"--restarts {self.restarts}: no more than there are crashes ({self.crashes})")
 
@@ -81,13 +91,16 @@ class Step(NamedTuple):
 
 
 class Left(NamedTuple):
-    """How often it may still happen (Rules)."""
+    """How often it may still happen (Rules). omits: before the clock goes on; omitting: whose messages have been lost
+    since it went on last, or NOBODY."""
 
     crashes: int
     restarts: int
     drops: int
     copies: int
     timers: int
+    omits: int = 0
+    omitting: int = NOBODY
 
 
 class World(NamedTuple):
@@ -123,7 +136,7 @@ class Worlds:
             born = self.states.after(self.states.unborn(node), State.LOST, now_ns)
             nodes.append(born.state)
             wire += born.sent
-        left = Left(rules.crashes, rules.restarts, rules.drops, rules.copies, rules.timers)
+        left = Left(rules.crashes, rules.restarts, rules.drops, rules.copies, rules.timers, rules.omits)
         return World(tuple(nodes), self._ordered(wire), now_ns, left)
 
     def digest(self, world: World) -> bytes:
@@ -160,12 +173,15 @@ class Worlds:
                 if not up[state]
                 for find in self.rules.finds
             ]
-        if left.drops or left.copies:
-            heads = self._heads(world)
+        if left.drops or left.copies or left.omits:
+            heads, packets = self._heads(world), self.states.packets
             if left.drops:
-                steps += [Step(Verb.DROP, self.states.packets[packet].dst, packet) for packet in heads]
+                steps += [Step(Verb.DROP, packets[packet].dst, packet) for packet in heads]
+            if left.omits:
+                lost = [packet for packet in heads if left.omitting in (NOBODY, packets[packet].src)]
+                steps += [Step(Verb.DROP, packets[packet].dst, packet) for packet in lost]
             if left.copies:
-                steps += [Step(Verb.COPY, self.states.packets[packet].dst, packet) for packet in heads]
+                steps += [Step(Verb.COPY, packets[packet].dst, packet) for packet in heads]
         return steps
 
     def _heads(self, world: World) -> list[int]:
@@ -240,11 +256,12 @@ class Worlds:
             later_ns = self._time(world, node, event)
             if later_ns > now_ns:  # what is under way then is for nodes that are down, and is lost there
                 now_ns, wire = later_ns, ()
+                left = left._replace(omits=self.rules.omits, omitting=NOBODY)
             left = left._replace(timers=_less(left.timers))
         elif verb is Verb.RESTART:
             left = left._replace(restarts=_less(left.restarts))
         elif verb is Verb.DROP:
-            return World(nodes, _without(wire, event), now_ns, left._replace(drops=_less(left.drops)))
+            return World(nodes, _without(wire, event), now_ns, self._lost(left, cast(int, event)))
         elif verb is Verb.COPY:
             return World(
                 nodes, self._ordered((*wire, cast(int, event))), now_ns, left._replace(copies=_less(left.copies))
@@ -263,6 +280,12 @@ class Worlds:
         state, sent = next(outcome for died, outcome in ways if died == done)
         wire = self._ordered((*wire, *self._heard(sent, nodes, left)))
         return self._mourned(_put(nodes, node, state), wire, now_ns, left)
+
+    def _lost(self, left: Left, packet: int) -> Left:
+        """A message is lost."""
+        if self.rules.omits:
+            return left._replace(omits=_less(left.omits), omitting=self.states.packets[packet].src)
+        return left._replace(drops=_less(left.drops))
 
     def _heard(self, sent: tuple[int, ...], nodes: tuple[int, ...], left: Left) -> tuple[int, ...]:
         """What is sent, but for what nobody will ever hear."""
