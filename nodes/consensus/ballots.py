@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from nodes.consensus.spec import RETRIES
+from nodes.core.config import ProtocolConfig
+
 MAX_BALLOT = (1 << 31) - 1
 """A greater number in a frame is no ballot, so that a ballot above all that are heard of always fits its 32 bits."""
+
+
+_MOST_DOUBLINGS = 16
 
 
 class Ballots(NamedTuple):
@@ -24,3 +30,30 @@ class Ballots(NamedTuple):
     def rank(self, ballot: int) -> int:
         """The inverse of number, second part."""
         return (ballot - 1) % self.n
+
+    def wait_ns(self, rank: int, highest: int, patience_ns: int) -> int:
+        """How long ``rank`` waits, from when it heard of ballot ``highest``, before it takes over.
+
+        Its turn comes after those of all ranks between that ballot's owner and itself, and waits double with the
+        attempts, so that at some time a ballot is left alone for long enough.
+        """
+        distance = (rank - self.rank(highest)) % self.n or self.n
+        return distance * (patience_ns << min(self.attempt(highest), _MOST_DOUBLINGS))
+
+
+def takeovers_ns(protocol: ProtocolConfig, n: int, longest_ns: int, patience: int) -> int:
+    """The most that it takes, where ranks wait as Ballots.wait_ns says, until a ballot has been left alone and decided,
+    and the last in line has asked for the decision that it missed.
+
+    Each of f owners may die on the way, and each takeover doubles the next one's wait; it doubles also until it is
+    longer than two phases take, after which nobody interferes any more.
+    """
+    wait_ns = patience * protocol.retry_ns
+    phases_ns = 4 * longest_ns
+    takeovers = protocol.f
+    while wait_ns << takeovers < phases_ns:
+        takeovers += 1
+    waits_ns = wait_ns * ((1 << takeovers) - 1 + protocol.f)
+    ballot_ns = phases_ns + 2 * RETRIES * protocol.retry_ns
+    asking_ns = n * (wait_ns << takeovers) + 2 * longest_ns + RETRIES * protocol.retry_ns
+    return waits_ns + ballot_ns + asking_ns

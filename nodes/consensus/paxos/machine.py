@@ -15,7 +15,6 @@ from nodes.core.config import NodeConfig
 from nodes.core.disk import pack, unpack
 
 PATIENCE = 4  # retransmissions that a proposer is given before the next in line takes over
-_MOST_DOUBLINGS = 16
 
 
 @dataclass(slots=True)
@@ -233,9 +232,6 @@ class PaxosMachine(InstanceMachine):
         return SetTimer(f"retry {instance}", now_ns + self.config.protocol.retry_ns)
 
     def _await_turn(self, instance: int, now_ns: int) -> SetTimer:
-        """This node's turn comes after those of all ranks between the highest ballot's owner and itself."""
-        highest = self.open[instance].highest
-        distance = (self.rank - self.ballots.rank(highest)) % self.config.n or self.config.n
-        doublings = min(self.ballots.attempt(highest), _MOST_DOUBLINGS)
-        patience_ns = self.patience * self.config.protocol.retry_ns << doublings
-        return SetTimer(f"turn {instance}", now_ns + distance * patience_ns)
+        patience_ns = self.patience * self.config.protocol.retry_ns
+        wait_ns = self.ballots.wait_ns(self.rank, self.open[instance].highest, patience_ns)
+        return SetTimer(f"turn {instance}", now_ns + wait_ns)

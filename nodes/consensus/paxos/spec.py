@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from nodes.consensus.ballots import takeovers_ns
 from nodes.consensus.paxos.machine import PATIENCE, PaxosMachine
 from nodes.consensus.paxos.messages import falsify, says
 from nodes.consensus.paxos.roles import Pitfall
-from nodes.consensus.spec import RETRIES, EngineSpec, minority
+from nodes.consensus.spec import EngineSpec, minority
 from nodes.core.config import NodeConfig, ProtocolConfig
 
 
@@ -27,21 +28,9 @@ def _build(config: NodeConfig, pitfalls: Collection[str]) -> PaxosMachine:
 
 
 def _settle_ns(protocol: ProtocolConfig, n: int, longest_ns: int) -> int:
-    """Takeovers until a ballot is left alone, that ballot, and the last in line asking for the decision it missed.
-
-    Each of f proposers may die on the way, and each takeover doubles the next one's wait; it doubles also until it is
-    longer than two phases take, after which nobody interferes any more.
-    """
+    """Takeovers, and the last in line asking."""
     own: Parameters = SPEC.parameters_of(protocol)
-    wait_ns = own.patience * protocol.retry_ns
-    phases_ns = 4 * longest_ns
-    takeovers = protocol.f
-    while wait_ns << takeovers < phases_ns:
-        takeovers += 1
-    waits_ns = wait_ns * ((1 << takeovers) - 1 + protocol.f)
-    ballot_ns = phases_ns + 2 * RETRIES * protocol.retry_ns
-    asking_ns = n * (wait_ns << takeovers) + 2 * longest_ns + RETRIES * protocol.retry_ns
-    return waits_ns + ballot_ns + asking_ns
+    return takeovers_ns(protocol, n, longest_ns, own.patience)
 
 
 SPEC = EngineSpec(
