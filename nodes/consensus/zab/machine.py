@@ -243,8 +243,7 @@ class ZabMachine(LogMachine):
 
     def standing(self) -> Standing:
         """How far this node is."""
-        current = self.accepted if Pitfall.ONE_EPOCH_FOR_BOTH in self.pitfalls else self.current
-        return Standing(current, self.history.last, self.history.end)
+        return Standing(self.current, self.history.last, self.history.end)
 
     def _wait_ns(self) -> int:
         return self.patience_ns << min(self.failed, _MOST_DOUBLINGS)
@@ -256,6 +255,8 @@ class ZabMachine(LogMachine):
             self.failed = 0 if lasted else self.failed + 1
         self.role, self.follows, self.reign = Role.LOOKING, None, None
         self.up_to_date, self.settled_ns = False, None
+        if Pitfall.ONE_EPOCH_FOR_BOTH in self.pitfalls:
+            self.current = self.accepted
         self._vote_anew(self.election.clock + 1)
         return [*self._tell_vote(), *self._count(now_ns)]
 

@@ -20,8 +20,8 @@ from nodes.core.config import NodeConfig
 MAX_EPOCH = (1 << 31) - 1
 """A greater number in a frame is no epoch, so that an epoch above all that are heard of always fits its 32 bits."""
 
-MAX_CLOCK = (1 << 63) - 1
-"""The same of an election's number, which has 64 bits."""
+MAX_NUMBER = (1 << 62) - 1
+"""The same of slots, counters and elections' numbers, which have 64."""
 
 
 class Step(IntEnum):
@@ -90,7 +90,7 @@ def read(heard: frames.Message) -> Message | None:
     if len(body) < layout.size or (len(body) > layout.size and step not in _WITH_PARTS):
         return None
     numbers, parts = layout.unpack_from(body), logs.read_parts(body[layout.size :])
-    if parts is None or (step is Step.VOTE and numbers[0] > MAX_CLOCK):
+    if parts is None or any(number > MAX_NUMBER for number in numbers):
         return None
     flags = Flag(heard.flags & int(Flag.LEADS | Flag.PROMISED | Flag.LEARNS))
     return Message(step, heard.round, numbers, tuple(parts), flags)
@@ -124,7 +124,8 @@ def read_txn(part: bytes) -> Txn | None:
     """The inverse; None for bytes that are none."""
     if len(part) < _TXN.size:
         return None
-    return Txn(Zxid(*_TXN.unpack_from(part)), part[_TXN.size :])
+    zxid = Zxid(*_TXN.unpack_from(part))
+    return Txn(zxid, part[_TXN.size :]) if zxid.counter <= MAX_NUMBER else None
 
 
 def read_txns(parts: Sequence[bytes]) -> list[Txn] | None:

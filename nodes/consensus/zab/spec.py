@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from nodes.consensus.spec import LOCAL, LOG, RETRIES, EngineSpec, minority
+from nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
 from nodes.consensus.zab.machine import BATCH, PATIENCE, ZabMachine
 from nodes.consensus.zab.messages import falsify, says
 from nodes.consensus.zab.pitfalls import Pitfall
@@ -53,7 +53,7 @@ SPEC = EngineSpec(
     settle_ns=_settle_ns,
     properties=("agreement", "validity", "integrity", "order", "termination"),
     order=LOG,
-    reads=(LOG, INDEX, LOCAL),
+    reads=(LOG, INDEX),
     leads=True,
     carries="bytes",
     parameters=Parameters,
