@@ -312,6 +312,11 @@ class ZabMachine(LogMachine):
         self.election.settling = True
         return [SetTimer(_SETTLE, now_ns + self.config.protocol.retry_ns)]
 
+    def _would_lead(self) -> bool:
+        """Whether a quorum, this node among it, votes for it."""
+        election, me = self.election, self.config.node
+        return self.counts and election.votes[me].rank == self.rank and election.alike(me) >= self.quorum
+
     def _elect(self, now_ns: int) -> Effects:
         self.election.settling = False
         if self.election.alike(self.config.node) < self.quorum:
@@ -429,9 +434,12 @@ class ZabMachine(LogMachine):
         return self._choose_epoch(now_ns)
 
     def _heard_follower(self, src: int, said: Message, now_ns: int) -> Effects:
-        reign = self.reign
-        if reign is None:
-            return []
+        effects: Effects = []
+        if self.role is Role.LOOKING and said.step is Step.CEPOCH and self._would_lead():
+            effects = self._elect(now_ns)  # another waits for no better candidate any more
+        return effects if self.reign is None else [*effects, *self._heard_by_leader(self.reign, src, said, now_ns)]
+
+    def _heard_by_leader(self, reign: Reign, src: int, said: Message, now_ns: int) -> Effects:
         learns = Flag.LEARNS in said.flags
         if said.step is Step.CEPOCH:
             peer = reign.peers.setdefault(src, Peer(now_ns))
@@ -532,9 +540,9 @@ class ZabMachine(LogMachine):
             return []
         joins, goes_on = not peer.synced, peer.acked < slot == peer.again
         peer.synced, peer.acked = True, max(peer.acked, slot)
-        committed = self.committed
+        knows = not (joins and reign.established)
         effects = self._advance(now_ns)
-        if joins and reign.established and self.committed == committed:
+        if not knows:
             effects.append(self._say(src, self._word()))
         return effects + (self._feed(src, peer) if joins or goes_on else [])
 

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+import random
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple, get_args
 
 import pytest
-from log_world import RETRY_NS, Clocked, LogWorld, Staged, goes_wrong, must
+from builders import node_config
+from consensus_harness import port_to
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from log_world import RETRY_NS, BrokenError, Clocked, LogWorld, Staged, goes_wrong, must
 
-from nodes.consensus.zab.history import Zxid
-from nodes.consensus.zab.machine import BATCH, ZabMachine
-from nodes.consensus.zab.messages import Step
+from nodes import frames
+from nodes.consensus.logs import NOOP, Base
+from nodes.consensus.zab.history import NO_ZXID, History, Txn, Zxid
+from nodes.consensus.zab.machine import BATCH, Role, ZabMachine
+from nodes.consensus.zab.messages import MAX_NUMBER, Flag, Message, Step, pack_txn, read, read_txns, says
 from nodes.consensus.zab.pitfalls import Pitfall
-from nodes.core import Effects
+from nodes.core import Decide, Effect, Effects, Life, Send
 from nodes.core.config import NodeConfig
 from nodes.core.disk import State
 from nodes.core.moments import Moment
+from nodes.frames import Kind
+from testbed.engines.sim import SimEngine
+from testbed.scenario import compile_plan, from_data
+from testbed.verdicts import judge
 
 PATIENCE = 3
 T = PATIENCE * RETRY_NS
@@ -437,7 +449,7 @@ def sync_not_atomic(pitfalls: Iterable[Pitfall]) -> None:
     """An entry is at nodes 0 and 1; node 2 dies while it writes down that history and its epoch."""
     stage = begun(3, pitfalls)
     has_entry_that(stage, 1)
-    stage.ends[2] = Moment(0, after_writes=3)  # the promise; the epoch; the entry
+    stage.ends[2] = Moment(0, after_writes=4)  # whom it has heard; the promise; the epoch; the entry
     stage.start(2)
     stage.impose(1, 2)
     stage.let(1, 2)
@@ -550,3 +562,367 @@ def finds(name: str) -> bool:
     """Whether its schedule shows a planted bug, and nothing without it (for the conformance suite)."""
     pitfall = Pitfall(name)
     return goes_wrong(STORIES[pitfall], (pitfall,)) and not goes_wrong(STORIES[pitfall])
+
+
+# -- schedules by chance, and the order of primaries -------------------------------------------------------------------
+
+
+class Began(NamedTuple):
+    """A primary proposes for the first time: who it is, and how many slots it has delivered."""
+
+    node: int
+    delivered: int
+
+
+class Ledger:
+    """What primaries broadcast, and what was delivered: slot -> all that anybody was told there."""
+
+    def __init__(self) -> None:
+        self.broadcast: dict[Zxid, bytes] = {}
+        self.primaries: dict[int, Began] = {}
+        self.delivered: dict[int, set[Txn]] = {}
+
+    def broken(self) -> str:
+        """Which of the properties of the paper's section 3 does not hold."""
+        slots = sorted(self.delivered)
+        if slots != list(range(len(slots))) or any(len(found) > 1 for found in self.delivered.values()):
+            return "total order"
+        order = [next(iter(self.delivered[slot])) for slot in slots]
+        if any(self.broadcast.get(txn.zxid) != txn.data for txn in order):
+            return "integrity"
+        for before, (zxid, _) in pairwise([Txn(NO_ZXID, b""), *order]):
+            if zxid.epoch < before.zxid.epoch:
+                return "global primary order"
+            if zxid.counter != (before.zxid.counter if zxid.epoch == before.zxid.epoch else 0) + 1:
+                return "local primary order"
+        for slot, (zxid, _) in enumerate(order):
+            if any(epoch > zxid.epoch and began.delivered <= slot for epoch, began in self.primaries.items()):
+                return "primary integrity"
+        return ""
+
+
+class Watched(ZabMachine):
+    """Writes down what it broadcasts and delivers."""
+
+    def __init__(self, config: NodeConfig, ledger: Ledger, pitfalls: Collection[Pitfall], batch: int) -> None:
+        super().__init__(config, pitfalls, PATIENCE, batch)
+        self.ledger = ledger
+
+    def append(self, entry: bytes, now_ns: int) -> Effects:
+        began = self.ledger.primaries.setdefault(self.accepted, Began(self.config.node, self.slot))
+        assert began.node == self.config.node, "an epoch has one primary"
+        self.ledger.broadcast[Zxid(self.accepted, self._reign().counter + 1)] = entry
+        return super().append(entry, now_ns)
+
+    def tell(self, entry: bytes, term: int) -> Effects:
+        txn = self.history.at(self.slot)
+        assert txn is not None
+        self.ledger.delivered.setdefault(self.slot, set()).add(txn)
+        return super().tell(entry, term)
+
+
+def raged(seed: int, ledger: Ledger, pitfalls: Collection[Pitfall] = ()) -> LogWorld:
+    """A random world, calmed down: three or five nodes, and what may go wrong drawn from the seed."""
+    rng = random.Random(f"zab {seed}")
+    n, batch, step_ns = rng.choice((3, 3, 5)), rng.choice((1, 2, 64)), rng.choice((T, 3 * T))
+    loss, kills, compacts = rng.choice((0.0, 0.05, 0.2)), rng.choice((0.0, 0.1, 0.3)), rng.choice((0.0, 0.1))
+    world = LogWorld(seed, n, lambda config: Watched(config, ledger, pitfalls, batch), loss)
+    world.rage(40, step_ns, kills, compacts)
+    world.calm(25 * T)
+    return world
+
+
+def test_one_log_in_the_order_of_primaries_in_every_world_and_all_of_it_when_it_is_calm_again() -> None:
+    """Local and global primary order, and primary integrity: what anybody ever delivers of earlier primaries, a primary
+    has delivered before it broadcasts."""
+    answered = decided = epochs = 0
+    for seed in range(20):
+        ledger = Ledger()
+        world = raged(seed, ledger)
+        answered, decided, epochs = (
+            answered + world.answered,
+            decided + len(world.order),
+            epochs + len(ledger.primaries),
+        )
+        assert ledger.broken() == ""
+        assert len(leaders(world)) == 1
+        for number, held in enumerate(world.held):
+            assert held == world.order
+            assert not zab(world, number).pending
+            assert not zab(world, number).reading
+    assert decided > 500
+    assert answered > 200
+    assert epochs > 60
+
+
+def test_one_that_accepts_past_a_gap_breaks_the_order() -> None:
+    ledger = Ledger()
+    with pytest.raises(BrokenError):
+        raged(0, ledger, (Pitfall.ACCEPTS_PAST_GAP,))
+    assert ledger.broken() == "total order"
+
+
+@pytest.mark.parametrize(
+    ("delivered", "last_began", "broken"),
+    [
+        ([(1, 1), (1, 2), (2, 1)], 2, ""),
+        ([(1, 2), (1, 1), (2, 1)], 2, "local primary order"),
+        ([(1, 2), (2, 1)], 2, "local primary order"),
+        ([(2, 1), (1, 1)], 2, "global primary order"),
+        ([(1, 1), (1, 2), (2, 1)], 1, "primary integrity"),
+        ([(1, 1), (1, 3)], 2, "integrity"),
+    ],
+)
+def test_an_order_that_is_none_is_seen(delivered: list[tuple[int, int]], last_began: int, broken: str) -> None:
+    ledger = Ledger()
+    for zxid in ((1, 1), (1, 2), (2, 1)):
+        ledger.broadcast[Zxid(*zxid)] = b"x"
+    ledger.primaries = {1: Began(0, 0), 2: Began(1, last_began)}
+    ledger.delivered = {slot: {Txn(Zxid(*zxid), b"x")} for slot, zxid in enumerate(delivered)}
+    assert ledger.broken() == broken
+
+
+# -- snapshots and lives -----------------------------------------------------------------------------------------------
+
+
+def test_who_lacks_what_is_forgotten_gets_the_state_in_its_place() -> None:
+    world = running()
+    world.kill(2)
+    for _ in range(10):
+        world.submit(0)
+        world.wait(50)
+    world.compact(0)
+    assert not zab(world, 0).history.txns
+    world.submit(0)
+    world.wait(50)
+    world.start(2, State.KEPT)
+    world.wait(3 * T)
+    assert world.held[2] == world.order
+    assert len(world.order) == 11
+    assert zab(world, 2).history.start == zab(world, 0).history.start == 10
+
+
+def test_one_that_took_part_in_the_epoch_and_lacks_what_is_forgotten_gets_the_state_too() -> None:
+    stage = begun(3, ())
+    for _ in range(3):
+        stage.submit(0)
+        stage.let(0, 1)
+    stage.compact(0)
+    stage.lose()
+    for _ in range(2):
+        stage.fire(0, "tick")
+        stage.let(0, 2)
+    stage.submit(0)
+    stage.let(0, 1, 2)
+    assert stage.held[2] == stage.order
+    assert len(stage.order) == 4
+
+
+def test_a_backlog_is_said_again_batch_by_batch() -> None:
+    world = Clocked(3, built(batch=2))
+    world.wait(RETRY_NS)
+    world.cuts = {(0, 2)}
+    for _ in range(9):
+        world.submit(0)
+    world.wait(5 * world.DELAY_NS)
+    assert world.held[2] == []
+    world.cuts = set()
+    world.sent = []
+    world.wait(3 * RETRY_NS)
+    again = [frame.message for _, frame in world.sent if frame.dst == 2 and frame.message.step == Step.PROPOSE]
+    told = [said for said in map(read, again) if said is not None]
+    assert {said.numbers[0]: len(said.parts) for said in told} == {0: 2, 2: 2, 4: 2, 6: 2, 8: 1}
+    assert len(told) <= 6, "the last is said twice, for it is not acknowledged when the leader beats"
+    assert world.held[2] == world.order
+
+
+def test_nothing_is_said_to_one_that_is_down() -> None:
+    world = running()
+    world.kill(1)
+    world.wait(2 * T)
+    world.sent = []
+    for _ in range(10):
+        world.submit(0)
+        world.wait(RETRY_NS)
+    assert not [frame for _, frame in world.sent if frame.dst == 1]
+    world.start(1, State.KEPT)
+    world.wait(T)
+    assert world.held[1] == world.order
+
+
+def kept(world: LogWorld, number: int) -> tuple[Any, ...]:
+    """What a life must find of the one before it."""
+    machine = zab(world, number)
+    history = machine.history
+    return machine.accepted, machine.current, history.start, history.before, tuple(history.txns)
+
+
+@pytest.mark.parametrize("state", [State.KEPT, State.UNSYNCED_LOST, State.TORN])
+def test_a_life_with_its_disk_goes_on_with_both_epochs_and_its_history(state: State) -> None:
+    world = running(4)
+    for number in range(30):
+        world.submit(number % 4)
+        world.wait(T // 2)
+        if number == 20:
+            world.compact(1)
+    before = [kept(world, number) for number in range(4)]
+    for number in range(4):
+        world.kill(number)
+    for number in range(4):
+        world.start(number, state)
+    assert [kept(world, number) for number in range(4)] == before
+    world.wait(5 * T)
+    assert all(held == world.order for held in world.held)
+    assert len(world.order) == 30
+
+
+def test_a_life_without_its_disk_learns_and_neither_votes_nor_counts_nor_do_its_next_lives() -> None:
+    world = running()
+    for _ in range(5):
+        world.submit(0)
+        world.wait(50)
+    world.start(1, State.LOST)
+    world.wait(2 * T)
+    assert world.held[1] == world.order
+    world.start(1, State.KEPT)
+    world.wait(2 * T)
+    world.kill(2)
+    decided = len(world.order)
+    world.submit(0)
+    world.wait(20 * T)
+    assert len(world.order) == decided
+    assert leaders(world) == []
+    world.start(2, State.KEPT)
+    world.wait(8 * T)
+    assert len(world.order) == decided + 1
+    assert world.held[1] == world.order
+
+
+# -- as a scenario -----------------------------------------------------------------------------------------------------
+
+
+def test_a_service_on_it_bears_that_its_leaders_nic_dies() -> None:
+    data = {
+        "name": "x",
+        "topology": {"kind": "star", "hosts": 5},
+        "links": {"default": {"delay": "20us", "jitter": "5us", "loss": 0.01}},
+        "protocol": {"consensus": "zab", "f": 1, "window": "1ms", "instances": 60, "retry": "300us",
+                     "participants": ["host[123]"]},
+        "service": {"kind": "kv", "snapshot_every": 16},
+        "clients": {"hosts": ["host[45]"], "operations": 60, "think": "200us", "timeout": "3ms", "mix": {"keys": 2}},
+        "faults": [{"at": "8ms", "do": "nic_down", "on": "host1", "for": "15ms"}],
+        "seed": 1,
+    }  # fmt: skip
+    plan = compile_plan(from_data(data))
+    history = SimEngine().run(plan)
+    verdicts = judge(plan, history)
+    service, told = verdicts.service, verdicts.consensus
+    assert service is not None
+    assert (service.violations, service.done, service.open) == ((), 120, 0)
+    assert told is not None
+    assert told.disagreements == told.invalid == told.repeated == told.disordered == told.undecided == ()
+    assert {event.what.round for event in history.events.of_kind(Decide) if isinstance(event.what, Decide)} == {1, 2}
+    assert verdicts.fidelity.reasons == ()
+
+
+# -- histories and bytes -----------------------------------------------------------------------------------------------
+
+
+def history(*zxids: tuple[int, int], start: int = 0, before: Zxid = NO_ZXID) -> History:
+    return History(start, before, [Txn(Zxid(*zxid), b"%d.%d" % zxid) for zxid in zxids])
+
+
+def test_where_a_history_parts_from_another_follows_from_the_last_zxid_of_that() -> None:
+    one = history((1, 1), (1, 2), (3, 1))
+    for last, shared in (((0, 0), 0), ((1, 1), 1), ((1, 7), 2), ((2, 5), 2), ((3, 1), 3), ((4, 1), 3)):
+        assert one.shared(Zxid(*last)) == shared
+    cut = history((3, 1), start=2, before=Zxid(1, 2))
+    assert cut.shared(Zxid(1, 1)) is None
+    assert cut.shared(Zxid(1, 2)) == 2
+    assert (cut.zxid_before(2), cut.zxid_before(3), cut.zxid_before(1)) == (Zxid(1, 2), Zxid(3, 1), None)
+
+
+def test_a_history_that_is_taken_over_takes_the_place_of_what_stands_there() -> None:
+    one = history((1, 1), (1, 2), (1, 3))
+    one.take_over(1, [Txn(Zxid(2, 1), b"x")])
+    assert [txn.zxid for txn in one.txns] == [(1, 1), (2, 1)]
+    one.forget(1)
+    assert (one.start, one.before, one.end, one.at(0)) == (1, (1, 1), 2, None)
+
+
+def test_messages_come_back_and_others_are_none() -> None:
+    txn = Txn(Zxid(2, 1), NOOP)
+    for message in (
+        Message(Step.VOTE, 0, (3, 1, 1, 4, 7, 2), (), Flag.LEARNS),
+        Message(Step.CEPOCH, 0),
+        Message(Step.ACK_EPOCH, 5, (1, 1, 4, 7), (), Flag.PROMISED),
+        Message(Step.NEWLEADER, 5, (3, 1, 4), (b"", pack_txn(txn))),
+        Message(Step.PING, 5, (3, 1), (), Flag.LEADS),
+    ):
+        assert read(message.frame()) == message
+    assert read_txns([pack_txn(txn)]) == [txn]
+    assert read_txns([pack_txn(txn), pack_txn(txn)]) is None
+    assert read_txns([b"short"]) is None
+    for strange in (
+        frames.Message(Kind.DATA, 0, Step.NEWEPOCH, b""),
+        frames.Message(Kind.DATA, 1 << 31, Step.NEWEPOCH, b""),
+        frames.Message(Kind.DATA, 5, Step.ACK, bytes(9)),
+        frames.Message(Kind.DATA, 5, Step.ACK, b"\xff" * 8),
+        frames.Message(Kind.DATA, 5, Step.PROPOSE, bytes(17)),
+        frames.Message(Kind.DATA, 5, 99, b""),
+    ):
+        assert read(strange) is None
+
+
+SMALL, LONG, WORD = st.integers(0, 5), st.integers(0, MAX_NUMBER), st.integers(0, (1 << 32) - 1)
+STANDING = (SMALL, SMALL | WORD, SMALL | LONG, SMALL | LONG)
+NUMBERS = {
+    Step.VOTE: (SMALL | LONG, *STANDING, SMALL | st.integers(0, (1 << 16) - 1)),
+    Step.CEPOCH: (),
+    Step.NEWEPOCH: (),
+    Step.ACK_EPOCH: STANDING,
+    Step.NEWLEADER: (SMALL | LONG, *STANDING[1:3]),
+    Step.ACK: (SMALL | LONG,),
+    Step.PROPOSE: (SMALL | LONG, SMALL | LONG),
+    Step.COMMIT: (SMALL | LONG,),
+    Step.PING: (SMALL | LONG, SMALL | WORD),
+    Step.PONG: (SMALL | WORD,),
+}
+STATES = st.sampled_from([b"", b"no state", Base(3, 3, b"", b"state").pack()])
+
+
+@st.composite
+def heard_messages(draw: Any) -> frames.Message:
+    """Any bytes, or a message that is well-formed, whatever it says."""
+    step, flags = draw(st.sampled_from(list(Step))), draw(st.integers(0, 7))
+    epoch = draw(st.sampled_from([0, 1, 2, 3, (1 << 31) - 1, 1 << 31]))
+    if draw(SMALL) == 0:
+        return frames.Message(Kind.DATA, epoch, int(step), draw(st.binary(max_size=60)), flags)
+    parts: tuple[bytes, ...] = ()
+    if step in (Step.NEWLEADER, Step.PROPOSE):
+        zxids = draw(st.lists(st.builds(Zxid, SMALL, SMALL | LONG), max_size=3, unique=True))
+        parts = tuple(pack_txn(Txn(zxid, NOOP)) for zxid in sorted(zxids))
+    if step is Step.NEWLEADER:
+        parts = (draw(STATES), *parts)
+    return Message(step, epoch, tuple(draw(number) for number in NUMBERS[step]), parts, Flag(flags)).frame()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(list(Role)), st.lists(st.tuples(st.sampled_from([0, 2]), heard_messages()), max_size=25))
+def test_whatever_is_said_to_it_a_machine_answers_with_what_can_be_sent(
+    role: Role, heard: list[tuple[int, frames.Message]]
+) -> None:
+    machine = ZabMachine(node_config(1, 3, retry_ns=RETRY_NS, keeps=True))
+    machine.on_start(0, {})
+    if role is Role.LEADING:
+        machine._lead(0)
+    elif role is Role.FOLLOWING:
+        machine._join(0, 0)
+    for number, (src, message) in enumerate(heard):
+        now_ns = number * RETRY_NS // 2
+        effects = machine.on_message(port_to(machine, src), message, Life(1, 1), now_ns)
+        if number % 3 == 2:
+            effects += machine.on_timer("tick", now_ns) + machine.on_timer("settle", now_ns)
+        assert all(isinstance(effect, get_args(Effect)) for effect in effects)
+        assert all(effect.message.round >> 32 == 0 for effect in effects if isinstance(effect, Send))
+        assert says(message)
