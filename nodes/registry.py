@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import nodes.consensus
 import nodes.services
+from nodes.core.commuting import Commuting, by_number
 from nodes.core.config import CLIENT, MEMBER, RELAY
 from nodes.core.inputs import Inputs, Submissions
 from nodes.core.lies import Liar
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from nodes.consensus.spec import EngineSpec
-    from nodes.core import Consensus, Log, Machine
-    from nodes.core.config import NodeConfig
+    from nodes.core import Consensus, Log, Machine, PartialLog
+    from nodes.core.config import NodeConfig, ProtocolConfig
     from nodes.frames import Message
     from nodes.services.spec import ServiceSpec
 
@@ -58,6 +59,17 @@ def service_spec(name: str) -> ServiceSpec:
     """What the service says about itself. Raises ValueError for a name that is no service."""
     spec: ServiceSpec = _spec(nodes.services, name, service_names(), "service")
     return spec
+
+
+def commuting(protocol: ProtocolConfig, service: str) -> Commuting:
+    """Which values commute in a partial order: a service's by the parts that its commands touch, plain inputs by their
+    numbers; ``classes`` of the engine's parameters says into how many classes both fall."""
+    classes: int = engine_spec(protocol.consensus).parameters_of(protocol).classes
+    if not service:
+        return Commuting(classes, by_number)
+    from nodes.services.touching import Touching
+
+    return Commuting(classes, Touching(service_spec(service)))
 
 
 def _folders(room: ModuleType) -> tuple[str, ...]:
@@ -102,6 +114,8 @@ def member(config: NodeConfig, pitfalls: Collection[str]) -> Machine:
         return CarriedEnd(config, member(inner_config(config), pitfalls))
     spec = engine_spec(config.protocol.consensus)
     engine = spec.build(config, tuple(name for name in pitfalls if name in spec.pitfalls))
+    if spec.order == "partial":
+        cast("PartialLog", engine).order_by(commuting(config.protocol, config.program.name))
     if config.program.name:
         return Segmented(_replica(config, engine, pitfalls))
     machine: Machine = _fed(config, engine) if spec.decides else engine
@@ -111,7 +125,7 @@ def member(config: NodeConfig, pitfalls: Collection[str]) -> Machine:
 def _fed(config: NodeConfig, engine: Consensus | Log) -> Machine:
     """With what the node enters by itself."""
     spec = engine_spec(config.protocol.consensus)
-    if spec.order == "log":
+    if spec.keeps_a_log:
         return Submissions(config, cast("Log", engine))
     return Inputs(config, cast("Consensus", engine), spec.made_of_swaps)
 
@@ -129,7 +143,7 @@ def _replica(config: NodeConfig, engine: Consensus | Log, pitfalls: Collection[s
     if parameters.reads not in spec.read_modes:
         raise ValueError(f"{config.name}: {spec.name} has no reads by {parameters.reads}")
     planted = [pitfall for pitfall in Pitfall if pitfall in pitfalls]
-    if spec.order == "log":
+    if spec.keeps_a_log:
         return ReplicaByLog(config, cast("Log", engine), service, parameters, planted)
     proposes = cast("Consensus", engine)
     if spec.carries == "number":

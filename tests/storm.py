@@ -10,18 +10,20 @@ from __future__ import annotations
 import heapq
 import random
 from collections import defaultdict
+from collections.abc import Hashable
 from typing import Any
 
 from builders import engine
 from network import Build, Node
 
-from nodes.consensus.spec import LOG
+from nodes.consensus.spec import PARTIAL
 from nodes.core import Decide, Effect, LinkState, Outcome, Port, Propose, Resolve, SwapId, Transition
+from nodes.core.commuting import Places
 from nodes.core.config import NodeConfig, ProtocolConfig
 from nodes.core.disk import State
 from nodes.core.moments import Moment
 from nodes.frames import Frame, FrameError, Kind, decode, encode
-from nodes.registry import engine_spec
+from nodes.registry import commuting, engine_spec
 from testbed.explore.model import all_pairs
 
 W = 1000
@@ -131,10 +133,10 @@ class Storm:
         self.offered: dict[tuple[int, int, int], bytes] = {}  # round, sender, receiver -> the one value swapped
         self.endings: dict[tuple[int, int, SwapId], Outcome] = {}  # node, first epoch of its state, swap
         self.proposed: dict[int, set[int]] = defaultdict(set)
-        self.decided: dict[int, dict[int, int]] = defaultdict(dict)  # instance -> node -> value
+        self.decided: dict[Hashable, dict[int, Any]] = defaultdict(dict)  # instance -> node -> value
         spec = engine_spec(self.protocol.consensus)
         self.recovers = spec.recovers
-        self.log = LogJudge(self) if spec.order == LOG else None
+        self.log = LogJudge(self) if spec.keeps_a_log else None
         self._heap: list[tuple[int, int, int, int, Frame | str]] = []
         self._serial = 0
 
@@ -304,18 +306,24 @@ class Storm:
 
 
 class LogJudge:
-    """What an engine that keeps a log must hold at every effect, and what it has not told yet."""
+    """What an engine that keeps a log must hold at every effect, and what it has not told yet. In a partial order
+    nodes agree about places (nodes.core.commuting), not about entries."""
 
     def __init__(self, storm: Storm) -> None:
         self.storm = storm
+        partial = engine_spec(storm.protocol.consensus).order == PARTIAL
+        self.rules = commuting(storm.protocol, "") if partial else None
+        self.places: dict[int, Places] = {}
         self.submitted: dict[int, set[bytes]] = defaultdict(set)  # by this life of the node
-        self.next: dict[int, int] = {}
+        self.life: dict[int, list[bytes]] = {}  # what this life of it was told
         self.told: dict[int, set[bytes]] = defaultdict(set)
 
     def begin(self, node: int) -> None:
         """A life begins."""
         self.submitted[node] = set()
-        self.next[node] = 0
+        self.life[node] = []
+        if self.rules is not None:
+            self.places[node] = Places(self.rules)
 
     def judge(self, node: int, effect: Effect) -> None:
         """Validity, order and integrity; agreement is for those to judge who know whether it is promised."""
@@ -324,13 +332,20 @@ class LogJudge:
             self.submitted[node].add(effect.value)
         elif isinstance(effect, Decide):
             assert effect.value in self.storm.proposed[0], "validity"
-            assert effect.instance == self.next[node], "order"
-            self.next[node] += 1
-            decided = self.storm.decided
-            assert decided[effect.instance].setdefault(node, effect.value) == effect.value
-            others = (decided[index].get(node) for index in range(effect.instance))
-            assert effect.value not in others, "integrity"
+            assert effect.instance == len(self.life[node]), "order"
+            assert effect.value not in self.life[node], "integrity"
+            self.life[node].append(effect.value)
+            for where, what in self._agreed(node, effect):
+                assert self.storm.decided[where].setdefault(node, what) == what
             self.told[node].add(effect.value)
+
+    def _agreed(self, node: int, told: Decide) -> list[tuple[Hashable, object]]:
+        """What must be the same in all lives: a place, or an entry, and what stands there."""
+        if self.rules is None:
+            return [(told.instance, told.value)]
+        place = self.places[node].add(told.value)
+        where: list[tuple[Hashable, object]] = [(told.value, place)]
+        return where if place.number is None else [*where, ((place.chain, place.number), told.value)]
 
     def untold(self) -> set[bytes]:
         """What was submitted in lives that go on, and what somebody was told, that some node was not told."""

@@ -19,7 +19,7 @@ from nodes.frames import Message
 RETRIES = 5
 """Retransmissions that a message is given to come through when the time to settle is reckoned."""
 
-INSTANCES, LOG = "instances", "log"
+INSTANCES, LOG, PARTIAL = "instances", "log", "partial"
 """How an engine puts decisions in order, see EngineSpec.order."""
 
 LOCAL = "local"
@@ -73,11 +73,12 @@ class EngineSpec:
     scenario), each with a default; a field's metadata may bound it (ge, gt, le, lt) and say that it is a time
     (``time: True``); it may be a list of such dataclasses. wrong: what is wrong with them among so many members, in a
     line, where bounds don't say it; empty: nothing.
-    order: ``instances``, each proposed in and decided by itself (nodes.core.Consensus), or one ``log`` of all that is
-    submitted (nodes.core.Log). recovers: whether it keeps nothing on a disk, and a later life takes part again when the
-    others have told it what it must know; of whom no more than f may be down, or on their way back, at a time. Other
-    engines need what an earlier life left on its disk. reads: the ways of READS, besides ``local``, that it has for a
-    service to read. leads: whether it has a leader.
+    order: ``instances``, each proposed in and decided by itself (nodes.core.Consensus), one ``log`` of all that is
+    submitted (nodes.core.Log), or a ``partial`` order of it (nodes.core.PartialLog), with a parameter ``classes``.
+    recovers: whether it keeps nothing on a disk, and a later life takes part again when the others have told it what it
+    must know; of whom no more than f may be down, or on their way back, at a time. Other engines need what an earlier
+    life left on its disk. reads: the ways of READS, besides ``local``, that it has for a service to read. leads:
+    whether it has a leader.
     carries: what a value may be: any ``bytes``, a ``number`` (nodes.core.values), or of one a ``bit``, the lowest.
     pitfalls: known bugs that can be planted, each of which the conformance tests must find. says:
     what the body of a message of its means, in words (for traces). falsify: what a message of its says when it tells
@@ -110,6 +111,11 @@ class EngineSpec:
     def decides(self) -> bool:
         """Whether there is anything to decide in it."""
         return bool(self.properties)
+
+    @property
+    def keeps_a_log(self) -> bool:
+        """Whether values are submitted to it, in one order or a partial one."""
+        return self.order != INSTANCES
 
     @property
     def can_serve(self) -> bool:

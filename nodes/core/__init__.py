@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from nodes.core.commuting import Commuting
 from nodes.frames import Frame, Message
 
 Port = int
@@ -279,3 +280,14 @@ class Log(Machine, Protocol):
         """The holder wants to read what it has made of the log, and asks when it may: Readable(number, below), at once
         or later, for as long as this life lasts. ``number``: any of 64 bits that it has not asked with before.
         ``mode``: one of CONFIRMED that the engine offers (EngineSpec.reads)."""
+
+
+class PartialLog(Log, Protocol):
+    """A log of which only what conflicts has one order (nodes.core.commuting): each life is told all of it, in an order
+    of its own in which whatever conflicts stands as it does everywhere. Decide counts what this life was told.
+
+    Its holders' states commute where values do, so that equal sets of entries leave them alike.
+    """
+
+    def order_by(self, commuting: Commuting) -> None:
+        """Before all else: which values that will be submitted commute."""

@@ -76,10 +76,16 @@ def read_entry(entry: bytes) -> list[Operation] | None:
 
 
 class Sessions:
-    """The results of operations that clients may still ask about: per session those from its floor on."""
+    """Which operations have happened, and the results of those that clients may still ask about.
+
+    Of each session all below a floor have happened, and some beyond it. What a client says that it knows is no sign
+    that an operation has happened here: where entries that commute are applied in any order, a later one may come
+    first.
+    """
 
     def __init__(self) -> None:
         self.floors: dict[int, int] = {}
+        self.beyond: dict[int, set[int]] = {}
         self.results: dict[int, dict[int, bytes]] = {}
 
     def result(self, number: int) -> bytes | None:
@@ -90,7 +96,7 @@ class Sessions:
     def happened(self, number: int) -> bool:
         """Whether it has been applied."""
         session, sequence = parts_of(number)
-        return sequence < self.floors.get(session, 0) or sequence in self.results.get(session, ())
+        return sequence < self.floors.get(session, 0) or sequence in self.beyond.get(session, ())
 
     def apply(self, operation: Operation, state: StateMachine) -> None:
         """Once, however often it stands in the log."""
@@ -99,15 +105,20 @@ class Sessions:
         session, sequence = parts_of(operation.number)
         results = self.results.setdefault(session, {})
         results[sequence] = state.apply(operation.command)
-        if operation.floor > self.floors.get(session, 0):
-            self.floors[session] = operation.floor
-            for old in [old for old in results if old < operation.floor]:
-                del results[old]
+        for old in [old for old in results if old < operation.floor]:
+            del results[old]
+        beyond = self.beyond.setdefault(session, set())
+        beyond.add(sequence)
+        floor = self.floors.get(session, 0)
+        while floor in beyond:
+            beyond.remove(floor)
+            floor += 1
+        self.floors[session] = floor
 
     def snapshot(self) -> bytes:
         """All of them."""
         return pack(
-            sorted(self.floors.items()),
+            [(session, floor, sorted(self.beyond[session])) for session, floor in sorted(self.floors.items())],
             [
                 (session, [(sequence, result.hex()) for sequence, result in sorted(results.items())])
                 for session, results in sorted(self.results.items())
@@ -116,8 +127,9 @@ class Sessions:
 
     def restore(self, snapshot: bytes) -> None:
         """The inverse of snapshot."""
-        floors, sessions = unpack(snapshot)
-        self.floors = dict(floors)
+        happened, sessions = unpack(snapshot)
+        self.floors = {session: floor for session, floor, _ in happened}
+        self.beyond = {session: set(beyond) for session, _, beyond in happened}
         self.results = {
             session: {sequence: bytes.fromhex(result) for sequence, result in results} for session, results in sessions
         }

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from nodes.consensus.spec import LOG, EngineSpec
+from nodes.consensus.spec import EngineSpec
 from nodes.core import Decide, Effect, Install, Outcome, Propose, Resolve, RoundStart, SwapId
+from nodes.core.commuting import Commuting, Place, Places
 from nodes.core.values import text
 
 Facts = frozenset[Effect]
@@ -108,6 +109,40 @@ def _mixed_up(facts: Sequence[Facts]) -> str:
     return ""
 
 
+def _one_life(told: Facts) -> list[bytes]:
+    """In a partial order: what a node was told, in its order. Nothing, where it has been told two values as one entry:
+    those are lives with orders of their own, which can't be taken apart here any more."""
+    entries = sorted((one.instance, one.value) for one in told if isinstance(one, Decide))
+    in_line = all(place == entry for place, (entry, _) in enumerate(entries))
+    return [value for _, value in entries] if in_line else []
+
+
+def _stand_elsewhere(facts: Sequence[Facts], commuting: Commuting) -> str:
+    chained: dict[tuple[int, int], tuple[int, bytes]] = {}
+    placed: dict[bytes, tuple[int, Place]] = {}
+    for node, told in enumerate(facts):
+        places = Places(commuting)
+        for value in _one_life(told):
+            place = places.add(value)
+            if place.number is not None:
+                other, there = chained.setdefault((place.chain, place.number), (node, value))
+                if there != value:
+                    return f"n{other} delivers {text(there)} where n{node} delivers {text(value)}, and they conflict"
+            other, elsewhere = placed.setdefault(value, (node, place))
+            if elsewhere != place:
+                return f"n{other} and n{node} deliver {text(value)} in different places among what it conflicts with"
+    return ""
+
+
+def _repeat_in_one_life(facts: Sequence[Facts]) -> str:
+    for node, told in enumerate(facts):
+        values = _one_life(told)
+        for value in values:
+            if values.count(value) > 1:
+                return f"n{node} delivers {text(value)} more than once"
+    return ""
+
+
 AGREEMENT = Invariant("agreement", (Decide,), _disagree)
 VALIDITY = Invariant("validity", (Propose, Decide), _invent)
 BISYNCHRONY = Invariant("bisynchrony", (Resolve,), _split)
@@ -117,9 +152,14 @@ ORDER = Invariant("order", (Decide, Install), _leave_out)
 EXCHANGE = Invariant("exchange", (Resolve, RoundStart), _mixed_up)
 
 
-def invariants_of(spec: EngineSpec) -> tuple[Invariant, ...]:
-    """What the engine promises of any run; of plain swaps: that both ends end alike, each with the other's value."""
+def invariants_of(spec: EngineSpec, commuting: Commuting | None = None) -> tuple[Invariant, ...]:
+    """What the engine promises of any run; of plain swaps: that both ends end alike, each with the other's value.
+    commuting: what need not keep the order that is promised; None: all keeps it."""
     if not spec.decides:
         return BISYNCHRONY, EXCHANGE
-    validity = LOG_VALIDITY if spec.order == LOG else VALIDITY
-    return tuple(one for one in (AGREEMENT, validity, INTEGRITY, ORDER) if one.name in spec.properties)
+    agreement, integrity = AGREEMENT, INTEGRITY
+    if commuting is not None:
+        agreement = Invariant("agreement", (Decide,), lambda facts: _stand_elsewhere(facts, commuting))
+        integrity = Invariant("integrity", (Decide,), _repeat_in_one_life)
+    validity = LOG_VALIDITY if spec.keeps_a_log else VALIDITY
+    return tuple(one for one in (agreement, validity, integrity, ORDER) if one.name in spec.properties)

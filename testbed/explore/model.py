@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from nodes.consensus.spec import LOG
+from nodes.consensus.spec import PARTIAL
 from nodes.core import Machine
 from nodes.core.config import NodeConfig, Peer, ProtocolConfig
 from nodes.core.text import Says, body_text
-from nodes.registry import engine_names, engine_spec, member
+from nodes.registry import commuting, engine_names, engine_spec, member
 from testbed.errors import UserError
 from testbed.explore.invariants import Invariant, invariants_of
 
@@ -113,7 +113,7 @@ def _engine_model(
     instances = settings.pop("instances", 1)
     if time is None:
         in_time = Time.OWN if spec.indulgent else Time.TIMELY
-        time = in_time if spec.made_of_swaps or spec.order == LOG else Time.STILL
+        time = in_time if spec.made_of_swaps or spec.keeps_a_log else Time.STILL
     if spec.made_of_swaps and time is Time.STILL:
         raise UserError(f"--time still: {name} is made of rounds, which clocks begin and end; take own or timely")
     taken = settings.pop("rounds", spec.rounds_per_instance(bears))
@@ -137,7 +137,7 @@ def _engine_model(
         name,
         tuple(configs),
         lambda config: member(config, pitfalls),
-        invariants_of(spec),
+        invariants_of(spec, commuting(protocol, "") if spec.order == PARTIAL else None),
         spec.says,
         time,
         ends=spec.made_of_swaps and protocol.horizon != "reconcile",

@@ -15,7 +15,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nodes.consensus.spec import LOG
 from nodes.core.clock import Clock
 from nodes.core.config import START_NS, ProtocolConfig
 from nodes.core.disk import State
@@ -467,7 +466,7 @@ class _Resolver:
         why = ""
         if self.scenario.service is not None:
             why = "the service's clients say what is put in order"
-        elif self.engine.order == LOG:
+        elif self.engine.keeps_a_log:
             why = f"what is submitted to {self.engine.name} differs, so that each can be told from the others"
         if why:
             self.problems.error(

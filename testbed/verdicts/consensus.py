@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import NamedTuple
 
-from nodes.consensus.spec import LOG
 from nodes.core import Apply, Decide, Propose
 from nodes.registry import engine_spec
 from testbed.history import Event, History
@@ -53,7 +52,7 @@ def judge_consensus(plan: Plan, history: History, timeline: Timeline) -> Consens
     """None when nobody proposed anything. ``instances`` counts those that began; those that the run's end cut off, or
     that nobody lived through or decided, are judged for agreement and validity, and are neither decided nor undecided.
     """
-    if engine_spec(plan.protocol.consensus).order == LOG:
+    if engine_spec(plan.protocol.consensus).keeps_a_log:
         return judge_log(plan, history, timeline)
     liars = {plan.fabric.hosts[number] for number in plan.liars}
     proposals: dict[int, set[bytes]] = {}

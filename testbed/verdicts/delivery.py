@@ -5,6 +5,10 @@ somebody. integrity: no value is delivered in more entries than it was submitted
 told entries 0, 1, 2, .. without a hole, or goes on behind a state that it was given in place of the first ones; so
 that, with agreement, what each was told is a part of one log. termination: what a node submits that lives on for the
 time to settle, or what anybody was told, is told within that time to everybody that lives through it.
+
+In a partial order (nodes.core.PartialLog) each life counts what it is told itself. agreement: in every chain of values
+that keep an order the same ones stand in the same places, and each value stands behind the same number of those that it
+does not commute with, in all lives. integrity: no life is told a value more often than it was submitted.
 """
 
 from __future__ import annotations
@@ -14,9 +18,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from nodes.consensus.spec import PARTIAL
 from nodes.core import Decide, Install, Propose
+from nodes.core.commuting import Commuting, Place, Places
 from nodes.core.record import Started
 from nodes.core.values import text
+from nodes.registry import commuting, engine_spec
 from testbed.history import History
 from testbed.plan import Plan
 from testbed.verdicts.facts import timer_tolerance_ns
@@ -37,7 +44,8 @@ class _Submission(NamedTuple):
 def judge_log(plan: Plan, history: History, timeline: Timeline) -> Consensus | None:
     """None when nobody submitted anything."""
     liars = {plan.fabric.hosts[number] for number in plan.liars}
-    told = _Told()
+    partial = engine_spec(plan.protocol.consensus).order == PARTIAL
+    told = _ToldInPart(commuting(plan.protocol, plan.service)) if partial else _Told()
     submissions: list[_Submission] = []
     for t_ns, node, what in history.events.of_kind(Started, Propose, Decide, Install):
         if isinstance(what, Propose):
@@ -137,6 +145,62 @@ class _Told:
                 where = ", ".join(map(str, sorted(places)))
                 times = "once" if submitted[value] == 1 else f"{submitted[value]} times"
                 yield f"{text(value)} was submitted {times} and is entry {where}"
+
+
+class _ToldInPart(_Told):
+    """The same in a partial order, where entries are numbered by each life. placed: of each value, where it stood, and
+    at which nodes."""
+
+    def __init__(self, commuting: Commuting) -> None:
+        super().__init__()
+        self.commuting = commuting
+        self.chains: dict[tuple[int, int], dict[str, list[bytes]]] = {}
+        self.placed: dict[bytes, dict[Place, list[str]]] = {}
+        self.often: Counter[bytes] = Counter()  # the most that one life was told it
+        self._lives: dict[str, tuple[Places, Counter[bytes]]] = {}
+
+    def begin(self, node: str) -> None:
+        """A life begins: it is told everything anew, in an order of its own."""
+        super().begin(node)
+        self._lives[node] = Places(self.commuting), Counter()
+
+    def entry(self, t_ns: int, node: str, made: Decide) -> None:
+        """A delivery."""
+        super().entry(t_ns, node, made)
+        if node not in self._lives:
+            self.begin(node)
+            self._next[node] = made.instance + 1
+        places, counts = self._lives[node]
+        place = places.add(made.value)
+        counts[made.value] += 1
+        self.often[made.value] = max(self.often[made.value], counts[made.value])
+        if counts[made.value] == 1:
+            self.placed.setdefault(made.value, {}).setdefault(place, []).append(node)
+        if place.number is not None:
+            values = self.chains.setdefault((place.chain, place.number), {}).setdefault(node, [])
+            values += [made.value] if made.value not in values else []
+
+    def disagreements(self) -> Iterator[Disagreement]:
+        """Places that are not the same everywhere, and what does not stand in the same place everywhere."""
+        for (_, index), by_node in sorted(self.chains.items()):
+            if len({value for values in by_node.values() for value in values}) > 1:
+                yield Disagreement(index, {node: tuple(map(text, values)) for node, values in sorted(by_node.items())})
+        for value, places in self.placed.items():
+            if len(places) > 1:
+                least = min(sum(place.behind) for place in places)
+                where = {
+                    node: (f"{text(value)} behind {sum(place.behind)} others",)
+                    for place, nodes in places.items()
+                    for node in nodes
+                }
+                yield Disagreement(least, dict(sorted(where.items())))
+
+    def repeated(self, submitted: Counter[bytes]) -> Iterator[str]:
+        """Values that one life was told more often than they were submitted."""
+        for value, often in self.often.items():
+            if value in submitted and often > submitted[value]:
+                times = "once" if submitted[value] == 1 else f"{submitted[value]} times"
+                yield f"{text(value)} was submitted {times} and told {often} times to one life"
 
 
 _DECIDED, _UNDECIDED, _CUT_OFF, _UNSEEN = "decided", "undecided", "cut off", "unseen"

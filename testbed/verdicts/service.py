@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nodes.consensus.spec import LOCAL, LOG
+from nodes.consensus.spec import LOCAL, LOG, PARTIAL
 from nodes.core import Apply, Decide, Invoke, Return
-from nodes.registry import service_spec
+from nodes.core.commuting import Commuting, Place, Places
+from nodes.core.record import Started
+from nodes.registry import commuting, engine_spec, service_spec
 from nodes.services.log import life_of, parts_of, read_entry
 from nodes.services.spec import LogParameters, ServiceSpec
 from testbed.history import History
@@ -38,7 +40,8 @@ def judge_service(plan: Plan, history: History) -> Service | None:
     """None when no service was run."""
     if not plan.service:
         return None
-    log, violations = _log(plan, history)
+    partial = engine_spec(plan.protocol.consensus).order == PARTIAL
+    log, violations = _merged(plan, history) if partial else _log(plan, history)
     asked = _Asked(plan, history)
     reads = _reads(plan)
     violations += asked.violations + _against(plan, asked, log, reads)
@@ -217,6 +220,70 @@ def _log(plan: Plan, history: History) -> tuple[dict[int, bytes], list[str]]:
     if missing is not None:
         violations[f"entry {missing} of the log was applied by nobody, and later ones were"] = None
     return log, list(violations)
+
+
+class _Life:
+    """What one life of a replica has applied in a partial order, and where each entry stood."""
+
+    def __init__(self, node: str, rules: Commuting) -> None:
+        self.node = node
+        self.entries: list[tuple[bytes, Place]] = []
+        self.merged = 0  # how many of them
+        self._places = Places(rules)
+
+    def apply(self, value: bytes) -> None:
+        self.entries.append((value, self._places.add(value)))
+
+
+def _merged(plan: Plan, history: History) -> tuple[dict[int, bytes], list[str]]:
+    """The same in a partial order: one order of all entries in which whatever conflicts stands as each life had it."""
+    rules = commuting(plan.protocol, plan.service)
+    lives, decided = _lives(history, rules)
+    log: dict[bytes, Place] = {}
+    violations: dict[str, None] = {}
+    order = Places(rules)
+    while any(_merge(life, log, order) for life in lives):
+        pass
+    for life in lives:
+        if life.merged < len(life.entries):
+            entry = value_text(plan, life.entries[life.merged][0])
+            violations[f"{life.node} applied {entry} in an order that contradicts the others'"] = None
+        for value, place in life.entries[: life.merged]:
+            if log[value] != place:
+                violations[f"{value_text(plan, value)} stands elsewhere at {life.node} than at others"] = None
+    for value in log:
+        if value not in decided:
+            violations[f"{value_text(plan, value)} was applied, and nobody decided it"] = None
+    return dict(enumerate(log)), list(violations)
+
+
+def _lives(history: History, rules: Commuting) -> tuple[list[_Life], set[bytes]]:
+    """All lives, and what was decided in any."""
+    lives: list[_Life] = []
+    current: dict[str, _Life] = {}
+    decided: set[bytes] = set()
+    for _, node, what in history.events.of_kind(Started, Apply, Decide):
+        if isinstance(what, Decide):
+            decided.add(what.value)
+            continue
+        if isinstance(what, Started) or node not in current:
+            current[node] = _Life(node, rules)
+            lives.append(current[node])
+        if isinstance(what, Apply):
+            current[node].apply(what.value)
+    return lives, decided
+
+
+def _merge(life: _Life, log: dict[bytes, Place], order: Places) -> bool:
+    """As much of it as may stand next, or stands there already. Whether that was anything."""
+    before = life.merged
+    for value, place in life.entries[before:]:
+        if value not in log:
+            if order.next(value) != place:
+                break  # what stands before it comes from another life, or from nowhere
+            log[value] = order.add(value)
+        life.merged += 1
+    return life.merged > before
 
 
 def _played_back(spec: ServiceSpec, log: dict[int, bytes]) -> tuple[dict[int, bytes], dict[int, bytes]]:

@@ -8,7 +8,7 @@ submitted in lives that go on is told everywhere.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +16,10 @@ from builders import engine
 from network import Build, Node, Timed
 
 from nodes.consensus import logs
-from nodes.consensus.spec import EngineSpec
+from nodes.consensus.spec import PARTIAL, EngineSpec
 from nodes.core import CONFIRMED, Decide, Effect, Effects, Install, Life, Log, Port, Propose, Readable
 from nodes.core.clock import Clock
+from nodes.core.commuting import Commuting, Places, Touch
 from nodes.core.config import NodeConfig, ProtocolConfig
 from nodes.core.disk import State
 from nodes.core.moments import Moment
@@ -29,6 +30,12 @@ from testbed.explore.model import all_pairs
 RETRY_NS = 1_000
 DRIFT_PPM = 100_000
 """Clocks that are off by a tenth, so that it shows in little time."""
+
+
+def touched(value: bytes) -> Touch:
+    """Of values ``node.number``: a part for each number, and one in three only reads."""
+    number = int(value.split(b".")[1])
+    return Touch(number, number % 3 == 0)
 
 
 class Holder:
@@ -90,6 +97,9 @@ class LogWorld(Timed):
         super().__init__({config.node: _Known(config) for config in configs}, self._delay_ns)
         self.cut: set[tuple[int, int]] = set()
         self.loss = rng.choice((0.0, 0.0, 0.2))
+        self.rules = Commuting(rng.choice((1, 1, 2, 4)), touched) if spec.order == PARTIAL else None
+        self.places: dict[int, Places] = {}
+        self.agreed: dict[Hashable, object] = {}  # in a partial order: places and what stands there
         self.log: list[bytes] = []
         self.next = dict.fromkeys(range(self.n), 0)
         self.submitted: dict[int, set[bytes]] = {node: set() for node in range(self.n)}  # in lives that go on
@@ -100,7 +110,11 @@ class LogWorld(Timed):
         self.over = False  # nothing more happens to anybody
 
     def build(self, config: NodeConfig) -> Segmented:
-        return Segmented(Holder(engine(self.make(config)), self.every))  # type: ignore[arg-type]  # of engines that keep a log
+        machine = engine(self.make(config))
+        if self.rules is not None:
+            machine.order_by(self.rules)
+            self.places[config.node] = Places(self.rules)
+        return Segmented(Holder(machine, self.every))  # type: ignore[arg-type]  # of engines that keep a log
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
@@ -239,7 +253,9 @@ class LogWorld(Timed):
             self.wrong = self.wrong or "order"
             return
         self.next[me] += 1
-        if told.instance == len(self.log):
+        if self.rules is not None:
+            self._place(me, told.value)
+        elif told.instance == len(self.log):
             if told.value not in self.ever:
                 self.wrong = self.wrong or "validity"
             if told.value in self.log:
@@ -247,6 +263,21 @@ class LogWorld(Timed):
             self.log.append(told.value)
         elif self.log[told.instance] != told.value:
             self.wrong = self.wrong or "agreement"
+
+    def _place(self, me: int, value: bytes) -> None:
+        """In a partial order."""
+        place = self.places[me].add(value)
+        facts: list[tuple[Hashable, object]] = [((me, self.nodes[me].epoch, value), place), (value, place)]
+        if place.number is not None:
+            facts.append(((place.chain, place.number), value))
+        if value not in self.ever:
+            self.wrong = self.wrong or "validity"
+        if facts[0][0] in self.agreed:
+            self.wrong = self.wrong or "integrity"
+        if any(self.agreed.setdefault(where, what) != what for where, what in facts):
+            self.wrong = self.wrong or "agreement"
+        if value not in self.log:
+            self.log.append(value)
 
 
 class _Known:

@@ -17,7 +17,7 @@ from log_worlds import wrong_in_logs, wrong_when_deposed
 from network import Build, Node
 from storm import FAULT, Storm, W
 
-from nodes.consensus.spec import LOG, EngineSpec
+from nodes.consensus.spec import EngineSpec
 from nodes.core.moments import Moment
 from nodes.core.segmented import Segmented
 from nodes.frames import Frame
@@ -98,12 +98,12 @@ def timely(spec: EngineSpec, build: Build, seed: int, **settings: Any) -> Timely
     rng = random.Random(f"timely {spec.name} {seed}")
     n = rng.randint(3, 5)
     f = min(spec.most_f(n), n - 1)
-    drawn = swift(rng) | counts(spec, 1 if spec.decides and spec.order != LOG else 5, f) | settings
+    drawn = swift(rng) | counts(spec, 1 if spec.decides and not spec.keeps_a_log else 5, f) | settings
     rounds = max(drawn["rounds"], drawn["instances"])
     doomed: dict[int, Moment | int] = {}
     for node in rng.sample(range(n), f):
         sends = Moment(0, after_sends=rng.randint(1, 2 * n), round=rng.randrange(rounds))
-        if spec.order == LOG:  # rounds are terms, of which nobody knows how many there will be
+        if spec.keeps_a_log:  # rounds are terms, of which nobody knows how many there will be
             sends = Moment(0, after_sends=rng.randint(1, 12 * n))
         doomed[node] = rng.choice((sends, rng.randrange(rounds * drawn["period_ns"])))
     world = Timely(seed, n, build, doomed, **drawn)
@@ -244,7 +244,7 @@ def wrong_in_stages(spec: EngineSpec, build: Build, seed: int) -> str:
 
 def hunts(spec: EngineSpec) -> Iterator[tuple[Callable[[EngineSpec, Build, int], str], int]]:
     """The checks that an engine passes as it is, and how many seeds a planted pitfall is looked for in each."""
-    if spec.order == LOG:
+    if spec.keeps_a_log:
         yield wrong_when_deposed, 16
         yield wrong_in_logs, 24
         return

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import pytest
 
-from nodes.consensus.spec import LOG
 from nodes.core import (
     Decide,
     Effect,
@@ -156,7 +155,7 @@ def test_a_state_is_the_same_after_pickle_and_another_after_an_event(consensus: 
     before = snapshot(machine)
     assert snapshot(pickle.loads(pickle.dumps(machine))) == before
     kind = Kind.SWAP if engine_spec(consensus).made_of_swaps else Kind.DATA
-    if engine_spec(consensus).order == LOG:
+    if engine_spec(consensus).keeps_a_log:
         machine.on_timer("input", 20)
     else:
         machine.on_message(0, Message(kind, 1, 1), Life(2, 0), 20)

@@ -1,0 +1,73 @@
+"""EPaxos* as an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from nodes.consensus.epaxos.machine import PATIENCE, EPaxosMachine, most_e
+from nodes.consensus.epaxos.messages import falsify, says
+from nodes.consensus.epaxos.pitfalls import Pitfall
+from nodes.consensus.spec import PARTIAL, RETRIES, EngineSpec, minority
+from nodes.core.config import NodeConfig, ProtocolConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """classes: into so many what is submitted falls, inputs by their number and a service's commands by what they
+    touch; with one, all that writes is put into one order. e: so many crashes leave the fast path open; -1: as many as
+    can. patience: intervals of retry_ns in which a command may stand still before the next in line recovers it."""
+
+    classes: int = field(default=4, metadata={"ge": 1, "le": 1000})
+    e: int = field(default=-1, metadata={"ge": -1})
+    patience: int = field(default=PATIENCE, metadata={"ge": 2, "le": 1000})
+
+
+def _build(config: NodeConfig, pitfalls: Collection[str]) -> EPaxosMachine:
+    own: Parameters = SPEC.parameters_of(config.protocol)
+    planted = frozenset(Pitfall(name) for name in pitfalls)
+    return EPaxosMachine(config, planted, own.patience, own.e)
+
+
+def _wrong(protocol: ProtocolConfig, n: int) -> str:
+    own: Parameters = SPEC.parameters_of(protocol)
+    if own.e <= most_e(n):
+        return ""
+    f = minority(n)
+    return f"e is {own.e}; {n} members bear f = {f}, and with n >= 2e + f - 1 and e <= f no e above {most_e(n)}"
+
+
+def _settle_ns(protocol: ProtocolConfig, n: int, longest_ns: int) -> int:
+    """Somebody's turn to recover a command after f of those before it died of it, its recovery; what was given up
+    brought in once more; and who missed it being told.
+
+    A ballot doubles the wait for the next one, as often as it takes until a recovery lasts no longer.
+    """
+    own: Parameters = SPEC.parameters_of(protocol)
+    tick_ns = own.patience * protocol.retry_ns
+    recovery_ns = 6 * longest_ns + 3 * RETRIES * protocol.retry_ns
+    doublings = protocol.f
+    while tick_ns << doublings < recovery_ns:
+        doublings += 1
+    turns_ns = (n + 1) * tick_ns * ((2 << doublings) - 1)
+    path_ns = 4 * longest_ns + 2 * RETRIES * protocol.retry_ns
+    return 2 * (turns_ns + (1 + protocol.f) * recovery_ns) + path_ns + RETRIES * tick_ns + 2 * longest_ns
+
+
+SPEC = EngineSpec(
+    name="epaxos",
+    title="EPaxos*: no leader, two delays for what commutes, explicit recovery of the rest",
+    build=_build,
+    made_of_swaps=False,
+    most_f=minority,
+    rule="f < n/2",
+    settle_ns=_settle_ns,
+    properties=("agreement", "validity", "integrity", "order", "termination"),
+    order=PARTIAL,
+    carries="bytes",
+    parameters=Parameters,
+    wrong=_wrong,
+    pitfalls=tuple(Pitfall),
+    says=says,
+    falsify=falsify,
+)

@@ -1,0 +1,28 @@
+"""What an entry of a service's log is about: whatever its operation touches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nodes.core.commuting import Touch
+from nodes.core.inputs import draw
+from nodes.services.log import read_entry
+from nodes.services.spec import ServiceSpec
+
+
+@dataclass(frozen=True)
+class Touching:
+    """Of the entries of ``service`` (nodes.core.commuting.Touches). A service that is not made of parts is one part."""
+
+    service: ServiceSpec
+
+    def __call__(self, entry: bytes) -> Touch:
+        """What is no single operation may touch anything."""
+        if self.service.part_of is None:
+            return Touch(0)
+        operations = read_entry(entry)
+        if operations is None or len(operations) != 1:
+            return Touch(None)
+        part = self.service.part_of(operations[0].command)
+        reads = self.service.only_reads(operations[0].command)
+        return Touch(None, reads) if part is None else Touch(draw("part", part), reads)
