@@ -124,8 +124,9 @@ class EngineSpec:
 
     @property
     def read_modes(self) -> tuple[str, ...]:
-        """How a service on it may read: what it has itself, and what needs no engine."""
-        return (*self.reads, LOCAL)
+        """How a service on it may read: what it has itself, and what needs no engine; but where each node has an order
+        of its own, having applied as many entries as another is no sign of having applied the same."""
+        return self.reads if self.order == PARTIAL else (*self.reads, LOCAL)
 
     @property
     def lies(self) -> tuple[LieKind, ...]:

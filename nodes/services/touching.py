@@ -23,6 +23,6 @@ class Touching:
         operations = read_entry(entry)
         if operations is None or len(operations) != 1:
             return Touch(None)
-        part = self.service.part_of(operations[0].command)
-        reads = self.service.only_reads(operations[0].command)
-        return Touch(None, reads) if part is None else Touch(draw("part", part), reads)
+        command = operations[0].command
+        part = self.service.part_of(command)
+        return Touch(None) if part is None else Touch(draw("part", part), self.service.only_reads(command))

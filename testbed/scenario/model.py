@@ -793,7 +793,7 @@ class Written(Part):
             what = f"decides a {engine.carries} at a time" if engine.decides else "decides nothing"
             raise FieldError("service", f"needs a log of bytes, and {engine.name} {what}; take {' or '.join(able)}")
         if self.service is not None and self.service.reads not in engine.read_modes:
-            able = [name for name in engine_names() if self.service.reads in engine_spec(name).reads]
+            able = [name for name in engine_names() if self.service.reads in engine_spec(name).read_modes]
             what = f"{engine.name} reads by {' or '.join(engine.read_modes)}"
             raise FieldError(("service", "reads"), f"{what}; {self.service.reads} needs {' or '.join(able)}")
         return self
