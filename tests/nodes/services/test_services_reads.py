@@ -124,9 +124,11 @@ def test_a_client_never_sees_an_older_state_than_before_whichever_replica_it_ask
 
 
 def test_ways_to_read_that_an_engine_has_not_are_refused_in_a_line_that_names_those_that_have() -> None:
-    told = r"service\.reads: paxos reads by log or local; lease needs multi_paxos"
+    told = r"service\.reads: paxos reads by log or local; lease needs .*multi_paxos"
     with pytest.raises(ScenarioError, match=told):
         story("lease", [], protocol={"consensus": "paxos"})
+    with pytest.raises(ScenarioError, match=r"service\.reads: epaxos reads by log; local needs .*paxos"):
+        story("local", [], protocol={"consensus": "epaxos"})
     with pytest.raises(ScenarioError, match=r"service\.reads: 'leases' is not known here; did you mean 'lease'"):
         story("leases", [])
 
