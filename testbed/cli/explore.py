@@ -27,7 +27,7 @@ from testbed.errors import UserError
 if TYPE_CHECKING:
     from testbed.explore.breadth import Found
     from testbed.explore.schedule import Asked
-    from testbed.explore.worlds import Worlds
+    from testbed.explore.worlds import Step, Worlds
 
 ENGINE = typer.Argument(help="An engine, link (plain swaps between two nodes), or two_phase_commit.")
 Nodes = Annotated[int | None, typer.Option(min=1, help="How many nodes (default: 3; a link has 2).")]
@@ -51,6 +51,7 @@ TimeOption = Annotated[
     str | None, typer.Option("--time", help="still, own (clocks run as they like), timely (no message is late).")
 ]
 Pitfalls = Annotated[list[str] | None, typer.Option("--pitfall", help="Plant a known bug; repeatable.")]
+Picture = Annotated[Path | None, typer.Option(help="Where the schedule is drawn, as SVG.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -85,6 +86,7 @@ def explore(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where a schedule that breaks something is written.")] = None,
     replay: Annotated[Path | None, typer.Option(help="Run a schedule again and tell it, in place of a search.")] = None,
+    picture: Picture = None,
     json: JsonFlag = False,
 ) -> None:
     """Look at every order of messages, timers, losses, crashes and restarts; tell the shortest way to what is wrong.
@@ -93,7 +95,7 @@ def explore(
     """
     compiled.forgo()
     if replay is not None:
-        _replay(replay, json)
+        _replay(replay, picture, json)
         return
     if engine is None:
         raise UserError("explore needs an engine, such as paxos, or --replay with a schedule")
@@ -126,6 +128,7 @@ def explore(
     kept = None
     if found.broken:
         kept = write_found(schedule_of(asked, worlds, found.path, found.broken), out or Path(f"{engine}.schedule.yaml"))
+        draw(picture, worlds, found.path, f"{engine}: {found.broken}")
     show(found, asked, worlds, kept, json)
     if found.broken:
         raise typer.Exit(EXPECTATION_FAILED)
@@ -236,6 +239,16 @@ def write_found(schedule: Any, path: Path) -> Path:
     return path
 
 
+def draw(
+    picture: Path | None, worlds: Worlds, steps: list[Step], title: str, ways: dict[bytes, list[Step]] | None = None
+) -> None:
+    """The schedule as a picture, where one is asked for; ways: how it may go on."""
+    if picture is not None:
+        from testbed.report.schedule_diagram import schedule_diagram
+
+        picture.write_text(schedule_diagram(worlds, steps, title, ways), encoding="utf-8")
+
+
 _COVERED = {
     "all": "all of them",
     "broken": "up to the first that is wrong",
@@ -268,7 +281,7 @@ def show(found: Found, asked: Asked, worlds: Worlds, kept: Path | None, json: bo
         screen.print(f"[dim]schedule: {kept}; told again by: testbed explore --replay {kept}[/]", soft_wrap=True)
 
 
-def _replay(path: Path, json: bool) -> None:
+def _replay(path: Path, picture: Path | None, json: bool) -> None:
     from testbed.explore.schedule import read_schedule, replay, step_data, story
 
     schedule = read_schedule(existing(path, "schedule").read_text(encoding="utf-8"), str(path))
@@ -278,6 +291,7 @@ def _replay(path: Path, json: bool) -> None:
     for step in steps:
         world = worlds.after(world, step)
     broken = worlds.broken(world)
+    draw(picture, worlds, steps, f"{schedule.asked.engine}: {broken or 'every invariant holds'}")
     if json:
         print_json({"steps": [step_data(worlds, step) for step in steps], "broken": broken or None})
     else:

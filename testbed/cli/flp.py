@@ -13,10 +13,12 @@ from testbed.cli.explore import (
     Crashes,
     Nodes,
     Omissions,
+    Picture,
     Pitfalls,
     Settings,
     TimeOption,
     asked_for,
+    draw,
     write_found,
 )
 from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, console, print_json, progress_bar, verb
@@ -42,6 +44,7 @@ def flp(
     set_: Settings = None,
     states: Annotated[int, typer.Option(min=1, help="Configurations to look at for each of the inputs.")] = 20_000,
     out: Annotated[Path | None, typer.Option(help="Where the schedule is written.")] = None,
+    picture: Picture = None,
     json: JsonFlag = False,
 ) -> None:
     """Tell which decisions can be come to from where, and keep an engine from deciding for as long as asked for.
@@ -85,6 +88,8 @@ def flp(
         data["lemma_3"] = [_successor_data(worlds, one) for one in successors]
         data["ever"] = _ever_data(worlds, ever) | {"schedule": str(kept)}
         data["steps"] = [step_data(worlds, step) for step in ever.steps]
+        title = f"{engine}, inputs {_inputs_text(start)}: {len(ever.steps)} steps, and nothing is decided"
+        draw(picture, worlds, ever.steps, title, ever.ways)
         if not json:
             _show_successors(screen, worlds, successors)
             _show_ever(screen, worlds, ever, kept)

@@ -18,11 +18,13 @@ from testbed.cli.explore import (
     NetworkOption,
     Nodes,
     Omissions,
+    Picture,
     Pitfalls,
     Restarts,
     Settings,
     TimeOption,
     asked_for,
+    draw,
     write_found,
 )
 from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, console, print_json, progress_bar, verb
@@ -62,6 +64,7 @@ def search(
     pitfall: Pitfalls = None,
     set_: Settings = None,
     out: Annotated[Path | None, typer.Option(help="Where a schedule that breaks something is written.")] = None,
+    picture: Picture = None,
     json: JsonFlag = False,
 ) -> None:
     """Draw schedules at random and judge each; shrink the first that breaks something until no step can be spared.
@@ -91,6 +94,7 @@ def search(
     if found.broken:
         path = out or Path(f"{engine}.schedule.yaml")
         kept = write_found(schedule_of(asked, worlds, found.shrunk, found.broken), path)
+        draw(picture, worlds, found.shrunk, f"{engine}: {found.broken}")
     if json:
         data = {"engine": engine, "schedules": found.schedules, "drawn_steps": found.steps}
         data |= {"broken": found.broken or None, "drawn": len(found.path)}

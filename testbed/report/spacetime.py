@@ -7,8 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from html import escape
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -18,98 +17,17 @@ from nodes.core.record import Died, Dropped, Received, Sent, Struck
 from nodes.frames import FrameKey
 from testbed.history import Event, History, Hop
 from testbed.plan import Plan
+from testbed.report.canvas import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, WIDTH, Canvas
 from testbed.verdicts.model import Break, Disagreement
 from testbed.verdicts.values import value_text
 
-# Okabe and Ito's palette: told apart by colour-blind readers too; every colour is doubled by a shape or a dash.
-BLUE, VERMILION, GREEN, PURPLE, ORANGE, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#B87A00", "#8A8F98"
 _OUTCOME_COLOUR = {"committed": GREEN, "aborted": PURPLE, "in_doubt": ORANGE}
-_WIDTH, _LEFT, _RIGHT, _TOP = 760.0, 84.0, 84.0, 58.0
+_WIDTH, _LEFT, _RIGHT, _TOP = WIDTH, 84.0, 84.0, 58.0
 _SHORT, _LETTERS = (
     16,
     "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
 )  # characters of a value that a picture has room for; what stands for others
 _MAX_INSTANCE_ROUNDS = 16
-
-
-@dataclass
-class _Canvas:
-    height: float
-    width: float = _WIDTH
-    parts: list[str] = field(default_factory=list)
-    words: list[tuple[float, float, float]] = field(default_factory=list)  # where words stand: from x to x, at y
-
-    def free(self, x: float, y: float, width: float) -> float:
-        """The first height from ``y`` down at which words of this width (negative: to the left) hide no others."""
-        left, right = sorted((x, x + width))
-        while any(
-            left < other_right and other_left < right and abs(y - at) < 13 for other_left, other_right, at in self.words
-        ):
-            y += 2
-        self.words.append((left, right, y))
-        return y
-
-    def line(
-        self,
-        x1: float,
-        y1: float,
-        x2: float,
-        y2: float,
-        colour: str,
-        kind: str,
-        width: float = 1.4,
-        dash: str = "",
-        arrow: bool = False,
-    ) -> None:
-        extra = f' stroke-dasharray="{dash}"' if dash else ""
-        extra += f' marker-end="url(#tip-{colour[1:]})"' if arrow else ""
-        self.parts.append(
-            f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" '
-            f'stroke="{colour}" stroke-width="{width}"{extra}/>'
-        )
-
-    def text(
-        self,
-        x: float,
-        y: float,
-        text: str,
-        kind: str,
-        anchor: str = "middle",
-        colour: str = "currentColor",
-        bold: bool = False,
-    ) -> None:
-        weight = ' font-weight="600"' if bold else ""
-        self.parts.append(
-            f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}"{weight} '
-            f'stroke="#fff" stroke-width="4" stroke-linejoin="round" paint-order="stroke">'
-            f"{escape(text)}</text>"
-        )
-
-    def cross(self, x: float, y: float, colour: str, kind: str, title: str = "") -> None:
-        tip = f"<title>{escape(title)}</title>" if title else ""
-        self.parts.append(
-            f'<path class="{kind}" d="M{x - 5:.1f} {y - 5:.1f} l10 10 m0 -10 l-10 10" stroke="{colour}" '
-            f'stroke-width="2.6" fill="none">{tip}</path>'
-        )
-
-    def dot(self, x: float, y: float, colour: str, kind: str, title: str = "", radius: float = 4.0) -> None:
-        self.parts.append(
-            f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}">'
-            f"<title>{escape(title)}</title></circle>"
-        )
-
-    def svg(self, title: str) -> str:
-        tips = "".join(
-            f'<marker id="tip-{colour[1:]}" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="7" markerHeight="7" '
-            f'orient="auto-start-reverse"><path d="M0 0.8 L8 4 L0 7.2 z" fill="{colour}"/></marker>'
-            for colour in (BLUE, VERMILION, GREEN, GREY)
-        )
-        return (
-            f'<svg class="spacetime" xmlns="http://www.w3.org/2000/svg" '
-            f'viewBox="0 0 {self.width:.0f} {self.height:.0f}" role="img" aria-label="{escape(title)}" '
-            f'font-family="system-ui, sans-serif" font-size="13">'
-            f"<title>{escape(title)}</title><defs>{tips}</defs>" + "\n".join(self.parts) + "</svg>"
-        )
 
 
 def nanoseconds(value_ns: float) -> str:
@@ -149,7 +67,7 @@ def swap_diagram(plan: Plan, history: History, broken: Break) -> str:
     columns = columns or _columns(flights, low, high)
     latest = max([time for flight in flights for time, _ in flight.points] + [start_ns + protocol.window_ns])
     span_ns = min(max(1.18 * protocol.window_ns, 1.05 * (latest - start_ns)), 2.4 * protocol.window_ns)
-    canvas = _Canvas(height=_TOP + 470)
+    canvas = Canvas(height=_TOP + 470)
     bottom = canvas.height - 34
     scale = (bottom - _TOP) / span_ns
 
@@ -241,14 +159,14 @@ def _spread(columns: Sequence[str]) -> dict[str, float]:
     return {name: left + step * index for index, name in enumerate(columns)}
 
 
-def _draw_nodes(canvas: _Canvas, place: dict[str, float], bottom: float, ends: Sequence[str]) -> None:
+def _draw_nodes(canvas: Canvas, place: dict[str, float], bottom: float, ends: Sequence[str]) -> None:
     for name, x in place.items():
         end = name in ends
         canvas.line(x, _TOP, x, bottom, "#444B55" if end else "#B9BEC6", "node", 2.0 if end else 1.2)
         canvas.text(x, _TOP - 18, name, "name", bold=end)
 
 
-def _draw_times(canvas: _Canvas, span_ns: float) -> None:
+def _draw_times(canvas: Canvas, span_ns: float) -> None:
     step = _nice(span_ns / 6)
     scale = (canvas.height - 34 - _TOP) / span_ns
     for index in range(int(span_ns / step) + 1):
@@ -262,13 +180,13 @@ def _nice(value: float) -> float:
     return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= value)
 
 
-def _draw_window(canvas: _Canvas, y: float, window_ns: int) -> None:
+def _draw_window(canvas: Canvas, y: float, window_ns: int) -> None:
     canvas.line(_LEFT, y, _WIDTH - 8, y, "#444B55", "window", 1.4, "7 4")
     canvas.text(_WIDTH - 8, y - 12, f"W = {nanoseconds(window_ns)}", "window", "end")  # clear of an ending's name at W
 
 
 def _draw_flight(
-    canvas: _Canvas,
+    canvas: Canvas,
     flight: _Flight,
     place: dict[str, float],
     at_y: Callable[[float], float],
@@ -302,7 +220,7 @@ def _late(flight: _Flight) -> str:
 
 
 def _draw_loss(
-    canvas: _Canvas, flight: _Flight, points: Sequence[tuple[float, float]], ahead: int, colour: str, kind: str
+    canvas: Canvas, flight: _Flight, points: Sequence[tuple[float, float]], ahead: int, colour: str, kind: str
 ) -> None:
     x, y = points[-1]
     canvas.line(x, y, x + ahead * 44, y + 14, colour, kind, 2.0, "4 3")
@@ -313,7 +231,7 @@ def _draw_loss(
 
 
 def _draw_states(
-    canvas: _Canvas, events: Sequence[Event], x: float, side: str, at_y: Callable[[float], float], bottom: float
+    canvas: Canvas, events: Sequence[Event], x: float, side: str, at_y: Callable[[float], float], bottom: float
 ) -> None:
     sign = -1 if side == "end" else 1
     taken = -100.0
@@ -370,7 +288,7 @@ def instance_diagram(plan: Plan, history: History, found: Disagreement) -> str:
     rounds = list(range(first, first + min(protocol.instance_rounds, _MAX_INSTANCE_ROUNDS)))
     names = [plan.fabric.hosts[member] for member in plan.members]
     height = 96.0
-    canvas = _Canvas(height=_TOP + 26 + height * len(rounds) + 50)
+    canvas = Canvas(height=_TOP + 26 + height * len(rounds) + 50)
     top = _TOP + 26
     bottom = top + height * len(rounds)
     place = {
@@ -434,7 +352,7 @@ def _proposals(plan: Plan, history: History, instance: int) -> list[tuple[str, s
 
 
 def _draw_faults(
-    canvas: _Canvas, faults: Sequence[Event], place: dict[str, float], at_y: Callable[[float], float]
+    canvas: Canvas, faults: Sequence[Event], place: dict[str, float], at_y: Callable[[float], float]
 ) -> None:
     """What befell the NICs of a node, at its instant, or at the top when it was before the instance."""
     for event in faults:
@@ -452,7 +370,7 @@ def _beside(x: float, away: float) -> tuple[float, str]:
 
 
 def _draw_heard(
-    canvas: _Canvas, history: History, round_: int, place: dict[str, float], top: float, bottom: float
+    canvas: Canvas, history: History, round_: int, place: dict[str, float], top: float, bottom: float
 ) -> None:
     outcomes: dict[tuple[str, str], str] = {}
     resolutions = history.events.table(Resolve)
