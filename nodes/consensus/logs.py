@@ -497,9 +497,16 @@ def says(message: Message) -> str:
 
 
 def falsify_entry(config: NodeConfig, entry: bytes, which: int) -> bytes | None:
-    """The same with another value, where it is a submission that begins with a number: the ``which``-th after it."""
-    one, size = submission(entry), len(values.of_int(0))
-    if one is None or len(one.value) < size:
+    """The same with another value, where it is a submission that begins with a number."""
+    one = submission(entry)
+    false = None if one is None else falsify_value(config, one.value, which)
+    return None if one is None or false is None else one._replace(value=false).entry()
+
+
+def falsify_value(config: NodeConfig, value: bytes, which: int) -> bytes | None:
+    """Another one, where it begins with a number: the ``which``-th after it."""
+    size = len(values.of_int(0))
+    if len(value) < size:
         return None
-    number = (values.to_int(one.value[:size]) + which * config.n) % (1 << 8 * size)
-    return one._replace(value=values.of_int(number) + one.value[size:]).entry()
+    number = (values.to_int(value[:size]) + which * config.n) % (1 << 8 * size)
+    return values.of_int(number) + value[size:]
