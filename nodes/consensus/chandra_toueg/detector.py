@@ -14,8 +14,8 @@ _MOST_DOUBLINGS = 16
 @dataclass(slots=True)
 class Detector:
     """Whom this node suspects to have crashed. A peer is suspected when no heartbeat of it has come for ``first_ns``,
-    and trusted again with its next word; it is then given twice as long, as it was slow and not dead. It is at work
-    while ``watches``; whoever is suspected then, stays so, until heard.
+    and trusted again with its next word. If that is of the same life, it was suspected in vain, and is given twice as
+    long from then on. The detector is at work while ``watches``; whoever is suspected then, stays so, until heard.
 
     Timers: ``beat``, when the own heartbeat is due (every ``beat_ns``), and ``suspect <peer>``.
     """
@@ -27,6 +27,7 @@ class Detector:
     watches: bool = False
     suspects: set[int] = field(default_factory=set)
     doublings: dict[int, int] = field(default_factory=dict)
+    lives: dict[int, int] = field(default_factory=dict)  # each peer's latest that was heard
 
     def watch(self, now_ns: int) -> Effects:
         """To work."""
@@ -45,14 +46,15 @@ class Detector:
         """The next heartbeat."""
         return SetTimer(BEAT, now_ns + self.beat_ns)
 
-    def hear(self, peer: int, beats: bool, now_ns: int) -> Effects:
-        """``peer`` said something; whether it ``beats``: it was its heartbeat."""
-        vain = peer in self.suspects
-        if vain:
+    def hear(self, peer: int, life: int, beats: bool, now_ns: int) -> Effects:
+        """``peer`` said something in its so-manieth ``life``; whether it ``beats``: it was its heartbeat."""
+        suspected = peer in self.suspects
+        if suspected:
             self.suspects.remove(peer)
-            if self.grows:
+            if self.grows and life == self.lives.get(peer, life):
                 self.doublings[peer] = min(self.doublings.get(peer, 0) + 1, _MOST_DOUBLINGS)
-        return [self._wait(peer, now_ns)] if self.watches and (beats or vain) else []
+        self.lives[peer] = life
+        return [self._wait(peer, now_ns)] if self.watches and (beats or suspected) else []
 
     def suspect(self, peer: int) -> None:
         """Its time is over."""

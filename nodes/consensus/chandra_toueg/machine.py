@@ -118,7 +118,7 @@ class ChandraTouegMachine(InstanceMachine):
         if message.kind is not frames.Kind.DATA or src not in self.ports:
             return super().on_message(port, message, life, now_ns)
         beats = message.step == Step.ALIVE
-        effects = self.detector.hear(src, beats, now_ns)
+        effects = self.detector.hear(src, life.epoch, beats, now_ns)
         return effects if beats else effects + super().on_message(port, message, life, now_ns)
 
     def on_timer(self, name: str, now_ns: int) -> Effects:

@@ -197,15 +197,17 @@ def test_who_is_suspected_in_vain_is_given_longer_until_nobody_is() -> None:
 
 def test_a_detector_suspects_who_is_silent_trusts_who_speaks_and_has_learned_from_it() -> None:
     detector = Detector((1, 2), beat_ns=10, first_ns=40)
-    assert detector.hear(1, beats=True, now_ns=0) == []  # not at work
+    assert detector.hear(1, 1, beats=True, now_ns=0) == []  # not at work
     assert detector.watch(0) == [SetTimer("beat", 10), SetTimer("suspect 1", 40), SetTimer("suspect 2", 40)]
     assert detector.watch(5) == []
-    assert detector.hear(1, beats=True, now_ns=10) == [SetTimer("suspect 1", 50)]
-    assert detector.hear(1, beats=False, now_ns=20) == []  # a message is no heartbeat,
+    assert detector.hear(1, 1, beats=True, now_ns=10) == [SetTimer("suspect 1", 50)]
+    assert detector.hear(1, 1, beats=False, now_ns=20) == []  # a message is no heartbeat,
     detector.suspect(1)
     assert detector.suspects == {1}
-    assert detector.hear(1, beats=False, now_ns=60) == [SetTimer("suspect 1", 140)]  # but shows that it lives
+    assert detector.hear(1, 1, beats=False, now_ns=60) == [SetTimer("suspect 1", 140)]  # but shows that it lives
     assert detector.suspects == set()
+    detector.suspect(1)
+    assert detector.hear(1, 2, beats=True, now_ns=150) == [SetTimer("suspect 1", 230)]  # it had died: rightly suspected
     detector.suspect(2)
     assert detector.rest() == [CancelTimer("beat"), CancelTimer("suspect 1"), CancelTimer("suspect 2")]
     assert detector.watch(200) == [SetTimer("beat", 210), SetTimer("suspect 1", 280)]  # node 2 is still dead
