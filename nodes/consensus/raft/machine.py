@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from nodes import frames
+from nodes.consensus.changes import Change
 from nodes.consensus.logs import NOOP, LogMachine, own_entry, read_base
 from nodes.consensus.raft.entries import Entries, Entry, Spot
 from nodes.consensus.raft.messages import (
@@ -46,13 +47,6 @@ class Role(StrEnum):
     ASKING = "asking"  # would it be elected?
     CANDIDATE = "candidate"
     LEADER = "leader"
-
-
-class Change(NamedTuple):
-    """From ``at_ns`` on these nodes are to be the voters."""
-
-    at_ns: int
-    voters: tuple[int, ...]
 
 
 class Transfer(NamedTuple):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
 
-from nodes.consensus.raft.machine import BATCH, PATIENCE, Change, Plans, RaftMachine, Transfer
+from nodes.consensus.changes import OUT_OF_ORDER, PlannedChange, out_of_order, planned, wrong_voters
+from nodes.consensus.raft.machine import BATCH, PATIENCE, Plans, RaftMachine, Transfer
 from nodes.consensus.raft.messages import falsify, says
 from nodes.consensus.raft.pitfalls import Pitfall
 from nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
@@ -16,14 +15,6 @@ from nodes.core.config import NodeConfig, ProtocolConfig
 
 ELECTIONS = 4
 """Elections in a row of which the first to ask is not elected, for another asks too soon after it, that are borne."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedChange:
-    """From this time on these are the voters: their places among the members, from 0."""
-
-    at_ns: int = field(default=0, metadata={"time": True})
-    members: list[int] = field(default_factory=list, metadata={"min_length": 1})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +44,7 @@ def plans_of(config: NodeConfig) -> Plans:
     members = config.members
     return Plans(
         members[: own.voters or config.n],
-        tuple(Change(one.at_ns, tuple(members[place] for place in one.members)) for one in _changes(own)),
+        tuple(one.among(members) for one in _changes(own)),
         tuple(Transfer(one.at_ns, members[one.to]) for one in _transfers(own)),
     )
 
@@ -61,33 +52,19 @@ def plans_of(config: NodeConfig) -> Plans:
 def _wrong(protocol: ProtocolConfig, n: int) -> str:
     """Members that there are not, times out of order, voters that bear fewer crashes than are to be borne."""
     own: Parameters = SPEC.parameters_of(protocol)
-    changes, transfers = _changes(own), _transfers(own)
-    places = [*range(own.voters), *(place for one in changes for place in one.members), *(one.to for one in transfers)]
-    strange = next((place for place in places if not 0 <= place < n), None)
-    if strange is not None:
-        return f"there is no member {strange}; {n} hosts take part, counted from 0"
-    if any(len(set(one.members)) < len(one.members) for one in changes):
-        return "a member votes once; name it once"
-    times = [one.at_ns for one in changes], [one.at_ns for one in transfers]
-    if any(one > other for listed in times for one, other in pairwise(listed)):
-        return "changes, and transfers, stand in the order of their times"
-    fewest = min([own.voters or n, *(len(one.members) for one in changes)])
-    if protocol.f > minority(fewest):
-        return f"{fewest} voters bear fewer than f = {protocol.f} crashes; name more voters, or lower f"
-    return ""
+    transfers = _transfers(own)
+    wrong = wrong_voters(own.voters, _changes(own), n, protocol.f, [one.to for one in transfers])
+    if not wrong and out_of_order([one.at_ns for one in transfers]):
+        return OUT_OF_ORDER
+    return wrong
 
 
 def _changes(own: Parameters) -> list[PlannedChange]:
-    return [_as(PlannedChange, one) for one in own.changes]
+    return planned(PlannedChange, own.changes)
 
 
 def _transfers(own: Parameters) -> list[PlannedTransfer]:
-    return [_as(PlannedTransfer, one) for one in own.transfers]
-
-
-def _as(kind: type[Any], planned: Any) -> Any:
-    """Parameters may have crossed a border as JSON."""
-    return kind(**planned) if isinstance(planned, dict) else planned
+    return planned(PlannedTransfer, own.transfers)
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> RaftMachine:

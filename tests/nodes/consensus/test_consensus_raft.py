@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from log_world import RETRY_NS, Clocked, LogWorld, Staged, goes_wrong
 
+from nodes.consensus.changes import Change
 from nodes.consensus.raft.entries import Spot
-from nodes.consensus.raft.machine import Change, Plans, RaftMachine, Role, Transfer
+from nodes.consensus.raft.machine import Plans, RaftMachine, Role, Transfer
 from nodes.consensus.raft.messages import Append, Step, message
 from nodes.consensus.raft.pitfalls import Pitfall
 from nodes.core import SetTimer
