@@ -1,4 +1,5 @@
-"""The messages of Viewstamped Replication and their bytes. A frame's ``round`` is the view, its ``step`` the type."""
+"""The messages of Viewstamped Replication and their bytes. A frame's ``round`` is the term (epoch and view, see
+epochs.py), its ``step`` the type."""
 
 from __future__ import annotations
 
@@ -8,11 +9,9 @@ from typing import NamedTuple
 
 from nodes import frames
 from nodes.consensus import logs
+from nodes.consensus.vrr import epochs
 from nodes.consensus.vrr.oplog import Entry
 from nodes.core.config import NodeConfig
-
-MAX_VIEW = (1 << 31) - 1
-"""A greater number in a frame is no view, so that a view above all that are heard of always fits its 32 bits."""
 
 _PREPARE = struct.Struct("!QQI")  # .., view of the entry
 _PREPARE_OK = struct.Struct("!QI")
@@ -35,6 +34,8 @@ class Step(IntEnum):
     RECOVERY_RESPONSE = 8
     GET_STATE = 9
     NEW_STATE = 10
+    END_EPOCH = 11
+    EPOCH_STARTED = 12
 
 
 Lives = tuple[int, ...]
@@ -127,6 +128,17 @@ class NewState(NamedTuple):
     state: State
 
 
+class EndEpoch(NamedTuple):
+    """The epoch before this one is over for the sender, who votes in it: all slots below ``end`` are decided."""
+
+    end: int
+    lives: Lives
+
+
+class EpochStarted(NamedTuple):
+    """The answer of one that takes part in the epoch."""
+
+
 Said = (
     Prepare
     | PrepareOk
@@ -138,6 +150,8 @@ Said = (
     | RecoveryResponse
     | GetState
     | NewState
+    | EndEpoch
+    | EpochStarted
 )
 
 _STEPS: dict[type[Said], Step] = {
@@ -151,6 +165,8 @@ _STEPS: dict[type[Said], Step] = {
     RecoveryResponse: Step.RECOVERY_RESPONSE,
     GetState: Step.GET_STATE,
     NewState: Step.NEW_STATE,
+    EndEpoch: Step.END_EPOCH,
+    EpochStarted: Step.EPOCH_STARTED,
 }
 
 # -- bytes ------------------------------------------------------------------------------------------------------------
@@ -212,12 +228,14 @@ def _body(said: Said) -> bytes:
             return logs.pack_parts((_NUMBER.pack(nonce), _pack_lives(lives), packed))
         case GetState(after):
             return _SLOT.pack(after)
+        case EndEpoch(end, lives):
+            return _SLOT.pack(end) + _pack_lives(lives)
+        case EpochStarted():
+            return b""
 
 
 def read(heard: frames.Message) -> Said | None:
     """What was said; None when it is no message of this engine's."""
-    if not 0 <= heard.round <= MAX_VIEW:
-        return None
     try:
         return _read(Step(heard.step), heard.body)
     except (ValueError, struct.error):
@@ -251,6 +269,11 @@ def _read(step: Step, body: bytes) -> Said:
             return GetState(*_SLOT.unpack(body))
         case Step.NEW_STATE:
             return NewState(_read_state(body))
+        case Step.END_EPOCH:
+            return EndEpoch(_SLOT.unpack_from(body)[0], _read_lives(body[_SLOT.size :]))
+        case Step.EPOCH_STARTED if not body:
+            return EpochStarted()
+    raise ValueError("more than it has to say")
 
 
 # -- words ------------------------------------------------------------------------------------------------------------
@@ -272,8 +295,13 @@ def falsify(config: NodeConfig, heard: frames.Message, which: int) -> frames.Mes
     return message(heard.round, said._replace(entry=said.entry._replace(data=false)))
 
 
+def _entry_text(entry: Entry) -> str:
+    epoch = epochs.epoch_in(entry.data)
+    return logs.entry_text(entry.data) if epoch is None else f"begin of epoch {epoch}"
+
+
 def _state_text(state: State) -> str:
-    told = ", ".join(f"{logs.entry_text(data)} of view {view}" for view, data in state.entries)
+    told = ", ".join(f"{_entry_text(entry)} of {epochs.text(entry.view)}" for entry in state.entries)
     before = f"a state in place of slots below {state.after}, then " if state.base else ""
     return f"{before}from slot {state.after} on: {told or 'nothing'}; {state.commit} decided"
 
@@ -282,10 +310,16 @@ def says(heard: frames.Message) -> str:
     """What a message says, in words."""
     if heard.step >= logs.LOG_STEPS:
         return logs.says(heard)
-    said, view = read(heard), f"view {heard.round}"
+    said = read(heard)
+    if said is None:
+        return "not of Viewstamped Replication"
+    return _says_between(heard.round, said) or _says_in_view(epochs.text(heard.round), said)
+
+
+def _says_in_view(view: str, said: Said) -> str:
     match said:
         case Prepare(slot, commit, entry):
-            return f"prepare {logs.entry_text(entry.data)} in slot {slot}, {commit} decided, {view}"
+            return f"prepare {_entry_text(entry)} in slot {slot}, {commit} decided, {view}"
         case PrepareOk(end, probe):
             return f"prepared below {end}{f', heartbeat {probe}' if probe else ''}, {view}"
         case Commit(end, commit, probe):
@@ -293,16 +327,26 @@ def says(heard: frames.Message) -> str:
         case StartViewChange(_):
             return f"start change to {view}"
         case DoViewChange(normal, _, state):
-            return f"do change to {view}, took part in {normal}; {_state_text(state)}"
+            return f"do change to {view}, took part in {epochs.text(normal)}; {_state_text(state)}"
         case StartView(state):
             return f"start {view}; {_state_text(state)}"
-        case Recovery(nonce, _):
-            return f"recover, nonce {nonce}"
-        case RecoveryResponse(nonce, _, known):
-            what = "" if known is None else f"; {_state_text(known)}"
-            return f"recovery response to nonce {nonce}, {view}{what}"
         case GetState(after):
             return f"what is there from slot {after} on, {view}?"
         case NewState(state):
             return f"log, {view}; {_state_text(state)}"
-    return "not of Viewstamped Replication"
+    return ""
+
+
+def _says_between(term: int, said: Said) -> str:
+    """What lives and epochs say when they begin or end; empty: it is another message."""
+    match said:
+        case Recovery(nonce, _):
+            return f"recover, nonce {nonce}"
+        case RecoveryResponse(nonce, _, known):
+            what = "" if known is None else f"; {_state_text(known)}"
+            return f"recovery response to nonce {nonce}, {epochs.text(term)}{what}"
+        case EndEpoch(end, _):
+            return f"epoch {epochs.epoch_of(term) - 1} is over, with slots below {end}"
+        case EpochStarted():
+            return f"epoch {epochs.epoch_of(term)} has begun"
+    return ""

@@ -17,3 +17,6 @@ class Pitfall(StrEnum):
     TRANSFER_KEEPS_TAIL = "transfer_keeps_tail"  # keeps what was never decided when it enters a later view
     READ_UNCONFIRMED = "read_unconfirmed"  # a primary answers reads without asking whether it still is one
     READ_BEFORE_FIRST = "read_before_first"  # .. before it knows which of the entries that it began with are decided
+    EPOCH_FROM_ONE = "epoch_from_one"  # takes one voter's word that the epoch before is over
+    EPOCH_WITHOUT_LOG = "epoch_without_log"  # takes part in an epoch before it has what came before that
+    VIEW_BEFORE_EPOCH = "view_before_epoch"  # begins a view with logs of members that had no part in its epoch yet

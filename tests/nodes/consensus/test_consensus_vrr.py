@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 from builders import node_config
@@ -11,10 +13,14 @@ from hypothesis import strategies as st
 from log_world import RETRY_NS, Clocked, LogWorld, Staged, goes_wrong
 
 from nodes.consensus import logs
+from nodes.consensus.changes import Change
+from nodes.consensus.vrr.epochs import Epochs, epoch_of, over
 from nodes.consensus.vrr.machine import Status, VrrMachine
 from nodes.consensus.vrr.messages import (
     Commit,
     DoViewChange,
+    EndEpoch,
+    EpochStarted,
     GetState,
     NewState,
     Prepare,
@@ -33,15 +39,22 @@ from nodes.consensus.vrr.oplog import Entry
 from nodes.consensus.vrr.pitfalls import Pitfall
 from nodes.core import Life
 from nodes.core.config import NodeConfig
+from nodes.core.disk import State as Disk
+from nodes.core.record import Sent
 from nodes.frames import Frame, Kind, Message
+from testbed.engines.sim import SimEngine
+from testbed.errors import UserError
+from testbed.plan import Plan
+from testbed.scenario import compile_plan, from_data
+from testbed.verdicts import judge
 
 PATIENCE = 3
 T = PATIENCE * RETRY_NS
 PREPARING = (Step.PREPARE, Step.PREPARE_OK)
 
 
-def built(pitfalls: Iterable[Pitfall] = ()) -> Callable[[NodeConfig], VrrMachine]:
-    return lambda config: VrrMachine(config, frozenset(pitfalls), PATIENCE)
+def built(pitfalls: Iterable[Pitfall] = (), epochs: Epochs | None = None) -> Callable[[NodeConfig], VrrMachine]:
+    return lambda config: VrrMachine(config, frozenset(pitfalls), PATIENCE, epochs)
 
 
 def vrr(world: LogWorld, number: int) -> VrrMachine:
@@ -146,10 +159,10 @@ def test_a_turn_of_one_that_is_down_passes_and_five_bear_two_deaths_but_not_thre
     assert world.order == [value(1)]
     world.kill(2)
     world.submit(4)
-    world.wait(100 * T)
+    world.wait(30 * T)
     assert world.order == [value(1)], "two of five are no quorum"
     world.start(2)
-    world.wait(100 * T)
+    world.wait(30 * T)
     assert vrr(world, 2).status is Status.RECOVERING, "nor can they tell anybody what was decided"
     assert world.order == [value(1)]
 
@@ -180,16 +193,16 @@ def test_a_primary_that_is_heard_but_hears_nobody_makes_way() -> None:
 
 def test_delays_longer_than_anybodys_patience_are_waited_out() -> None:
     world = Clocked(3, built())
-    world.DELAY_NS = 4 * T
+    world.DELAY_NS = 2 * T
     world.submit(2)
-    world.wait(100 * world.DELAY_NS)
+    world.wait(40 * world.DELAY_NS)
     assert world.order == [value(1)]
     decided_in = vrr(world, 0).term
-    for _ in range(20):
+    for _ in range(5):
         world.submit(1)
         world.wait(world.DELAY_NS)
     world.wait(10 * world.DELAY_NS)
-    assert len(world.order) == 21
+    assert len(world.order) == 6
     assert views(world) == {decided_in}
 
 
@@ -233,7 +246,7 @@ def test_f_and_one_more_lost_at_a_time_are_lost_for_good_and_what_is_left_is_sil
     world.start(1)
     world.start(2)
     world.submit(0)
-    world.wait(100 * T)
+    world.wait(30 * T)
     assert [vrr(world, number).status for number in (1, 2)] == [Status.RECOVERING] * 2
     assert world.order == [value(1)]
 
@@ -272,8 +285,8 @@ def test_who_lacks_what_is_forgotten_gets_the_state_in_its_place() -> None:
 class Stage(Staged):
     """Three nodes, or five, in view 1, whose primary is node 0."""
 
-    def __init__(self, pitfalls: Iterable[Pitfall], n: int = 3) -> None:
-        super().__init__(n, built(pitfalls))
+    def __init__(self, pitfalls: Iterable[Pitfall], n: int = 3, epochs: Epochs | None = None) -> None:
+        super().__init__(n, built(pitfalls, epochs))
 
     def between(self, src: int, dst: int, *steps: Step) -> list[Frame]:
         """What is under way there."""
@@ -505,6 +518,74 @@ def recovery_as_published(pitfalls: Iterable[Pitfall]) -> None:
     assert len(stage.order) == 2, "and goes on"
 
 
+def epoch_from_one(pitfalls: Iterable[Pitfall]) -> None:
+    """Voters 0 to 4 become 0 1 5, and node 0 is the first to know. Nodes 2 3 4 don't, and change to a view of their
+    own, in which node 1 recovers when it has died; then they end the epoch as well."""
+    stage = Stage(pitfalls, 6, Epochs((0, 1, 2, 3, 4), (Change(0, (0, 1, 5)),)))
+    stage.fire(0, "beat")
+    stage.let(0, 1, 2, only=PREPARING)
+    stage.let(0, 1)
+    stage.submit(0)
+    stage.let(0, 1)
+    assert pitfalls or not stage.order
+    stage.lose()
+    stage.change(2, 3, 4)  # to that of node 1 ..
+    stage.fire(2, "view")  # .. and on to that of node 2
+    stage.let(2, 3, 4, only=(Step.START_VIEW_CHANGE, Step.DO_VIEW_CHANGE, Step.START_VIEW))
+    assert vrr(stage, 3).leader() == vrr(stage, 4).leader() == 2
+    stage.lose()
+    stage.recover(1, 2, 3, 4)
+    stage.fire(2, "beat")
+    stage.let(1, 2, 3, 4, 5)
+    assert epoch_of(vrr(stage, 5).normal) == epoch_of(vrr(stage, 1).normal) == 1
+    stage.change(1, 5)
+    stage.submit(1)
+    stage.let(1, 5)
+    assert stage.order
+
+
+def epoch_without_log(pitfalls: Iterable[Pitfall]) -> None:
+    """Voters 0 1 2 become 2 3 4. What nodes 0 and 1 have decided has not come to the others when these hear that the
+    epoch is over."""
+    stage = Stage(pitfalls, 5, Epochs((0, 1, 2), (Change(0, (2, 3, 4)),)))
+    stage.submit(0)
+    stage.fire(0, "beat")
+    stage.let(0, 1)
+    assert len(stage.order) == 1
+    stage.let(0, 1, 2, 3, 4, only=(Step.END_EPOCH,))
+    stage.lose()
+    stage.submit(2)
+    stage.let(2, 3, 4)
+    for number in (0, 1):
+        stage.fire(number, "epoch")
+    stage.let(0, 1, 2, 3, 4)
+    assert len(stage.order) == 2, "when it has come"
+
+
+def view_before_epoch(pitfalls: Iterable[Pitfall]) -> None:
+    """The same; node 2, whose turn it is, has all, and dies before the others have it."""
+    stage = Stage(pitfalls, 5, Epochs((0, 1, 2), (Change(0, (2, 3, 4)),)))
+    stage.submit(0)
+    stage.fire(0, "beat")
+    stage.let(0, 1)
+    stage.let(0, 1, 2)
+    assert len(stage.order) == 1
+    stage.lose()
+    stage.fire(2, "beat")
+    stage.deliver(2, 3)
+    stage.deliver(2, 4)
+    stage.kill(2)
+    stage.change(3, 4)
+    stage.submit(3)
+    stage.let(3, 4)
+    for number in (0, 1):
+        stage.fire(number, "epoch")
+    stage.let(0, 1, 3, 4)
+    stage.fire(4, "beat")
+    stage.let(0, 1, 3, 4)
+    assert len(stage.order) == 2, "those that ended the epoch before have helped"
+
+
 STORIES: dict[Pitfall, Callable[[Iterable[Pitfall]], None]] = {
     Pitfall.RECOVERY_WITHOUT_NONCE: recovery_without_nonce,
     Pitfall.RECOVERY_FROM_MINORITY: recovery_from_minority,
@@ -517,6 +598,9 @@ STORIES: dict[Pitfall, Callable[[Iterable[Pitfall]], None]] = {
     Pitfall.TRANSFER_KEEPS_TAIL: transfer_keeps_tail,
     Pitfall.READ_UNCONFIRMED: read_unconfirmed,
     Pitfall.READ_BEFORE_FIRST: read_before_first,
+    Pitfall.EPOCH_FROM_ONE: epoch_from_one,
+    Pitfall.EPOCH_WITHOUT_LOG: epoch_without_log,
+    Pitfall.VIEW_BEFORE_EPOCH: view_before_epoch,
 }
 """Schedules, each of which one bug does not bear."""
 
@@ -532,6 +616,164 @@ def finds(name: str) -> bool:
     """Whether a schedule shows a planted bug, and nothing without it (for the conformance suite)."""
     story = STORIES[Pitfall(name)]
     return goes_wrong(story, (Pitfall(name),)) and not goes_wrong(story)
+
+
+# -- epochs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("voters", [(0, 1, 2, 3, 4), (2, 3, 4), (4,), (0, 3)])
+def test_voters_change_while_values_are_submitted_and_nothing_is_lost(voters: tuple[int, ...]) -> None:
+    world = Clocked(5, built(epochs=Epochs((0, 1, 2), (Change(6 * T, voters),))))
+    for number in range(60):
+        world.submit(number % 5)
+        world.wait(T // 5)
+    world.wait(10 * T)
+    assert views(world) == {over(1) + 1}
+    assert vrr(world, 1).leader() == voters[0]
+    assert all(held == world.order for held in world.held)
+    assert len(world.order) == 60
+
+
+def test_an_epoch_begins_three_delays_after_the_last_entry_of_the_one_before_was_decided() -> None:
+    """Who has a vote in the one before says that it is over, or asks for what it does not know to be decided yet."""
+    world = Clocked(3, built(epochs=Epochs((0, 1, 2), (Change(RETRY_NS, (1, 2)),))))
+    world.run(RETRY_NS + 2 * world.DELAY_NS)
+    assert vrr(world, 0).status is Status.ENDED
+    assert vrr(world, 1).status is Status.NORMAL
+    world.wait(3 * world.DELAY_NS)
+    assert vrr(world, 1).leader() == vrr(world, 2).leader() == 1
+    world.wait(world.DELAY_NS)
+    assert views(world) == {over(1) + 1}
+
+
+def test_after_a_change_the_new_voters_alone_suffice_and_are_needed() -> None:
+    world = Clocked(5, built(epochs=Epochs((0, 1, 2), (Change(6 * T, (2, 3, 4)),))))
+    world.wait(15 * T)
+    world.kill(0)
+    world.kill(1)
+    world.submit(2)
+    world.wait(2 * T)
+    assert world.order == [value(1)]
+    world.kill(2)
+    world.submit(3)
+    world.wait(10 * T)
+    assert len(world.order) == 2
+    world.kill(4)
+    world.submit(3)
+    world.wait(20 * T)
+    assert len(world.order) == 2, "one of three is no quorum"
+
+
+def test_a_change_that_its_primary_did_not_finish_is_finished_by_the_next() -> None:
+    world = Clocked(5, built(epochs=Epochs((0, 1, 2), (Change(6 * T, (2, 3, 4)),))))
+    while not vrr(world, 0)._closes():
+        world.wait(1)
+    world.wait(world.DELAY_NS)  # the others have it as well
+    world.kill(0)
+    world.wait(10 * T)
+    assert views(world) == {over(1) + 1}
+
+
+def test_who_does_not_vote_learns_and_asks_for_no_view() -> None:
+    world = Clocked(4, built(epochs=Epochs((0, 1, 2))))
+    world.submit(3)
+    world.wait(50)
+    assert world.held[3] == [value(1)]
+    world.kill(1)
+    world.kill(2)
+    world.submit(0)
+    world.wait(20 * T)
+    assert len(world.order) == 1, "the primary and who learns are no quorum"
+    assert vrr(world, 3).term == 1
+    world.start(3)
+    world.wait(20 * T)
+    assert vrr(world, 3).status is Status.RECOVERING, "nor can they tell one that comes back what was decided"
+
+
+def test_a_life_that_comes_back_in_a_later_epoch_finds_it() -> None:
+    world = Clocked(5, built(epochs=Epochs((0, 1, 2), (Change(6 * T, (2, 3, 4)), Change(12 * T, (0, 1, 4))))))
+    for number in range(5):
+        world.wait(4 * T)
+        world.submit(number)
+        world.start((number + 1) % 5)
+    world.wait(6 * T)
+    (term,) = views(world)
+    assert epoch_of(term) == 2
+    assert all(held == world.order for held in world.held)
+    assert len(world.order) == 5
+
+
+def test_what_a_scenario_plans_is_done_on_the_simulator_and_what_can_not_be_is_refused() -> None:
+    def plan_of(**parameters: Any) -> Plan:
+        protocol = {"consensus": "vrr", "f": 1, "window": "1ms", "retry": "300us", "instances": 24}
+        data = {"name": "x", "topology": {"kind": "star", "hosts": 5}, "links": {"default": {"delay": "20us"}}}
+        return compile_plan(from_data({**data, "protocol": {**protocol, "parameters": parameters}}))
+
+    plan = plan_of(voters=3, changes=[{"at_ns": "8ms", "members": [2, 3, 4]}])
+    history = SimEngine().run(plan)
+    verdict = judge(plan, history).consensus
+    assert verdict is not None
+    assert (verdict.decided, verdict.undecided, verdict.disagreements) == (5 * 24, (), ())
+    said = [(event.what.round, event.node) for event in history.events.of_kind(Sent) if event.what.step == Step.PREPARE]
+    assert dict(said) == {1: "host1", over(1) + 1: "host3"}
+    with pytest.raises(UserError, match="2 voters bear fewer than f = 1 crashes"):
+        plan_of(changes=[{"at_ns": "8ms", "members": [2, 3]}])
+
+
+# -- schedules by chance -----------------------------------------------------------------------------------------------
+
+
+class Borne(LogWorld):
+    """No more nodes are down, or on their way back, than any epoch bears."""
+
+    borne = 1
+
+    def start(self, number: int, state: Disk = Disk.KEPT) -> None:
+        if self.nodes[number].machine is None or self._may_die(number):
+            super().start(number, state)
+
+    def kill(self, number: int) -> None:
+        if self._may_die(number):
+            super().kill(number)
+
+    def strike(self, node: Any, index: int) -> bool:
+        return not self._may_die(node.config.node) or super().strike(node, index)
+
+    def _may_die(self, number: int) -> bool:
+        others = (node.machine for node in self.nodes if node.config.node != number)
+        return sum(machine is None or not machine.machine.takes_part for machine in others) < self.borne
+
+
+def raged(seed: int, pitfalls: Iterable[Pitfall] = ()) -> Borne:
+    """A random world, calmed down: voters change, nodes lose all that they had, one at a time or two of five."""
+    rng = random.Random(f"vrr {seed}")
+    n = rng.choice((3, 5, 5))
+    size, step_ns = rng.choice((3, n)), rng.choice((T, 3 * T))
+    times = sorted(rng.randrange(40 * step_ns // 2) for _ in range(rng.randrange(4)))
+    changes = [Change(at_ns, tuple(rng.sample(range(n), size))) for at_ns in times]
+    epochs = Epochs(tuple(rng.sample(range(n), size)), changes)
+    world = Borne(seed, n, built(pitfalls, epochs), rng.choice((0.0, 0.05, 0.2)))
+    world.borne = size // 2
+    world.rage(40, step_ns, rng.choice((0.05, 0.1, 0.3)), rng.choice((0.0, 0.1)))
+    world.calm(60 * T)
+    return world
+
+
+def test_one_log_in_every_world_and_all_of_it_when_it_is_calm_again() -> None:
+    decided = answered = lives = 0
+    for seed in range(12):
+        world = raged(seed)
+        decided, answered = decided + len(world.order), answered + world.answered
+        lives += sum(node.epoch for node in world.nodes)
+        (term,) = views(world)
+        assert epoch_of(term) == len(vrr(world, 0).epochs.changes)
+        for number, held in enumerate(world.held):
+            assert held == world.order
+            assert not vrr(world, number).pending
+            assert not vrr(world, number).reading
+    assert decided > 200
+    assert answered > 100
+    assert lives > 100
 
 
 # -- bytes -------------------------------------------------------------------------------------------------------------
@@ -550,6 +792,8 @@ SAID: tuple[Said, ...] = (
     RecoveryResponse(2, (1, 2, 1), State(0, 0)),
     GetState(4),
     NewState(State(1, 1, ())),
+    EndEpoch(4, (1, 2, 3)),
+    EpochStarted(),
 )
 
 
@@ -563,7 +807,6 @@ def test_messages_come_back_and_cut_ones_are_none_or_others(said: Said) -> None:
 
 def test_a_base_that_is_not_right_below_the_entries_is_none() -> None:
     assert read(message(1, NewState(State(8, 8, _ENTRIES, _BASE)))) is None
-    assert read(Message(Kind.DATA, 1 << 31, Step.GET_STATE, bytes(8))) is None
 
 
 @settings(max_examples=60, deadline=None)
@@ -584,7 +827,7 @@ def test_no_bytes_bring_a_machine_down(data: st.DataObject) -> None:
 
 
 def _bent(body: bytes, at: int, by: int) -> bytes:
-    """One byte is another one."""
-    bent = bytearray(body)
+    """One byte is another one, if there is any."""
+    bent = bytearray(body or b"x")
     bent[at % len(bent)] ^= by
     return bytes(bent)
