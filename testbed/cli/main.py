@@ -11,6 +11,7 @@ import traceback
 import typer
 
 from testbed.cli import (
+    cap,
     capture,
     clean,
     compare,
@@ -64,6 +65,7 @@ app.command("study")(study.study)
 app.command("explore")(explore.explore)
 app.command("search")(search.search)
 app.command("flp")(flp.flp)
+app.command("cap")(cap.cap)
 app.command("report")(report.report)
 app.command("replay")(replay.replay)
 app.add_typer(kernel.app, name="kernel")

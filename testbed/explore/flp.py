@@ -14,7 +14,7 @@ from enum import StrEnum
 from itertools import product
 from typing import NamedTuple
 
-from nodes.consensus.spec import LOG
+from nodes.consensus.spec import LOG, PARTIAL
 from nodes.core.config import NodeConfig
 from nodes.core.inputs import input_value
 from nodes.core.values import to_int
@@ -100,6 +100,8 @@ def _check(asked: Asked) -> None:
     n = len(asked.model().configs)
     if n > MOST_NODES:
         raise UserError(f"--nodes {n}: valence can be told of {MOST_NODES} at the most")
+    if engine_spec(asked.engine).order == PARTIAL:
+        raise UserError(f"flp {asked.engine}: it puts in order only what does not commute; there is no first entry")
     if not _keeps_log(asked) and {"inputs", "seed"} & set(asked.settings):
         raise UserError("--set inputs and --set seed: flp looks at all inputs by itself; leave them out")
     if asked.rules.network is Network.SET:
