@@ -31,7 +31,7 @@ shape_options  = $(foreach pair,SPINES:spines LEAVES:leaves HOSTS_PER_LEAF:hosts
 export PYTHON VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock kernel image fabric scenario study test bench lint report clean
+.PHONY: help setup lock kernel image fabric scenario study test bench soak lint report clean
 .PHONY: provision play remote-fabric remote-scenario remote-study
 
 help: ## list the targets
@@ -96,6 +96,9 @@ test: kernel-if-possible ## run all tests, by a worker more than there are proce
 
 bench: kernel-if-possible compiled-if-possible ## measure against peers, in the same run
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
+
+soak: setup ## 100,000 random schedules with faults on each engine; goes on where it stopped: ENGINES, MINUTES
+	@$(BIN)/python benchmarks/soak.py $(ENGINES) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 lint: setup ## ruff, mypy, import directions
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from testbed.explore.model import Time
-from testbed.explore.worlds import Step, Verb, Worlds
+from testbed.explore.worlds import Step, Verb, World, Worlds
 
 _LENGTHS = (2, 4, 8, 16, 1000)
 """How much is heard in a stage, at most."""
@@ -43,14 +43,18 @@ def hunt(
     seed: int,
     most_steps: int = 1000,
     progress: Callable[[Hunt], None] = lambda _: None,
+    first: int = 0,
+    ended: Callable[[World], None] = lambda _: None,
 ) -> Hunt:
-    """Draws schedules until one breaks an invariant, which is then shrunk. Each depends on the seed and its number."""
+    """Draws schedules until one breaks an invariant, which is then shrunk. Each depends on the seed and its number, of
+    which ``first`` is the lowest. ended: is told the world in which each ends."""
     found = Hunt()
-    for number in range(schedules):
+    for number in range(first, first + schedules):
         walk = Walk(worlds, random.Random(f"schedule {seed} {number}"), most_steps)
         walk.run()
         found.schedules += 1
         found.steps += len(walk.path)
+        ended(walk.world)
         if walk.broken:
             found.path, found.broken = walk.path, walk.broken
             found.shrunk = shrink(worlds, walk.path)

@@ -1,0 +1,194 @@
+"""Random schedules with faults on every engine, by the hundred thousand: which of them breaks an invariant?
+
+Each engine gets the least number of members that bears a crash. In a schedule so many nodes crash as it must bear, one
+comes up again, finding on its disk all, part or nothing of what it kept, messages are lost, late, out of order and
+twice; an engine that promises agreement only while no message is late (not indulgent) gets crashes alone. What was
+finished is kept, a line for every few hundred schedules, and the same command goes on from there; what was done with
+other code counts no more. A schedule that breaks something is shrunk and written beside the results.
+
+    python benchmarks/soak.py [ENGINE ...] [--schedules 100000] [--minutes M] [--jobs N] [--out runs/soak] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from itertools import islice, zip_longest
+from pathlib import Path
+
+from testbed import compiled
+
+compiled.forgo()  # compiled machines can't be copied
+
+from nodes.consensus.spec import LOG, EngineSpec  # noqa: E402
+from nodes.core import Decide, Install  # noqa: E402
+from nodes.core.disk import State  # noqa: E402
+from nodes.registry import engine_spec, engine_specs  # noqa: E402
+from testbed.explore.random_walks import hunt  # noqa: E402
+from testbed.explore.schedule import Asked, schedule_of, write_schedule  # noqa: E402
+from testbed.explore.worlds import UNBOUNDED, Rules, World  # noqa: E402
+from testbed.study.fingerprint import code_fingerprint  # noqa: E402
+from testbed.study.statistics import clopper_pearson  # noqa: E402
+
+SEED = 20
+CHUNK = 250
+"""Schedules in one piece of work: their worlds are forgotten with it, so that memory stays bounded."""
+
+_STEPS = {LOG: 250}
+"""How long a schedule may get: logs have no end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some schedules of an engine, from number ``first`` on. steps: of all of them; decided: in how many anything was
+    decided. broken: what the last of them breaks."""
+
+    engine: str
+    first: int
+    code: str
+    schedules: int = 0
+    steps: int = 0
+    decided: int = 0
+    broken: str = ""
+
+
+def asked(spec: EngineSpec) -> Asked:
+    """What is searched. Raises ValueError for an engine that bears no crash among nine."""
+    n = next(n for n in range(2, 10) if spec.most_f(n) >= 1)
+    if not spec.indulgent:
+        return Asked(spec.name, n, 1, rules=Rules(crashes=1))
+    return Asked(spec.name, n, 1, rules=Rules(crashes=1, restarts=1, drops=UNBOUNDED, copies=2, finds=tuple(State)))
+
+
+def search(piece: Piece, folder: Path) -> Piece:
+    """In a worker."""
+    wanted = asked(engine_spec(piece.engine))
+    worlds = wanted.worlds()
+    decided = 0
+
+    def ended(world: World) -> None:
+        nonlocal decided
+        numbers = {worlds.states.facts[state] for state in world.nodes}
+        facts = (fact for number in numbers for fact in worlds.states.distinct_facts[number])
+        decided += any(isinstance(fact, Decide | Install) for fact in facts)
+
+    most = _STEPS.get(engine_spec(piece.engine).order, 1000)
+    found = hunt(worlds, CHUNK, SEED, most, first=piece.first, ended=ended)
+    if found.broken:
+        schedule = schedule_of(wanted, worlds, found.shrunk, found.broken)
+        path = folder / f"{piece.engine}-{piece.first}.schedule.yaml"
+        path.write_text(write_schedule(schedule, str(path)), encoding="utf-8")
+    return Piece(piece.engine, piece.first, piece.code, found.schedules, found.steps, decided, found.broken)
+
+
+def finished(path: Path, code: str) -> list[Piece]:
+    """What was done with this code; a line cut short is done again."""
+    done = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            piece = Piece(**json.loads(line))
+        except (ValueError, TypeError):
+            continue
+        if piece.code == code:
+            done.append(piece)
+    return done
+
+
+def missing(engines: list[str], schedules: int, code: str, done: list[Piece]) -> Iterator[Piece]:
+    """What is to be done, a piece of each engine in turn, so that an end before the end has seen all alike."""
+    have = {(piece.engine, piece.first) for piece in done}
+    lists = [
+        [Piece(name, first, code) for first in range(0, schedules, CHUNK) if (name, first) not in have]
+        for name in engines
+    ]
+    return (piece for turn in zip_longest(*lists) for piece in turn if piece is not None)
+
+
+def soak(pieces: Iterator[Piece], folder: Path, jobs: int, until: float, done: list[Piece]) -> None:
+    """Does them until it is time; adds each to ``done`` and to the folder's file as soon as it is there."""
+    with (
+        (folder / "soak.jsonl").open("a", encoding="utf-8") as file,
+        ProcessPoolExecutor(jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool,
+    ):
+        running: set[Future[Piece]] = set()
+        try:
+            while True:
+                room = 2 * jobs - len(running) if time.monotonic() < until else 0
+                running |= {pool.submit(search, piece, folder) for piece in islice(pieces, room)}
+                if not running:
+                    return
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                for one in ended:
+                    piece = one.result()
+                    file.write(json.dumps(asdict(piece)) + "\n")
+                    file.flush()
+                    done.append(piece)
+                told = sum(piece.schedules for piece in done)
+                print(f"\r{told:,} schedules", end="", file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            print("\nstopping; the same command goes on from here", file=sys.stderr)
+            pool.shutdown(cancel_futures=True)
+
+
+def rows(engines: list[str], done: list[Piece]) -> Iterator[dict[str, object]]:
+    """A row an engine. at_most: what share of such schedules may break an invariant for all that was seen, at 99 %."""
+    for name in engines:
+        own = [piece for piece in done if piece.engine == name]
+        schedules = sum(piece.schedules for piece in own)
+        broken = [piece for piece in own if piece.broken]
+        yield {
+            "engine": name,
+            "nodes": len(asked(engine_spec(name)).model().configs),
+            "schedules": schedules,
+            "steps": sum(piece.steps for piece in own),
+            "decided": sum(piece.decided for piece in own),
+            "broken": len(broken),
+            "first": broken[0].broken if broken else "",
+            "at_most": clopper_pearson(len(broken), schedules, 0.98).high if schedules else 1.0,
+        }
+
+
+def main() -> None:
+    """See the module's text. Exit code 1 when a schedule breaks something."""
+    known = [spec.name for spec in engine_specs() if spec.decides]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("engines", nargs="*", metavar="ENGINE", help=f"of {', '.join(known)} (default: all)")
+    parser.add_argument("--schedules", type=int, default=100_000, help="of each engine")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing new after so long")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--out", type=Path, default=Path("runs/soak"))
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    engines = given.engines or known
+    if strange := next((name for name in engines if name not in known), None):
+        parser.error(f"{strange} is no engine that decides; there are {', '.join(known)}")
+    given.out.mkdir(parents=True, exist_ok=True)
+    code = code_fingerprint("sim")
+    done = [piece for piece in finished(given.out / "soak.jsonl", code) if piece.engine in engines]
+    until = time.monotonic() + 60 * given.minutes
+    soak(missing(engines, given.schedules, code, done), given.out, given.jobs, until, done)
+    table = list(rows(engines, done))
+    if given.json:
+        print(json.dumps(table, indent=1))
+    else:
+        print("\n| engine | nodes | schedules | steps | in which something is decided | broken | at most, 99 % |")
+        print("|---|---|---|---|---|---|---|")
+        for row in table:
+            counts = " | ".join(f"{row[name]:,}" for name in ("nodes", "schedules", "steps", "decided", "broken"))
+            print(f"| {row['engine']} | {counts} | {row['at_most']:.1e} |")
+        for row in table:
+            if row["broken"]:
+                print(f"{row['engine']}: {row['first']}")
+    if any(row["broken"] for row in table):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
