@@ -266,14 +266,18 @@ class VolatileLog(ABC):
         return self._done([self._await(now_ns)] if self._waits else [], now_ns)
 
     def submit(self, value: bytes, now_ns: int) -> Effects:
-        """It is handed to whoever leads, at once if that is known."""
+        """It is handed to whoever leads, at once if that is known.
+
+        That it was submitted is told first: a life that ends when its entry is on the disk must not leave one of which
+        nobody knows where it came from.
+        """
         place, first = self.submitted, not self._waits
         self.submitted += 1
         self.pending[place] = Submission(self.rank, self.config.epoch, place, value).entry()
-        effects: Effects = [Propose(place, value), *([self._await(now_ns)] if first else ())]
+        effects: Effects = [self._await(now_ns)] if first else []
         if self.handed_to is not None and self.handed_to == self.leader():
             effects += self._hand_over(self.pending[place], now_ns)
-        return self._done(effects, now_ns)
+        return [Propose(place, value), *self._done(effects, now_ns)]
 
     def compact(self, index: int, state: bytes, now_ns: int) -> Effects:
         """Slots that were told are forgotten."""
