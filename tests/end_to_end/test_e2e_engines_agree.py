@@ -72,7 +72,7 @@ def test_values_of_4_kib_are_decided_alike(kernel) -> None:
     assert found.equal, found.parts_at
 
 
-@pytest.mark.parametrize(("consensus", "hosts"), [("ios", 3), ("zab", 3), ("hydra", 4)])
+@pytest.mark.parametrize(("consensus", "hosts"), [("ios", 3), ("zab", 3), ("hydra", 4), ("vrr", 3)])
 def test_engines_of_messages_decide_alike_around_a_nic_that_is_mute_for_a_while(
     kernel, plan_of: Callable[..., Plan], consensus: str, hosts: int
 ) -> None:
