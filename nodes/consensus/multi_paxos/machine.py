@@ -220,7 +220,8 @@ class MultiPaxosMachine(LogMachine):
         if not self.slot <= slot <= self.slot + _FURTHEST:
             return []
         effects = self._yield_to(max(said.ballot, ballot), now_ns)
-        self.acceptor.promised = max(self.acceptor.promised, ballot)
+        if Pitfall.LEARNED_BINDS_NOT not in self.pitfalls:
+            self.acceptor.promised = max(self.acceptor.promised, ballot)
         if self.acceptor.votes.get(slot, Vote(0, b"")).ballot < ballot:
             self.acceptor.votes[slot] = Vote(ballot, said.data)
             self.touched.add(slot)

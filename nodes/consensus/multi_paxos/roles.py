@@ -18,6 +18,7 @@ class Pitfall(StrEnum):
     HOLE_LEFT_OPEN = "hole_left_open"  # a new leader leaves slots without a vote as they are: the log ends there
     COMMIT_PAST_HOLE = "commit_past_hole"  # all slots below the highest that was chosen are said to be chosen
     CLAIM_FITS_ANY_VOTE = "claim_fits_any_vote"  # takes an old vote for what the leader says was chosen in that slot
+    LEARNED_BINDS_NOT = "learned_binds_not"  # what is known to be chosen gives way to an older vote that is asked for
     BASE_SAYS_NOTHING = "base_says_nothing"  # a new leader takes slots that others have forgotten for free ones
     ANSWER_NOT_KEPT = "answer_not_kept"  # says what it promises and votes before that is on the disk
     LEASE_IGNORES_DRIFT = "lease_ignores_drift"  # the leader trusts a promise for as long as its own clock says

@@ -184,15 +184,20 @@ def hear(cluster: Cluster, name: str, src: int, said: Message) -> None:
 
 
 def test_what_is_known_to_be_chosen_is_not_lost_to_an_older_vote_that_is_asked_for_late() -> None:
-    """n2 learns of slot 1 before it learns of slot 0; in between an accept arrives that a dead leader had sent."""
-    cluster = Cluster(5)
+    assert learned_out_of_order(()) == [b"0", b"1"]
+    assert learned_out_of_order((Pitfall.LEARNED_BINDS_NOT,)) == [b"0", b"stale"]
+
+
+def learned_out_of_order(pitfalls: Collection[Pitfall]) -> list[bytes]:
+    """What n2 is told that learns of slot 1 before slot 0; in between an accept arrives that a dead leader had sent."""
+    cluster = Cluster(5, pitfalls)
     one, other = (Submission(1, 1, place, b"%d" % place).entry() for place in (0, 1))
     stale = Submission(0, 1, 0, b"stale").entry()
     hear(cluster, "n2", 1, Message(Step.BEAT, 7, (2, 1, 1)))
     hear(cluster, "n2", 1, Message(Step.CHOSEN, 7, (1, 7), other))
     hear(cluster, "n2", 0, Message(Step.ACCEPT, 1, (1, 0), stale))
     hear(cluster, "n2", 1, Message(Step.CHOSEN, 7, (0, 7), one))
-    assert cluster.values("n2") == [b"0", b"1"]
+    return cluster.values("n2")
 
 
 @pytest.mark.parametrize("step", [Step.CHOSEN, Step.STATE])
@@ -314,6 +319,7 @@ FOUND_HERE = (
     Pitfall.ANY_VOTE,
     Pitfall.HOLE_LEFT_OPEN,
     Pitfall.COMMIT_PAST_HOLE,
+    Pitfall.LEARNED_BINDS_NOT,
     Pitfall.BASE_SAYS_NOTHING,
     Pitfall.ANSWER_NOT_KEPT,
     Pitfall.LEASE_NOT_KEPT,
@@ -330,6 +336,8 @@ def finds(pitfall: str) -> bool:
             return len(after_a_vote_and_a_crash(planted)) > 1
         case Pitfall.COMMIT_PAST_HOLE:
             return len(first_entries_around_a_hole(planted)) > 1
+        case Pitfall.LEARNED_BINDS_NOT:
+            return learned_out_of_order(planted) != learned_out_of_order(())
         case Pitfall.BASE_SAYS_NOTHING:
             return len(first_entries_of_one_who_lacks_them(planted)) > 1
         case Pitfall.LEASE_NOT_KEPT:
