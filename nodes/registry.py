@@ -90,7 +90,7 @@ def _spec(room: ModuleType, name: str, names: tuple[str, ...], what: str) -> Any
 
 def build_machine(config: NodeConfig, pitfalls: Collection[str] = ()) -> Machine:
     """A fresh machine for a node's program, whose messages may have any size, with ``pitfalls`` planted in it: of the
-    engine, and of what carries services.
+    engine, of the service, and of replicas.
 
     Raises ValueError for a program that there is not.
     """
@@ -133,7 +133,6 @@ def _fed(config: NodeConfig, engine: Consensus | Log) -> Machine:
 def _replica(config: NodeConfig, engine: Consensus | Log, pitfalls: Collection[str]) -> Machine:
     from nodes.services.by_instances import ReplicaByInstances
     from nodes.services.by_log import ReplicaByLog
-    from nodes.services.replica import Pitfall
     from nodes.services.spec import LogParameters
 
     program, spec = config.program, engine_spec(config.protocol.consensus)
@@ -142,24 +141,24 @@ def _replica(config: NodeConfig, engine: Consensus | Log, pitfalls: Collection[s
     service, parameters = service_spec(program.name), LogParameters(**program.parameters)
     if parameters.reads not in spec.read_modes:
         raise ValueError(f"{config.name}: {spec.name} has no reads by {parameters.reads}")
-    planted = [pitfall for pitfall in Pitfall if pitfall in pitfalls]
     if spec.keeps_a_log:
-        return ReplicaByLog(config, cast("Log", engine), service, parameters, planted)
+        return ReplicaByLog(config, cast("Log", engine), service, parameters, pitfalls)
     proposes = cast("Consensus", engine)
     if spec.carries == "number":
         from nodes.services.spread import Spread
 
         proposes = Spread(config, proposes)
-    return ReplicaByInstances(config, proposes, service, spec.made_of_swaps, parameters, planted)
+    return ReplicaByInstances(config, proposes, service, spec.made_of_swaps, parameters, pitfalls)
 
 
 def _client(config: NodeConfig) -> Machine:
     from nodes.services.client import Client, ClientParameters
+    from nodes.services.spec import Asker
 
     parameters = ClientParameters(**config.program.parameters)
     spec = service_spec(config.program.name)
-    load = spec.load(config.seed, f"{config.name}.{config.epoch}", spec.mix(**parameters.mix))
-    return Client(config, load, parameters)
+    asker = Asker(config.seed, f"{config.name}.{config.epoch}", parameters.place, parameters.of)
+    return Client(config, spec.load(asker, spec.mix(**parameters.mix)), parameters)
 
 
 def build_liar(config: NodeConfig) -> Liar | None:

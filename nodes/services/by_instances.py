@@ -10,7 +10,7 @@ from nodes.core.disk import Written
 from nodes.frames import Message
 from nodes.services.log import NOTHING, Operation, pack_entry, read_entry
 from nodes.services.messages import Step, say, step_of
-from nodes.services.replica import Pitfall, Replica
+from nodes.services.replica import Replica
 from nodes.services.spec import LogParameters, ServiceSpec
 
 _KEY = "replica "  # what the keys of a replica's own begin with
@@ -42,7 +42,7 @@ class ReplicaByInstances(Replica):
         service: ServiceSpec,
         in_rounds: bool,
         parameters: LogParameters,
-        pitfalls: Collection[Pitfall] = (),
+        pitfalls: Collection[str] = (),
     ) -> None:
         super().__init__(config, service, parameters, pitfalls)
         self.machine = machine

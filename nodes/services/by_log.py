@@ -10,7 +10,7 @@ from nodes.core.config import NodeConfig
 from nodes.frames import Message
 from nodes.services.log import Operation, pack_entry
 from nodes.services.messages import Step, step_of
-from nodes.services.replica import Pitfall, Read, Replica
+from nodes.services.replica import Read, Replica
 from nodes.services.spec import LogParameters, ServiceSpec
 
 
@@ -28,7 +28,7 @@ class ReplicaByLog(Replica):
         machine: Log,
         service: ServiceSpec,
         parameters: LogParameters,
-        pitfalls: Collection[Pitfall] = (),
+        pitfalls: Collection[str] = (),
     ) -> None:
         super().__init__(config, service, parameters, pitfalls)
         self.machine = machine

@@ -20,12 +20,14 @@ _NEXT = "next"
 class ClientParameters:
     """operations: how many are asked for in a life. think_ns: from an answer to the next call (closed loop). every_ns:
     from one call to the next, answered or not (open loop; 0: closed). timeout_ns: without an answer for so long the
-    next replica is asked. mix: the service's (ServiceSpec.mix)."""
+    next replica is asked. place: which of the clients this is, one of ``of``. mix: the service's (ServiceSpec.mix)."""
 
     operations: int
     think_ns: int
     every_ns: int
     timeout_ns: int
+    place: int = 0
+    of: int = 1
     mix: dict[str, Any] = field(default_factory=dict)
 
 
@@ -83,7 +85,7 @@ class Client:
         if sequence >= self.parameters.operations:
             return []
         self.next_sequence += 1
-        call = self.open[sequence] = self.load.call(sequence)
+        call = self.open[sequence] = self.load.call(sequence, now_ns)
         effects: Effects = [Invoke(self._number(sequence), call), *self._ask(sequence, now_ns)]
         if self.parameters.every_ns:
             effects.append(SetTimer(_NEXT, now_ns + self.parameters.every_ns))

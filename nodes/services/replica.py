@@ -21,6 +21,8 @@ class Pitfall(StrEnum):
     """Known bugs of replicas that can be planted."""
 
     READ_BEHIND_CLIENT = "read_behind_client"  # whoever is asked to read locally reads, however far it is behind
+    ANSWERS_TOO_SOON = "answers_too_soon"  # whoever is asked says what will come of it, before it stands in the log
+    HAPPENS_AGAIN = "happens_again"  # what stands in two entries happens twice
 
 
 class Read(NamedTuple):
@@ -52,14 +54,14 @@ class Replica(ABC):
     """
 
     def __init__(
-        self, config: NodeConfig, service: ServiceSpec, parameters: LogParameters, pitfalls: Collection[Pitfall] = ()
+        self, config: NodeConfig, service: ServiceSpec, parameters: LogParameters, pitfalls: Collection[str] = ()
     ) -> None:
         self.config = config
         self.service = service
-        self.state = service.build()
+        self.state = service.build(pitfalls)
         self.parameters = parameters
         self.pitfalls = frozenset(pitfalls)
-        self.sessions = Sessions()
+        self.sessions = Sessions(again=Pitfall.HAPPENS_AGAIN in self.pitfalls)
         self.applied = 0  # how many entries
         self.base = 0  # the first that the latest snapshot does not stand for
         self.pending: dict[int, Operation] = {}  # asked for and not applied, by number, in the order in which they came
@@ -85,8 +87,17 @@ class Replica(ABC):
                 effects.append(self.answer(port, operation.number, result))
             elif not self.sessions.happened(operation.number):
                 self.asking[operation.number] = port
+                if Pitfall.ANSWERS_TOO_SOON in self.pitfalls:
+                    effects.append(self.answer(port, operation.number, self._foreseen(operation.command)))
                 effects += self.order(operation, now_ns)
         return effects
+
+    def _foreseen(self, command: bytes) -> bytes:
+        """What comes of it, if it is the next."""
+        before = self.state.snapshot()
+        result = self.state.apply(command)
+        self.state.restore(before)
+        return result
 
     def read(self, read: Read, now_ns: int) -> Effects:  # noqa: ARG002 - engines are asked in a subclass
         """A client wants to read what is here, if that is no older than what it knows."""

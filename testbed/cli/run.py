@@ -330,14 +330,14 @@ def _show_service(screen: Any, service: Any) -> None:
 
     from testbed.report.operations import drawn
     from testbed.report.spacetime import nanoseconds
-    from testbed.verdicts.words import consistency
+    from testbed.verdicts.words import promises
 
     latencies = ", ".join(
         f"{'greatest' if at == 1 else f'p{100 * at:g}'} {nanoseconds(ns)}"
         for at, ns in zip(service.at, service.latency_ns, strict=True)
     )
     colour, words = ("green", "follows from it") if service.holds else ("red", "does not follow from it")
-    seen = "".join(f"; {sentence}" for sentence in consistency(service))
+    seen = "".join(f"; {sentence}" for sentence in promises(service))
     screen.print(
         f"{service.name:<10} {service.done} operations done, {service.open} open"
         + (f"; latency {latencies}" if latencies else "")

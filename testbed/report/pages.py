@@ -18,7 +18,7 @@ from testbed.report.spacetime import instance_caption, instance_diagram, nanosec
 from testbed.study.document import human
 from testbed.study.losses import LOSSES
 from testbed.verdicts.model import Verdicts, power_words
-from testbed.verdicts.words import consistency
+from testbed.verdicts.words import promises
 
 _SHOWN_BREAKS = 50
 _DIAGRAMS = 3
@@ -39,7 +39,7 @@ def _environment() -> Environment:
         human=human,
         probability=probability,
         drawn=drawn,
-        consistency=consistency,
+        promises=promises,
         count=lambda value: f"{value:,}".replace(",", "\u202f"),
         of=lambda number, what: f"{number} {what}" if number == 1 else f"{number} {what}{'e' * what.endswith('h')}s",
     )

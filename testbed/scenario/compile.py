@@ -59,7 +59,7 @@ def _nodes(written: Written, resolved: Resolved) -> tuple[PlannedNode, ...]:
     cells = tuple(numbers[cell] for cell in resolved.cells)
     programs = {
         **dict.fromkeys(members, _member(written)),
-        **dict.fromkeys(clients, _client(written, resolved)),
+        **{client: _client(written, resolved, place) for place, client in enumerate(clients)},
         **dict.fromkeys(cells, Program(RELAY)),
     }
 
@@ -95,7 +95,7 @@ def _member(written: Written) -> Program:
     return Program(MEMBER, service.kind, service.model_dump(exclude={"kind"}))
 
 
-def _client(written: Written, resolved: Resolved) -> Program:
+def _client(written: Written, resolved: Resolved, place: int) -> Program:
     service, clients = written.service, written.clients
     if service is None or clients is None:
         return Program()
@@ -104,6 +104,8 @@ def _client(written: Written, resolved: Resolved) -> Program:
         think_ns=clients.think or 0,
         every_ns=clients.every or 0,
         timeout_ns=clients.timeout or 10 * written.protocol.window,
+        place=place,
+        of=len(resolved.clients),
         mix=resolved.mix,
     )
     return Program(CLIENT, service.kind, asdict(parameters))

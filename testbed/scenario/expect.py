@@ -7,6 +7,9 @@ from typing import Any
 
 from testbed.scenario.model import Expectation
 
+SERVICE_PROPERTIES = ("durability", "exclusion", "leadership", "barrier", "sums", "staleness")
+"""What may be expected of a service besides: fields of Expectation, properties of its verdict."""
+
 
 def unmet(expect: Expectation, verdicts: Mapping[str, Any]) -> list[str]:
     """One sentence for each expectation that does not hold; empty when all do."""
@@ -50,14 +53,21 @@ def _consensus(expect: Expectation, verdict: Mapping[str, Any] | None) -> list[s
 
 
 def _service(expect: Expectation, verdict: Mapping[str, Any] | None) -> list[str]:
+    promised = {name: getattr(expect, name) for name in SERVICE_PROPERTIES}
     if verdict is None:
-        asked = expect.service is not None or expect.operations is not None
-        return ["service or operations was expected, but the run has no service"] if asked else []
+        asked = [expect.service, expect.operations, *promised.values()] != [None] * (2 + len(promised))
+        return ["service, operations or the like was expected, but the run has no service"] if asked else []
     returned = "none" if not verdict["done"] else "some" if verdict["open"] else "all"
     return [
         _compare("service", expect.service, "violated" if verdict["violations"] else "holds"),
         _compare("operations", expect.operations, returned),
+        *(_property(name, wanted, verdict["properties"]) for name, wanted in promised.items()),
     ]
+
+
+def _property(name: str, wanted: str | None, judged: Mapping[str, bool]) -> str:
+    found = "violated" if not judged.get(name, True) else "holds" if name in judged else "that nobody promised it"
+    return _compare(name, wanted, found)
 
 
 def _compare(what: str, wanted: object, found: object) -> str:

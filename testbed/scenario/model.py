@@ -730,7 +730,9 @@ Capture = Annotated[Annotated[bool, Tag("flag")] | Annotated[CaptureFiles, Tag("
 class Expectation(Part):
     """What the run is expected to show. kinds: exactly these kinds of breaks occur. splits, blocked: how many swaps.
     integrity, order: of a log (nothing is delivered more often than submitted, or out of the one order).
-    service: whether logs agree and every result follows from them. operations: how many of those asked for returned."""
+    service: whether logs agree, every result follows from them, and what is promised of them holds. operations: how
+    many of those asked for returned. durability, exclusion, leadership, barrier, sums, staleness: of a service that
+    promises them (docs/services.md)."""
 
     bisynchrony: Literal["holds", "breaks"] | None = None
     kinds: list[BreakKind] | None = None
@@ -742,6 +744,12 @@ class Expectation(Part):
     order: Literal["holds", "violated"] | None = None
     termination: Literal["all", "some", "none"] | None = None
     service: Literal["holds", "violated"] | None = None
+    durability: Literal["holds", "violated"] | None = None
+    exclusion: Literal["holds", "violated"] | None = None
+    leadership: Literal["holds", "violated"] | None = None
+    barrier: Literal["holds", "violated"] | None = None
+    sums: Literal["holds", "violated"] | None = None
+    staleness: Literal["holds", "violated"] | None = None
     operations: Literal["all", "some", "none"] | None = None
     fidelity: Literal["trusted", "not_checked", "not_trusted"] | None = None
 

@@ -115,7 +115,8 @@ class Service:
     for each contradiction among the logs, and between them and what clients were told. contradiction: where what
     clients saw is not linearizable, a few operations that show it, whether or not that was promised. unchecked: what
     was not checked, and why. consistency: of what clients saw, what was judged and whether it is so, the promised
-    first.
+    first. properties: what else was promised and whether it held: ``durability`` (nothing that a client was told of is
+    lost), and what the service itself promises (ServiceSpec.properties).
     """
 
     name: str
@@ -128,6 +129,7 @@ class Service:
     contradiction: tuple[Seen, ...]
     unchecked: tuple[str, ...]
     consistency: dict[str, bool] = field(default_factory=dict)
+    properties: dict[str, bool] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:

@@ -22,6 +22,7 @@ from nodes.services.spec import LogParameters, ServiceSpec
 from testbed.history import History
 from testbed.plan import Plan
 from testbed.quantiles import quantile
+from testbed.verdicts.coordination import PROPERTIES, Observed
 from testbed.verdicts.linearizability import (
     Answer,
     Judged,
@@ -42,11 +43,16 @@ def judge_service(plan: Plan, history: History) -> Service | None:
         return None
     partial = engine_spec(plan.protocol.consensus).order == PARTIAL
     log, violations = _merged(plan, history) if partial else _log(plan, history)
+    spec = service_spec(plan.service)
     asked = _Asked(plan, history)
     reads = _reads(plan)
-    violations += asked.violations + _against(plan, asked, log, reads)
-    seen = _consistency(service_spec(plan.service), asked, SEQUENTIAL if reads == LOCAL else LINEARIZABLE)
+    lost = _lost(plan, asked, log, reads)
+    violations += asked.violations + lost + _against(plan, asked, log)
+    seen = _consistency(spec, asked, SEQUENTIAL if reads == LOCAL else LINEARIZABLE)
     violations += seen.violations
+    observed = _observed(plan, spec, asked)
+    found = {name: PROPERTIES[name](observed) for name in spec.properties}
+    violations += [sentence for sentences in found.values() for sentence in sentences]
     latencies = sorted(ended.t_ns - asked.invoked[number].t_ns for number, ended in asked.returned.items())
     return Service(
         name=plan.service,
@@ -59,6 +65,7 @@ def judge_service(plan: Plan, history: History) -> Service | None:
         contradiction=seen.contradiction,
         unchecked=seen.unchecked,
         consistency=seen.consistency,
+        properties={"durability": not lost, **{name: not sentences for name, sentences in found.items()}},
     )
 
 
@@ -97,8 +104,7 @@ class _Asked:
         """As the processes saw them: each life of a client is one."""
         found = []
         for number, invoked in self.invoked.items():
-            _, epoch = life_of(parts_of(number)[0])
-            one = Timed(invoked.node if epoch == 1 else f"{invoked.node}.{epoch}", invoked.said, invoked.t_ns)
+            one = Timed(_process(number, invoked), invoked.said, invoked.t_ns)
             if number in self.returned:
                 one = one._replace(result=self.returned[number].said, returned=self.returned[number].t_ns)
             found.append(one)
@@ -109,17 +115,64 @@ class _Asked:
             self.violations.append(f"operation {operation_name(self.plan, operation)} {did} twice")
 
 
-def _against(plan: Plan, asked: _Asked, log: dict[int, bytes], reads: str) -> list[str]:
+def _process(number: int, invoked: _Told) -> str:
+    """The life of a client that asked."""
+    _, epoch = life_of(parts_of(number)[0])
+    return invoked.node if epoch == 1 else f"{invoked.node}.{epoch}"
+
+
+def _observed(plan: Plan, spec: ServiceSpec, asked: _Asked) -> list[Observed]:
+    """What clients asked for and were told, as facts."""
+    found = []
+    for number, invoked in asked.invoked.items():
+        ended = asked.returned.get(number)
+        told = spec.tells(invoked.said, ended.said) if ended is not None else ()
+        returned_ns = ended.t_ns if ended is not None else None
+        name = f"operation {operation_name(plan, number)}"
+        process = _process(number, invoked)
+        found.append(Observed(name, process, invoked.t_ns, returned_ns, spec.asks(invoked.said), told))
+    return found
+
+
+def _lost(plan: Plan, asked: _Asked, log: _Log, reads: str) -> list[str]:
+    """What clients were told to have happened and is in no entry, or in one that some replica has otherwise."""
+    spec, violations = service_spec(plan.service), []
+    standing, lacking = _standing(log)
+    for number, ended in asked.returned.items():
+        call = asked.invoked[number].said
+        if number in standing or (reads != LOG and spec.only_reads(call)):
+            continue
+        where = "stands in no entry of the log"
+        if number in lacking:
+            entry, node = lacking[number]
+            where = f"{node} has entry {entry} of the log without it"
+        violations.append(
+            f"operation {operation_name(plan, number)} ({spec.call_text(call)}) returned at {ended.node} and {where}"
+        )
+    return violations
+
+
+def _standing(log: _Log) -> tuple[set[int], dict[int, tuple[int, str]]]:
+    """The operations that stand in some entry as all have it who have it; of the others those that somebody has, and
+    who has what entry without them."""
+    standing: set[int] = set()
+    lacking: dict[int, tuple[int, str]] = {}
+    for entry, known in log.items():
+        held = {value: {one.number for one in read_entry(value) or ()} for value in known}
+        common = set.intersection(*held.values())
+        standing |= common
+        for number in set.union(*held.values()) - common:
+            lacking[number] = entry, next(node for value, node in known.items() if number not in held[value])
+    return standing, lacking
+
+
+def _against(plan: Plan, asked: _Asked, log: _Log) -> list[str]:
     """Where the log and what clients saw contradict each other."""
     spec, violations = service_spec(plan.service), []
     results, commands = _played_back(spec, log)
     for number, ended in asked.returned.items():
-        name = f"operation {operation_name(plan, number)} ({spec.call_text(asked.invoked[number].said)})"
-        if number not in results:
-            if reads != LOG and spec.only_reads(asked.invoked[number].said):
-                continue
-            violations.append(f"{name} returned at {ended.node} and stands in no entry of the log")
-        elif results[number] != ended.said:
+        if number in results and results[number] != ended.said:
+            name = f"operation {operation_name(plan, number)} ({spec.call_text(asked.invoked[number].said)})"
             told, due = spec.result_text(ended.said), spec.result_text(results[number])
             violations.append(f"{name} returned {told!r} at {ended.node}; by the log it is {due!r}")
     for number, command in commands.items():
@@ -194,10 +247,13 @@ def _seen(spec: ServiceSpec, one: Timed) -> Seen:
     return Seen(one.process, spec.call_text(one.call), one.called, result, one.returned)
 
 
-def _log(plan: Plan, history: History) -> tuple[dict[int, bytes], list[str]]:
+_Log = dict[int, dict[bytes, str]]
+"""Each entry as it was applied, what came first first, with the replica that did so."""
+
+
+def _log(plan: Plan, history: History) -> tuple[_Log, list[str]]:
     """The entries that replicas applied, and where they contradict each other, or what was decided."""
-    log: dict[int, bytes] = {}
-    by: dict[int, str] = {}
+    log: _Log = {}
     violations: dict[str, None] = {}
     decided: dict[int, bytes] = {}
     for event in history.events.of_kind(Apply, Decide):
@@ -205,17 +261,19 @@ def _log(plan: Plan, history: History) -> tuple[dict[int, bytes], list[str]]:
         if isinstance(what, Decide):
             decided.setdefault(what.instance, what.value)
         elif isinstance(what, Apply):
-            log.setdefault(what.entry, what.value)
-            by.setdefault(what.entry, event.node)
-            if what.value != log[what.entry]:
-                one, other = value_text(plan, log[what.entry]), value_text(plan, what.value)
-                where = f"{one} at {by[what.entry]} and {other} at {event.node}"
+            known = log.setdefault(what.entry, {})
+            known.setdefault(what.value, event.node)
+            first = next(iter(known))
+            if what.value != first:
+                one, other = value_text(plan, first), value_text(plan, what.value)
+                where = f"{one} at {known[first]} and {other} at {event.node}"
                 violations[f"entry {what.entry} of the log is {where}"] = None
-    for entry, value in log.items():
+    for entry, known in log.items():
+        value, node = next(iter(known.items()))
         if entry not in decided:
-            violations[f"entry {entry} was applied at {by[entry]}, and nobody decided it"] = None
+            violations[f"entry {entry} was applied at {node}, and nobody decided it"] = None
         elif decided[entry] != value:
-            violations[f"entry {entry} was applied at {by[entry]} as something else than was decided"] = None
+            violations[f"entry {entry} was applied at {node} as something else than was decided"] = None
     missing = next((entry for entry in range(len(log)) if entry not in log), None)
     if missing is not None:
         violations[f"entry {missing} of the log was applied by nobody, and later ones were"] = None
@@ -235,7 +293,7 @@ class _Life:
         self.entries.append((value, self._places.add(value)))
 
 
-def _merged(plan: Plan, history: History) -> tuple[dict[int, bytes], list[str]]:
+def _merged(plan: Plan, history: History) -> tuple[_Log, list[str]]:
     """The same in a partial order: one order of all entries in which whatever conflicts stands as each life had it."""
     rules = commuting(plan.protocol, plan.service)
     lives, decided = _lives(history, rules)
@@ -254,7 +312,8 @@ def _merged(plan: Plan, history: History) -> tuple[dict[int, bytes], list[str]]:
     for value in log:
         if value not in decided:
             violations[f"{value_text(plan, value)} was applied, and nobody decided it"] = None
-    return dict(enumerate(log)), list(violations)
+    by = {value: life.node for life in reversed(lives) for value, _ in life.entries}
+    return {entry: {value: by[value]} for entry, value in enumerate(log)}, list(violations)
 
 
 def _lives(history: History, rules: Commuting) -> tuple[list[_Life], set[bytes]]:
@@ -286,13 +345,13 @@ def _merge(life: _Life, log: dict[bytes, Place], order: Places) -> bool:
     return life.merged > before
 
 
-def _played_back(spec: ServiceSpec, log: dict[int, bytes]) -> tuple[dict[int, bytes], dict[int, bytes]]:
+def _played_back(spec: ServiceSpec, log: _Log) -> tuple[dict[int, bytes], dict[int, bytes]]:
     """What each operation comes to, and its command, by the log alone."""
     state = spec.build()
     results: dict[int, bytes] = {}
     commands: dict[int, bytes] = {}
-    for _, value in sorted(log.items()):
-        for number, _, command in read_entry(value) or ():
+    for _, known in sorted(log.items()):
+        for number, _, command in read_entry(next(iter(known))) or ():
             if number not in results:
                 results[number] = state.apply(command)
                 commands[number] = command

@@ -32,6 +32,13 @@ def summary(verdicts: Verdicts) -> list[tuple[str, str]]:
     return rows
 
 
+def service_row(service: Service) -> tuple[str, str]:
+    """What became of a service, in a line."""
+    wrong = f"{len(service.violations)} violations; " if service.violations else ""
+    done = f"{service.name}: {service.done} operations done, {service.open} open"
+    return "service", f"{done}; {wrong}{', '.join(promises(service))}"
+
+
 def breaks(bisynchrony: Bisynchrony) -> list[tuple[str, ...]]:
     """The first broken swaps: round, link, kind, cause, frame."""
     return [
@@ -75,14 +82,18 @@ def log_violations(consensus: Consensus) -> list[str]:
     return [*found[:MOST_BREAKS], *([f"and {more} more"] if more > 0 else ())]
 
 
-def consistency(service: Service) -> list[str]:
+def promises(service: Service) -> list[str]:
     """What is known of what a service's clients saw, the promised first."""
-    return [f"{'' if holds else 'not '}{what}" for what, holds in service.consistency.items()]
+    seen = [f"{'' if holds else 'not '}{what}" for what, holds in service.consistency.items()]
+    return seen + [f"{name} {'holds' if holds else 'violated'}" for name, holds in service.properties.items()]
 
 
 def in_words(verdicts: Verdicts) -> str:
     """What became of a run, as a page of text: the same one from every engine that ran its plan to the nanosecond."""
-    rows = [*summary(verdicts), ("fidelity", verdicts.fidelity.answer.words)]
+    rows = summary(verdicts)
+    if verdicts.service is not None:
+        rows.append(service_row(verdicts.service))
+    rows.append(("fidelity", verdicts.fidelity.answer.words))
     lines = [f"{verdicts.name}, seed {verdicts.seed}", *(f"{heading:<10} {text}" for heading, text in rows)]
     if verdicts.bisynchrony.breaks:
         lines += ["", "broken swaps: round, link, kind, cause, frame"]

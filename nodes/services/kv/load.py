@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from nodes.core.inputs import draw
 from nodes.services.kv.store import Do, cas, get, put, read_command
+from nodes.services.spec import Asker
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,11 @@ class KvLoad:
     """One client's operations. Every value is written by one operation only, so that a reader tells whose it read;
     compare-and-set expects what this client has last seen under the key."""
 
-    def __init__(self, seed: int, name: str, mix: Mix) -> None:
-        self.seed, self.name, self.mix = seed, name, mix
+    def __init__(self, asker: Asker, mix: Mix) -> None:
+        self.seed, self.name, self.mix = asker.seed, asker.name, mix
         self.seen: dict[bytes, bytes] = {}
 
-    def call(self, number: int) -> bytes:
+    def call(self, number: int, now_ns: int) -> bytes:  # noqa: ARG002 - whenever it is
         """The command of operation ``number``."""
         mix = self.mix
         key = b"k%d" % (draw(self.seed, "key", self.name, number) % mix.keys)

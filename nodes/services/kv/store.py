@@ -8,7 +8,7 @@ the value that there is now.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import IntEnum
 
 from nodes.core import values
@@ -87,7 +87,7 @@ def result(went: Went, value: bytes = b"") -> bytes:
 class Store:
     """The state: keys and their values (nodes.services.spec.StateMachine)."""
 
-    def __init__(self) -> None:
+    def __init__(self, pitfalls: Collection[str] = ()) -> None:  # noqa: ARG002 - none is known
         self.held: dict[bytes, bytes] = {}
 
     def apply(self, command: bytes) -> bytes:

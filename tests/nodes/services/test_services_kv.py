@@ -7,6 +7,7 @@ import random
 from nodes.registry import service_names, service_spec
 from nodes.services.kv.load import KvLoad, Mix
 from nodes.services.kv.store import Store, Went, call_text, cas, get, put, read_command, result, result_text
+from nodes.services.spec import Asker
 
 
 def test_what_is_put_is_got_and_an_exchange_needs_what_is_there() -> None:
@@ -54,18 +55,18 @@ def test_commands_and_results_in_words() -> None:
 
 def test_a_load_is_drawn_from_its_seed_writes_each_value_once_and_expects_what_it_saw() -> None:
     mix = Mix(get=1, put=1, cas=2, keys=2)
-    calls = [KvLoad(5, "host4.1", mix).call(number) for number in range(200)]
-    assert calls == [KvLoad(5, "host4.1", mix).call(number) for number in range(200)]
-    assert calls != [KvLoad(6, "host4.1", mix).call(number) for number in range(200)]
+    calls = [KvLoad(Asker(5, "host4.1"), mix).call(number, 0) for number in range(200)]
+    assert calls == [KvLoad(Asker(5, "host4.1"), mix).call(number, 0) for number in range(200)]
+    assert calls != [KvLoad(Asker(6, "host4.1"), mix).call(number, 0) for number in range(200)]
     told = [said for said in map(read_command, calls) if said is not None]
     assert len(told) == 200
     assert {said[0].name for said in told} == {"GET", "PUT", "CAS"}
     written = [fields[1] for do, fields in told if do.name != "GET"]
     assert len(set(written)) == len(written)
-    load, store = KvLoad(5, "host4.1", mix), Store()
+    load, store = KvLoad(Asker(5, "host4.1"), mix), Store()
     went = []
     for number in range(200):
-        call = load.call(number)
+        call = load.call(number, 0)
         outcome = store.apply(call)
         load.returned(call, outcome)
         if call[0] == 3:
@@ -80,6 +81,6 @@ def test_services_are_found_by_their_folders() -> None:
         assert spec.title
         state = spec.build()
         fresh = state.snapshot()
-        assert isinstance(state.apply(spec.load(1, "x", spec.mix()).call(0)), bytes)
+        assert isinstance(state.apply(spec.load(Asker(1, "x"), spec.mix()).call(0, 0)), bytes)
         state.restore(fresh)
         assert state.snapshot() == fresh

@@ -2,51 +2,37 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pytest
+from service_story import served
 
 from nodes.core import Apply, Invoke, Return
-from nodes.registry import build_machine, engine_specs, service_names, service_spec
+from nodes.registry import engine_specs, service_names, service_spec
 from nodes.services.kv.store import Do
 from nodes.services.log import read_entry
-from testbed.engines.sim import SimEngine
+from nodes.services.spec import Asker
 from testbed.history import History
-from testbed.scenario import ScenarioError, compile_plan, from_data
-from testbed.verdicts import judge
+from testbed.scenario import ScenarioError
 from testbed.verdicts.model import Service
 
-CLOSED = {"operations": 60, "think": "50us", "timeout": "4ms"}
-OPEN = {"operations": 150, "every": "150us", "timeout": "50ms", "mix": {"get": 30, "put": 1, "cas": 0}}
+OPEN = {
+    "operations": 150,
+    "think": None,
+    "every": "150us",
+    "timeout": "50ms",
+    "mix": {"get": 30, "put": 1, "cas": 0, "keys": 4},
+}
 """Clients that go on reading while what they write is not answered, and stay with their replicas."""
+
+CLOSED = {"operations": 100, "mix": {"keys": 2, "get": 2}}
 
 
 def story(
     reads: str, faults: list[Any], pitfalls: tuple[str, ...] = (), clients: dict[str, Any] = CLOSED, **settings: Any
 ) -> tuple[History, Service]:
-    """Three replicas and two clients. host4 begins with host1, which leads; host5 with host2."""
-    protocol = {"consensus": "multi_paxos", "f": 1, "window": "1ms", "instances": 60, "retry": "300us",
-                "participants": ["host[123]"]}  # fmt: skip
-    plan = compile_plan(
-        from_data(
-            {
-                "name": "x",
-                "topology": {"kind": "star", "hosts": 5},
-                "links": {"default": {"delay": "20us", "jitter": "5us"}},
-                "protocol": {**protocol, **settings.pop("protocol", {})},
-                "service": {"kind": "kv", "snapshot_every": 16, "reads": reads},
-                "clients": {"hosts": ["host[45]"], "mix": {"keys": 2, "get": 2}, **clients},
-                "faults": faults,
-                "seed": 5,
-                **settings,
-            }
-        )
-    )
-    history = SimEngine(build=partial(build_machine, pitfalls=pitfalls)).run(plan)
-    service = judge(plan, history).service
-    assert service is not None
-    return history, service
+    """Three replicas of a key-value store, and two clients."""
+    return served({"kind": "kv", "reads": reads}, clients, faults, pitfalls, **settings)
 
 
 def gets(history: History) -> tuple[int, int]:
@@ -70,8 +56,7 @@ def test_what_is_read_without_an_entry_is_linearizable_though_the_leaders_nic_di
     faults = [
         {"at": f"{4 + 10 * place}ms", "do": "nic_down", "on": f"host{1 + place}", "for": "6ms"} for place in (0, 1, 2)
     ]
-    clients = {**CLOSED, "operations": 100}
-    history, service = story(reads, faults, clients=clients, protocol={"consensus": consensus})
+    history, service = story(reads, faults, protocol={"consensus": consensus})
     assert service.violations == ()
     assert service.consistency == {"linearizable": True}
     assert (service.done, service.open) == (200, 0)
@@ -113,7 +98,7 @@ def test_a_client_never_sees_an_older_state_than_before_whichever_replica_it_ask
     """host3 is cut off, and then host5 leaves host2, which is dead, for it."""
     faults = ["at 3ms partition host3 | host1,host2 for 25ms", "at 8ms nic_down host2 for 25ms"]
     protocol = {"consensus": consensus, "instances": 250}
-    clients = {**CLOSED, "operations": 150, "mix": {"get": 20, "cas": 0, "keys": 1}}
+    clients = {"operations": 150, "mix": {"get": 20, "cas": 0, "keys": 1}}
     _, sound = story("local", faults, (), clients, protocol=protocol)
     assert sound.consistency["sequentially consistent"]
     _, planted = story("local", faults, ("read_behind_client",), clients, protocol=protocol)
@@ -137,10 +122,10 @@ def test_ways_to_read_that_an_engine_has_not_are_refused_in_a_line_that_names_th
 def test_what_a_service_says_only_reads_changes_nothing(name: str) -> None:
     spec = service_spec(name)
     state = spec.build()
-    load = spec.load(3, "host4.1", spec.mix())
+    load = spec.load(Asker(3, "host4.1"), spec.mix())
     read = 0
     for number in range(200):
-        call = load.call(number)
+        call = load.call(number, 1000 * number)
         before = state.snapshot()
         load.returned(call, state.apply(call))
         if spec.only_reads(call):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from service_story import served
 
 from nodes.core import Apply, Install, Invoke, Return
 from nodes.core.config import Program
@@ -219,3 +220,26 @@ def test_roles_without_a_program_and_engines_without_a_log_are_refused_by_name()
     bits = replace(config, protocol=replace(config.protocol, consensus="ben_or", parameters={}))
     with pytest.raises(ValueError, match="host1: ben_or decides a bit at a time; a service needs bytes"):
         build_machine(bits)
+
+
+PARTED = "at 4ms partition host1 | host2,host3 for 9ms"
+"""host1, which leads, is parted from the other replicas and hears its clients all the time."""
+
+
+def test_an_answer_before_the_operation_stands_in_the_log_is_found_when_whoever_gave_it_is_lost() -> None:
+    faults, clients = [PARTED, "at 6ms node_kill host1"], {"operations": 100, "timeout": "1ms"}
+    _, sound = served({"kind": "kv"}, clients, faults)
+    assert sound.properties == {"durability": True}
+    _, planted = served({"kind": "kv"}, clients, faults, ("answers_too_soon",))
+    assert planted.properties == {"durability": False}
+    assert any(told.endswith("at host4 and stands in no entry of the log") for told in planted.violations)
+
+
+def test_an_operation_that_happens_as_often_as_it_stands_in_the_log_is_found() -> None:
+    """host1 still has what its client has asked for elsewhere meanwhile, and brings it into the log again."""
+    clients = {"operations": 150, "timeout": "1ms", "mix": {"keys": 1, "cas": 0, "put": 2}}
+    _, sound = served({"kind": "kv"}, clients, [PARTED], seed=1)
+    assert sound.holds
+    _, planted = served({"kind": "kv"}, clients, [PARTED], ("happens_again",), seed=1)
+    assert planted.consistency == {"linearizable": False}
+    assert any("by the log it is" in told for told in planted.violations)

@@ -606,7 +606,7 @@ def test_expectations_of_a_service_are_held_against_its_verdict():
     assert unmet(Expectation(operations="all"), verdicts(service=damaged)) == []
     assert unmet(Expectation(service="holds"), verdicts(service=damaged)) == ["service: expected holds, found violated"]
     assert unmet(Expectation(service="holds"), verdicts(service=None)) == [
-        "service or operations was expected, but the run has no service"
+        "service, operations or the like was expected, but the run has no service"
     ]
 
 

@@ -1,0 +1,1 @@
+"""A lock with fencing tokens: docs/services.md."""

@@ -1,0 +1,119 @@
+"""What services promise of coordination, judged by what clients asked for and were told alone.
+
+Each checker is a pure function of operations and their facts (nodes.services.facts); it knows no service. It gives a
+sentence for each contradiction. Before and after are those of real time: an operation is before another when it
+returned before that one was called. An operation that never returned accuses nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple, TypeVar
+
+from nodes.services.facts import Fact, Granted, Holds, Wrote
+
+
+class Observed(NamedTuple):
+    """One operation. process: a life of a client. asked: what the call says; told: what it came to. returned_ns: None
+    when it never did."""
+
+    name: str
+    process: str
+    called_ns: int
+    returned_ns: int | None
+    asked: tuple[Fact, ...]
+    told: tuple[Fact, ...]
+
+
+Checker = Callable[[Sequence[Observed]], list[str]]
+F = TypeVar("F", bound=Fact)
+_Held = tuple[Observed, Granted | Holds]
+
+
+def exclusion(operations: Sequence[Observed]) -> list[str]:
+    """Mutual exclusion with fencing: a token has one holder, later grants have higher ones, and what is guarded takes
+    nothing that is written under a token after something under a higher one, or by somebody else than its holder."""
+    found = leadership(operations)
+    granted = {(fact.what, fact.token): one.process for one, fact in _told(operations, Granted)}
+    for one, fact in _told(operations, Wrote):
+        holder = granted.get((fact.what, fact.token))
+        if holder != one.process and holder is not None:
+            found.append(f"{one.name} wrote to {fact.what} under token {fact.token}, which was given to {holder}")
+    newest = _Highest()
+    for one, fact in _in_time(_told(operations, Wrote)):
+        other = newest.before(fact.what, one.called_ns)
+        if other is not None and fact.token < other[0]:
+            found.append(
+                f"{one.name} wrote to {fact.what} under token {fact.token} after {other[1]} had under token {other[0]}"
+            )
+        newest.add(fact.what, one, fact.token)
+    return found
+
+
+def leadership(operations: Sequence[Observed]) -> list[str]:
+    """A token, or a term, has one holder, and later grants have higher ones."""
+    found: dict[str, None] = {}
+    holders: dict[tuple[str, int], tuple[str, str]] = {}
+    for one, fact in chain[_Held](_told(operations, Granted), _told(operations, Holds)):
+        known = holders.setdefault((fact.what, fact.token), (fact.holder, one.name))
+        if known[0] != fact.holder:
+            told = f"{known[0]} by {known[1]} and {fact.holder} by {one.name}"
+            found[f"{fact.what} is held under {fact.token} by two: {told}"] = None
+    grants: dict[tuple[str, int], str] = {}
+    newest = _Highest()
+    for one, fact in _in_time(_told(operations, Granted)):
+        known_name = grants.setdefault((fact.what, fact.token), one.name)
+        if known_name != one.name:
+            found[f"{fact.what} was given under {fact.token} twice, by {known_name} and by {one.name}"] = None
+        other = newest.before(fact.what, one.called_ns)
+        if other is not None and fact.token < other[0]:
+            found[f"{one.name} was given {fact.what} under {fact.token} after {other[1]} had been under {other[0]}"] = (
+                None
+            )
+        newest.add(fact.what, one, fact.token)
+    return list(found)
+
+
+class _Highest:
+    """Of each thing, the highest number that was told before a given time; asked in the order of time."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, list[tuple[int, int, str]]] = {}
+        self.highest: dict[str, tuple[int, str]] = {}
+
+    def add(self, what: str, one: Observed, number: int) -> None:
+        assert one.returned_ns is not None, "it was told"
+        self.waiting.setdefault(what, []).append((one.returned_ns, number, one.name))
+
+    def before(self, what: str, called_ns: int) -> tuple[int, str] | None:
+        """The number, and whose it was."""
+        over = [item for item in self.waiting.get(what, ()) if item[0] < called_ns]
+        self.waiting[what] = [item for item in self.waiting.get(what, ()) if item[0] >= called_ns]
+        known = [*([self.highest[what]] if what in self.highest else ()), *((number, name) for _, number, name in over)]
+        if known:
+            self.highest[what] = max(known)
+        return self.highest.get(what)
+
+
+def _told(operations: Iterable[Observed], kind: type[F]) -> Iterator[tuple[Observed, F]]:
+    for one in operations:
+        for fact in one.told if one.returned_ns is not None else ():
+            if isinstance(fact, kind):
+                yield one, fact
+
+
+def _asked(operations: Iterable[Observed], kind: type[F]) -> Iterator[tuple[Observed, F]]:
+    for one in operations:
+        for fact in one.asked:
+            if isinstance(fact, kind):
+                yield one, fact
+
+
+def _in_time(facts: Iterable[tuple[Observed, F]]) -> list[tuple[Observed, F]]:
+    """By their calls."""
+    return sorted(facts, key=lambda item: item[0].called_ns)
+
+
+PROPERTIES: dict[str, Checker] = {"exclusion": exclusion, "leadership": leadership}
+"""What services may promise (ServiceSpec.properties), each with its checker."""
