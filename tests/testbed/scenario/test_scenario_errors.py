@@ -104,7 +104,7 @@ MISTAKES = [
         "clients: {hosts: host8}",
         "f.yaml:3: protocol.inputs: random has no meaning here: the service's clients say what is put in order",
     ),
-    (BASE + "protocol: {consensus: paxos}\nservice: kw", "f.yaml:4: service: 'kw' is not known here; there is kv"),
+    (BASE + "protocol: {consensus: paxos}\nservice: kw", "f.yaml:4: service: 'kw' is not known here; there are "),
     (BASE + "protocol: {consensus: paxos}\nservice: kv", "f.yaml:4: service: is asked for by nobody; add clients:"),
     (BASE + "clients: {hosts: host1}", "f.yaml:3: clients: ask for nothing: there is no service; add service: kv"),
     (
