@@ -29,7 +29,7 @@ def served(
         "name": "x",
         "topology": {"kind": "star", "hosts": 6},
         "links": {"default": {"delay": "20us", "jitter": "5us"}},
-        "protocol": {"consensus": "multi_paxos", "f": 1, "window": "1ms", "instances": 60, "retry": "300us",
+        "protocol": {"consensus": "multi_paxos", "window": "1ms", "instances": 60, "retry": "300us",
                      "participants": ["host[123]"], **protocol},
         "service": {"snapshot_every": 16, **service},
         "clients": {"hosts": ["host[45]"], **CLOSED, **clients},
@@ -37,7 +37,9 @@ def served(
         "seed": 5,
         **settings,
     }  # fmt: skip
-    if engine_spec(data["protocol"]["consensus"]).made_of_swaps:
+    spec = engine_spec(data["protocol"]["consensus"])
+    data["protocol"].setdefault("f", min(1, spec.most_f(3)))
+    if spec.made_of_swaps:
         data["protocol"] |= {"window": "250us", "rounds": 600}
         del data["protocol"]["instances"], data["protocol"]["retry"]
     data["clients"] = {key: value for key, value in data["clients"].items() if value is not None}
