@@ -61,7 +61,7 @@ def _service(expect: Expectation, verdict: Mapping[str, Any] | None) -> list[str
     return [
         _compare("service", expect.service, "violated" if verdict["violations"] else "holds"),
         _compare("operations", expect.operations, returned),
-        *(_property(name, wanted, verdict["properties"]) for name, wanted in promised.items()),
+        *(_property(name, wanted, verdict.get("properties", {})) for name, wanted in promised.items()),
     ]
 
 
