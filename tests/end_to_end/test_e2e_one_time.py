@@ -105,7 +105,7 @@ DISKS = [
 
 @pytest.mark.slow
 @pytest.mark.kernel
-@pytest.mark.parametrize("consensus", ["oae", "paxos", "chandra_toueg", "fast_paxos"])
+@pytest.mark.parametrize("consensus", ["oae", "paxos", "chandra_toueg", "fast_paxos", "epaxos"])
 def test_disks_that_tear_lose_and_fill_up_do_so_alike_and_agreement_holds(
     kernel, consensus: str, plan_of: Callable[..., Plan]
 ) -> None:

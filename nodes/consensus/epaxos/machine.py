@@ -390,7 +390,7 @@ class EPaxosMachine(LogMachine):
         return []
 
     def _hear_waiting(self, name: Name, agreed: int) -> Effects:
-        if self._command(name).committed:
+        if self._command(name).committed or Pitfall.WAITING_UNHEARD in self.pitfalls:
             return []
         self._hear_of(name)
         self.waiting[name] = max(self.waiting.get(name, 0), agreed)

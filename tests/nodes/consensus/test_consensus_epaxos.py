@@ -317,6 +317,28 @@ def unordered_after_a_recovery(pitfalls: Collection[Pitfall]) -> list[tuple[Name
     return unordered(cluster.machines())
 
 
+def test_of_two_recoveries_that_wait_for_each_other_one_gives_up() -> None:
+    assert settled_while_two_wait(()) == ({NOOP}, 1)
+    assert settled_while_two_wait((Pitfall.WAITING_UNHEARD,)) == (set(), 0)
+
+
+def settled_while_two_wait(pitfalls: Collection[Pitfall]) -> tuple[set[bytes], int]:
+    """As what n1's command is settled while no time passes, and as how many things n0's is. n0's has come to n2 and n3,
+    n1's to n4. n2 recovers n0's with n3 and n4, n4 n1's with n0 and n3: each hears of the other's command."""
+    cluster = Cluster(5, pitfalls, e=2)
+    first_of_n1 = FIRST_OF_N0._replace(rank=1)
+    cluster.submit("n0", b"a")
+    cluster.submit("n1", b"a2")
+    cluster.flow("n0>n2", "n0>n3", "n1>n4")
+    cluster.recover("n2", FIRST_OF_N0)
+    cluster.flow("n2>n3", "n3>n2", "n2>n4", "n4>n2")
+    cluster.recover("n4", first_of_n1)
+    cluster.flow("n4>n0", "n0>n4", "n4>n3", "n3>n4")
+    given_up = {entry for entry, _ in settled(cluster.machines(), first_of_n1)}
+    cluster.flow("n4>n2", "n2>n3", "n3>n2", "n2>n4", "n4>n2")
+    return given_up, len(settled(cluster.machines(), FIRST_OF_N0))
+
+
 # -- schedules by chance -----------------------------------------------------------------------------------------------
 
 SIZES = ((3, 1), (5, 1), (5, 2))  # n and e
@@ -407,6 +429,8 @@ def finds(pitfall: str) -> bool:
             return len(settled_after_a_promise(planted)) > 1
         case Pitfall.RECOVERY_WAITS_FOR_NOBODY | Pitfall.RECOVERY_IGNORES_CONFLICTS:
             return bool(unordered_after_a_recovery(planted))
+        case Pitfall.WAITING_UNHEARD:
+            return settled_while_two_wait(planted) != settled_while_two_wait(())
         case Pitfall.NOP_FORGOTTEN:
             return after_being_given_up(planted) != [b"a"]
         case _:

@@ -67,6 +67,20 @@ def test_an_operation_happens_once_and_its_result_is_there_until_its_client_says
     assert state.applied[-1] == b"d", "a new life of the client is a new session"
 
 
+def test_an_operation_that_is_applied_after_a_later_one_that_knows_its_result_happens_all_the_same() -> None:
+    """Where entries that commute come in any order: at this replica the first comes last."""
+    sessions, state = Sessions(), Counting()
+    first, third = Operation(operation_number(4, 1, 0), 0, b"a"), Operation(operation_number(4, 1, 2), 2, b"c")
+    for operation in (third, first, third, first):
+        sessions.apply(operation, state)
+    assert state.applied == [b"c", b"a"]
+    again = Sessions()
+    again.restore(sessions.snapshot())
+    assert again.happened(first.number)
+    assert again.happened(third.number)
+    assert not again.happened(operation_number(4, 1, 1))
+
+
 def test_sessions_survive_a_snapshot() -> None:
     sessions, state = Sessions(), Counting()
     for seq in range(5):

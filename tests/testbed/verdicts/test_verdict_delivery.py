@@ -8,10 +8,12 @@ from verdict_story import US, Story, plan_on, star
 from nodes.core import Decide, Install, Propose
 from nodes.core.record import Died, Started
 from nodes.core.values import of_int
+from testbed.plan import Plan
 from testbed.verdicts import judge
 from testbed.verdicts.consensus import PROPERTIES
 from testbed.verdicts.model import Consensus
 
+IN_PART = plan_on(star(3), consensus="epaxos", instances=4, settle_ns=300 * US, parameters={"classes": 2})
 PLAN = plan_on(star(3), consensus="multi_paxos", instances=4, settle_ns=300 * US)
 HOSTS = PLAN.fabric.hosts
 
@@ -30,11 +32,11 @@ def good() -> list[Line]:
     return lines
 
 
-def told(lines: list[Line]) -> Consensus:
-    story = Story(PLAN)
+def told(lines: list[Line], plan: Plan = PLAN) -> Consensus:
+    story = Story(plan)
     for t_ns, node, what in lines:
         story.event(t_ns, node, what)
-    verdict = judge(PLAN, story.history()).consensus
+    verdict = judge(plan, story.history()).consensus
     assert verdict is not None
     return verdict
 
@@ -137,3 +139,44 @@ def test_what_a_node_submits_that_dies_is_owed_once_somebody_was_told(seen: bool
     verdict = told(lines)
     assert verdict.undecided == ((4,) if seen else ())
     assert (verdict.instances, verdict.decided) == (5, 4)
+
+
+# -- a partial order ---------------------------------------------------------------------------------------------------
+
+
+def in_orders(*orders: tuple[int, ...]) -> list[Line]:
+    """The same submissions, 0 to 3, told at each node in an order of its own. 0 and 2 conflict, and 1 and 3."""
+    lines: list[Line] = [(place * US, HOSTS[place % 3], Propose(place // 3, of_int(place))) for place in range(4)]
+    for node, order in zip(HOSTS, orders, strict=True):
+        lines += [((50 + place) * US, node, Decide(place, of_int(value), 1)) for place, value in enumerate(order)]
+    return lines
+
+
+def test_in_a_partial_order_what_commutes_may_stand_in_any_order_and_what_conflicts_may_not() -> None:
+    verdict = told(in_orders((0, 1, 2, 3), (1, 3, 0, 2), (1, 0, 2, 3)), IN_PART)
+    assert verdict == Consensus(4, (), (), 4, (), (), {1: 12}, "submissions", (), ())
+    verdict = told(in_orders((0, 1, 2, 3), (1, 3, 0, 2), (1, 2, 0, 3)), IN_PART)
+    assert lost(verdict) == ["agreement"]
+    places, moved = verdict.disagreements[:2], verdict.disagreements[2:]
+    assert [(item.instance, item.decisions["host3"]) for item in places] == [(0, ("2",)), (1, ("0",))]
+    assert moved[0].decisions == {
+        "host1": ("0 behind 0 others",), "host2": ("0 behind 0 others",), "host3": ("0 behind 1 others",)
+    }  # fmt: skip
+
+
+def test_in_a_partial_order_what_is_left_out_moves_what_conflicts_with_it() -> None:
+    verdict = told(in_orders((0, 1, 2, 3), (0, 1, 2, 3), (1, 2, 3)), IN_PART)
+    assert lost(verdict) == ["agreement", "termination"], "2 stands where 0 should"
+    assert lost(told(in_orders((0, 1, 2, 3), (0, 1, 2, 3), (0, 1, 2)), IN_PART)) == ["termination"], "3 comes later"
+
+
+def test_in_a_partial_order_each_life_counts_for_itself() -> None:
+    lines = in_orders((0, 1, 2, 3), (0, 1, 2, 3), (0, 1, 2, 3))
+    died = [(100 * US, "host2", Died()), (110 * US, "host2", Started(True, 110 * US))]
+    again = [((120 + place) * US, "host2", Decide(place, of_int(value), 1)) for place, value in enumerate((1, 0, 2, 3))]
+    assert lost(told([*lines, *died, *again], IN_PART)) == []
+    assert lost(told([*lines, *died, *again[1:]], IN_PART)) == ["agreement", "order"]
+    twice = [*lines, (90 * US, "host1", Decide(4, of_int(3), 1))]
+    assert told(twice, IN_PART).repeated == ("3 was submitted once and told 2 times to one life",)
+    alien = [*lines, (90 * US, "host1", Decide(4, of_int(8), 1))]
+    assert lost(told(alien, IN_PART)) == ["validity"]
