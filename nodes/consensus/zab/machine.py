@@ -33,6 +33,7 @@ BATCH = 64  # transactions that are said again in one message, at most
 _MOST_DOUBLINGS = 16
 
 _TICK, _SETTLE = "tick", "settle"
+_TO_LEADERS = (Step.CEPOCH, Step.ACK_EPOCH, Step.ACK, Step.PONG)
 
 
 class Role(StrEnum):
@@ -99,8 +100,8 @@ class ZabMachine(LogMachine):
 
     accepted: the epoch that was promised last (acceptedEpoch); current: the one in which a leader's history was last
     taken over (currentEpoch). ``tick`` comes every retry_ns: who looks for a leader, or leads, says so again; who
-    follows looks whether its leader was heard within ``patience`` of them. That doubles with every leader that does
-    not last.
+    follows looks whether its leader was heard within ``patience`` of them. The wait for one that does not lead yet
+    doubles with every leader that does not last.
     """
 
     def __init__(
@@ -246,7 +247,8 @@ class ZabMachine(LogMachine):
         return Standing(self.current, self.history.last, self.history.end)
 
     def _wait_ns(self) -> int:
-        return self.patience_ns << min(self.failed, _MOST_DOUBLINGS)
+        """One that leads is heard every retry_ns; until it does, it takes as many delays as the phases have."""
+        return self.patience_ns << (min(self.failed, _MOST_DOUBLINGS) if self.settled_ns is None else 0)
 
     def _look(self, now_ns: int) -> Effects:
         """In a new election, for oneself at first."""
@@ -281,7 +283,8 @@ class ZabMachine(LogMachine):
             self.election.clock = max(self.election.clock, clock)
             return self._join(src, now_ns)
         effects: Effects = []
-        if src == self.follows and clock > self.election.clock:  # it does not lead any more
+        waits = self.role is Role.FOLLOWING and (src == self.follows or not self.up_to_date)
+        if waits and clock > self.election.clock:  # its leader does not lead any more, or does not yet
             effects = self._look(now_ns)
         if self.role is Role.LOOKING and Flag.LEARNS not in said.flags and self.counts:
             return effects + self._weigh(src, clock, read_choice(said), now_ns)
@@ -448,7 +451,8 @@ class ZabMachine(LogMachine):
         if said.epoch != reign.epoch:
             return []
         if src not in reign.peers:  # it was taken for dead
-            return [self._say(src, Message(Step.NEWEPOCH, said.epoch)), *self._met(src, learns, now_ns)]
+            reign.peers[src] = Peer(now_ns, learns)
+            return [self._say(src, Message(Step.NEWEPOCH, said.epoch))]
         peer = reign.peers[src]
         peer.heard_ns, peer.learns = now_ns, learns
         if said.step is Step.ACK_EPOCH:
@@ -458,10 +462,6 @@ class ZabMachine(LogMachine):
                 peer.answered = max(peer.answered, said.numbers[0])
             return self._confirmed()
         return self._heard_ack(src, peer, said.numbers[0], now_ns)
-
-    def _met(self, src: int, learns: bool, now_ns: int) -> Effects:
-        self._reign().peers[src] = Peer(now_ns, learns)
-        return []
 
     # discovery
 
@@ -636,6 +636,3 @@ class ZabMachine(LogMachine):
 
     def _await_tick(self, now_ns: int) -> SetTimer:
         return SetTimer(_TICK, now_ns + self.config.protocol.retry_ns)
-
-
-_TO_LEADERS = (Step.CEPOCH, Step.ACK_EPOCH, Step.ACK, Step.PONG)
