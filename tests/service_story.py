@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ CLOSED = {"operations": 60, "think": "50us", "timeout": "4ms"}
 def served(
     service: dict[str, Any],
     clients: dict[str, Any],
-    faults: list[Any] = [],  # noqa: B006 - never changed
+    faults: Sequence[Any] = (),
     pitfalls: tuple[str, ...] = (),
     protocol: dict[str, Any] = {},  # noqa: B006
     **settings: Any,
@@ -33,7 +34,7 @@ def served(
                      "participants": ["host[123]"], **protocol},
         "service": {"snapshot_every": 16, **service},
         "clients": {"hosts": ["host[45]"], **CLOSED, **clients},
-        "faults": faults,
+        "faults": list(faults),
         "seed": 5,
         **settings,
     }  # fmt: skip

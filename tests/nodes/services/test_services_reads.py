@@ -8,6 +8,7 @@ import pytest
 from service_story import served
 
 from nodes.core import Apply, Invoke, Return
+from nodes.core.inputs import draw
 from nodes.registry import engine_specs, service_names, service_spec
 from nodes.services.kv.store import Do
 from nodes.services.log import read_entry
@@ -122,9 +123,10 @@ def test_ways_to_read_that_an_engine_has_not_are_refused_in_a_line_that_names_th
 def test_what_a_service_says_only_reads_changes_nothing(name: str) -> None:
     spec = service_spec(name)
     state = spec.build()
-    load = spec.load(Asker(3, "host4.1"), spec.mix())
+    loads = [spec.load(Asker(3, f"host{4 + place}.1", place, 2), spec.mix()) for place in range(2)]
     read = 0
     for number in range(200):
+        load = loads[draw("turn", number) % 2]
         call = load.call(number, 1000 * number)
         before = state.snapshot()
         load.returned(call, state.apply(call))

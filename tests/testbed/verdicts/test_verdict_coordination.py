@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from nodes.services.facts import Fact, Granted, Holds, Wrote
+from nodes.registry import service_names, service_spec
+from nodes.services.facts import Contributed, Entered, Fact, Granted, Holds, Left, Pulled, Pushed, Reduced, Wrote
 from testbed.scenario.expect import SERVICE_PROPERTIES
-from testbed.verdicts.coordination import PROPERTIES, Observed, exclusion, leadership
+from testbed.verdicts.coordination import PROPERTIES, Observed, barrier, exclusion, leadership, staleness, sums
 
 
 def did(process: str, called: int, returned: int | None, *told: Fact, asked: tuple[Fact, ...] = ()) -> Observed:
@@ -77,3 +78,68 @@ def test_what_never_returned_accuses_nobody() -> None:
 
 def test_what_can_be_promised_can_be_expected() -> None:
     assert {"durability", *PROPERTIES} <= set(SERVICE_PROPERTIES)
+
+
+def enters(worker: str, called: int, round_: int = 0, returned: int | None = None) -> Observed:
+    return did(worker, called, returned, asked=(Entered(round_, int(worker), 3),))
+
+
+def leaves(worker: str, called: int, returned: int, round_: int = 0) -> Observed:
+    return did(worker, called, returned, Left(round_))
+
+
+def test_who_leaves_a_barrier_when_all_have_asked_to_enter_is_right_though_nobody_was_answered() -> None:
+    assert barrier([enters("0", 0), enters("1", 5), enters("2", 9), leaves("0", 6, 10)]) == []
+    assert barrier([leaves("0", 6, 10), enters("2", 9), enters("1", 5), enters("0", 0)]) == []
+
+
+def test_who_leaves_before_another_has_entered_is_seen() -> None:
+    told = ["0@6 left round 0 before worker 2 had entered it"]
+    assert barrier([enters("0", 0), enters("1", 5), leaves("0", 6, 10), enters("2", 10)]) == told
+    assert barrier([enters("0", 0), enters("1", 5), leaves("0", 6, 10), enters("2", 1, round_=1)]) == told
+    assert barrier([enters("0", 0), enters("0", 1), enters("0", 2), leaves("0", 6, 10)]) == [
+        "0@6 left round 0 before workers 1, 2 had entered it"
+    ]
+    assert barrier([leaves("0", 6, 10, 7)]) == ["0@6 left round 7 before worker 0 had entered it"]
+
+
+def adds(worker: str, called: int, *values: int) -> Observed:
+    return did(worker, called, called + 1, asked=(Contributed(0, int(worker), values),))
+
+
+def test_a_sum_with_something_missing_or_twice_is_seen() -> None:
+    both = [adds("0", 0, 1, 2), adds("1", 1, 10, 20), adds("0", 5, 1, 2)]
+    assert sums([*both, did("0", 6, 9, Reduced(0, (11, 22)))]) == []
+    for wrong, shown in [((1, 2), "1,2"), ((12, 24), "12,24"), ((11,), "11"), ((), "nothing")]:
+        assert sums([*both, did("0", 6, 9, Reduced(0, wrong))]) == [
+            f"0@6 was told {shown} as the sum of round 0; what was contributed comes to 11,22"
+        ]
+    assert len(sums([*both, did("0", 6, 9, Reduced(1, (11, 22)))])) == 1, "of a round to which nobody contributed"
+
+
+def pushes(worker: str, called: int, iteration: int, value: int) -> Observed:
+    return did(worker, called, None, asked=(Pushed(iteration, int(worker), (value,)),))
+
+
+def pulls(iteration: int, staleness_: int, clocks: tuple[int, ...], value: int, returned: int = 50) -> Observed:
+    return did("0", 40, returned, Pulled(iteration, staleness_, clocks, (value,)))
+
+
+def test_a_model_that_is_too_old_or_lacks_or_repeats_a_gradient_is_seen() -> None:
+    history = [pushes("0", 0, 0, 1), pushes("0", 5, 1, 2), pushes("1", 6, 0, 10), pushes("0", 7, 0, 1)]
+    assert staleness([*history, pulls(2, 1, (2, 1), 13)]) == []
+    assert staleness([*history, pulls(2, 0, (2, 1), 13)]) == [
+        "0@40 is in iteration 2 with a model that lacks more than 0 iterations of worker 1"
+    ]
+    not_the_sum = "0@40 was given a model that is not the sum of what it says is in it"
+    assert staleness([*history, pulls(2, 1, (2, 1), 14)]) == [not_the_sum], "a gradient twice"
+    assert staleness([*history, pulls(2, 1, (2, 1), 3)]) == [not_the_sum], "one is missing"
+    unheard = "0@40 was given a model with what nobody had pushed"
+    assert staleness([*history, pulls(2, 1, (2, 2), 13)]) == [unheard]
+    assert staleness([*history, pulls(2, 1, (2, 1, 1), 13)]) == [unheard], "a worker that there is not"
+    assert staleness([*history, pushes("1", 50, 1, 20), pulls(2, 1, (2, 2), 33)]) == [unheard], "pushed later"
+
+
+def test_every_property_of_a_service_has_a_checker_and_each_checker_a_service() -> None:
+    promised = {name for service in service_names() for name in service_spec(service).properties}
+    assert promised == set(PROPERTIES)

@@ -1,0 +1,1 @@
+"""All-reduce: docs/services.md."""

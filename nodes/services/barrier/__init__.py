@@ -1,0 +1,1 @@
+"""A barrier: docs/services.md."""

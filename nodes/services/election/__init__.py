@@ -1,0 +1,1 @@
+"""Election of a leader: docs/services.md."""

@@ -1,0 +1,1 @@
+"""An atomic register for configurations: docs/services.md."""
