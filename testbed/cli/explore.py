@@ -82,7 +82,10 @@ def explore(
         str | None, typer.Option(help="What it may take, such as 4G (default: most of what is free).")
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Keep the search in this file when it stops, or on Ctrl-C; go on with it.")
+        Path | None,
+        typer.Option(
+            help="Keep the search in this file when it stops; go on with it. It runs what the file holds: trust it."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where a schedule that breaks something is written.")] = None,
     replay: Annotated[Path | None, typer.Option(help="Run a schedule again and tell it, in place of a search.")] = None,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from nodes.core.disk import State
 from testbed.explore.breadth import Search
 from testbed.explore.model import model_of
 from testbed.explore.random_walks import follow, hunt
@@ -33,6 +34,19 @@ BY_BREADTH = [
 ]
 AT_RANDOM = [
     Bug("paxos", "any_vote", Rules(drops=UNBOUNDED), {}, 300, 15, seed=3),
+    # of four nodes, one hears a proposal that two others don't, and decides on it alone
+    Bug("ben_or", "one_proposal", Rules(drops=UNBOUNDED), {"nodes": 4}, 30, 43),
+    # an acceptor votes, dies before its disk knows it, and votes otherwise in its next life
+    Bug("paxos", "answer_not_kept", Rules(drops=UNBOUNDED, crashes=2, restarts=2), {}, 120, 16, seed=5),
+    Bug(
+        "paxos",
+        "answer_not_synced",
+        Rules(drops=UNBOUNDED, crashes=2, restarts=2, finds=(State.UNSYNCED_LOST,)),
+        {},
+        110,
+        15,
+        seed=1,
+    ),
     pytest.param(Bug("floodset", "no_forwarding", Rules(crashes=2), {"f": 2}, 300, 12, seed=1), marks=pytest.mark.slow),
 ]
 
@@ -45,7 +59,7 @@ def test_breadth_first_finds_it_by_the_shortest_way(bug: Bug) -> None:
     assert not Search(Worlds(model_of(bug.engine, **bug.model), bug.rules)).run(bug.most).broken
 
 
-@pytest.mark.parametrize("bug", AT_RANDOM)
+@pytest.mark.parametrize("bug", AT_RANDOM, ids=lambda bug: bug.pitfall)
 def test_random_schedules_find_it_and_are_shrunk_until_no_step_can_be_spared(bug: Bug) -> None:
     worlds = Worlds(model_of(bug.engine, pitfalls=[bug.pitfall], **bug.model), bug.rules)
     found = hunt(worlds, bug.most, seed=bug.seed)
