@@ -30,7 +30,7 @@ from nodes.core.disk import pack, unpack
 
 PATIENCE = 4  # heartbeats that may stay away before a leader is given up, or a quorum
 BATCH = 64  # transactions that are said again in one message, at most
-_MOST_DOUBLINGS = 16
+MOST_DOUBLINGS = 4  # of the wait for a leader that does not lead yet
 
 _TICK, _SETTLE = "tick", "settle"
 _TO_LEADERS = (Step.CEPOCH, Step.ACK_EPOCH, Step.ACK, Step.PONG)
@@ -231,7 +231,7 @@ class ZabMachine(LogMachine):
             case Role.FOLLOWING if now_ns >= self.heard_ns + self._wait_ns():
                 return self._look(now_ns)
             case Role.FOLLOWING:
-                return [] if self.greeted else self._greet()
+                return [] if self.up_to_date else [*([] if self.greeted else self._greet()), *self._tell_vote()]
             case Role.LEADING:
                 return self._beat(now_ns)
 
@@ -248,7 +248,7 @@ class ZabMachine(LogMachine):
 
     def _wait_ns(self) -> int:
         """One that leads is heard every retry_ns; until it does, it takes as many delays as the phases have."""
-        return self.patience_ns << (min(self.failed, _MOST_DOUBLINGS) if self.settled_ns is None else 0)
+        return self.patience_ns << (min(self.failed, MOST_DOUBLINGS) if self.settled_ns is None else 0)
 
     def _look(self, now_ns: int) -> Effects:
         """In a new election, for oneself at first."""
@@ -278,10 +278,7 @@ class ZabMachine(LogMachine):
     def _heard_vote(self, src: int, said: Message, now_ns: int) -> Effects:
         clock = said.numbers[0]
         if Flag.LEADS in said.flags:
-            if self.role is not Role.LOOKING:
-                return []
-            self.election.clock = max(self.election.clock, clock)
-            return self._join(src, now_ns)
+            return self._found(src, clock, read_choice(said), now_ns)
         effects: Effects = []
         waits = self.role is Role.FOLLOWING and (src == self.follows or not self.up_to_date)
         if waits and clock > self.election.clock:  # its leader does not lead any more, or does not yet
@@ -289,6 +286,14 @@ class ZabMachine(LogMachine):
         if self.role is Role.LOOKING and Flag.LEARNS not in said.flags and self.counts:
             return effects + self._weigh(src, clock, read_choice(said), now_ns)
         return [self._say(src, self._vote())] if self.role is Role.LEADING else effects
+
+    def _found(self, src: int, clock: int, leads: Choice, now_ns: int) -> Effects:
+        """One that leads, or is about to: this node votes for it too, unless it has another leader by now."""
+        if self.role is Role.LEADING or self.up_to_date or src == self.follows or leads.rank >= self.config.n:
+            return []
+        self.election.clock = max(self.election.clock, clock)
+        self.election.votes[self.config.node] = leads
+        return self._join(src, now_ns)
 
     def _weigh(self, src: int, clock: int, heard: Choice, now_ns: int) -> Effects:
         """A vote of an election before this one is answered only: who has cast it catches up."""

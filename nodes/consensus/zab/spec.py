@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
-from nodes.consensus.zab.machine import BATCH, PATIENCE, ZabMachine
+from nodes.consensus.zab.machine import BATCH, MOST_DOUBLINGS, PATIENCE, ZabMachine
 from nodes.consensus.zab.messages import falsify, says
 from nodes.consensus.zab.pitfalls import Pitfall
 from nodes.core import INDEX
@@ -35,7 +35,7 @@ def _settle_ns(protocol: ProtocolConfig, n: int, longest_ns: int) -> int:  # noq
     lost_ns = RETRIES * protocol.retry_ns
     phases_ns = 8 * longest_ns + 3 * lost_ns
     failures = protocol.f
-    while patience_ns << failures < phases_ns:
+    while failures < MOST_DOUBLINGS and patience_ns << failures < phases_ns:
         failures += 1
     waits_ns = 3 * patience_ns * ((2 << failures) - 1)
     elections_ns = (failures + 1) * (2 * longest_ns + lost_ns)

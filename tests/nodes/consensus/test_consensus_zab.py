@@ -236,6 +236,21 @@ def test_where_frames_take_longer_than_anybody_waits_waits_grow_until_one_leads(
     assert all(held == [value(1)] for held in world.held)
 
 
+def test_who_follows_one_that_does_not_lead_finds_one_that_does() -> None:
+    """However long it would wait by now for whom it has chosen."""
+    world = running()
+    world.part(1)
+    world.submit(0)
+    world.wait(5 * T)
+    world.part()
+    machine = zab(world, 1)
+    machine.failed = 4
+    machine._join(2, world.now_ns)
+    world.wait(2 * RETRY_NS)
+    assert leaders(world) == [0]
+    assert (machine.follows, world.held[1]) == (0, world.order)
+
+
 # -- schedules by hand -------------------------------------------------------------------------------------------------
 
 
