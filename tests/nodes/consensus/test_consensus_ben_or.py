@@ -5,18 +5,23 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import sys
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from builders import Fed, node_config
 from consensus_harness import FIRST, Chaos, port_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needs import ROOT
 from network import Timed
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from ben_or_chain import N, T, chain, mean
+from ben_or_figures import lockstep
 
 from nodes import frames
 from nodes.consensus.ben_or import BenOr, BenOrMachine, Pitfall
@@ -51,86 +56,6 @@ def message(instance: int, what: Message, flags: int = 0) -> frames.Message:
 
 
 # -- the published chain ------------------------------------------------------------------------------------------
-
-N, T = 5, 1
-
-
-def views(me: int, said: tuple[int, ...], own_always: bool) -> Iterator[tuple[Fraction, Counter[int]]]:
-    """What node ``me`` counts of the five messages of a phase, with its probability: all but one, each left out alike
-    (but never the own one, if that is always counted)."""
-    left_out = [node for node in range(N) if node != me or not own_always]
-    for absent in left_out:
-        yield Fraction(1, len(left_out)), Counter(said[node] for node in range(N) if node != absent)
-
-
-class Steps(NamedTuple):
-    """One round of the chain from a state: P(some node decides), P(all decide), and where to if nobody does."""
-
-    some: Fraction
-    all: Fraction
-    none: dict[int, Fraction]
-
-
-def one_round(ones: int, own_always: bool) -> Steps:
-    """Five nodes of which ``ones`` hold 1. Written from the rules; shares no code with the engine."""
-    values = tuple(int(node < ones) for node in range(N))
-    proposes = [
-        sum((p for p, seen in views(me, values, own_always) if max(seen[0], seen[1]) > N / 2), Fraction(0))
-        for me in range(N)
-    ]
-    value = int(ones > N / 2)  # the only one that more than half of the nodes can have reported
-    some = every = Fraction(0)
-    none: dict[int, Fraction] = {}
-    for named in itertools.product((True, False), repeat=N):
-        chance = math.prod((proposes[me] if named[me] else 1 - proposes[me] for me in range(N)), start=Fraction(1))
-        if chance == 0:
-            continue
-        decides, adopts = [], []
-        for me in range(N):
-            counts = [(p, seen[True]) for p, seen in views(me, named, own_always)]
-            decides.append(sum((p for p, count in counts if count > T), Fraction(0)))
-            adopts.append(sum((p for p, count in counts if 1 <= count <= T), Fraction(0)))
-        nobody = math.prod((1 - d for d in decides), start=Fraction(1))
-        some += chance * (1 - nobody)
-        every += chance * math.prod(decides, start=Fraction(1))
-        if nobody == 0:
-            continue
-        holding = {0: Fraction(1)}  # how many nodes hold 1 after a round in which nobody decided
-        for me in range(N):
-            adopt = adopts[me] / (1 - decides[me])
-            one = adopt * value + (1 - adopt) / 2
-            following: dict[int, Fraction] = {}
-            for count, p in holding.items():
-                following[count + 1] = following.get(count + 1, Fraction(0)) + p * one
-                following[count] = following.get(count, Fraction(0)) + p * (1 - one)
-            holding = following
-        for count, p in holding.items():
-            none[count] = none.get(count, Fraction(0)) + chance * nobody * p
-    return Steps(some, every, none)
-
-
-def chain(own_always: bool, rounds: int = 12) -> tuple[list[Fraction], list[Fraction]]:
-    """P(the first decision comes in round r) and P(the last one does), r = 1, 2, ..; inputs are fair bits."""
-    step = [one_round(ones, own_always) for ones in range(N + 1)]
-    state = {ones: Fraction(math.comb(N, ones), 2**N) for ones in range(N + 1)}
-    first, last = [], [Fraction(0)]
-    for _ in range(rounds):
-        some = sum((p * step[ones].some for ones, p in state.items()), Fraction(0))
-        every = sum((p * step[ones].all for ones, p in state.items()), Fraction(0))
-        first.append(some)
-        last[-1] += every
-        last.append(some - every)  # the others follow in the next round: they have all adopted the value
-        following: dict[int, Fraction] = {}
-        for ones, p in state.items():
-            for count, q in step[ones].none.items():
-                following[count] = following.get(count, Fraction(0)) + p * q
-        # denominators grow without end; 60 digits are enough for what is compared
-        state = {ones: p.limit_denominator(10**60) for ones, p in following.items()}
-    return first, last
-
-
-def mean(distribution: list[Fraction]) -> float:
-    return float(sum(round_ * p for round_, p in enumerate(distribution, 1)))
 
 
 def test_the_chain_with_the_own_message_always_counted() -> None:
@@ -178,26 +103,6 @@ def lockstep_machines(instances: int, seed: int) -> list[list[int]]:
     return results
 
 
-def lockstep_any_four(instances: int, seed: int) -> list[list[int]]:
-    """The same for the bare algorithm, with the own message shuffled among the others."""
-    rng = random.Random(seed)
-    results = []
-    for _ in range(instances):
-        nodes = [BenOr(N, T, rng.getrandbits(1), rng.getrandbits(64)) for _ in range(N)]
-        wire = [(src, message) for src, node in enumerate(nodes) for message in node.start()]
-        rounds: dict[int, int] = {}
-        while wire:
-            following = []
-            for me, node in enumerate(nodes):
-                for src, message in rng.sample(wire, len(wire)):
-                    following += [(me, answer) for answer in node.receive(src, message)]
-                    if node.decision is not None:
-                        rounds.setdefault(me, node.round)
-            wire = following
-        results.append(list(rounds.values()))
-    return results
-
-
 def assert_distributed(rounds: list[int], expected: list[Fraction]) -> None:
     """Every probability within the normal interval of error rate 1e-4 around what is expected (and the mean too)."""
     z, trials = 3.89, len(rounds)
@@ -220,11 +125,11 @@ def test_the_machines_in_random_lockstep_follow_the_chain_with_the_own_message_c
 
 @pytest.mark.slow
 def test_the_algorithm_with_its_own_message_shuffled_in_follows_the_other_chain() -> None:
-    results = lockstep_any_four(3000, seed=2)
-    assert all(len(decided) == N for decided in results)
+    rng = random.Random(2)
+    results = [lockstep(rng, own_always=False) for _ in range(3000)]
     first, last = chain(own_always=False)
-    assert_distributed([min(decided) for decided in results], first)
-    assert_distributed([max(decided) for decided in results], last)
+    assert_distributed([earliest for earliest, _ in results], first)
+    assert_distributed([latest for _, latest in results], last)
 
 
 # -- the rules --------------------------------------------------------------------------------------------------------
