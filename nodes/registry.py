@@ -63,13 +63,12 @@ def service_spec(name: str) -> ServiceSpec:
 
 def commuting(protocol: ProtocolConfig, service: str) -> Commuting:
     """Which values commute in a partial order: a service's by the parts that its commands touch, plain inputs by their
-    numbers; ``classes`` of the engine's parameters says into how many classes both fall."""
-    classes: int = engine_spec(protocol.consensus).parameters_of(protocol).classes
+    numbers, modulo ``classes`` of the engine's parameters."""
     if not service:
-        return Commuting(classes, by_number)
-    from nodes.services.touching import Touching
+        return Commuting(engine_spec(protocol.consensus).parameters_of(protocol).classes, by_number)
+    from nodes.services.touching import CLASSES, Touching
 
-    return Commuting(classes, Touching(service_spec(service)))
+    return Commuting(CLASSES, Touching(service_spec(service)))
 
 
 def _folders(room: ModuleType) -> tuple[str, ...]:

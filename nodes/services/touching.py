@@ -9,6 +9,9 @@ from nodes.core.inputs import draw
 from nodes.services.log import read_entry
 from nodes.services.spec import ServiceSpec
 
+CLASSES = 256
+"""Parts of a service fall into so many classes; of two that fall into one, commands keep an order that need not."""
+
 
 @dataclass(frozen=True)
 class Touching:

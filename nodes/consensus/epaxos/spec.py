@@ -14,11 +14,11 @@ from nodes.core.config import NodeConfig, ProtocolConfig
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """classes: into so many what is submitted falls, inputs by their number and a service's commands by what they
-    touch; with one, all that writes is put into one order. e: so many crashes leave the fast path open; -1: as many as
-    can. patience: intervals of retry_ns in which a command may stand still before the next in line recovers it."""
+    """classes: inputs conflict when their numbers are the same modulo this; with one all are put into one order. e: so
+    many crashes leave the fast path open; -1: as many as can. patience: intervals of retry_ns in which a command may
+    stand still before the next in line recovers it."""
 
-    classes: int = field(default=4, metadata={"ge": 1, "le": 1000})
+    classes: int = field(default=2, metadata={"ge": 1, "le": 1000})
     e: int = field(default=-1, metadata={"ge": -1})
     patience: int = field(default=PATIENCE, metadata={"ge": 2, "le": 1000})
 

@@ -14,7 +14,7 @@ from nodes.core.commuting import Commuting, Touch
 from nodes.registry import build_machine, service_spec
 from nodes.services.kv.store import cas, get, put
 from nodes.services.log import Operation, operation_number, pack_entry
-from nodes.services.touching import Touching
+from nodes.services.touching import CLASSES, Touching
 from testbed.engines.sim import SimEngine
 from testbed.history import Event, Events, History
 from testbed.plan import Plan
@@ -40,7 +40,7 @@ def story(seed: int = 1, pitfalls: Collection[str] = (), keys: int = 3) -> tuple
                 "topology": {"kind": "star", "hosts": 6},
                 "links": {"default": {"delay": "20us", "jitter": "5us", "loss": 0.01}},
                 "protocol": {"consensus": "epaxos", "f": 1, "window": "1ms", "instances": 250, "retry": "300us",
-                             "participants": ["host[123]"], "parameters": {"classes": 64}},
+                             "participants": ["host[123]"]},
                 "service": {"kind": "kv", "snapshot_every": 16},
                 "clients": {"hosts": ["host[456]"], "operations": 60, "think": "100us", "timeout": "3ms",
                             "mix": {"keys": keys}},
@@ -101,7 +101,7 @@ def judged(change: Callable[[Event], Event | None]) -> Service:
 
 def test_two_that_conflict_and_change_places_at_one_replica_are_seen_and_two_that_commute_are_not() -> None:
     _, history, _ = story()
-    rules = Commuting(64, Touching(service_spec("kv")))
+    rules = Commuting(CLASSES, Touching(service_spec("kv")))
     applied = orders(history)["host2"]
     for commute in (True, False):
         one = next(
