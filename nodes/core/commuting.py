@@ -47,6 +47,11 @@ class Commuting:
         part, reads = self.touches(value)
         return 2 * self.classes if part is None else 2 * (part % self.classes) + reads
 
+    def writing(self, chain: int) -> int:
+        """The chain of the same class in which all is in order, whatever it does."""
+        everything = 2 * self.classes
+        return chain if chain == everything else chain - chain % 2
+
     def conflicting(self, chain: int) -> range | tuple[int, ...]:
         """The chains whose values must keep an order with those of ``chain``."""
         everything = 2 * self.classes

@@ -299,6 +299,8 @@ class EPaxosMachine(LogMachine):
         one = submission(entry)
         assert one is not None, "entries that are brought in are submissions"
         chain = self.commuting.chain(one.value)
+        if (one.rank, one.epoch) != (self.rank, self.config.epoch):
+            chain = self.commuting.writing(chain)  # others may have been given it as well: all must tell the same first
         name = Name(chain, self.rank, self.begun[chain, self.rank])
         needs = self._conflicting(chain)
         self.own[name] = entry

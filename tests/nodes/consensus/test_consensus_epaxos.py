@@ -204,6 +204,27 @@ def test_a_node_without_its_disk_learns_votes_for_nothing_and_has_others_bring_i
     assert cluster.values("n0") == [b"a", b"a2"], "one node of three that may vote is no quorum"
 
 
+def test_a_read_that_is_brought_in_twice_stands_in_one_place() -> None:
+    """n1, which only learns, hands it to n2 and then to n0; a write comes in between."""
+    cluster = Cluster()
+    cluster.net.crash("n1")
+    cluster.net.start("n1", State.LOST)
+    cluster.play(TICK_NS)
+    cluster.net.cuts = {("n0", "n2"), ("n2", "n0")}
+    cluster.submit("n1", b"A")
+    cluster.play(TICK_NS + RETRY_NS)  # handed to one, and to the other
+    begun = {name.rank for machine in cluster.machines() for name in machine.own}
+    assert begun == {0, 2}
+    cluster.net.cuts = set()
+    cluster.submit("n0", b"a")
+    cluster.play(20 * TICK_NS)
+    places = {name: cluster.values(name).index(b"A") < cluster.values(name).index(b"a") for name in cluster.told}
+    assert len(set(places.values())) == 1, places
+    assert all(cluster.values(name).count(b"A") == 1 for name in cluster.told)
+    read = [name for name in cluster.machines()[0].commands if name.chain % 2]
+    assert read == [], "what may come twice keeps an order with all of its class"
+
+
 @pytest.mark.parametrize("state", [State.KEPT, State.TORN, State.UNSYNCED_LOST])
 def test_a_node_with_its_disk_goes_on_and_is_told_everything_again(state: State) -> None:
     cluster = Cluster()
