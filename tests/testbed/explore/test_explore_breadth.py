@@ -79,6 +79,14 @@ def test_paxos_agrees_whatever_comes_when() -> None:
     assert (found.end, found.broken) == (End.ALL, "")
 
 
+@pytest.mark.parametrize(("engine", "timers"), [("raft", 4), ("multi_paxos", 2)])
+def test_logs_are_one_log_whatever_comes_when(engine: str, timers: int) -> None:
+    """Of two nodes; what they submit are timers, and so is whatever makes one lead."""
+    found = explore(engine, Rules(timers=timers), nodes=2)
+    assert (found.end, found.broken) == (End.ALL, "")
+    assert found.states > 100
+
+
 # -- what it stands on -------------------------------------------------------------------------------------------------
 
 
