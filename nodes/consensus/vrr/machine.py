@@ -304,7 +304,7 @@ class VrrMachine(VolatileLog):
             epoch = self._ends_with(entry)
             if epoch is not None:
                 effects += self._end_epoch(epoch, now_ns)
-        return effects
+        return effects + (self._try_to_start(now_ns) if self.status is Status.ENDED else [])
 
     def _beat(self, now_ns: int) -> Effects:
         """The primary's. One that no quorum answers asks for the next view: it may be heard without hearing."""
@@ -575,22 +575,21 @@ class VrrMachine(VolatileLog):
 
     def _end_epoch(self, epoch: int, now_ns: int) -> Effects:
         """The epoch before is over here: this node does nothing more in it. It says so, if it has a vote there."""
-        voted = self.config.node in self.epochs.voters(over(epoch) - 1)
         self._forget_view(over(epoch))
         self.status = Status.ENDED
         self._await_epoch(epoch, self.slot)
-        if voted:
+        if epoch == self.ending and self.config.node in self.epochs.voters(over(epoch) - 1):
             self.ended.add(self.config.node)
-        self.tells = voted
-        timers: Effects = [CancelTimer(_VIEW), CancelTimer(_BEAT)]
-        return [*timers, *self._tell_end(now_ns), *self._try_to_start(now_ns)]
+            self.tells = True
+        return [CancelTimer(_VIEW), CancelTimer(_BEAT), *self._tell_end(now_ns)]
 
     def _await_epoch(self, epoch: int, end: int) -> None:
-        if epoch > self.ending:
-            self.ending, self.tells = epoch, False
-            self.ended.clear()
-            self.started.clear()
-        self.ends_at = end
+        """The latest that is known to be about to begin: one before it, in what others had decided long ago, is not."""
+        if epoch <= self.ending:
+            return
+        self.ending, self.ends_at, self.tells = epoch, end, False
+        self.ended.clear()
+        self.started.clear()
 
     def _tell_end(self, now_ns: int) -> Effects:
         """To all that have not answered, until a quorum of the next epoch's voters has: with these it can go on, if no

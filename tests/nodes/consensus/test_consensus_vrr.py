@@ -703,6 +703,28 @@ def test_a_life_that_comes_back_in_a_later_epoch_finds_it() -> None:
     assert len(world.order) == 5
 
 
+def test_one_that_has_slept_through_an_epoch_has_all_of_it_when_it_leads_the_next() -> None:
+    """Node 2 hears from a quorum that epoch 1 is over before it knows that epoch 0 is."""
+    stage = Stage((), 3, Epochs((0, 1, 2), (Change(0, (0, 1, 2)), Change(0, (2, 0, 1)))))
+    stage.fire(0, "beat")
+    stage.let(0, 1)
+    stage.submit(0)
+    stage.let(0, 1)
+    assert len(stage.order) == 1
+    stage.fire(0, "beat")
+    stage.let(0, 1)
+    stage.lose()
+    for number in (0, 1):
+        stage.fire(number, "epoch")
+        stage.deliver(number, 2)
+    stage.let(0, 1, 2)
+    assert vrr(stage, 2).leader() == 2
+    stage.submit(2)
+    stage.let(0, 1, 2)
+    assert stage.order == [value(1), value(2)]
+    assert stage.held[2] == stage.order
+
+
 def test_what_a_scenario_plans_is_done_on_the_simulator_and_what_can_not_be_is_refused() -> None:
     def plan_of(**parameters: Any) -> Plan:
         protocol = {"consensus": "vrr", "f": 1, "window": "1ms", "retry": "300us", "instances": 24}
