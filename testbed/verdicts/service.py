@@ -10,6 +10,7 @@ promised that things could have happened one after another as each client saw it
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 from nodes.consensus.spec import LOCAL, LOG, PARTIAL
@@ -280,40 +281,47 @@ def _log(plan: Plan, history: History) -> tuple[_Log, list[str]]:
     return log, list(violations)
 
 
+_Entry = tuple[bytes, int]
+"""An entry's value, and how many with the same value were applied before: what is asked of several replicas may stand
+in as many entries."""
+
+
 class _Life:
     """What one life of a replica has applied in a partial order, and where each entry stood."""
 
     def __init__(self, node: str, rules: Commuting) -> None:
         self.node = node
-        self.entries: list[tuple[bytes, Place]] = []
+        self.entries: list[tuple[_Entry, Place]] = []
         self.merged = 0  # how many of them
         self._places = Places(rules)
+        self._times: Counter[bytes] = Counter()
 
     def apply(self, value: bytes) -> None:
-        self.entries.append((value, self._places.add(value)))
+        self.entries.append(((value, self._times[value]), self._places.add(value)))
+        self._times[value] += 1
 
 
 def _merged(plan: Plan, history: History) -> tuple[_Log, list[str]]:
     """The same in a partial order: one order of all entries in which whatever conflicts stands as each life had it."""
     rules = commuting(plan.protocol, plan.service)
     lives, decided = _lives(history, rules)
-    log: dict[bytes, Place] = {}
+    log: dict[_Entry, Place] = {}
     violations: dict[str, None] = {}
     order = Places(rules)
     while any(_merge(life, log, order) for life in lives):
         pass
     for life in lives:
         if life.merged < len(life.entries):
-            entry = value_text(plan, life.entries[life.merged][0])
-            violations[f"{life.node} applied {entry} in an order that contradicts the others'"] = None
-        for value, place in life.entries[: life.merged]:
-            if log[value] != place:
-                violations[f"{value_text(plan, value)} stands elsewhere at {life.node} than at others"] = None
-    for value in log:
+            value, _ = life.entries[life.merged][0]
+            violations[f"{life.node} applied {value_text(plan, value)} in an order that contradicts the others'"] = None
+        for entry, place in life.entries[: life.merged]:
+            if log[entry] != place:
+                violations[f"{value_text(plan, entry[0])} stands elsewhere at {life.node} than at others"] = None
+    for value, _ in log:
         if value not in decided:
             violations[f"{value_text(plan, value)} was applied, and nobody decided it"] = None
-    by = {value: life.node for life in reversed(lives) for value, _ in life.entries}
-    return {entry: {value: by[value]} for entry, value in enumerate(log)}, list(violations)
+    by = {entry: life.node for life in reversed(lives) for entry, _ in life.entries}
+    return {place: {entry[0]: by[entry]} for place, entry in enumerate(log)}, list(violations)
 
 
 def _lives(history: History, rules: Commuting) -> tuple[list[_Life], set[bytes]]:
@@ -333,14 +341,14 @@ def _lives(history: History, rules: Commuting) -> tuple[list[_Life], set[bytes]]
     return lives, decided
 
 
-def _merge(life: _Life, log: dict[bytes, Place], order: Places) -> bool:
+def _merge(life: _Life, log: dict[_Entry, Place], order: Places) -> bool:
     """As much of it as may stand next, or stands there already. Whether that was anything."""
     before = life.merged
-    for value, place in life.entries[before:]:
-        if value not in log:
-            if order.next(value) != place:
+    for entry, place in life.entries[before:]:
+        if entry not in log:
+            if order.next(entry[0]) != place:
                 break  # what stands before it comes from another life, or from nowhere
-            log[value] = order.add(value)
+            log[entry] = order.add(entry[0])
         life.merged += 1
     return life.merged > before
 

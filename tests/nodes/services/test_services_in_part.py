@@ -31,7 +31,9 @@ NIC_CRASHES = [
 
 
 @cache
-def story(seed: int = 1, pitfalls: Collection[str] = (), keys: int = 3) -> tuple[Plan, History, Verdicts]:
+def story(
+    seed: int = 1, pitfalls: Collection[str] = (), keys: int = 3, timeout: str = "3ms"
+) -> tuple[Plan, History, Verdicts]:
     """Three replicas (host1 to host3), of which one after another is away, and three clients of 60 operations each."""
     plan = compile_plan(
         from_data(
@@ -42,7 +44,7 @@ def story(seed: int = 1, pitfalls: Collection[str] = (), keys: int = 3) -> tuple
                 "protocol": {"consensus": "epaxos", "f": 1, "window": "1ms", "instances": 250, "retry": "300us",
                              "participants": ["host[123]"]},
                 "service": {"kind": "kv", "snapshot_every": 16},
-                "clients": {"hosts": ["host[456]"], "operations": 60, "think": "100us", "timeout": "3ms",
+                "clients": {"hosts": ["host[456]"], "operations": 60, "think": "100us", "timeout": timeout,
                             "mix": {"keys": keys}},
                 "faults": NIC_CRASHES,
                 "seed": seed,
@@ -76,6 +78,17 @@ def test_clients_see_one_store_whatever_orders_replicas_have() -> None:
     assert applied["host1"] != applied["host2"]
     assert sorted(applied["host1"]) == sorted(applied["host2"])
     assert len(applied["host3"]) > 180, "its second life carries out again what was committed"
+
+
+def test_what_impatient_clients_ask_of_several_replicas_stands_in_several_entries_and_happens_once() -> None:
+    _, _, verdicts = story(timeout="170us")
+    service, consensus = verdicts.service, verdicts.consensus
+    assert service is not None
+    assert consensus is not None
+    assert service.violations == ()
+    assert service.done == 180
+    assert service.entries > 200
+    assert consensus.disagreements == consensus.repeated == ()
 
 
 @pytest.mark.parametrize("pitfall", ["dependencies_not_merged", "hole_skipped", "cycle_executed_in_arrival_order"])
