@@ -126,8 +126,10 @@ def _show(rows: list[tuple[str, Consensus, Sides]]) -> None:
     screen = console()
     lasts = f"from {nanoseconds(first.since_ns)} to {nanoseconds(first.until_ns)}"
     screen.print(f"parted {lasts}: " + " | ".join(",".join(side.hosts) for side in first.sides), markup=False)
-    table = Table("consensus", "longest wait before", *(f"answered at {','.join(one.hosts)}" for one in first.sides))
-    table.add_column("gives up")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    answered = (f"answered at {','.join(one.hosts)}" for one in first.sides)
+    for heading in ("consensus", "longest wait before", *answered, "gives up"):
+        table.add_column(heading)
     for name, found, sides in rows:
         before = "-" if sides.before_ns is None else nanoseconds(sides.before_ns)
         table.add_row(name, before, *map(_side_text, sides.sides), _gives_up(found, sides))
