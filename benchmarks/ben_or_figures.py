@@ -114,7 +114,9 @@ def gathered(out: Path, runs: int) -> dict[str, list[Counter[int]]]:
     """Per scheduler the counts of the first and of the last decisions; what is missing in the file is run and added."""
     done: dict[tuple[str, int], list[dict[str, int]]] = {}
     if out.exists():
-        for line in out.read_text(encoding="utf-8").splitlines():
+        whole, _, _ = out.read_text(encoding="utf-8").rpartition("\n")  # a last line that was cut off is run again
+        out.write_text(whole + "\n" * bool(whole), encoding="utf-8")
+        for line in whole.splitlines():
             row = json.loads(line)
             done[row["scheduler"], row["number"]] = row["rounds"]
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -169,11 +171,11 @@ def drawn(told: dict[str, list[dict[str, Any]]], picture: Path) -> None:
             panel.bar(xs, shares, 0.24, yerr=[lower, within], color=colour, hatch=hatch, alpha=0.75, label=scheduler)
             if "chain" in both[which]:
                 panel.hlines(both[which]["chain"], [x - 0.12 for x in xs], [x + 0.12 for x in xs], "black", "dashed")
-        panel.set(title=title, xlabel="round", yscale="log")
+        panel.set(title=title, xlabel="round", yscale="log", ylim=(1e-5, 1.5))
         panel.set_xticks(range(1, 1 + max(len(both[which]["rounds"]) for both in told.values())))
     panels[0].set_ylabel("share of the runs; dashes: the chain")
     panels[1].legend(frameon=False)
-    with mpl.rc_context({"svg.hashsalt": "oae-testbed"}):
+    with mpl.rc_context({"svg.hashsalt": "oae-testbed", "svg.fonttype": "none"}):
         figure.savefig(picture, metadata={"Date": None, "Creator": None})
 
 
