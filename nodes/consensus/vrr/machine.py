@@ -621,14 +621,16 @@ class VrrMachine(VolatileLog):
         return []
 
     def _take_decided(self, epoch: int, state: State, now_ns: int) -> Effects:
-        """What was decided in epochs that are over, from whoever knows it."""
-        if epoch_of(self.normal) >= epoch or state.end <= self.slot:
+        """What was decided in epochs that are over, from whoever knows it; all of it, or this node would give up what
+        it may have vouched for."""
+        known = min(state.commit, state.end)
+        if epoch != self.ending or epoch_of(self.normal) >= epoch or known <= self.slot or known < self.ends_at:
             return []
         effects = self._replace(state)
         if effects is None:
             return []
-        effects += self._decide(min(state.commit, state.end), now_ns)
-        if epoch_of(self.term) < epoch and epoch == self.ending and self.slot >= self.ends_at:
+        effects += self._decide(known, now_ns)
+        if epoch_of(self.term) < epoch:
             effects += self._end_epoch(epoch, now_ns)  # its last entry is among those that a state stands for
         return [*effects, *self._try_to_start(now_ns)]
 

@@ -725,6 +725,18 @@ def test_one_that_has_slept_through_an_epoch_has_all_of_it_when_it_leads_the_nex
     assert stage.held[2] == stage.order
 
 
+def test_what_was_decided_is_taken_as_a_whole_or_entries_that_were_vouched_for_would_be_given_up() -> None:
+    stage = Stage((), 3, Epochs((0, 1, 2), (Change(0, (0, 1, 2)),)))
+    for _ in range(2):
+        stage.submit(0)
+    stage.let(0, 2, only=(Step.PREPARE,))
+    machine = vrr(stage, 2)
+    first = machine.entries.at(0)
+    machine.receive(1, message(over(1), EndEpoch(3, (1, 1, 1))), 0)
+    machine.receive(1, message(over(1), NewState(State(0, 1, (first,)))), 0)
+    assert machine.entries.end == 2
+
+
 def test_what_a_scenario_plans_is_done_on_the_simulator_and_what_can_not_be_is_refused() -> None:
     def plan_of(**parameters: Any) -> Plan:
         protocol = {"consensus": "vrr", "f": 1, "window": "1ms", "retry": "300us", "instances": 24}
