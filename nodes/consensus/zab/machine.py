@@ -32,6 +32,8 @@ PATIENCE = 4  # heartbeats that may stay away before a leader is given up, or a 
 BATCH = 64  # transactions that are said again in one message, at most
 MOST_DOUBLINGS = 4  # of the wait for a leader that does not lead yet
 
+_FURTHEST = 1024  # slots ahead of the history in which proposals wait for those before them
+
 _TICK, _SETTLE = "tick", "settle"
 _TO_LEADERS = (Step.CEPOCH, Step.ACK_EPOCH, Step.ACK, Step.PONG)
 
@@ -126,6 +128,8 @@ class ZabMachine(LogMachine):
         self.promised_to: int | None = None  # to whom this life promised the accepted epoch
         self.heard_ns = 0  # the leader that it follows
         self.greeted = False  # that leader has told its epoch
+        self.early: dict[int, Txn] = {}  # slot -> what was proposed in this epoch before what is to stand before it
+        self.claim = 0  # how many are committed, as was said in this epoch
         self.up_to_date = False  # that leader leads, and this node has its history
         self.settled_ns: int | None = None  # since when it follows one that leads, or leads
         self.failed = 0  # leaders in a row that did not last
@@ -355,11 +359,11 @@ class ZabMachine(LogMachine):
         effects: Effects = []
         if said.step is Step.PROPOSE:
             effects = self._accept(src, said)
-        committed = said.numbers[1] if said.step is Step.PROPOSE else said.numbers[0]
+        self.claim = max(self.claim, said.numbers[1] if said.step is Step.PROPOSE else said.numbers[0])
         if self.current == said.epoch and (said.step is not Step.PING or Flag.LEADS in said.flags):
             self.up_to_date = True
             self.settled_ns = now_ns if self.settled_ns is None else self.settled_ns
-        return [*effects, *self._commit(min(committed, self.history.end)), *self._pong(src, said)]
+        return [*effects, *self._commit(min(self.claim, self.history.end)), *self._pong(src, said)]
 
     def _promise(self, src: int, epoch: int) -> Effects:
         """Discovery: an epoch is promised to one leader, once."""
@@ -367,7 +371,8 @@ class ZabMachine(LogMachine):
         if epoch > self.accepted:
             self.accepted = self.term = epoch
             self.promised_to = src
-            self.up_to_date = False
+            self.up_to_date, self.claim = False, 0
+            self.early.clear()
         promised = Flag.PROMISED if self.promised_to == src else Flag(0)
         numbers = of_standing(self.standing())
         return [self._say(src, Message(Step.ACK_EPOCH, epoch, numbers, (), promised | self._learns()))]
@@ -405,15 +410,18 @@ class ZabMachine(LogMachine):
 
     def _accept(self, src: int, said: Message) -> Effects:
         """Broadcast: transactions in the order in which they were proposed; the leader says again what is missing."""
-        slot, txns = said.numbers[0], read_txns(said.parts)
-        end = self.history.end
-        gap = slot > end and Pitfall.ACCEPTS_PAST_GAP not in self.pitfalls
-        if txns is None or gap or self.current != said.epoch:
+        slot, txns, end = said.numbers[0], read_txns(said.parts), self.history.end
+        if txns is None or self.current != said.epoch:
             return []
-        for txn in txns[max(0, end - slot) :]:
+        if Pitfall.ACCEPTS_PAST_GAP in self.pitfalls:
+            slot = min(slot, end)
+        for place, txn in enumerate(txns, slot):
+            if end <= place < end + _FURTHEST:
+                self.early[place] = txn
+        while (txn_here := self.early.pop(self.history.end, None)) is not None:
             self.touched.add(self.history.end)
-            self.history.append(txn)
-        return self._acknowledge(src)
+            self.history.append(txn_here)
+        return [] if slot > end else self._acknowledge(src)
 
     def _acknowledge(self, src: int) -> Effects:
         return [self._say(src, Message(Step.ACK, self.accepted, (self.history.end,), (), self._learns()))]

@@ -697,6 +697,24 @@ def test_an_order_that_is_none_is_seen(delivered: list[tuple[int, int]], last_be
     assert ledger.broken() == broken
 
 
+def test_frames_that_overtake_each_other_cost_no_time() -> None:
+    """The paper's channels are in order, these are not: a proposal waits for the one before it, what is committed for
+    the proposal."""
+    stage = begun(3, ())
+    stage.submit(0)
+    stage.submit(0)
+    first, second = (one for one in stage.wire if one.dst == 1)
+    stage.arrive(second)
+    assert zab(stage, 1).history.end == 0
+    stage.let(0, 2)
+    assert len(stage.order) == 2
+    told = [one for one in stage.wire if one.dst == 1 and one.message.step == Step.COMMIT]
+    stage.arrive(told[-1])
+    stage.arrive(first)
+    assert zab(stage, 1).history.end == 2
+    assert stage.held[1] == stage.order
+
+
 # -- snapshots and lives -----------------------------------------------------------------------------------------------
 
 
