@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -49,7 +50,10 @@ def test_an_engine_of_ones_own_runs_as_the_page_says(engines: Path, tmp_path: Pa
     words = shlex.split(line, comments=True)[1:]
     code, told = next(found for start, found in SHOWN.items() if shlex.join(words).startswith(start))
     command = [sys.executable, "-c", TESTBED, str(engines), *words]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}  # else tables are narrow
+    ran = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
     assert told in ran.stdout, ran.stdout + ran.stderr
     assert ran.returncode == code
 
