@@ -295,7 +295,7 @@ class ZabMachine(LogMachine):
         """One that leads, or is about to: this node votes for it too, unless it has another leader by now."""
         if self.role is Role.LEADING or self.up_to_date or src == self.follows or leads.rank >= self.config.n:
             return []
-        self.election.clock = max(self.election.clock, clock)
+        self.election.clock = clock  # of the leader's election, so that its next one is seen to be a later one
         self.election.votes[self.config.node] = leads
         return self._join(src, now_ns)
 

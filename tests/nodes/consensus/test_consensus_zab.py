@@ -251,6 +251,18 @@ def test_who_follows_one_that_does_not_lead_finds_one_that_does() -> None:
     assert (machine.follows, world.held[1]) == (0, world.order)
 
 
+def test_whoever_finds_a_leader_sees_that_it_looks_for_one_again() -> None:
+    """Even if it has been in more elections than the leader; else its vote would go on counting for that one."""
+    world = running()
+    world.part(1)
+    world.wait(5 * T)
+    machine = zab(world, 1)
+    machine.election.clock = 9
+    world.part()
+    world.wait(2 * RETRY_NS)
+    assert (machine.follows, machine.election.clock) == (0, zab(world, 0).election.clock)
+
+
 # -- schedules by hand -------------------------------------------------------------------------------------------------
 
 
