@@ -42,6 +42,18 @@ def test_eight_containers_without_jitter_hold_every_round_and_agree(engine: Cont
     assert engine.containers() == []
 
 
+@pytest.mark.slow
+def test_an_engine_of_messages_decides_in_containers(engine: ContainerEngine, tmp_path: Path) -> None:
+    """What each of three submits is delivered at all, in one order."""
+    protocol = {"consensus": "raft", "f": 1, "instances": 4, "window": "200ms", "retry": "100ms"}
+    plan = plan_of({"topology": {"kind": "star", "hosts": 3}, "protocol": protocol})
+    verdict = judge(plan, run(plan, tmp_path)).consensus
+    assert verdict is not None
+    assert (verdict.decided, verdict.instances) == (12, 12)
+    assert (verdict.disagreements, verdict.invalid, verdict.repeated, verdict.disordered) == ((), (), (), ())
+    assert engine.containers() == []
+
+
 def test_cells_are_containers_too_and_carry_what_their_hosts_swap(engine: ContainerEngine, tmp_path: Path) -> None:
     """Until one on the way is killed; in windows wide enough for a machine that is busy with other things."""
     story = {
