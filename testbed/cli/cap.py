@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from testbed.cli.common import SetOption, load_scenario, named_engine
+from testbed.actions.find import named_engine
+from testbed.cli.common import SetOption, load_scenario
 from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, console, print_json, progress_bar, verb
 from testbed.errors import UserError
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from testbed.actions.find import find_document
 from testbed.cli.output import existing, overrides
 from testbed.errors import UserError
 
 if TYPE_CHECKING:
-    from testbed.engines.base import Engine
     from testbed.plan import Container
     from testbed.scenario import Scenario
     from topologies.fabric import Fabric
@@ -21,18 +21,6 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as protocol.window=200us; repeatable."),
 ]
-SHIPPED = Path(__file__).resolve().parents[2]
-
-
-def find_document(name: str, folder: str) -> Path:
-    """A file as named, or one that ships in ``folder`` (scenarios, studies), with or without its ending."""
-    asked = Path(name)
-    for path in (asked, Path(f"{name}.yaml"), SHIPPED / folder / name, SHIPPED / folder / f"{name}.yaml"):
-        if path.is_file():
-            return path
-    shipped = ", ".join(sorted(path.stem for path in (SHIPPED / folder).glob("*.yaml")))
-    what = folder.removesuffix("s") if folder != "studies" else "study"
-    raise UserError(f"{name or repr(name)}: there is no such {what}; a file is wanted, or one that ships: {shipped}")
 
 
 def load_scenario(name: str, pairs: list[str] | None, seed: int | None = None) -> Scenario:
@@ -43,18 +31,6 @@ def load_scenario(name: str, pairs: list[str] | None, seed: int | None = None) -
     for key, value in overrides(pairs):
         scenario = scenario.with_override(key, value)
     return scenario if seed is None else scenario.with_override("seed", seed)
-
-
-def named_engine(name: str) -> Engine:
-    """The engine a user named."""
-    from testbed.engines.registry import ENGINES, engine_by_name
-
-    if name not in ENGINES:
-        raise UserError(f"--engine {name}: there are {', '.join(ENGINES)}")
-    try:
-        return engine_by_name(name)
-    except ImportError as error:
-        raise UserError(f"engine {name} cannot be loaded: {error}; run make setup") from None
 
 
 def named_fabric(name: str, pairs: list[str] | None) -> Fabric:

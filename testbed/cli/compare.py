@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from testbed.cli.common import SHIPPED, SetOption, load_scenario, named_engine
+from testbed.actions.compare import compared
+from testbed.actions.find import SHIPPED
+from testbed.cli.common import SetOption, load_scenario
 from testbed.cli.output import (
     EXPECTATION_FAILED,
     JsonFlag,
@@ -21,7 +23,7 @@ from testbed.cli.output import (
 from testbed.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress
 
     from testbed.plan import Plan
     from testbed.verdicts.comparison import Comparison
@@ -74,7 +76,8 @@ def compare(
     if markdown:
         _print_markdown(_HEADINGS, ("---", *("---:" for _ in _HEADINGS[1:])))
     for plan in plans:
-        found.append((plan, _compared(plan, reference, other)))
+        with progress_bar() as bar:
+            found.append((plan, compared(plan, reference, other, partial(_progress_on, bar, plan.name))))
         if markdown:
             _print_markdown(_row(*found[-1]))
         elif random and not json:
@@ -109,25 +112,6 @@ def _random_plans(count: int, first: int) -> Iterator[Plan]:
 
     for number in range(first, first + count):
         yield compile_plan(from_data(drawn_scenario(number)))
-
-
-def _compared(plan: Plan, reference: str, other: str) -> Comparison:
-    from testbed.verdicts.comparison import compare as compare_histories
-
-    histories = []
-    for name in (reference, other):
-        engine = named_engine(name)
-        engine.check(plan)
-        with progress_bar() as bar:
-            task = bar.add_task(f"{plan.name} on {name}", total=1.0, state="")
-            report = partial(_show_progress, bar, task)
-            histories.append(engine.run(plan, None, report))
-        if not histories[-1].complete:
-            raise UserError(f"{plan.name} on {name} was cut short: {histories[-1].why}")
-    try:
-        return compare_histories(*histories)
-    except ValueError as error:
-        raise UserError(f"{plan.name}: {error}") from None
 
 
 def _row(plan: Plan, found: Comparison) -> tuple[str, ...]:
@@ -187,5 +171,6 @@ def _show(plan: Plan, found: Comparison) -> None:
     screen.print(table)
 
 
-def _show_progress(bar: Progress, task: TaskID, phrase: str, share: float) -> None:
-    bar.update(task, completed=share, state=phrase)
+def _progress_on(bar: Progress, name: str, engine: str) -> Callable[[str, float], None]:
+    task = bar.add_task(f"{name} on {engine}", total=1.0, state="")
+    return lambda phrase, share: bar.update(task, completed=share, state=phrase)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from testbed.cli.common import SHIPPED
+from testbed.actions.find import SHIPPED
 from testbed.cli.output import existing
 from testbed.errors import UserError
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from testbed.cli.common import SHIPPED
+from testbed.actions.find import SHIPPED
 from testbed.cli.output import existing, fail, overrides, verb
 from testbed.errors import UserError
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from testbed.cli.common import named_engine
+from testbed.actions.find import named_engine
 from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, existing, print_json, progress_bar, verb
 from testbed.errors import UserError
 

@@ -28,7 +28,7 @@ def report(
 def _study(directory: Path) -> Path:
     import json as json_module
 
-    from testbed.cli.study import write_report
+    from testbed.actions.study import write_report
     from testbed.study.document import load_study
 
     path = directory / "results.json"
@@ -45,7 +45,7 @@ def _study(directory: Path) -> Path:
 
 
 def _run(directory: Path) -> Path:
-    from testbed.cli.run import write_page
+    from testbed.actions.run import write_page
     from testbed.runs import read_run
 
     text, plan, history, verdicts = read_run(directory)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from testbed.cli.common import find_document
+from testbed.actions.find import find_document
+from testbed.actions.study import claim, write_report
 from testbed.cli.output import (
     EXPECTATION_FAILED,
     JsonFlag,
@@ -22,8 +22,6 @@ from testbed.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from testbed.study.document import Study
 
 _TOLD = 4
 
@@ -70,41 +68,6 @@ def study(
         show(results, directory)
     if any(item["held"] is False for item in results["expectations"]):
         raise typer.Exit(EXPECTATION_FAILED)
-
-
-def claim(directory: Path) -> Path:
-    """``directory`` when a study may work in it: it is not there yet, empty, or a study's (known by its trials)."""
-    if directory.exists() and not directory.is_dir():
-        raise UserError(f"{directory} is a file; name a directory for the study")
-    if directory.is_dir() and any(directory.iterdir()) and not (directory / "trials.jsonl").is_file():
-        raise UserError(f"{directory} is not empty and holds no study; name another directory with --out")
-    return directory
-
-
-def write_report(loaded: Study, results: dict[str, Any], directory: Path) -> Path:
-    """report.html, and the plot as PNG and SVG beside it."""
-    from testbed.report import plots
-    from testbed.report.pages import study_page
-    from testbed.report.spacetime import instance_caption, instance_diagram
-    from testbed.study.runner import specimen
-    from testbed.verdicts import judge
-
-    pictures = []
-    for variant in results["variants"]:
-        for found in variant.get("specimens", ()):
-            plan, history = specimen(loaded, variant["name"], found["x"], found["seed"])
-            consensus = judge(plan, history).consensus
-            for item in consensus.disagreements[:1] if consensus else ():
-                told = " ".join(instance_caption(plan, history, item))
-                caption = f"{variant['name']}, seed {found['seed']}: {told}"
-                pictures.append((caption, instance_diagram(plan, history, item)))
-    commands = [f"testbed study {quote(str(directory / 'study.yaml'))} --out another-directory"]
-    page = study_page(results, commands, pictures)
-    target = directory / "report.html"
-    target.write_text(page, encoding="utf-8")
-    plots.save_png(plots.study_plot(results), directory / "plot.png")
-    (directory / "plot.svg").write_text(plots.svg_of(plots.study_plot(results)), encoding="utf-8")
-    return target
 
 
 def _counts(results: dict[str, Any]) -> Table:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from testbed.cli.common import find_document
+from testbed.actions.find import find_document
 from testbed.cli.main import app
 from testbed.report.link_page import link_page
 

@@ -76,7 +76,7 @@ def test_what_is_counted_is_what_the_record_says(name: str) -> None:
         (["--consensus", "none"], "--consensus none"),
         (["--consensus", "raxos"], "--consensus raxos"),
         (["last-message-lost"], "nobody is parted"),
-        (["--engine", "mars"], "--engine mars"),
+        (["--engine", "mars"], "engine mars: there are sim"),
     ],
 )
 def test_bad_input_gets_one_line(words: list[str], said: str) -> None:

@@ -22,12 +22,12 @@ import pytest
 from needs import MOOT, NOBODY, lacking
 from typer.testing import CliRunner, Result
 
+from testbed.actions.run import claimed
 from testbed.cli.common import load_scenario
 from testbed.cli.doctor import engines_ready, examine
 from testbed.cli.fabrics import Running
 from testbed.cli.main import app
 from testbed.cli.replay import first_difference
-from testbed.cli.run import claimed
 from testbed.processes import own_mark, state_folder
 from testbed.runs import read_run
 from testbed.scenario import compile_plan

@@ -1,0 +1,69 @@
+"""What there is, a line each: scenarios and studies that ship with their stories, engines, faults, runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+
+from testbed.actions.find import SHIPPED
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    SCENARIOS = "scenarios"
+    STUDIES = "studies"
+    TOPOLOGIES = "topologies"
+    FAULTS = "faults"
+    ENGINES = "engines"
+    CONSENSUS = "consensus"
+    RUNS = "runs"
+
+
+def _documents(folder: str) -> list[tuple[str, str]]:
+    from testbed.scenario.document import read_document, story
+
+    files = sorted((SHIPPED / folder).glob("*.yaml"))
+    return [(file.stem, story(read_document(file.read_text(encoding="utf-8"), file.name))) for file in files]
+
+
+def _topologies() -> list[tuple[str, str]]:
+    from topologies.build import KINDS
+
+    return [(kind.name, kind.description) for kind in KINDS.values()]
+
+
+def _faults() -> list[tuple[str, str]]:
+    from testbed.faults import VERBS
+
+    return [(known.name, known.meaning) for known in VERBS.values()]
+
+
+def _engines() -> list[tuple[str, str]]:
+    from testbed.engines.registry import ENGINES
+
+    return list(ENGINES.items())
+
+
+def _consensus() -> list[tuple[str, str]]:
+    from nodes.registry import engine_specs
+
+    return [(spec.name, spec.title) for spec in engine_specs()]
+
+
+def _runs() -> list[tuple[str, str]]:
+    from testbed.runs import told_runs
+
+    return told_runs(Path("runs"))
+
+
+ROWS: dict[Kind, Callable[[], list[tuple[str, str]]]] = {
+    Kind.SCENARIOS: lambda: _documents("scenarios"),
+    Kind.STUDIES: lambda: _documents("studies"),
+    Kind.TOPOLOGIES: _topologies,
+    Kind.FAULTS: _faults,
+    Kind.ENGINES: _engines,
+    Kind.CONSENSUS: _consensus,
+    Kind.RUNS: _runs,
+}

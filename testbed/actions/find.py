@@ -1,0 +1,36 @@
+"""From what a user names to files and engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from testbed.errors import UserError
+
+if TYPE_CHECKING:
+    from testbed.engines.base import Engine
+
+SHIPPED = Path(__file__).resolve().parents[2]
+
+
+def find_document(name: str, folder: str) -> Path:
+    """A file as named, or one that ships in ``folder`` (scenarios, studies), with or without its ending."""
+    asked = Path(name)
+    for path in (asked, Path(f"{name}.yaml"), SHIPPED / folder / name, SHIPPED / folder / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    shipped = ", ".join(sorted(path.stem for path in (SHIPPED / folder).glob("*.yaml")))
+    what = folder.removesuffix("s") if folder != "studies" else "study"
+    raise UserError(f"{name or repr(name)}: there is no such {what}; a file is wanted, or one that ships: {shipped}")
+
+
+def named_engine(name: str) -> Engine:
+    """The engine a user named."""
+    from testbed.engines.registry import ENGINES, engine_by_name
+
+    if name not in ENGINES:
+        raise UserError(f"engine {name}: there are {', '.join(ENGINES)}")
+    try:
+        return engine_by_name(name)
+    except ImportError as error:
+        raise UserError(f"engine {name} cannot be loaded: {error}; run make setup") from None
