@@ -30,8 +30,9 @@ from testbed.plan import Nic, Plan, interface_name
 _NANOSECONDS = 9  # if_tsresol: stamps count 10^-9 s
 _NS_PER_S = 1_000_000_000
 _ETHERNET = 1
-_IF_NAME, _IF_TSRESOL, _IF_TSOFFSET, _EPB_FLAGS, _SHB_USERAPPL = 2, 9, 14, 2, 4
-_INBOUND, _OUTBOUND = 1, 2
+IF_NAME, IF_TSRESOL, IF_TSOFFSET, EPB_FLAGS = 2, 9, 14, 2
+INBOUND, OUTBOUND = 1, 2
+_SHB_USERAPPL = 4
 _PACKETS_AT_ONCE = 1 << 15
 _HEAD_WORDS, _TAIL_WORDS = 7, 4
 _ELSEWHERE = -1
@@ -107,9 +108,9 @@ def write_head(file: BinaryIO, interfaces: Sequence[str], offset_s: int = 0) -> 
     """What a capture begins with; blocks of packets follow (packet_blocks)."""
     _block(file, 0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + _options((_SHB_USERAPPL, b"oae-testbed")))
     for name in interfaces:
-        options = [(_IF_NAME, name.encode()), (_IF_TSRESOL, bytes([_NANOSECONDS]))]
+        options = [(IF_NAME, name.encode()), (IF_TSRESOL, bytes([_NANOSECONDS]))]
         if offset_s:
-            options.append((_IF_TSOFFSET, struct.pack("<q", offset_s)))
+            options.append((IF_TSOFFSET, struct.pack("<q", offset_s)))
         _block(file, 1, struct.pack("<HHI", _ETHERNET, 0, 0) + _options(*options))
 
 
@@ -121,7 +122,7 @@ def packet_blocks(packets: Packets, chunk: slice = slice(None), offset_s: int = 
     ends = np.cumsum(sizes)
     out = np.empty(int(ends[-1]), dtype=np.uint8)
     stamp = packets.stamp_ns[chunk] - offset_s * _NS_PER_S
-    direction = np.where(packets.outgoing[chunk], _OUTBOUND, _INBOUND)
+    direction = np.where(packets.outgoing[chunk], OUTBOUND, INBOUND)
     for length in np.unique(lengths[wire]).tolist():
         rows = np.flatnonzero(lengths[wire] == length)
         matrix = packets.wires.matrices[length]
@@ -138,7 +139,7 @@ def packet_blocks(packets: Packets, chunk: slice = slice(None), offset_s: int = 
         for word, value in enumerate([*head, length, length]):
             block["head"][:, word] = value
         block["wire"] = matrix[packets.wires.place[wire[rows]]]
-        for word, value in enumerate([4 << 16 | _EPB_FLAGS, direction[rows], 0, size]):
+        for word, value in enumerate([4 << 16 | EPB_FLAGS, direction[rows], 0, size]):
             block["tail"][:, word] = value
         raw = block.view(np.uint8).reshape(len(rows), size)
         if len(rows) == len(wire):

@@ -15,8 +15,10 @@ from testbed.faults import describe_lie
 from testbed.plan import Captures, Container, Plan
 from testbed.scenario.compile import compile_plan
 from testbed.scenario.load import Scenario
+from testbed.scenario.model import MeasuredDelays
 from testbed.scenario.neighbourhoods import ALL
 from testbed.scenario.parameters import parameters_text
+from testbed.scenario.samples import load_samples
 from testbed.scenario.selectors import is_of_a_place, parse_selector, selected
 from testbed.scenario.units import spell_signed_time, spell_size
 from topologies.draw import describe as describe_impairment
@@ -33,6 +35,8 @@ def explain(scenario: Scenario) -> str:
         parts.append(_service(scenario, plan))
     if any(is_of_a_place(text) for text in scenario.written.links):
         parts.append(_selectors(scenario))
+    if measured := _measured(scenario):
+        parts.append(measured)
     parts.append(_links(plan.fabric))
     if plan.clocks:
         parts.append("\n".join(["clocks", *(f"  {name}: {_clock(clock)}" for name, clock in plan.clocks.items())]))
@@ -169,6 +173,16 @@ def _selectors(scenario: Scenario) -> str:
         listed = ", ".join(names[:3]) + (f", ... {names[-1]}" if len(names) > 3 else "")
         rows.append((text, f"{len(names)} links: {listed}"))
     return "selectors\n" + _table(rows, "  ")
+
+
+def _measured(scenario: Scenario) -> str:
+    """Where measured delays come from, and what was made of them."""
+    rows = []
+    for text, settings in scenario.written.links.items():
+        if isinstance(source := settings.distribution, MeasuredDelays):
+            samples = load_samples(source, scenario.base_dir)
+            rows.append((text, f"{source.file}: {samples.origin}"))
+    return "measured delays\n" + _table(rows, "  ") if rows else ""
 
 
 def _links(fabric: Fabric) -> str:

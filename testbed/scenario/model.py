@@ -158,16 +158,22 @@ class BurstLoss(Part):
 
 
 class MeasuredDelays(Part):
-    """Delays measured by the user: a CSV column, or a capture in which (or two between which) frames are seen twice.
+    """Delays measured by the user: a column of a table, what ping, owping or sockperf prints, or a capture in which
+    (or two between which) frames are seen twice; which of these a file is, is told by what stands in it.
 
-    delay and jitter default to the samples' mean and standard deviation. column: a name from the header, or a number
-    from 1. unit: of values that carry none.
+    delay and jitter default to the samples' mean and standard deviation. column: of a table; a name from the header, or
+    a number from 1 (default: the only one that looks like delays). unit: of values that carry none (default: what the
+    column's name ends with, else us). of: what a value is, a delay of one way or a round trip, of which the half is
+    taken (default: rtt for ping and for sockperf's round trips). received: a second capture, in which the frames of
+    the first arrive. between: the interface of the captures at which a frame is seen first, and the other.
     """
 
-    file: str
-    column: Annotated[int, Field(ge=1)] | str = 1
-    unit: Literal["ns", "us", "ms", "s"] = "us"
+    file: Annotated[str, Field(min_length=1)]
+    column: Annotated[int, Field(ge=1)] | str | None = None
+    unit: Literal["ns", "us", "ms", "s"] | None = None
+    of: Literal["delay", "rtt"] | None = None
     received: str | None = None
+    between: Annotated[tuple[str, str], Field(strict=False)] | None = None
 
 
 def _distribution_tag(value: object) -> str:

@@ -48,9 +48,8 @@ def settings_of(impairment: Impairment) -> dict[str, Any]:
 
 
 def _measured(source: MeasuredDelays, base_dir: Path) -> tuple[float, float, tuple[int, ...]]:
-    received = base_dir / source.received if source.received else None
     try:
-        return load_table(base_dir / source.file, source.column, source.unit, received)
+        return load_table(source, base_dir)
     except ValueError as error:
         raise FieldError(("distribution",), str(error)) from None
 

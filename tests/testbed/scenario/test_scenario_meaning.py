@@ -30,7 +30,7 @@ from testbed.scenario import (
     unmet,
     write_schema,
 )
-from testbed.scenario.model import Expectation
+from testbed.scenario.model import Expectation, MeasuredDelays
 from testbed.scenario.samples import load_table
 from testbed.scenario.selectors import parse_selector
 from topologies.build import make_fabric
@@ -130,10 +130,10 @@ def test_measured_delays_from_captures(tmp_path, suffix):
 
     sent = write("sent", [(number, number * 100) for number in range(20)])
     received = write("received", [(number, number * 100 + 40 + number) for number in range(20)])
-    mean, _, _ = load_table(sent, 1, "us", received)
+    mean, _, _ = load_table(MeasuredDelays(file=sent.name, received=received.name), tmp_path)
     assert mean == pytest.approx(49_500, abs=1_000)
     both = write("both", [item for n in range(20) for item in ((n, n * 100), (n, n * 100 + 30 + n))])
-    mean, _, _ = load_table(both, 1, "us", None)
+    mean, _, _ = load_table(MeasuredDelays(file=both.name), tmp_path)
     assert mean == pytest.approx(39_500, abs=1_000)
 
 
