@@ -23,8 +23,8 @@ from typing import Any
 
 from ben_or_chain import N, T, chain
 
-from nodes.consensus.ben_or import BenOr
-from nodes.consensus.ben_or.messages import Message
+from testbed.nodes.consensus.ben_or import BenOr
+from testbed.nodes.consensus.ben_or.messages import Message
 
 CHUNK = 1000
 """Runs in a line of the file; each line's draws depend on the scheduler and the line's number alone."""

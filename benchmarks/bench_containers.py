@@ -63,7 +63,7 @@ def fabric(address: str, size: int, proc: int) -> tuple[float, float]:
     from testbed.engines.live.containers.settings import Settings
     from testbed.engines.live.fabric_net import FabricNet
     from testbed.plan import Container
-    from topologies.build import make_fabric
+    from testbed.topologies.build import make_fabric
 
     with tempfile.TemporaryDirectory(prefix="oae-testbed-bench-") as scratch:
         settings = Settings(address, image_name(), "bench", "", proc, f"{scratch}/sockets")

@@ -40,7 +40,7 @@ NEEDED_BY_STOCK = {"mnexec": "mininet", "brctl": "bridge-utils", "ifconfig": "ne
 def ours(shape: dict[str, int]) -> tuple[float, float]:
     """Seconds up, seconds down."""
     from testbed.engines.live.mininet_fabric import MininetFabric
-    from topologies.build import make_fabric
+    from testbed.topologies.build import make_fabric
 
     fabric_net = MininetFabric(make_fabric("leaf_spine", shape))
     begin = time.perf_counter()
@@ -53,7 +53,7 @@ def ours(shape: dict[str, int]) -> tuple[float, float]:
 def large(shape: dict[str, int], kind: str) -> tuple[float, float, float]:
     """Seconds up, seconds down, and of processor time for both; of a fabric as runs have it."""
     from testbed.engines.live.fabric_net import FabricNet
-    from topologies.build import make_fabric
+    from testbed.topologies.build import make_fabric
 
     net = FabricNet(make_fabric(kind, shape))
     begin, cpu = time.perf_counter(), sum(os.times()[:4])
@@ -73,7 +73,7 @@ def stock(shape: dict[str, int]) -> tuple[float, float]:
     from mininet.net import Mininet
     from mininet.nodelib import LinuxBridge
 
-    from topologies.leaf_spine import LeafSpine
+    from testbed.topologies.leaf_spine import LeafSpine
 
     Mininet.inited = True  # its limits of the whole machine stay as they are, as in ours
     topo = LeafSpine(**shape)

@@ -29,16 +29,16 @@ import simpy
 from spread import spread
 
 import testbed.cli  # noqa: F401  (lets the compiled build be found, as the command line does)
-from nodes.core import Effect, Effects, Life, Machine, Port, Send, SetTimer
-from nodes.core.config import START_NS, NodeConfig, ProtocolConfig
-from nodes.core.driver import Driver
-from nodes.frames import Frame, Kind, Message
-from nodes.registry import build_machine
 from testbed.engines.sim import SimEngine
 from testbed.engines.sim.netem import Direction
+from testbed.nodes.core import Effect, Effects, Life, Machine, Port, Send, SetTimer
+from testbed.nodes.core.config import START_NS, NodeConfig, ProtocolConfig
+from testbed.nodes.core.driver import Driver
+from testbed.nodes.frames import Frame, Kind, Message
+from testbed.nodes.registry import build_machine
 from testbed.plan import Plan, PlannedNode, derive_seed
-from topologies.build import make_fabric
-from topologies.impairment import Impairment
+from testbed.topologies.build import make_fabric
+from testbed.topologies.impairment import Impairment
 
 WINDOW_NS = 300_000
 Build = Callable[[NodeConfig], Machine]

@@ -16,11 +16,11 @@ import sys
 import time
 from typing import Any
 
-from nodes.consensus.spec import EngineSpec
-from nodes.core import Return
-from nodes.core.record import Struck
-from nodes.registry import engine_specs
 from testbed.engines.sim import SimEngine
+from testbed.nodes.consensus.spec import EngineSpec
+from testbed.nodes.core import Return
+from testbed.nodes.core.record import Struck
+from testbed.nodes.registry import engine_specs
 from testbed.scenario import compile_plan, from_data
 from testbed.verdicts import judge
 

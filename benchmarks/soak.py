@@ -27,13 +27,13 @@ from testbed import compiled
 
 compiled.forgo()  # compiled machines can't be copied
 
-from nodes.consensus.spec import LOG, EngineSpec  # noqa: E402
-from nodes.core import Decide, Install  # noqa: E402
-from nodes.core.disk import State  # noqa: E402
-from nodes.registry import engine_spec, engine_specs  # noqa: E402
 from testbed.explore.random_walks import hunt  # noqa: E402
 from testbed.explore.schedule import Asked, schedule_of, write_schedule  # noqa: E402
 from testbed.explore.worlds import UNBOUNDED, Rules, World  # noqa: E402
+from testbed.nodes.consensus.spec import LOG, EngineSpec  # noqa: E402
+from testbed.nodes.core import Decide, Install  # noqa: E402
+from testbed.nodes.core.disk import State  # noqa: E402
+from testbed.nodes.registry import engine_spec, engine_specs  # noqa: E402
 from testbed.study.fingerprint import code_fingerprint  # noqa: E402
 from testbed.study.statistics import clopper_pearson  # noqa: E402
 

@@ -1,5 +1,5 @@
-"""From a configuration to its machine. Engines and services are found, not listed: every folder of nodes.consensus, or
-of nodes.services, with a spec.py.
+"""From a configuration to its machine. Engines and services are found, not listed: every folder of
+testbed.nodes.consensus, or of testbed.nodes.services, with a spec.py.
 
 Only what is asked for is imported, for agents start in a guest in which imports are dear.
 """
@@ -12,34 +12,34 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import nodes.consensus
-import nodes.services
-from nodes.core.commuting import Commuting, by_number
-from nodes.core.config import CLIENT, MEMBER, RELAY
-from nodes.core.inputs import Inputs, Submissions
-from nodes.core.lies import Liar
-from nodes.core.segmented import Segmented
+import testbed.nodes.consensus
+import testbed.nodes.services
+from testbed.nodes.core.commuting import Commuting, by_number
+from testbed.nodes.core.config import CLIENT, MEMBER, RELAY
+from testbed.nodes.core.inputs import Inputs, Submissions
+from testbed.nodes.core.lies import Liar
+from testbed.nodes.core.segmented import Segmented
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from nodes.consensus.spec import EngineSpec
-    from nodes.core import Consensus, Log, Machine, PartialLog
-    from nodes.core.config import NodeConfig, ProtocolConfig
-    from nodes.frames import Message
-    from nodes.services.spec import ServiceSpec
+    from testbed.nodes.consensus.spec import EngineSpec
+    from testbed.nodes.core import Consensus, Log, Machine, PartialLog
+    from testbed.nodes.core.config import NodeConfig, ProtocolConfig
+    from testbed.nodes.frames import Message
+    from testbed.nodes.services.spec import ServiceSpec
 
 
 @cache
 def engine_names() -> tuple[str, ...]:
     """The engines that there are, in the order of their names."""
-    return _folders(nodes.consensus)
+    return _folders(testbed.nodes.consensus)
 
 
 @cache
 def engine_spec(name: str) -> EngineSpec:
     """What the engine says about itself. Raises ValueError for a name that is no engine."""
-    spec: EngineSpec = _spec(nodes.consensus, name, engine_names(), "engine")
+    spec: EngineSpec = _spec(testbed.nodes.consensus, name, engine_names(), "engine")
     return spec
 
 
@@ -51,13 +51,13 @@ def engine_specs() -> tuple[EngineSpec, ...]:
 @cache
 def service_names() -> tuple[str, ...]:
     """The services that there are, in the order of their names."""
-    return _folders(nodes.services)
+    return _folders(testbed.nodes.services)
 
 
 @cache
 def service_spec(name: str) -> ServiceSpec:
     """What the service says about itself. Raises ValueError for a name that is no service."""
-    spec: ServiceSpec = _spec(nodes.services, name, service_names(), "service")
+    spec: ServiceSpec = _spec(testbed.nodes.services, name, service_names(), "service")
     return spec
 
 
@@ -66,7 +66,7 @@ def commuting(protocol: ProtocolConfig, service: str) -> Commuting:
     numbers, modulo ``classes`` of the engine's parameters."""
     if not service:
         return Commuting(engine_spec(protocol.consensus).parameters_of(protocol).classes, by_number)
-    from nodes.services.touching import CLASSES, Touching
+    from testbed.nodes.services.touching import CLASSES, Touching
 
     return Commuting(CLASSES, Touching(service_spec(service)))
 
@@ -99,7 +99,7 @@ def build_machine(config: NodeConfig, pitfalls: Collection[str] = ()) -> Machine
     if role == MEMBER:
         return member(config, pitfalls)
     if role == RELAY:
-        from nodes.oae.cell import Cell
+        from testbed.nodes.oae.cell import Cell
 
         return Cell(config)
     raise ValueError(f"{config.name}: no program of role {role!r} can be run; nodes are {MEMBER}, {CLIENT} or {RELAY}")
@@ -108,7 +108,7 @@ def build_machine(config: NodeConfig, pitfalls: Collection[str] = ()) -> Machine
 def member(config: NodeConfig, pitfalls: Collection[str]) -> Machine:
     """A fresh machine of a member, with ``pitfalls`` planted in it."""
     if config.ways:
-        from nodes.oae.carried import CarriedEnd, inner_config
+        from testbed.nodes.oae.carried import CarriedEnd, inner_config
 
         return CarriedEnd(config, member(inner_config(config), pitfalls))
     spec = engine_spec(config.protocol.consensus)
@@ -130,9 +130,9 @@ def _fed(config: NodeConfig, engine: Consensus | Log) -> Machine:
 
 
 def _replica(config: NodeConfig, engine: Consensus | Log, pitfalls: Collection[str]) -> Machine:
-    from nodes.services.by_instances import ReplicaByInstances
-    from nodes.services.by_log import ReplicaByLog
-    from nodes.services.spec import LogParameters
+    from testbed.nodes.services.by_instances import ReplicaByInstances
+    from testbed.nodes.services.by_log import ReplicaByLog
+    from testbed.nodes.services.spec import LogParameters
 
     program, spec = config.program, engine_spec(config.protocol.consensus)
     if not spec.can_serve:
@@ -144,15 +144,15 @@ def _replica(config: NodeConfig, engine: Consensus | Log, pitfalls: Collection[s
         return ReplicaByLog(config, cast("Log", engine), service, parameters, pitfalls)
     proposes = cast("Consensus", engine)
     if spec.carries == "number":
-        from nodes.services.spread import Spread
+        from testbed.nodes.services.spread import Spread
 
         proposes = Spread(config, proposes)
     return ReplicaByInstances(config, proposes, service, spec.made_of_swaps, parameters, pitfalls)
 
 
 def _client(config: NodeConfig) -> Machine:
-    from nodes.services.client import Client, ClientParameters
-    from nodes.services.spec import Asker
+    from testbed.nodes.services.client import Client, ClientParameters
+    from testbed.nodes.services.spec import Asker
 
     parameters = ClientParameters(**config.program.parameters)
     spec = service_spec(config.program.name)

@@ -30,13 +30,13 @@ from types import ModuleType
 from testbed.errors import UserError
 
 MODULES = (
-    "nodes.agent.loop",
-    "nodes.agent.nic",
-    "nodes.agent.timers",
-    "nodes.core.driver",
-    "nodes.core.inputs",
-    "nodes.oae.link",
-    "nodes.oae.rounds",
+    "testbed.nodes.agent.loop",
+    "testbed.nodes.agent.nic",
+    "testbed.nodes.agent.timers",
+    "testbed.nodes.core.driver",
+    "testbed.nodes.core.inputs",
+    "testbed.nodes.oae.link",
+    "testbed.nodes.oae.rounds",
     "testbed.engines.sim.fabric",
     "testbed.engines.sim.native",
     "testbed.engines.sim.netem",
@@ -45,12 +45,12 @@ MODULES = (
     "testbed.engines.sim.queue",
     "testbed.engines.sim.run",
 )
-"""What is compiled. Left out: how agents wait (nodes.agent.process), since Python looks for signals between two of its
-steps, which compiled code has not, and a node that is continued must know it before it handles what waits; numpy's
-work (random32, the recorders), which compiling slows down; and the kinds of effects and frames, whose annotations are
-read at run time and do not survive it: their classes are hastened instead."""
+"""What is compiled. Left out: how agents wait (testbed.nodes.agent.process), since Python looks for signals between two
+of its steps, which compiled code has not, and a node that is continued must know it before it handles what waits;
+numpy's work (random32, the recorders), which compiling slows down; and the kinds of effects and frames, whose
+annotations are read at run time and do not survive it: their classes are hastened instead."""
 
-HASTENED = ("nodes.frames", "nodes.core")
+HASTENED = ("testbed.nodes.frames", "testbed.nodes.core")
 """Whose NamedTuples are made in C (named_tuples.c)."""
 
 _GROUP = "oae"  # the library that all these modules share is oae__mypyc

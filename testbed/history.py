@@ -3,8 +3,8 @@
 ``events``: what the nodes did and what befell them, in the order in which it happened at each node, sorted by time over
 all. ``hops``: where each frame was when, at every interface of the fabric (empty when nothing was captured).
 
-Both are kept in columns, a table per kind of event (nodes.core.record), so that recording, judging and storing millions
-of rows cost little. Who reads a story goes through them as typed rows, which are made when they are asked for.
+Both are kept in columns, a table per kind of event (testbed.nodes.core.record), so that recording, judging and storing
+millions of rows cost little. Who reads a story goes through them as typed rows, which are made when they are asked for.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.core.record import KINDS, What, schema
-from nodes.frames import FrameKey
 from testbed.columns import Pick, codes, gather, grouped
-from topologies.fabric import Fabric
+from testbed.nodes.core.record import KINDS, What, schema
+from testbed.nodes.frames import FrameKey
+from testbed.topologies.fabric import Fabric
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -36,7 +36,8 @@ NOBODY = -1
 
 
 class Event(NamedTuple):
-    """One thing that happened at a node ("": at none), ``t_ns`` on the run's clock. what: see nodes.core.record."""
+    """One thing that happened at a node ("": at none), ``t_ns`` on the run's clock. what: see
+    testbed.nodes.core.record."""
 
     t_ns: int
     node: str

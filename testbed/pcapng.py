@@ -21,10 +21,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.core.record import Sent
-from nodes.frames import BODY_BYTES, ETHERTYPE, HEAD_FIELDS, VERSION, WIRE_BYTES, Kind
-from nodes.registry import engine_spec
 from testbed.history import History, Hops, Ints, Mask, Table, frame_ids
+from testbed.nodes.core.record import Sent
+from testbed.nodes.frames import BODY_BYTES, ETHERTYPE, HEAD_FIELDS, VERSION, WIRE_BYTES, Kind
+from testbed.nodes.registry import engine_spec
 from testbed.plan import Nic, Plan, interface_name
 
 _NANOSECONDS = 9  # if_tsresol: stamps count 10^-9 s
@@ -211,7 +211,7 @@ def _wires(plan: Plan, frames: Hops, long_ones: Table) -> Wires:
 
 
 def _encoded(plan: Plan, frames: Hops, size: int) -> Bytes:
-    """What nodes.frames.encode makes of frames with bodies of zeros, of ``size`` bytes in all, a row each."""
+    """What testbed.nodes.frames.encode makes of frames with bodies of zeros, of ``size`` bytes in all, a row each."""
     body_bytes = size - WIRE_BYTES + BODY_BYTES
     head = [(name, *_COLUMN_OF[form]) for name, form in HEAD_FIELDS]
     out = np.zeros(len(frames), dtype=[*head, ("body", "u1", (body_bytes,)), ("crc", ">u4")])

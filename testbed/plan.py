@@ -11,14 +11,25 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from nodes.core.clock import Clock
-from nodes.core.config import CLIENT, MEMBER, NOWHERE, RELAY, START_NS, NodeConfig, Peer, Program, ProtocolConfig, Way
-from nodes.core.disk import State
-from nodes.core.lies import Lie
-from nodes.core.moments import Moment
-from topologies.fabric import Fabric, fabric_from_json, impairment_from_json
-from topologies.impairment import Impairment
-from topologies.routes import Routes
+from testbed.nodes.core.clock import Clock
+from testbed.nodes.core.config import (
+    CLIENT,
+    MEMBER,
+    NOWHERE,
+    RELAY,
+    START_NS,
+    NodeConfig,
+    Peer,
+    Program,
+    ProtocolConfig,
+    Way,
+)
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.lies import Lie
+from testbed.nodes.core.moments import Moment
+from testbed.topologies.fabric import Fabric, fabric_from_json, impairment_from_json
+from testbed.topologies.impairment import Impairment
+from testbed.topologies.routes import Routes
 
 VERBS = (
     "nic_down",  # carrier lost: frames on the wire in both directions are lost

@@ -12,8 +12,8 @@
 ======================  ==============================================================================================
 
 ``events/<kind>.parquet``: order int64 (the row's place among all events of the run), t_ns int64, node str (null: none),
-and the kind's own columns (nodes.core.record; numbers as int64). ``hops``: t_ns int64, node str, nic str, what str,
-key_src int32, key_epoch, key_seq int64, dst int32, round int64, step int32, corrupt bool. Texts and bytes are
+and the kind's own columns (testbed.nodes.core.record; numbers as int64). ``hops``: t_ns int64, node str, nic str, what
+str, key_src int32, key_epoch, key_seq int64, dst int32, round int64, step int32, corrupt bool. Texts and bytes are
 dictionary-coded; rows keep their order.
 
 Equal runs give byte-identical files: no wall-clock time, host name or path goes into them. Every file is written beside
@@ -34,9 +34,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nodes.core.record import KINDS, What, schema
 from testbed.errors import UserError
 from testbed.history import NOBODY, WHATS, Coded, Events, History, Hops, Table, node_names
+from testbed.nodes.core.record import KINDS, What, schema
 from testbed.pcapng import write_simulated
 from testbed.plan import FRAMES, FRAMES_FOLDER, Plan
 

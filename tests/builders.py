@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodes.core import Effects, Persist
-from nodes.core.config import NodeConfig, Peer, ProtocolConfig
-from nodes.core.inputs import Inputs
-from nodes.oae.rounds import RoundMachine
+from testbed.nodes.core import Effects, Persist
+from testbed.nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from testbed.nodes.core.inputs import Inputs
+from testbed.nodes.oae.rounds import RoundMachine
 from testbed.plan import PlannedNode, derive_seed
-from topologies.fabric import Fabric
+from testbed.topologies.fabric import Fabric
 
 
 def node_config(

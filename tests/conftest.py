@@ -18,7 +18,7 @@ from container_engine import started_engine
 from needs import MOOT, NEEDS, as_nobody, demanded, lacking
 from workers import end_children, how_many, order, scheduler
 
-import nodes.core.driver  # noqa: F401  (tests are of the sources: with one of them here, no compiled build is used)
+import testbed.nodes.core.driver  # noqa: F401  (tests are of the sources: with one of them here, no compiled build is used)
 from testbed.engines.live.containers.engine import ContainerEngine
 from testbed.engines.live.containers.image import Image
 

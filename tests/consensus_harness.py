@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from network import Timed
 
-from nodes.core import CancelTimer, Decide, Effects, Life, Port, Send, SetTimer
-from nodes.frames import Frame, Message
-from nodes.oae.algorithm import RoundAlgorithm
+from testbed.nodes.core import CancelTimer, Decide, Effects, Life, Port, Send, SetTimer
+from testbed.nodes.frames import Frame, Message
+from testbed.nodes.oae.algorithm import RoundAlgorithm
 
 HeardOf = Callable[[int, int], "set[int] | frozenset[int]"]
 """(round, receiver) -> the senders that it hears."""

@@ -7,11 +7,11 @@ from typing import Any
 from builders import engine
 from network import Build, Network
 
-from nodes.core import Decide, Life, Readable
-from nodes.core.config import START_NS, ProtocolConfig
-from nodes.core.moments import Moment
-from nodes.frames import Message
 from testbed.explore.model import all_pairs
+from testbed.nodes.core import Decide, Life, Readable
+from testbed.nodes.core.config import START_NS, ProtocolConfig
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.frames import Message
 
 RETRY_NS = 1_000
 DELAY_NS = 100

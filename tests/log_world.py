@@ -15,14 +15,14 @@ from typing import Any
 
 from network import Node
 
-from nodes.consensus.logs import LOG_STEPS
-from nodes.core import Decide, Effect, Install, Propose, Readable
-from nodes.core.config import NodeConfig, ProtocolConfig
-from nodes.core.disk import State, pack, unpack
-from nodes.core.moments import Moment
-from nodes.core.segmented import Segmented
-from nodes.frames import Frame
 from testbed.explore.model import all_pairs
+from testbed.nodes.consensus.logs import LOG_STEPS
+from testbed.nodes.core import Decide, Effect, Install, Propose, Readable
+from testbed.nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.core.disk import State, pack, unpack
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.core.segmented import Segmented
+from testbed.nodes.frames import Frame
 
 RETRY_NS = 100
 DELAY_NS = 20  # at most, while nothing is wrong

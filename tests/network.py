@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
-from nodes.core import CancelTimer, Decide, Effect, Effects, Machine, Note, Persist, Port, Propose, SetTimer
-from nodes.core.config import START_NS, NodeConfig
-from nodes.core.disk import DiskFullError, Log, State
-from nodes.core.driver import Driver
-from nodes.core.moments import Moment
-from nodes.core.text import Says, body_text, effect_text, message_text, time_text
-from nodes.frames import Frame
-from nodes.registry import build_machine
+from testbed.nodes.core import CancelTimer, Decide, Effect, Effects, Machine, Note, Persist, Port, Propose, SetTimer
+from testbed.nodes.core.config import START_NS, NodeConfig
+from testbed.nodes.core.disk import DiskFullError, Log, State
+from testbed.nodes.core.driver import Driver
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.core.text import Says, body_text, effect_text, message_text, time_text
+from testbed.nodes.frames import Frame
+from testbed.nodes.registry import build_machine
 
 Build = Callable[[NodeConfig], Machine]
 _DISK_BYTES = 1 << 17
@@ -51,7 +51,8 @@ class Net(Protocol):
 
 
 class Node:
-    """One node over all its lives (nodes.core.driver.NodeIO). amnesic: a life has begun without the state before it."""
+    """One node over all its lives (testbed.nodes.core.driver.NodeIO). amnesic: a life has begun without the state
+    before it."""
 
     def __init__(self, net: Net, config: NodeConfig) -> None:
         self.net, self.config = net, config

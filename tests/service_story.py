@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from nodes.registry import build_machine, engine_spec
 from testbed.engines.sim import SimEngine
 from testbed.history import History
+from testbed.nodes.registry import build_machine, engine_spec
 from testbed.scenario import compile_plan, from_data
 from testbed.verdicts import judge
 from testbed.verdicts.model import Service

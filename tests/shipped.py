@@ -6,9 +6,9 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from nodes.core.record import KINDS
 from testbed.engines.sim import SimEngine
 from testbed.history import Coded, History
+from testbed.nodes.core.record import KINDS
 from testbed.plan import Plan
 from testbed.scenario import compile_plan, load
 from testbed.verdicts import Verdicts, judge

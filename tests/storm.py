@@ -16,15 +16,15 @@ from typing import Any
 from builders import engine
 from network import Build, Node
 
-from nodes.consensus.spec import PARTIAL
-from nodes.core import Decide, Effect, LinkState, Outcome, Port, Propose, Resolve, SwapId, Transition
-from nodes.core.commuting import Places
-from nodes.core.config import NodeConfig, ProtocolConfig
-from nodes.core.disk import State
-from nodes.core.moments import Moment
-from nodes.frames import Frame, FrameError, Kind, decode, encode
-from nodes.registry import commuting, engine_spec
 from testbed.explore.model import all_pairs
+from testbed.nodes.consensus.spec import PARTIAL
+from testbed.nodes.core import Decide, Effect, LinkState, Outcome, Port, Propose, Resolve, SwapId, Transition
+from testbed.nodes.core.commuting import Places
+from testbed.nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.frames import Frame, FrameError, Kind, decode, encode
+from testbed.nodes.registry import commuting, engine_spec
 
 W = 1000
 FAULT, FRAME, TIMER, WORK = 0, 1, 2, 3  # at one instant in this order
@@ -307,7 +307,7 @@ class Storm:
 
 class LogJudge:
     """What an engine that keeps a log must hold at every effect, and what it has not told yet. In a partial order
-    nodes agree about places (nodes.core.commuting), not about entries."""
+    nodes agree about places (testbed.nodes.core.commuting), not about entries."""
 
     def __init__(self, storm: Storm) -> None:
         self.storm = storm

@@ -8,21 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from topologies.base import MOST_HOSTS, NAME_BYTES, FabricTopo, at_least, host_mac, switch_mac
-from topologies.bcube import BCube
-from topologies.clos import Clos
-from topologies.dragonfly import Dragonfly
-from topologies.dumbbell import Dumbbell
-from topologies.fabric import Fabric, Link, LinkEnd
-from topologies.fat_tree import FatTree
-from topologies.lattice import Lattice
-from topologies.leaf_spine import LeafSpine
-from topologies.options import check_switch, checked_address, host_address, link_impairments, node_place
-from topologies.pair import Pair
-from topologies.paths import forwarding
-from topologies.ring import Ring
-from topologies.star import Star
-from topologies.torus import Torus
+from testbed.topologies.base import MOST_HOSTS, NAME_BYTES, FabricTopo, at_least, host_mac, switch_mac
+from testbed.topologies.bcube import BCube
+from testbed.topologies.clos import Clos
+from testbed.topologies.dragonfly import Dragonfly
+from testbed.topologies.dumbbell import Dumbbell
+from testbed.topologies.fabric import Fabric, Link, LinkEnd
+from testbed.topologies.fat_tree import FatTree
+from testbed.topologies.lattice import Lattice
+from testbed.topologies.leaf_spine import LeafSpine
+from testbed.topologies.options import check_switch, checked_address, host_address, link_impairments, node_place
+from testbed.topologies.pair import Pair
+from testbed.topologies.paths import forwarding
+from testbed.topologies.ring import Ring
+from testbed.topologies.star import Star
+from testbed.topologies.torus import Torus
 
 MOST_CABLES = 200_000  # beside those of hosts; more than the greatest fat tree has, and minutes of building
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from topologies.base import MOST_HOSTS
-from topologies.fabric import Fabric
+from testbed.topologies.base import MOST_HOSTS
+from testbed.topologies.fabric import Fabric
 
 
 def as_cells(fabric: Fabric) -> Fabric:

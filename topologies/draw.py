@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from topologies.fabric import Fabric, Link
-from topologies.impairment import Impairment
-from topologies.layout import Box, collapsed, joined
+from testbed.topologies.fabric import Fabric, Link
+from testbed.topologies.impairment import Impairment
+from testbed.topologies.layout import Box, collapsed, joined
 
 
 def draw_dot(fabric: Fabric) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from topologies.impairment import GilbertElliott, Impairment
+from testbed.topologies.impairment import GilbertElliott, Impairment
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import cos, pi, sin
 
-from topologies.fabric import Fabric, Link
+from testbed.topologies.fabric import Fabric, Link
 
 MOST_IN_A_ROW = 40
 LETTER, PADDING, GAP = 7.0, 10.0, 14.0  # widths in px: a letter of 12 px, what is left and right of text, between boxes

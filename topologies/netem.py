@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from topologies.impairment import WIRE_OVERHEAD_BYTES, Impairment
-from topologies.tables import FIFO_RATE_BYTES_PER_S, SCALE, greatest_delay_ns, table_of
+from testbed.topologies.impairment import WIRE_OVERHEAD_BYTES, Impairment
+from testbed.topologies.tables import FIFO_RATE_BYTES_PER_S, SCALE, greatest_delay_ns, table_of
 
 U32_MAX = 0xFFFF_FFFF
 INT_MAX = 0x7FFF_FFFF  # netem keeps jitter in 31 bits

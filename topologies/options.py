@@ -14,8 +14,8 @@ from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
-from topologies.fabric import Place
-from topologies.impairment import CLEAN, Impairment
+from testbed.topologies.fabric import Place
+from testbed.topologies.impairment import CLEAN, Impairment
 
 SETTLED = frozenset({"node1", "node2", "port1", "port2", "ab", "ba", "addr1", "addr2", "params1", "params2"})
 TAKEN_ANYWAY: Mapping[str, tuple[Any, ...]] = {  # values of Mininet's options that change nothing here

@@ -11,7 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from math import ceil
 
-from topologies.fabric import Fabric
+from testbed.topologies.fabric import Fabric
 
 _STARTS = 8
 _MOST_EXCHANGED = 150  # units up to which exchanges of two are tried as well

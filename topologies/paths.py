@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import TypeVar
 
-from topologies.fabric import Fabric, Link, LinkEnd
+from testbed.topologies.fabric import Fabric, Link, LinkEnd
 
 Vertex = TypeVar("Vertex", bound=Hashable)
 

@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 try:
-    from topologies.base import FabricTopo, at_least
+    from testbed.topologies.base import FabricTopo, at_least
 except ImportError:  # run by `mn --custom`, which knows the file but not its package
     sys.path.insert(0, str(Path(sys._getframe().f_code.co_filename).resolve().parents[1]))
-    from topologies.base import FabricTopo, at_least
+    from testbed.topologies.base import FabricTopo, at_least
 
 
 class Ring(FabricTopo):

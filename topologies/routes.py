@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import NamedTuple
 
-from topologies.fabric import Fabric, LinkEnd
+from testbed.topologies.fabric import Fabric, LinkEnd
 
 
 class Crossing(NamedTuple):

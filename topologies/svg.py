@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from math import hypot, log2
 
-from topologies.draw import link_label
-from topologies.fabric import Fabric, Link
-from topologies.layout import BOX, LETTER, Box, Drawing, layout
+from testbed.topologies.draw import link_label
+from testbed.topologies.fabric import Fabric, Link
+from testbed.topologies.layout import BOX, LETTER, Box, Drawing, layout
 
 MARGIN = 40.0
 MOST_LABELS = 24  # links whose impairments are written at them; more would lie over each other

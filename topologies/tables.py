@@ -28,7 +28,7 @@ from math import fsum, sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from topologies.impairment import WIRE_OVERHEAD_BYTES, Impairment
+from testbed.topologies.impairment import WIRE_OVERHEAD_BYTES, Impairment
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,7 +111,7 @@ def delay_values(impairment: Impairment) -> tuple[NDArray[np.int64], NDArray[np.
 
     What lies below LEAST_DELAY_NS counts as that. Loss is left out (it is the caller's q). Holds for uncorrelated
     draws exactly. With ``correlation`` it holds to within about (2 sigma or the table's size) / 2^32, because netem's
-    modulo scrambles the correlated draw (see topologies.netem.correlation_remark).
+    modulo scrambles the correlated draw (see testbed.topologies.netem.correlation_remark).
     """
     import numpy as np
 

@@ -1,6 +1,6 @@
 """The process of a container: waits at a socket for what it is to run, then becomes that, in the container.
 
-    python3 -m nodes.agent /run/oae/agent.sock
+    python3 -m testbed.nodes.agent /run/oae/agent.sock
 
 The fabric listens there. It sends what to run ("module:function" and its payload) and the descriptors that go with it:
 the journal's memory and the kept state, which outlive the container, and the agent's channel. The connection stays:
@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 
-from nodes.agent.channel import Channel
+from testbed.nodes.agent.channel import Channel
 
 _FABRIC_GONE = 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-from nodes.frames import MAX_WIRE_BYTES, WIRE_BYTES
+from testbed.nodes.frames import MAX_WIRE_BYTES, WIRE_BYTES
 
 
 class _Iovec(ctypes.Structure):

@@ -1,9 +1,9 @@
 """The agent's record of what its node did: text lines in memory that outlives the process.
 
 One line per row, its fields separated by tabs: when (ns on the run's clock), the kind's name, and the kind's columns
-(nodes.core.record), bytes in hex, so that equal runs give equal bytes. The lines stand behind a header of 8 bytes, the
-length of what is complete, in a shared mapping that the supervisor made: SIGKILL at any point loses nothing but a row
-that was not complete, and appending takes no system call.
+(testbed.nodes.core.record), bytes in hex, so that equal runs give equal bytes. The lines stand behind a header of 8
+bytes, the length of what is complete, in a shared mapping that the supervisor made: SIGKILL at any point loses nothing
+but a row that was not complete, and appending takes no system call.
 
 The compiled build writes and reads lines in C (journal.c), several times as fast; what it can't make sense of it leaves
 to the Python in here.
@@ -18,7 +18,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from nodes.core.record import KINDS, Schema, What, kind_named, schema
+from testbed.nodes.core.record import KINDS, Schema, What, kind_named, schema
 
 try:
     in_c: Any = import_module("oae_journal")  # found where the compiled build is used

@@ -1,6 +1,6 @@
 """An agent: hands frames and timers to its node's machine and performs what it answers.
 
-nodes.agent.process waits for them, for one agent or several.
+testbed.nodes.agent.process waits for them, for one agent or several.
 
 Clock policies. ``read``: the clock is read for every event (cheap on real hardware). ``stamp``: a frame is handled at
 its arrival stamp, which in virtual time, where computing takes none, IS the time of handling; it saves a system call
@@ -22,18 +22,18 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from nodes.agent.control import hear, tell
-from nodes.agent.journal import Journal
-from nodes.agent.nic import Nic
-from nodes.agent.timers import NEVER, Timers
-from nodes.core import Effect, Effects, Machine, Note, Port
-from nodes.core.clock import Clock
-from nodes.core.config import RING_FRAMES, START_NS, NodeConfig
-from nodes.core.disk import DiskFullError, Log, State
-from nodes.core.driver import driver_of
-from nodes.core.lies import Lied
-from nodes.core.moments import Moment
-from nodes.core.record import (
+from testbed.nodes.agent.control import hear, tell
+from testbed.nodes.agent.journal import Journal
+from testbed.nodes.agent.nic import Nic
+from testbed.nodes.agent.timers import NEVER, Timers
+from testbed.nodes.core import Effect, Effects, Machine, Note, Port
+from testbed.nodes.core.clock import Clock
+from testbed.nodes.core.config import RING_FRAMES, START_NS, NodeConfig
+from testbed.nodes.core.disk import DiskFullError, Log, State
+from testbed.nodes.core.driver import driver_of
+from testbed.nodes.core.lies import Lied
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.core.record import (
     DISK_FULL,
     Dropped,
     Overrun,
@@ -45,14 +45,14 @@ from nodes.core.record import (
     What,
     recorded,
 )
-from nodes.frames import BODY_BYTES, NO_ENDS, WIRE_BYTES, Frame, FrameError, decode, encode, ends_of
-from nodes.registry import build_liar
+from testbed.nodes.frames import BODY_BYTES, NO_ENDS, WIRE_BYTES, Frame, FrameError, decode, encode, ends_of
+from testbed.nodes.registry import build_liar
 
 CLOCKS = ("stamp", "read")
 
 
 class Agent:
-    """One life of one node. Implements nodes.core.driver.NodeIO.
+    """One life of one node. Implements testbed.nodes.core.driver.NodeIO.
 
     told: whether the supervisor may have something to say to it unasked. busy: frames wait, and not for want of being
     seen: it has to be left alone until ``next_ns``.

@@ -1,7 +1,8 @@
 """A NIC as raw frames: one AF_PACKET socket that receives through shared memory and sends in batches.
 
-Receiving takes no system call: the kernel writes frames and their arrival stamps into a ring (nodes.agent.ring). Each
-system call saved matters in the virtual-time kernel, where it costs two ptrace switches.
+Receiving takes no system call: the kernel writes frames and their arrival stamps into a ring
+(testbed.nodes.agent.ring). Each system call saved matters in the virtual-time kernel, where it costs two ptrace
+switches.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import struct
 from contextlib import suppress
 from typing import Generic, TypeVar
 
-from nodes.agent.batch import Batch
-from nodes.agent.ring import OVERHEAD, ring_in
-from nodes.core.config import RING_FRAMES
-from nodes.frames import ETHERTYPE, WIRE_BYTES
+from testbed.nodes.agent.batch import Batch
+from testbed.nodes.agent.ring import OVERHEAD, ring_in
+from testbed.nodes.core.config import RING_FRAMES
+from testbed.nodes.frames import ETHERTYPE, WIRE_BYTES
 
 _SOL_PACKET = 263
 _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _PACKET_IGNORE_OUTGOING = 5, 6, 10, 23

@@ -1,4 +1,4 @@
-"""A node's disk in memory that outlives its process: the log of nodes.core.disk in a shared mapping.
+"""A node's disk in memory that outlives its process: the log of testbed.nodes.core.disk in a shared mapping.
 
 SIGKILL at any point leaves what a crash of the process leaves; what else befalls the disk is done when the next life
 recovers it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 
-from nodes.core.disk import DISK_BYTES, FULL_AT, Log
+from testbed.nodes.core.disk import DISK_BYTES, FULL_AT, Log
 
 
 def nvram(fd: int) -> Log:

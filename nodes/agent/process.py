@@ -18,16 +18,16 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-from nodes.agent.control import MAX_BYTES, tell
-from nodes.agent.journal import Journal, JournalFullError
-from nodes.agent.loop import Agent
-from nodes.agent.nvram import nvram
-from nodes.agent.timers import NEVER, TimerFd, no_timer_slack
-from nodes.core.config import RING_FRAMES, START_NS, NodeConfig, node_config_from_json
-from nodes.core.disk import State
-from nodes.core.moments import Moment
-from nodes.frames import CARRIED_BYTES, MAX_WIRE_BYTES, WIRE_BYTES
-from nodes.registry import build_machine, engine_spec
+from testbed.nodes.agent.control import MAX_BYTES, tell
+from testbed.nodes.agent.journal import Journal, JournalFullError
+from testbed.nodes.agent.loop import Agent
+from testbed.nodes.agent.nvram import nvram
+from testbed.nodes.agent.timers import NEVER, TimerFd, no_timer_slack
+from testbed.nodes.core.config import RING_FRAMES, START_NS, NodeConfig, node_config_from_json
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.frames import CARRIED_BYTES, MAX_WIRE_BYTES, WIRE_BYTES
+from testbed.nodes.registry import build_machine, engine_spec
 
 _EXIT_CRASHED, _EXIT_FULL = 3, 4
 _CLONE_NEWNET = 0x4000_0000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nodes.consensus.spec import RETRIES
-from nodes.core.config import ProtocolConfig
+from testbed.nodes.consensus.spec import RETRIES
+from testbed.nodes.core.config import ProtocolConfig
 
 MAX_BALLOT = (1 << 31) - 1
 """A greater number in a frame is no ballot, so that a ballot above all that are heard of always fits its 32 bits."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
-from nodes.consensus.spec import minority
+from testbed.nodes.consensus.spec import minority
 
 OUT_OF_ORDER = "changes, and transfers, stand in the order of their times"
 

@@ -13,17 +13,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
-from nodes.core import Decide, Effects, Life, Note, Port, Propose, Send
-from nodes.core.config import NodeConfig
-from nodes.core.disk import Written, pack, unpack
-from nodes.frames import Kind, Message
+from testbed.nodes.core import Decide, Effects, Life, Note, Port, Propose, Send
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import Written, pack, unpack
+from testbed.nodes.frames import Kind, Message
 
 _JOINED, _TOLD, _INSTANCE = "joined", "told", "instance"  # what the keys on the disk begin with
 _TELLING: dict[str, type[Propose | Decide]] = {kind.__name__: kind for kind in (Propose, Decide)}
 
 
 class InstanceMachine(ABC):
-    """The frame of an engine (nodes.core.Consensus) that runs up to ``config.protocol.instances`` instances.
+    """The frame of an engine (testbed.nodes.core.Consensus) that runs up to ``config.protocol.instances`` instances.
 
     A message's ``round`` is its instance, ``step`` its type. Timers are named ``<verb> <instance>``.
     """

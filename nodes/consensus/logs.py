@@ -21,13 +21,27 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
-from nodes.core import CONFIRMED, Decide, Effects, Install, Life, Note, Port, Propose, Readable, Send, SetTimer, values
-from nodes.core.config import NodeConfig
-from nodes.core.disk import Written
-from nodes.frames import Kind, Message
+from testbed.nodes.core import (
+    CONFIRMED,
+    Decide,
+    Effects,
+    Install,
+    Life,
+    Note,
+    Port,
+    Propose,
+    Readable,
+    Send,
+    SetTimer,
+    values,
+)
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import Written
+from testbed.nodes.frames import Kind, Message
 
 LOG_STEPS = 112
-"""Steps below this one are the engine's own, those from it on this module's (up to nodes.services' ENGINE_STEPS)."""
+"""Steps below this one are the engine's own, those from it on this module's (up to testbed.nodes.services'
+ENGINE_STEPS)."""
 
 
 class Step(IntEnum):
@@ -187,7 +201,7 @@ class Reading(NamedTuple):
 
 
 class VolatileLog(ABC):
-    """The frame of an engine that keeps a log (nodes.core.Log), and nothing of it on a disk.
+    """The frame of an engine that keeps a log (testbed.nodes.core.Log), and nothing of it on a disk.
 
     Its messages are DATA, ``round`` the term and ``step`` (below LOG_STEPS) the type. Its timers may have any name but
     ``again``. term: the highest that this node knows of. slot: the first that has not been told here; the engine calls

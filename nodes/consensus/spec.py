@@ -1,7 +1,8 @@
-"""What an engine of consensus says about itself: each folder of nodes.consensus declares one EngineSpec in its spec.py.
+"""What an engine of consensus says about itself: each folder of testbed.nodes.consensus declares one EngineSpec in its
+spec.py.
 
 Nothing outside its folder names an engine. Whoever needs to know something about one (the scenario's checks, the plan,
-verdicts, reports, the conformance tests) asks its spec through nodes.registry.
+verdicts, reports, the conformance tests) asks its spec through testbed.nodes.registry.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from nodes.core import CONFIRMED, Consensus, Log
-from nodes.core.config import NodeConfig, ProtocolConfig
-from nodes.core.lies import VALUES, LieKind
-from nodes.core.text import Says, body_text
-from nodes.frames import Message
+from testbed.nodes.core import CONFIRMED, Consensus, Log
+from testbed.nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.core.lies import VALUES, LieKind
+from testbed.nodes.core.text import Says, body_text
+from testbed.nodes.frames import Message
 
 RETRIES = 5
 """Retransmissions that a message is given to come through when the time to settle is reckoned."""
@@ -24,14 +25,14 @@ INSTANCES, LOG, PARTIAL = "instances", "log", "partial"
 
 LOCAL = "local"
 READS = (LOG, *CONFIRMED, LOCAL)
-"""How a service may read: as an entry of the log; without one, when the engine says that it may (nodes.core.Log); or
-from what is here, old as it may be, of which the engine knows nothing."""
+"""How a service may read: as an entry of the log; without one, when the engine says that it may
+(testbed.nodes.core.Log); or from what is here, old as it may be, of which the engine knows nothing."""
 
 CARRIES = ("bytes", "number", "bit")
 """What a value may be, see EngineSpec.carries."""
 
 Falsified = Callable[[NodeConfig, Message, int], Message | None]
-"""nodes.core.lies.Falsify, of a node."""
+"""testbed.nodes.core.lies.Falsify, of a node."""
 
 SettleTime = Callable[[ProtocolConfig, int, int], int]
 
@@ -73,13 +74,15 @@ class EngineSpec:
     scenario), each with a default; a field's metadata may bound it (ge, gt, le, lt) and say that it is a time
     (``time: True``); it may be a list of such dataclasses. wrong: what is wrong with them among so many members, in a
     line, where bounds don't say it; empty: nothing.
-    order: ``instances``, each proposed in and decided by itself (nodes.core.Consensus), one ``log`` of all that is
-    submitted (nodes.core.Log), or a ``partial`` order of it (nodes.core.PartialLog), with a parameter ``classes``.
+    order: ``instances``, each proposed in and decided by itself (testbed.nodes.core.Consensus), one ``log`` of all that
+    is submitted (testbed.nodes.core.Log), or a ``partial`` order of it (testbed.nodes.core.PartialLog), with a
+    parameter ``classes``.
     recovers: whether it keeps nothing on a disk, and a later life takes part again when the others have told it what it
     must know; of whom no more than f may be down, or on their way back, at a time. Other engines need what an earlier
     life left on its disk. reads: the ways of READS, besides ``local``, that it has for a service to read. leads:
     whether it has a leader.
-    carries: what a value may be: any ``bytes``, a ``number`` (nodes.core.values), or of one a ``bit``, the lowest.
+    carries: what a value may be: any ``bytes``, a ``number`` (testbed.nodes.core.values), or of one a ``bit``, the
+    lowest.
     pitfalls: known bugs that can be planted, each of which the conformance tests must find. says:
     what the body of a message of its means, in words (for traces). falsify: what a message of its says when it tells
     another value, the first, second .. one; None: of a message that tells none. Without it nobody can lie about values.

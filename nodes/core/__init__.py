@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from nodes.core.commuting import Commuting
-from nodes.frames import Frame, Message
+from testbed.nodes.core.commuting import Commuting
+from testbed.nodes.frames import Frame, Message
 
 Port = int
 """A node's attachment to one peer: a NIC and the peer's address behind it. Ports count from 0 in peer order."""
@@ -208,9 +208,9 @@ Effects = list[Effect]
 class Machine(Protocol):
     """A protocol on one node, deterministic: equal states answer equal events with equal effects.
 
-    State is plain data that nodes.core.snapshot makes comparable and hashable; it is lost with the life, but for
-    what was persisted (which ``NodeConfig.keeps`` asks for). It holds the protocol and nothing of the wire: frames are
-    numbered, and those of a peer's earlier lives dropped, by the driver.
+    State is plain data that testbed.nodes.core.snapshot makes comparable and hashable; it is lost with the life, but
+    for what was persisted (which ``NodeConfig.keeps`` asks for). It holds the protocol and nothing of the wire: frames
+    are numbered, and those of a peer's earlier lives dropped, by the driver.
     """
 
     def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
@@ -227,11 +227,11 @@ class Machine(Protocol):
 class Consensus(Machine, Protocol):
     """A machine that decides on values which are proposed to it from outside, instance by instance (from 0).
 
-    Whoever holds it (nodes.core.inputs, nodes.services.by_instances) proposes; it makes up no value of its own. Of each
-    instance a node's first proposal counts. One that can't be taken is told by a Note("late") and changes nothing:
-    a second one in an instance; one in an instance that this node has to stay out of; in an engine whose instances
-    occupy rounds, one that comes when the first of them has begun. An instance that is decided here has been proposed
-    in, or is stayed out of: what the others say of an instance waits until this node proposes in it.
+    Whoever holds it (testbed.nodes.core.inputs, testbed.nodes.services.by_instances) proposes; it makes up no value of
+    its own. Of each instance a node's first proposal counts. One that can't be taken is told by a Note("late") and
+    changes nothing: a second one in an instance; one in an instance that this node has to stay out of; in an engine
+    whose instances occupy rounds, one that comes when the first of them has begun. An instance that is decided here has
+    been proposed in, or is stayed out of: what the others say of an instance waits until this node proposes in it.
 
     A Propose effect tells when a value enters its instance, a Decide what was decided. After a restart with the disk
     kept the latest of both are told again, and instances go on as they stood; a proposal that had not entered is lost.
@@ -258,11 +258,11 @@ quorum has promised it to follow nobody else for a while, by its clocks."""
 class Log(Machine, Protocol):
     """Puts values that are submitted at any member into one order, the same at all of them (total order broadcast).
 
-    Its holder (nodes.core.inputs, nodes.services.by_log) is told of the entries by Decide(index, value, term): 0, 1, 2
-    .. without holes, each once in a life; or of many at a time by Install(below, state), in place of the entries below
-    ``below`` that were not told yet. What an engine puts into its log besides is never told. A life that finds the disk
-    kept tells the log again: the latest state that it was given, or that it took on, then what it learns to be decided
-    behind that.
+    Its holder (testbed.nodes.core.inputs, testbed.nodes.services.by_log) is told of the entries by Decide(index, value,
+    term): 0, 1, 2 .. without holes, each once in a life; or of many at a time by Install(below, state), in place of the
+    entries below ``below`` that were not told yet. What an engine puts into its log besides is never told. A life that
+    finds the disk kept tells the log again: the latest state that it was given, or that it took on, then what it learns
+    to be decided behind that.
 
     An entry is there once for each submission, however often the engine said it. A life without the disk of those
     before it only learns, for it may have promised what it no longer knows; it may submit.
@@ -283,8 +283,8 @@ class Log(Machine, Protocol):
 
 
 class PartialLog(Log, Protocol):
-    """A log of which only what conflicts has one order (nodes.core.commuting): each life is told all of it, in an order
-    of its own in which whatever conflicts stands as it does everywhere. Decide counts what this life was told.
+    """A log of which only what conflicts has one order (testbed.nodes.core.commuting): each life is told all of it, in
+    an order of its own in which whatever conflicts stands as it does everywhere. Decide counts what this life was told.
 
     Its holders' states commute where values do, so that equal sets of entries leave them alike.
     """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from nodes.core.clock import Clock
-from nodes.core.lies import Lie
+from testbed.nodes.core.clock import Clock
+from testbed.nodes.core.lies import Lie
 
 START_NS = -1_000_000
 """When machines of first lives are started, on the run's clock: 1 ms before round 0, so that all is set by then."""
@@ -54,7 +54,7 @@ NOWHERE = -1
 class ProtocolConfig:
     """Which machine runs and its parameters; times in nanoseconds. All nodes of a run share it.
 
-    consensus: an engine's name (nodes.registry). handshake: alternating | simultaneous.
+    consensus: an engine's name (testbed.nodes.registry). handshake: alternating | simultaneous.
     depth: messages per swap (k). horizon: abort | hold | reconcile. window_ns: W. period_ns: from one round's start
     to the next (>= W), and from one instance's to the next for engines that are not made of swaps. rounds: how many are
     run. instances: how many of consensus there are; for swaps those that the rounds hold whole. settle_ns: from the

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from nodes.core import Persist
+from testbed.nodes.core import Persist
 
 DISK_BYTES = 64 << 20
 """Room for one node; pages that are never written take no memory."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from nodes.core import (
+from testbed.nodes.core import (
     CancelTimer,
     Effect,
     Effects,
@@ -25,12 +25,12 @@ from nodes.core import (
     SetTimer,
     Transition,
 )
-from nodes.core.clock import Clock
-from nodes.core.config import NodeConfig
-from nodes.core.disk import pack, unpack
-from nodes.core.lies import Liar, Lied
-from nodes.core.moments import Moment
-from nodes.frames import BODY_BYTES, Frame, FrameKey, Message, check_body
+from testbed.nodes.core.clock import Clock
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import pack, unpack
+from testbed.nodes.core.lies import Liar, Lied
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.frames import BODY_BYTES, Frame, FrameKey, Message, check_body
 
 
 class NodeIO(Protocol):

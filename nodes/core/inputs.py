@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from nodes.core import Consensus, Effects, Life, Log, Port, Propose, SetTimer, values
-from nodes.core.config import NodeConfig
-from nodes.core.disk import Written, pack, unpack
-from nodes.frames import Message
+from testbed.nodes.core import Consensus, Effects, Life, Log, Port, Propose, SetTimer, values
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import Written, pack, unpack
+from testbed.nodes.frames import Message
 
 INPUTS = ("distinct", "random")
 
@@ -20,7 +20,7 @@ def draw(*parts: object) -> int:
 
 
 def input_value(config: NodeConfig, instance: int) -> bytes:
-    """The value that this node proposes in ``instance``: a number (nodes.core.values).
+    """The value that this node proposes in ``instance``: a number (testbed.nodes.core.values).
 
     ``distinct``: the node's place among the members plus the instance, modulo n, so that all inputs differ and the
     smallest one wanders over the nodes. ``random``: a fair bit, independent over nodes and instances.
@@ -52,7 +52,7 @@ _TIMER = "instance"
 
 
 class Inputs:
-    """``machine``, to which this node's input of instance i is proposed when it begins (nodes.core.Machine).
+    """``machine``, to which this node's input of instance i is proposed when it begins (testbed.nodes.core.Machine).
 
     Instance i begins with its first round, i * instance_rounds periods after start_ns; in an engine that has no rounds
     it goes on beside those that follow. Such an engine is woken by the timer ``instance``; one with rounds wakes for
@@ -128,7 +128,7 @@ _SUBMIT = "input"
 
 class Submissions:
     """``machine``, which keeps a log, and to which this node submits its inputs: number i, for i below the protocol's
-    instances, i periods after start_ns (nodes.core.Machine).
+    instances, i periods after start_ns (testbed.nodes.core.Machine).
 
     Propose tells that number. A later life goes on with the next that is due, whatever it finds on its disk; no two
     submissions of a run are alike.

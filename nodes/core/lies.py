@@ -1,8 +1,9 @@
 """Byzantine nodes: what a node says that its machine did not say so. The machine is honest, and knows of nothing.
 
 A node's lies are data at its birth. They are told in one place, between the machine's effects and their being done
-(nodes.core.driver), so that they mean the same in every engine. Channels are authenticated: a liar speaks in its own
-name, with frames numbered as ever. No clock, no socket, no random source: equal lies are told alike in every run.
+(testbed.nodes.core.driver), so that they mean the same in every engine. Channels are authenticated: a liar speaks in
+its own name, with frames numbered as ever. No clock, no socket, no random source: equal lies are told alike in every
+run.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from nodes.core import Effect, Effects, Port, Send, SetTimer
-from nodes.core.moments import Moment
-from nodes.frames import Message
+from testbed.nodes.core import Effect, Effects, Port, Send, SetTimer
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.frames import Message
 
 
 class LieKind(StrEnum):

@@ -10,9 +10,10 @@ from typing import Any
 class Moment:
     """A protocol moment at which a fault strikes, once: a transition of a link, or after so many sends or writes.
 
-    index: which fault of the plan this is; negative ones are lies' (nodes.core.lies). enters / leaves: a LinkState's
-    name, or empty. after_sends: strike right after that many sends of ``round`` (0 = not by sends). after_writes: when
-    that many records of a life have been written to the disk, before the last is synced (0 = not by writes). round and
+    index: which fault of the plan this is; negative ones are lies' (testbed.nodes.core.lies). enters / leaves: a
+    LinkState's name, or empty. after_sends: strike right after that many sends of ``round`` (0 = not by sends).
+    after_writes: when that many records of a life have been written to the disk, before the last is synced (0 = not by
+    writes). round and
     peer: -1 means any.
     """
 

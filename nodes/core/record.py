@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, NamedTuple, get_args, get_type_hints
 
-from nodes.core import (
+from testbed.nodes.core import (
     Apply,
     Decide,
     Effect,
@@ -29,8 +29,8 @@ from nodes.core import (
     Transition,
     swap_id,
 )
-from nodes.core.lies import Lied
-from nodes.frames import NO_ENDS, WIRE_BYTES, Frame, FrameKey
+from testbed.nodes.core.lies import Lied
+from testbed.nodes.frames import NO_ENDS, WIRE_BYTES, Frame, FrameKey
 
 
 class Started(NamedTuple):
@@ -53,7 +53,7 @@ class Died(NamedTuple):
 
 class Sent(NamedTuple):
     """A frame was handed to the NIC, for node number ``dst``. size: its bytes, where software sees them. ends: of the
-    swap that it carries for two nodes (nodes.frames.ends_of)."""
+    swap that it carries for two nodes (testbed.nodes.frames.ends_of)."""
 
     key: FrameKey
     dst: int

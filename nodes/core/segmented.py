@@ -1,9 +1,9 @@
 """Messages of any size: a wrapper around a machine that cuts what no frame can carry and joins what comes in parts.
 
 A DATA message whose body is longer than MAX_BODY goes out as PART messages, one per frame, each with a header
-(nodes.frames.PART_HEAD): which of the sender's cut messages it belongs to, its place, and how many there are. A lost
-part loses the message, as a lost frame does; parts may come in any order and twice. Being a machine, it does the same
-under every engine.
+(testbed.nodes.frames.PART_HEAD): which of the sender's cut messages it belongs to, its place, and how many there are. A
+lost part loses the message, as a lost frame does; parts may come in any order and twice. Being a machine, it does the
+same under every engine.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from nodes.core import Effect, Effects, Life, Machine, Note, Port, Send
-from nodes.frames import MAX_BODY, PART_HEAD, Kind, Message
+from testbed.nodes.core import Effect, Effects, Life, Machine, Note, Port, Send
+from testbed.nodes.frames import MAX_BODY, PART_HEAD, Kind, Message
 
 PART_BYTES = MAX_BODY - PART_HEAD.size
 """What one part carries."""
@@ -39,7 +39,7 @@ class Joining:
 
 
 class Segmented:
-    """``machine``, which may say and is told messages of any size (nodes.core.Machine)."""
+    """``machine``, which may say and is told messages of any size (testbed.nodes.core.Machine)."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine

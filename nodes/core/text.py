@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nodes.core import (
+from testbed.nodes.core import (
     Apply,
     CancelTimer,
     Decide,
@@ -28,9 +28,9 @@ from nodes.core import (
     Transition,
     values,
 )
-from nodes.core.config import NodeConfig
-from nodes.core.segmented import part_text
-from nodes.frames import Kind, Message
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.segmented import part_text
+from testbed.nodes.frames import Kind, Message
 
 Says = Callable[[Message], str]
 """What the body of a message means, in words; "" when it means nothing."""

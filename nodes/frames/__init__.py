@@ -44,7 +44,7 @@ _ETHERNET_BYTES = 14
 assert _HEAD.size + BODY_BYTES + _CRC.size == WIRE_BYTES
 
 MAX_BODY = _ETHERNET_BYTES + MTU - _HEAD.size - _CRC.size
-"""The longest body of one frame; what is longer is cut and joined (nodes.core.segmented)."""
+"""The longest body of one frame; what is longer is cut and joined (testbed.nodes.core.segmented)."""
 
 MAX_WIRE_BYTES = _ETHERNET_BYTES + MTU
 """The longest frame, as software sees it."""

@@ -29,7 +29,7 @@ from scapy.fields import (
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, bind_layers
 
-from nodes.frames import (
+from testbed.nodes.frames import (
     BODY_BYTES,
     CARRIED_BODY_BYTES,
     ETHERTYPE,

@@ -1,8 +1,8 @@
 """The contract of a consensus algorithm made of rounds of swaps (the Heard-Of model of Charron-Bost and Schiper).
 
-One object is one instance at one node; its values are small integers (nodes.core.values), for a register has 16 bytes.
-In each round it offers one register value to all neighbours; at the horizon it is handed what it heard: the values of
-those whose swap committed at this end, its own always among them.
+One object is one instance at one node; its values are small integers (testbed.nodes.core.values), for a register has 16
+bytes. In each round it offers one register value to all neighbours; at the horizon it is handed what it heard: the
+values of those whose swap committed at this end, its own always among them.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The node's ports lead to its neighbours, the cells; the machine inside has a port to each end that it swaps with. What
 it says goes to the next cell on the way there, in an envelope that names both ends and the lives in which they speak
-(nodes.frames.Carried): a hop's own frames tell of the lives of the hop's two nodes only.
+(testbed.nodes.frames.Carried): a hop's own frames tell of the lives of the hop's two nodes only.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from nodes.core import Effect, Effects, Life, Machine, Note, Port, Send
-from nodes.core.config import NodeConfig, Peer, Way
-from nodes.core.disk import Written, pack, unpack
-from nodes.frames import Carried, Message, carried, carry
+from testbed.nodes.core import Effect, Effects, Life, Machine, Note, Port, Send
+from testbed.nodes.core.config import NodeConfig, Peer, Way
+from testbed.nodes.core.disk import Written, pack, unpack
+from testbed.nodes.frames import Carried, Message, carried, carry
 
 _LIFE = "carried life "  # no machine's keys begin with this
 
@@ -31,7 +31,8 @@ def _port(config: NodeConfig, way: Way) -> Port:
 
 
 class CarriedEnd:
-    """``machine``, whose swaps cells carry (nodes.core.Machine). machine: made from ``inner_config(config)``."""
+    """``machine``, whose swaps cells carry (testbed.nodes.core.Machine). machine: made from
+    ``inner_config(config)``."""
 
     def __init__(self, config: NodeConfig, machine: Machine) -> None:
         self.config = config

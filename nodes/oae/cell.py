@@ -19,11 +19,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from nodes.core import Effects, Life, LinkState, Note, Outcome, Port, Resolve, Send, SetTimer, SwapId, Transition
-from nodes.core.config import NodeConfig, Way
-from nodes.frames import Carried, Kind, Message, carried
-from nodes.oae.link import SETTLED
-from nodes.oae.rounds import first_round
+from testbed.nodes.core import (
+    Effects,
+    Life,
+    LinkState,
+    Note,
+    Outcome,
+    Port,
+    Resolve,
+    Send,
+    SetTimer,
+    SwapId,
+    Transition,
+)
+from testbed.nodes.core.config import NodeConfig, Way
+from testbed.nodes.frames import Carried, Kind, Message, carried
+from testbed.nodes.oae.link import SETTLED
+from testbed.nodes.oae.rounds import first_round
 
 _OPEN = (LinkState.TENTATIVE, LinkState.REFLECTING)
 _LOW, _HIGH = 0, 1
@@ -61,7 +73,7 @@ class Branch:
 
 
 class Cell:
-    """The machine of a cell (nodes.core.Machine). Its rounds are those of the ends, by its own clock."""
+    """The machine of a cell (testbed.nodes.core.Machine). Its rounds are those of the ends, by its own clock."""
 
     def __init__(self, config: NodeConfig) -> None:
         """Raises ValueError for a handshake that cells can't carry."""

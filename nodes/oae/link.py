@@ -1,7 +1,7 @@
 """One end of the bilateral link: atomic swaps of register values with one peer, as a sans-I/O machine.
 
-What an end does in which state is a table (nodes.oae.table), also drawn in docs/link.md; here it is found out what has
-happened, and the table's deeds are done.
+What an end does in which state is a table (testbed.nodes.oae.table), also drawn in docs/link.md; here it is found out
+what has happened, and the table's deeds are done.
 
 States per swap: TENTATIVE (the own value is offered) -> REFLECTING (the peer's value is here and goes back) ->
 COMMITTED (the last message that this end expects has come). See arXiv 2603.03743 for the states and Borrill,
@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Final
 
-from nodes.core import (
+from testbed.nodes.core import (
     Effect,
     Effects,
     Life,
@@ -42,9 +42,9 @@ from nodes.core import (
     Transition,
     swap_id,
 )
-from nodes.core.disk import pack, unpack
-from nodes.frames import EMPTY_BODY, Kind, Message
-from nodes.oae.table import TABLE, Act, Deed, LinkEvent, Remark
+from testbed.nodes.core.disk import pack, unpack
+from testbed.nodes.frames import EMPTY_BODY, Kind, Message
+from testbed.nodes.oae.table import TABLE, Act, Deed, LinkEvent, Remark
 
 HANDSHAKES = ("alternating", "simultaneous")
 HORIZONS = tuple(TABLE)

@@ -11,12 +11,12 @@ import struct
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from nodes.core import Decide, Effects, Life, Note, Port, Propose, RoundStart, SetTimer, values
-from nodes.core.config import NodeConfig
-from nodes.core.disk import Written, pack, unpack
-from nodes.frames import Kind, Message
-from nodes.oae.algorithm import AlgorithmFactory, RoundAlgorithm
-from nodes.oae.link import Link
+from testbed.nodes.core import Decide, Effects, Life, Note, Port, Propose, RoundStart, SetTimer, values
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import Written, pack, unpack
+from testbed.nodes.frames import Kind, Message
+from testbed.nodes.oae.algorithm import AlgorithmFactory, RoundAlgorithm
+from testbed.nodes.oae.link import Link
 
 _REGISTER: Final = struct.Struct("!QQ")
 _ROUNDS, _ALGORITHM, _LINK = "rounds", "algorithm", "link"  # what the keys on the disk begin with
@@ -48,8 +48,8 @@ def first_round(config: NodeConfig, now_ns: int) -> int:
 
 
 class RoundMachine:
-    """The machine of one node (nodes.core.Consensus): a Link per member that is a peer, and instances of an algorithm
-    one after another.
+    """The machine of one node (testbed.nodes.core.Consensus): a Link per member that is a peer, and instances of an
+    algorithm one after another.
 
     ``make`` builds an instance of the algorithm; None means plain swaps without consensus. Instance i occupies the
     rounds [i * instance_rounds, (i + 1) * instance_rounds). What is proposed in it before they begin enters it then; a

@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from nodes.core import LinkState
+from testbed.nodes.core import LinkState
 
 
 class LinkEvent(StrEnum):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from nodes.core import Consensus, Decide, Effects, Life, Note, Persist, Port, Send, SetTimer
-from nodes.core.config import NodeConfig
-from nodes.core.disk import Written
-from nodes.frames import Message
-from nodes.services.log import NOTHING, Operation, pack_entry, read_entry
-from nodes.services.messages import Step, say, step_of
-from nodes.services.replica import Replica
-from nodes.services.spec import LogParameters, ServiceSpec
+from testbed.nodes.core import Consensus, Decide, Effects, Life, Note, Persist, Port, Send, SetTimer
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import Written
+from testbed.nodes.frames import Message
+from testbed.nodes.services.log import NOTHING, Operation, pack_entry, read_entry
+from testbed.nodes.services.messages import Step, say, step_of
+from testbed.nodes.services.replica import Replica
+from testbed.nodes.services.spec import LogParameters, ServiceSpec
 
 _KEY = "replica "  # what the keys of a replica's own begin with
 _SNAPSHOT, _ENTRY = f"{_KEY}snapshot", f"{_KEY}entry "
@@ -20,7 +20,7 @@ _MOST_ENTRIES = 64  # told in answer to one question
 
 
 class ReplicaByInstances(Replica):
-    """``machine`` decides the entries, one instance after another (nodes.core.Consensus).
+    """``machine`` decides the entries, one instance after another (testbed.nodes.core.Consensus).
 
     Whoever a client asks tells the operation to all members, so that it does not matter who leads. A member proposes
     what it has been asked or told and has not applied, in the first instance that it knows no decision of; where others
@@ -32,7 +32,7 @@ class ReplicaByInstances(Replica):
     Where the disk is kept, entries are persisted before they are applied, every ``snapshot_every`` of them the state in
     their place; a restart goes on from there and tells again what it applies again. Without the disk, a replica gets
     the log from the others; of consensus, an engine made of rounds lets it take part again from the next instance on,
-    while under any other it only learns for the rest of the run (nodes.core.Consensus), and counts as crashed.
+    while under any other it only learns for the rest of the run (testbed.nodes.core.Consensus), and counts as crashed.
     """
 
     def __init__(

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from nodes.consensus.spec import LOCAL
-from nodes.core import Decide, Effects, Install, Life, Log, Note, Port, Readable
-from nodes.core.config import NodeConfig
-from nodes.frames import Message
-from nodes.services.log import Operation, pack_entry
-from nodes.services.messages import Step, step_of
-from nodes.services.replica import Read, Replica
-from nodes.services.spec import LogParameters, ServiceSpec
+from testbed.nodes.consensus.spec import LOCAL
+from testbed.nodes.core import Decide, Effects, Install, Life, Log, Note, Port, Readable
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.frames import Message
+from testbed.nodes.services.log import Operation, pack_entry
+from testbed.nodes.services.messages import Step, step_of
+from testbed.nodes.services.replica import Read, Replica
+from testbed.nodes.services.spec import LogParameters, ServiceSpec
 
 
 class ReplicaByLog(Replica):
-    """``machine`` brings what is submitted at any replica into one order, and keeps it (nodes.core.Log).
+    """``machine`` brings what is submitted at any replica into one order, and keeps it (testbed.nodes.core.Log).
 
     Whom a client asks submits the operation. Every ``snapshot_every`` entries the state is handed to the engine, which
     gives it to replicas that lack what it stands for, and to later lives of this one. A read that must not be old asks

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nodes.core import CancelTimer, Effects, Invoke, Life, Note, Port, Return, Send, SetTimer
-from nodes.core.config import NodeConfig
-from nodes.frames import Message
-from nodes.services.log import Operation, operation_number, pack_entry, parts_of, session_of
-from nodes.services.messages import Step, read_answer, say, step_of
-from nodes.services.spec import Load
+from testbed.nodes.core import CancelTimer, Effects, Invoke, Life, Note, Port, Return, Send, SetTimer
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.frames import Message
+from testbed.nodes.services.log import Operation, operation_number, pack_entry, parts_of, session_of
+from testbed.nodes.services.messages import Step, read_answer, say, step_of
+from testbed.nodes.services.spec import Load
 
 _NEXT = "next"
 
@@ -32,7 +32,7 @@ class ClientParameters:
 
 
 class Client:
-    """Asks for ``load`` (nodes.core.Machine), from start_ns on.
+    """Asks for ``load`` (testbed.nodes.core.Machine), from start_ns on.
 
     An operation keeps its number however often it is asked for, and happens once at most. Clients begin with different
     replicas; one that lets an operation time out is left for the next. A client keeps nothing over a restart: a new

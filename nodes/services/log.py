@@ -6,8 +6,8 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from nodes.core.disk import pack, unpack
-from nodes.services.spec import StateMachine
+from testbed.nodes.core.disk import pack, unpack
+from testbed.nodes.services.spec import StateMachine
 
 _COUNT = struct.Struct("!I")
 _CALL = struct.Struct("!QII")  # operation, floor, length of the command

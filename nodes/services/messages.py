@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from enum import IntEnum
 
-from nodes.frames import Kind, Message
+from testbed.nodes.frames import Kind, Message
 
 ENGINE_STEPS = 128
 """Steps below this one are the engine's."""

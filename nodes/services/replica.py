@@ -7,14 +7,14 @@ from collections.abc import Collection
 from enum import StrEnum
 from typing import NamedTuple
 
-from nodes.consensus.spec import LOG
-from nodes.core import Apply, Effects, Note, Port, Send
-from nodes.core.config import NodeConfig
-from nodes.core.disk import pack, unpack
-from nodes.frames import Message
-from nodes.services.log import Operation, Sessions, read_entry
-from nodes.services.messages import Step, pack_answer, read_answer, say, step_of
-from nodes.services.spec import LogParameters, ServiceSpec
+from testbed.nodes.consensus.spec import LOG
+from testbed.nodes.core import Apply, Effects, Note, Port, Send
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import pack, unpack
+from testbed.nodes.frames import Message
+from testbed.nodes.services.log import Operation, Sessions, read_entry
+from testbed.nodes.services.messages import Step, pack_answer, read_answer, say, step_of
+from testbed.nodes.services.spec import LogParameters, ServiceSpec
 
 
 class Pitfall(StrEnum):
@@ -42,8 +42,8 @@ class Applied(NamedTuple):
 
 
 class Replica(ABC):
-    """A member's copy of ``service``, to which the entries of a log are applied in their order (nodes.core.Machine,
-    with what its subclasses add: by_instances.py, by_log.py).
+    """A member's copy of ``service``, to which the entries of a log are applied in their order
+    (testbed.nodes.core.Machine, with what its subclasses add: by_instances.py, by_log.py).
 
     Whoever a client asks answers it when it has applied the operation. One that stands in several entries happens in
     the first (Sessions).

@@ -1,7 +1,8 @@
-"""What a service is, and what it says about itself: each folder of nodes.services declares one ServiceSpec in spec.py.
+"""What a service is, and what it says about itself: each folder of testbed.nodes.services declares one ServiceSpec in
+spec.py.
 
 Nothing outside its folder names a service. Whoever needs to know something about one asks its spec through
-nodes.registry.
+testbed.nodes.registry.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from nodes.consensus.spec import LOG
-from nodes.services.facts import Facts
+from testbed.nodes.consensus.spec import LOG
+from testbed.nodes.services.facts import Facts
 
 
 class StateMachine(Protocol):
@@ -97,8 +98,8 @@ class LogParameters:
     """How members keep the log of a service. batch: most operations in one entry. snapshot_every: after so many entries
     the state is written down in place of them. reads: how commands that only read are carried out: as entries like all
     others (``log``); by the state here, when the engine says that nothing newer was over when they were asked for
-    (``index``, ``lease``: nodes.core.Log.read); or by the state here as it is, provided that the client has seen none
-    that is newer (``local``)."""
+    (``index``, ``lease``: testbed.nodes.core.Log.read); or by the state here as it is, provided that the client has
+    seen none that is newer (``local``)."""
 
     batch: int = field(default=64, metadata={"ge": 1, "le": 10_000})
     snapshot_every: int = field(default=64, metadata={"ge": 1, "le": 1_000_000})

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum
 
-from nodes.core import Consensus, Decide, Effects, Life, Note, Persist, Port, Propose, Send, SetTimer, values
-from nodes.core.config import NodeConfig
-from nodes.frames import Kind, Message
-from nodes.services.log import NOTHING
+from testbed.nodes.core import Consensus, Decide, Effects, Life, Note, Persist, Port, Propose, Send, SetTimer, values
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.frames import Kind, Message
+from testbed.nodes.services.log import NOTHING
 
 _KEY = "spread "  # what the keys of its own begin with
 _ASK = "spread asks"
@@ -34,7 +34,7 @@ _STEPS = {int(step): step for step in Step}
 
 
 class Spread:
-    """``machine``, an engine made of rounds that decides numbers, as one of bytes (nodes.core.Consensus).
+    """``machine``, an engine made of rounds that decides numbers, as one of bytes (testbed.nodes.core.Consensus).
 
     It awaits a proposal one instance ahead, to have the time to tell it. A value that no majority is known to hold when
     the rounds begin is not proposed; a node without one proposes the greatest number, which stands for nothing.

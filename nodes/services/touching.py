@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nodes.core.commuting import Touch
-from nodes.core.inputs import draw
-from nodes.services.log import read_entry
-from nodes.services.spec import ServiceSpec
+from testbed.nodes.core.commuting import Touch
+from testbed.nodes.core.inputs import draw
+from testbed.nodes.services.log import read_entry
+from testbed.nodes.services.spec import ServiceSpec
 
 CLASSES = 256
 """Parts of a service fall into so many classes; of two that fall into one, commands keep an order that need not."""
@@ -15,7 +15,8 @@ CLASSES = 256
 
 @dataclass(frozen=True)
 class Touching:
-    """Of the entries of ``service`` (nodes.core.commuting.Touches). A service that is not made of parts is one part."""
+    """Of the entries of ``service`` (testbed.nodes.core.commuting.Touches). A service that is not made of parts is one
+    part."""
 
     service: ServiceSpec
 

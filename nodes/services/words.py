@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nodes.core.disk import pack, unpack
+from testbed.nodes.core.disk import pack, unpack
 
 Forms = Mapping[str, tuple[type, ...]]
 """The first word of each thing that can be said, and what follows it."""

@@ -29,7 +29,7 @@ def _documents(folder: str) -> list[tuple[str, str]]:
 
 
 def _topologies() -> list[tuple[str, str]]:
-    from topologies.build import KINDS
+    from testbed.topologies.build import KINDS
 
     return [(kind.name, kind.description) for kind in KINDS.values()]
 
@@ -47,7 +47,7 @@ def _engines() -> list[tuple[str, str]]:
 
 
 def _consensus() -> list[tuple[str, str]]:
-    from nodes.registry import engine_specs
+    from testbed.nodes.registry import engine_specs
 
     return [(spec.name, spec.title) for spec in engine_specs()]
 

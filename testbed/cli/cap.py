@@ -37,7 +37,7 @@ def cap(
     What members propose in the first half of the partition counts as asked; as answered what they decide there before
     it ends. Exit code 1 when an engine disagrees that promises not to, whatever is late.
     """
-    from nodes.registry import engine_spec
+    from testbed.nodes.registry import engine_spec
 
     base = load_scenario(scenario, set_, seed)
     rows = [(name, *_judged(with_consensus(base, name), engine)) for name in consensus or _all_that_decide()]
@@ -50,7 +50,7 @@ def cap(
 
 
 def _all_that_decide() -> list[str]:
-    from nodes.registry import engine_specs
+    from testbed.nodes.registry import engine_specs
 
     return [spec.name for spec in engine_specs() if spec.decides]
 
@@ -58,7 +58,7 @@ def _all_that_decide() -> list[str]:
 def with_consensus(base: Scenario, name: str) -> Scenario:
     """The scenario with another engine: as many periods as before, as many crashes to bear as it can, its own settings
     as they are by themselves. Raises UserError."""
-    from nodes.registry import engine_names, engine_spec
+    from testbed.nodes.registry import engine_names, engine_spec
     from testbed.scenario import as_written, compile_plan, from_data
 
     if name not in engine_names() or not engine_spec(name).decides:

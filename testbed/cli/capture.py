@@ -18,7 +18,7 @@ from testbed.errors import UserError
 
 if TYPE_CHECKING:
     from testbed.plan import Nic
-    from topologies.fabric import Fabric
+    from testbed.topologies.fabric import Fabric
 
 _STDOUT = "-"
 

@@ -15,7 +15,7 @@ from testbed.errors import UserError
 if TYPE_CHECKING:
     from testbed.plan import Container
     from testbed.scenario import Scenario
-    from topologies.fabric import Fabric
+    from testbed.topologies.fabric import Fabric
 
 SetOption = Annotated[
     list[str] | None,
@@ -40,7 +40,7 @@ def named_fabric(name: str, pairs: list[str] | None) -> Fabric:
 
 def named_ground(name: str, pairs: list[str] | None) -> tuple[Fabric, Container | None]:
     """As named_fabric, and what its hosts are: containers with these limits, or plain namespaces."""
-    from topologies.build import KINDS, make_fabric
+    from testbed.topologies.build import KINDS, make_fabric
 
     if name == "from_file":
         return _fabric_from_file(overrides(pairs)), None

@@ -121,8 +121,8 @@ def _netem() -> Check:
     """Asks the kernel for a netem in a network namespace of its own."""
     from testbed.engines.live.netlink.requests import netem_add
     from testbed.engines.live.netlink.rtnl import missing_in_kernel
-    from topologies.impairment import Impairment
-    from topologies.netem import netem_params
+    from testbed.topologies.impairment import Impairment
+    from testbed.topologies.netem import netem_params
 
     try:
         reason = missing_in_kernel(netem_add(1, netem_params(Impairment(delay_ns=1000, jitter_ns=100))))

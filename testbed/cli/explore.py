@@ -172,10 +172,10 @@ def asked_for(
     set_: list[str] | None,
 ) -> Asked:
     """What the options ask for. Raises UserError."""
-    from nodes.core.disk import State
     from testbed.explore.model import TWO_PHASE_COMMIT, Time
     from testbed.explore.schedule import Asked
     from testbed.explore.worlds import UNBOUNDED, Network, Rules
+    from testbed.nodes.core.disk import State
 
     usual = Network.SET if engine == TWO_PHASE_COMMIT else Network.ANY
     rules = Rules(

@@ -22,7 +22,7 @@ from typing import Any
 
 from testbed.errors import UserError
 from testbed.processes import mark_is_dead, own_mark, start_time, state_folder
-from topologies.fabric import Fabric, fabric_from_json
+from testbed.topologies.fabric import Fabric, fabric_from_json
 
 _PATIENCE_S = 5.0
 _REPORT_BYTES = 1 << 20

@@ -109,7 +109,7 @@ def _inputs_text(one: Initial) -> str:
 
 
 def _initial_text(one: Initial) -> str:
-    from nodes.core.values import text
+    from testbed.nodes.core.values import text
 
     ways = ", ".join(
         f"{text(value)} in {one.ways[value]} steps" if value in one.ways else text(value) for value in one.values
@@ -147,7 +147,7 @@ def _lemma_2(found: list[Initial]) -> str:
 
 
 def _initial_data(one: Initial) -> dict[str, Any]:
-    from nodes.core.values import text
+    from testbed.nodes.core.values import text
 
     data: dict[str, Any] = {
         "inputs": one.inputs,
@@ -173,7 +173,7 @@ def _successor_data(worlds: Worlds, one: Successor) -> dict[str, Any]:
 
 
 def _ever_data(worlds: Worlds, ever: Ever) -> dict[str, Any]:
-    from nodes.core.values import text
+    from testbed.nodes.core.values import text
 
     stuck = None if ever.stuck is None else _successor_data(worlds, ever.stuck)
     ways = {text(value): len(steps) for value, steps in ever.ways.items()}
@@ -189,8 +189,8 @@ def _show_successors(screen: Console, worlds: Worlds, successors: list[Successor
 
 
 def _show_ever(screen: Console, worlds: Worlds, ever: Ever, kept: Path) -> None:
-    from nodes.core.values import text
     from testbed.explore.schedule import step_text
+    from testbed.nodes.core.values import text
 
     ways = " and ".join(f"{text(value)} in {len(steps)}" for value, steps in sorted(ever.ways.items()))
     told = f"undecided  {len(ever.steps):,} steps, each to a bivalent configuration; from the last one to {ways}"

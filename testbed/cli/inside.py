@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live.mininet_fabric import MininetFabric
 from testbed.engines.live.wires import NETEM_ADVICE
-from topologies.fabric import fabric_from_json
+from testbed.topologies.fabric import fabric_from_json
 
 if TYPE_CHECKING:
     from testbed.engines.live.containers.owner import Containers

@@ -17,14 +17,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from nodes.core.text import message_text
-from nodes.frames import Message, carried
 from testbed.cli.output import USER_ERROR
 from testbed.engines.live.capture import RETIRE_MS, Tap, enter, tapped_nics
 from testbed.engines.live.sightings import Sightings, at_all_nics, identify, join, sightings_in
+from testbed.nodes.core.text import message_text
+from testbed.nodes.frames import Message, carried
 from testbed.pcapng import Packets, Wires, packet_blocks, write_head
 from testbed.plan import Nic, interface_name
-from topologies.fabric import Fabric, fabric_from_json
+from testbed.topologies.fabric import Fabric, fabric_from_json
 
 _RING_BYTES = 16 << 20
 _NOWHERE = -1

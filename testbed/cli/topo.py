@@ -55,7 +55,7 @@ def show(name: Name, set_: SetOption = None, json: JsonFlag = False) -> None:
     """Show hosts, switches, links with what each direction does, and forwarding."""
     from dataclasses import asdict
 
-    from topologies.draw import describe
+    from testbed.topologies.draw import describe
 
     fabric = named_fabric(name, set_)
     if json:
@@ -88,8 +88,8 @@ def draw(
     json: JsonFlag = False,
 ) -> None:
     """Draw a fabric as text, a picture (SVG), Mermaid or Graphviz. All but Graphviz draw large ones as groups."""
-    from topologies.draw import draw_dot, draw_mermaid, draw_text
-    from topologies.svg import draw_svg
+    from testbed.topologies.draw import draw_dot, draw_mermaid, draw_text
+    from testbed.topologies.svg import draw_svg
 
     painters = {"text": draw_text, "svg": draw_svg, "mermaid": draw_mermaid, "dot": draw_dot}
     drawn = painters[format_](named_fabric(name, set_))

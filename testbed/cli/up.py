@@ -27,7 +27,7 @@ from testbed.plan import Container
 
 if TYPE_CHECKING:
     from testbed.engines.live.containers.settings import Settings
-    from topologies.fabric import Fabric
+    from testbed.topologies.fabric import Fabric
 
 
 class Nodes(StrEnum):

@@ -1,10 +1,10 @@
-"""A node's disk as a value: what the records written so far amount to (nodes.core.disk, without the bytes)."""
+"""A node's disk as a value: what the records written so far amount to (testbed.nodes.core.disk, without the bytes)."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from nodes.core.disk import Record, State, whole
+from testbed.nodes.core.disk import Record, State, whole
 
 
 class Disk(NamedTuple):

@@ -14,16 +14,16 @@ from enum import StrEnum
 from itertools import product
 from typing import NamedTuple
 
-from nodes.consensus.spec import LOG, PARTIAL
-from nodes.core.config import NodeConfig
-from nodes.core.inputs import input_value
-from nodes.core.values import to_int
-from nodes.registry import engine_spec
 from testbed.errors import UserError
 from testbed.explore.model import LINK, TWO_PHASE_COMMIT, Time
 from testbed.explore.schedule import Asked
 from testbed.explore.valence import Reach, Valences, steps_of
 from testbed.explore.worlds import Network, Step, Verb, World, Worlds
+from testbed.nodes.consensus.spec import LOG, PARTIAL
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.inputs import input_value
+from testbed.nodes.core.values import to_int
+from testbed.nodes.registry import engine_spec
 
 MOST_NODES = 5
 

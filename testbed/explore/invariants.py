@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from nodes.consensus.spec import EngineSpec
-from nodes.core import Decide, Effect, Install, Outcome, Propose, Resolve, RoundStart, SwapId
-from nodes.core.commuting import Commuting, Place, Places
-from nodes.core.values import text
+from testbed.nodes.consensus.spec import EngineSpec
+from testbed.nodes.core import Decide, Effect, Install, Outcome, Propose, Resolve, RoundStart, SwapId
+from testbed.nodes.core.commuting import Commuting, Place, Places
+from testbed.nodes.core.values import text
 
 Facts = frozenset[Effect]
 """What one node has told, as far as anybody asks; in what order is left out."""

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from nodes.consensus.spec import PARTIAL
-from nodes.core import Machine
-from nodes.core.config import NodeConfig, Peer, ProtocolConfig
-from nodes.core.text import Says, body_text
-from nodes.registry import commuting, engine_names, engine_spec, member
 from testbed.errors import UserError
 from testbed.explore.invariants import Invariant, invariants_of
+from testbed.nodes.consensus.spec import PARTIAL
+from testbed.nodes.core import Machine
+from testbed.nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from testbed.nodes.core.text import Says, body_text
+from testbed.nodes.registry import commuting, engine_names, engine_spec, member
 
 LINK = "link"
 """Stands for plain swaps between two nodes."""
@@ -80,8 +80,8 @@ def model_of(
 ) -> Model:
     """An engine among ``nodes`` nodes (of two_phase_commit: so many resource managers) that all see each other.
 
-    settings: of the protocol (nodes.core.config.ProtocolConfig); ``instances`` counts instances of consensus, of the
-    link rounds; ``rounds``: how many an instance has, where it has any. Raises UserError.
+    settings: of the protocol (testbed.nodes.core.config.ProtocolConfig); ``instances`` counts instances of consensus,
+    of the link rounds; ``rounds``: how many an instance has, where it has any. Raises UserError.
     """
     if name == TWO_PHASE_COMMIT:
         from testbed.explore.two_phase import two_phase_commit

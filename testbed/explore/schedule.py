@@ -8,14 +8,14 @@ from typing import Any
 
 import yaml
 
-from nodes.core import CancelTimer, Effect, Life, Persist, SetTimer
-from nodes.core.disk import State
-from nodes.core.text import effect_text, message_text, time_text
-from nodes.frames import Kind, Message
 from testbed.errors import UserError
 from testbed.explore.model import Model, Time, model_of
 from testbed.explore.states import FIRST, Packet
 from testbed.explore.worlds import Network, Rules, Step, Verb, World, Worlds
+from testbed.nodes.core import CancelTimer, Effect, Life, Persist, SetTimer
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.text import effect_text, message_text, time_text
+from testbed.nodes.frames import Kind, Message
 
 
 @dataclass(frozen=True, slots=True)

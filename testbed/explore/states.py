@@ -12,16 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from nodes.core import Effect, Effects, Life, Machine, Port
-from nodes.core.config import START_NS, NodeConfig
-from nodes.core.disk import Record, State
-from nodes.core.driver import Driver
-from nodes.core.lies import Lied
-from nodes.core.snapshot import digest
-from nodes.frames import Frame, FrameKey, Message
 from testbed.explore.disks import Disk
 from testbed.explore.invariants import Facts, fact
 from testbed.explore.model import Model, Time
+from testbed.nodes.core import Effect, Effects, Life, Machine, Port
+from testbed.nodes.core.config import START_NS, NodeConfig
+from testbed.nodes.core.disk import Record, State
+from testbed.nodes.core.driver import Driver
+from testbed.nodes.core.lies import Lied
+from testbed.nodes.core.snapshot import digest
+from testbed.nodes.frames import Frame, FrameKey, Message
 
 NEVER = 1 << 62
 """When the first timer of a node is due that has none."""
@@ -67,7 +67,7 @@ def _down(state: NodeState) -> NodeState:
 
 
 class _Hands:
-    """What a driver needs (nodes.core.driver.NodeIO): gathers what a step does."""
+    """What a driver needs (testbed.nodes.core.driver.NodeIO): gathers what a step does."""
 
     def __init__(self, states: States, state: NodeState) -> None:
         self._states = states

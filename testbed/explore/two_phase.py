@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum
 
-from nodes.core import CancelTimer, Decide, Effects, Life, Port, Send, SetTimer, values
-from nodes.core.config import NodeConfig, Peer, ProtocolConfig
-from nodes.frames import Kind, Message
 from testbed.explore.invariants import AGREEMENT
 from testbed.explore.model import TWO_PHASE_COMMIT, Model
+from testbed.nodes.core import CancelTimer, Decide, Effects, Life, Port, Send, SetTimer, values
+from testbed.nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from testbed.nodes.frames import Kind, Message
 
 
 class Step(IntEnum):

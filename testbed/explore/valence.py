@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from nodes.core import Decide
 from testbed.explore.model import Time
 from testbed.explore.worlds import Step, Verb, World, Worlds
+from testbed.nodes.core import Decide
 
 INSTANCE = 0
 """Of which instance, or entry of the log, decisions are looked at."""

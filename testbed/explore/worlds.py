@@ -13,11 +13,11 @@ from hashlib import blake2b
 from struct import pack
 from typing import Any, NamedTuple, cast
 
-from nodes.core.config import START_NS
-from nodes.core.disk import State
 from testbed.errors import UserError
 from testbed.explore.model import Model, Time
 from testbed.explore.states import Event, States
+from testbed.nodes.core.config import START_NS
+from testbed.nodes.core.disk import State
 
 UNBOUNDED = -1
 """In place of how often something may happen: as often as can be."""

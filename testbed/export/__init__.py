@@ -11,7 +11,7 @@ from testbed.export.common import Exported
 from testbed.export.containerlab import containerlab
 from testbed.export.kathara import kathara
 from testbed.export.mininet import mininet
-from topologies.fabric import Fabric
+from testbed.topologies.fabric import Fabric
 
 TOOLS: dict[str, Callable[[Fabric, str], Exported]] = {
     "containerlab": containerlab,

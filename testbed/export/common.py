@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from topologies.fabric import Fabric
-from topologies.impairment import Impairment
-from topologies.netem import tc_command
+from testbed.topologies.fabric import Fabric
+from testbed.topologies.impairment import Impairment
+from testbed.topologies.netem import tc_command
 
 MOST_WITH_ARP = 64  # hosts that are given each other's addresses: every one needs an entry for every other
 BRIDGE = "br0"

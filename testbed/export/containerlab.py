@@ -11,7 +11,7 @@ import re
 import yaml
 
 from testbed.export.common import Exported, arp_remarks, netem_remarks, nics_of, node_commands
-from topologies.fabric import Fabric, Place
+from testbed.topologies.fabric import Fabric, Place
 
 IMAGE = "nicolaka/netshoot"
 

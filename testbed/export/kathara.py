@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 
 from testbed.export.common import Exported, arp_remarks, netem_remarks, nics_of, node_commands
-from topologies.fabric import Fabric
+from testbed.topologies.fabric import Fabric
 
 IMAGE = "kathara/base"
 RESERVED = ("shared", "_test")

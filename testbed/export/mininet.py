@@ -13,8 +13,8 @@ from pprint import pformat
 from typing import Any
 
 from testbed.export.common import Exported
-from topologies.fabric import Fabric, LinkEnd
-from topologies.impairment import CLEAN, Impairment
+from testbed.topologies.fabric import Fabric, LinkEnd
+from testbed.topologies.impairment import CLEAN, Impairment
 
 MOST_MEGABITS = 1000  # TCIntf.bwParamMax
 EXPRESSED = ("delay_ns", "jitter_ns", "loss", "limit", "rate_bps")

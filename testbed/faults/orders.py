@@ -7,11 +7,11 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from nodes.core.disk import State
-from nodes.core.moments import Moment
 from testbed.faults.verbs import VERBS
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.moments import Moment
 from testbed.plan import Fault, derive_seed
-from topologies.impairment import Impairment
+from testbed.topologies.impairment import Impairment
 
 Directions = tuple[tuple[int, str], ...]
 """Link directions: (index of the link in the fabric, "ab" or "ba")."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from testbed.plan import Fault
-from topologies.fabric import Fabric, Link, LinkEnd
-from topologies.paths import forwarding_around
+from testbed.topologies.fabric import Fabric, Link, LinkEnd
+from testbed.topologies.paths import forwarding_around
 
 
 class Outages:

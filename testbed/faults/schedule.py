@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from heapq import heappop, heappush
 
-from nodes.core.moments import Moment
+from testbed.nodes.core.moments import Moment
 from testbed.plan import Fault
 
 

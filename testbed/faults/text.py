@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nodes.core.lies import FOREVER_NS, Lie
-from nodes.core.moments import Moment
-from nodes.core.text import drift_text, time_text
+from testbed.nodes.core.lies import FOREVER_NS, Lie
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.core.text import drift_text, time_text
 from testbed.plan import Fault
-from topologies.draw import spell_time
-from topologies.fabric import Fabric
-from topologies.impairment import Impairment
+from testbed.topologies.draw import spell_time
+from testbed.topologies.fabric import Fabric
+from testbed.topologies.impairment import Impairment
 
 
 def describe(faults: Sequence[Fault], index: int, fabric: Fabric) -> str:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nodes.core import LinkState
-from nodes.oae.table import TABLE, Act, Deed, Deeds, LinkEvent, States
+from testbed.nodes.core import LinkState
+from testbed.nodes.oae.table import TABLE, Act, Deed, Deeds, LinkEvent, States
 
 _HEAD = """# The link's states
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from nodes.registry import engine_spec
 from testbed.faults import describe
 from testbed.history import History
+from testbed.nodes.registry import engine_spec
 from testbed.plan import Plan
 from testbed.report.operations import drawn
 from testbed.report.spacetime import instance_caption, instance_diagram, nanoseconds, swap_diagram

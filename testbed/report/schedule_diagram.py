@@ -6,9 +6,9 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nodes.core import Decide, Effect
-from nodes.core.values import text
 from testbed.explore.worlds import Network, Step, Verb, World, Worlds
+from testbed.nodes.core import Decide, Effect
+from testbed.nodes.core.values import text
 from testbed.report.canvas import BLUE, GREEN, GREY, ORANGE, VERMILION, Canvas
 
 _WIDTH, _TOP, _ROW = 980.0, 70.0, 22.0

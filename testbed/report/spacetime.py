@@ -12,10 +12,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from nodes.core import Propose, Resolve, SwapId, Transition
-from nodes.core.record import Died, Dropped, Received, Sent, Struck
-from nodes.frames import FrameKey
 from testbed.history import Event, History, Hop
+from testbed.nodes.core import Propose, Resolve, SwapId, Transition
+from testbed.nodes.core.record import Died, Dropped, Received, Sent, Struck
+from testbed.nodes.frames import FrameKey
 from testbed.plan import Plan
 from testbed.report.canvas import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, WIDTH, Canvas
 from testbed.verdicts.model import Break, Disagreement

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from nodes.core.clock import PPB, Clock
-from nodes.core.config import CLIENT, MEMBER, RELAY, Program, ProtocolConfig
-from nodes.services.client import ClientParameters
 from testbed.faults import compile_orders
+from testbed.nodes.core.clock import PPB, Clock
+from testbed.nodes.core.config import CLIENT, MEMBER, RELAY, Program, ProtocolConfig
+from testbed.nodes.services.client import ClientParameters
 from testbed.plan import Container, Fault, Plan, PlannedNode, derive_seed
 from testbed.scenario.load import Scenario
 from testbed.scenario.model import ContainerNodes, Written
 from testbed.scenario.resolve import Resolved
-from topologies.fabric import Fabric, Link
+from testbed.topologies.fabric import Fabric, Link
 
 
 def compile_plan(scenario: Scenario) -> Plan:

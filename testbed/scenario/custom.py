@@ -8,8 +8,8 @@ from types import ModuleType
 
 from testbed.scenario.errors import FieldError, shown, suggestion
 from testbed.scenario.model import CustomTopology
-from topologies.build import fabric as fabric_of
-from topologies.fabric import Fabric
+from testbed.topologies.build import fabric as fabric_of
+from testbed.topologies.fabric import Fabric
 
 
 def custom_fabric(topology: CustomTopology, base_dir: Path) -> Fabric:

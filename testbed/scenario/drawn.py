@@ -9,14 +9,14 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from nodes.core.disk import State
-from nodes.core.lies import LieKind
-from nodes.registry import engine_specs
 from testbed.faults import VERBS, Verb
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.lies import LieKind
+from testbed.nodes.registry import engine_specs
 from testbed.plan import derive_seed
 
 if TYPE_CHECKING:
-    from nodes.consensus.spec import EngineSpec
+    from testbed.nodes.consensus.spec import EngineSpec
 
 _ROUNDS, _ROUNDS_OF_MANY, _MANY = 20, 6, 9  # of small fabrics; of those with so many hosts and more
 _PERIOD_US = 300

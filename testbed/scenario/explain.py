@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nodes.consensus.spec import INSTANCES, LOCAL, LOG, EngineSpec
-from nodes.core import INDEX, LEASE
-from nodes.core.clock import Clock
-from nodes.core.config import ProtocolConfig
-from nodes.core.text import drift_text
-from nodes.registry import engine_spec, service_spec
 from testbed.faults import describe as describe_fault
 from testbed.faults import describe_lie
+from testbed.nodes.consensus.spec import INSTANCES, LOCAL, LOG, EngineSpec
+from testbed.nodes.core import INDEX, LEASE
+from testbed.nodes.core.clock import Clock
+from testbed.nodes.core.config import ProtocolConfig
+from testbed.nodes.core.text import drift_text
+from testbed.nodes.registry import engine_spec, service_spec
 from testbed.plan import Captures, Container, Plan
 from testbed.scenario.compile import compile_plan
 from testbed.scenario.load import Scenario
@@ -21,10 +21,10 @@ from testbed.scenario.parameters import parameters_text
 from testbed.scenario.samples import load_samples
 from testbed.scenario.selectors import is_of_a_place, parse_selector, selected
 from testbed.scenario.units import spell_signed_time, spell_size
-from topologies.draw import describe as describe_impairment
-from topologies.draw import spell_time
-from topologies.fabric import Fabric
-from topologies.netem import tc_command
+from testbed.topologies.draw import describe as describe_impairment
+from testbed.topologies.draw import spell_time
+from testbed.topologies.fabric import Fabric
+from testbed.topologies.netem import tc_command
 
 
 def explain(scenario: Scenario) -> str:

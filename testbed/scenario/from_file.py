@@ -25,11 +25,11 @@ from xml.etree.ElementTree import ParseError
 from testbed.scenario.document import Document, read_document
 from testbed.scenario.errors import FieldError, ScenarioError, shown
 from testbed.scenario.model import FromFileTopology
-from topologies.base import FabricTopo
-from topologies.build import MOST_CABLES
-from topologies.build import fabric as fabric_of
-from topologies.fabric import Fabric
-from topologies.paths import components
+from testbed.topologies.base import FabricTopo
+from testbed.topologies.build import MOST_CABLES
+from testbed.topologies.build import fabric as fabric_of
+from testbed.topologies.fabric import Fabric
+from testbed.topologies.paths import components
 
 MOST_BYTES = 8_000_000
 FORMATS = {

@@ -18,22 +18,22 @@ from pydantic import (
     model_validator,
 )
 
-from nodes.consensus.spec import READS
-from nodes.core import LinkState
-from nodes.core.config import PLAIN_SWAPS
-from nodes.core.disk import State
-from nodes.core.lies import LieKind
-from nodes.registry import engine_names, engine_spec, service_names
 from testbed.faults import VERBS
+from testbed.nodes.consensus.spec import READS
+from testbed.nodes.core import LinkState
+from testbed.nodes.core.config import PLAIN_SWAPS
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.lies import LieKind
+from testbed.nodes.registry import engine_names, engine_spec, service_names
 from testbed.scenario.errors import FieldError
 from testbed.scenario.fault_text import parse_order, spell_order
 from testbed.scenario.neighbourhoods import ALL, OF_SOME_WIDTH
 from testbed.scenario.neighbourhoods import KINDS as KINDS_OF_NEIGHBOURHOOD
 from testbed.scenario.selectors import parse_selector
 from testbed.scenario.units import Drift, Rate, Share, SignedTime, Size, Time, parse_time, spell_size
-from topologies.base import MOST_HOSTS
-from topologies.build import KINDS
-from topologies.netem import INT_MAX
+from testbed.topologies.base import MOST_HOSTS
+from testbed.topologies.build import KINDS
+from testbed.topologies.netem import INT_MAX
 
 MOST_ROUNDS = 100_000_000
 MOST_BLOWS = 10_000

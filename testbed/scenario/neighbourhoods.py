@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from math import isqrt
 
-from topologies.fabric import Fabric
-from topologies.paths import islands, strangers
+from testbed.topologies.fabric import Fabric
+from testbed.topologies.paths import islands, strangers
 
 Pair = tuple[int, int]
 

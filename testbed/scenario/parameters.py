@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, cast, get_args, get_type_hints
 
 from pydantic import Field, create_model
 
-from nodes.registry import engine_spec, engine_specs, service_names, service_spec
+from testbed.nodes.registry import engine_spec, engine_specs, service_names, service_spec
 from testbed.scenario.model import Part
 from testbed.scenario.units import Time
-from topologies.draw import spell_time
+from testbed.topologies.draw import spell_time
 
 
 @cache

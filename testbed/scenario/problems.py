@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from nodes.core.config import PLAIN_SWAPS
+from testbed.nodes.core.config import PLAIN_SWAPS
 from testbed.scenario.document import Document
 from testbed.scenario.errors import FieldError, Path, shown, suggestion
 from testbed.scenario.model import (

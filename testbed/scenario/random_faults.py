@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
 
-from nodes.core.text import time_text
+from testbed.nodes.core.text import time_text
 
 
 class Budget(NamedTuple):

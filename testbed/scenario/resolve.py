@@ -15,13 +15,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nodes.core.clock import Clock
-from nodes.core.config import START_NS, ProtocolConfig
-from nodes.core.disk import State
-from nodes.core.lies import FOREVER_NS, Lie, LieKind
-from nodes.core.moments import Moment
-from nodes.registry import engine_spec, engine_specs, service_spec
 from testbed.faults import VERBS, Order
+from testbed.nodes.core.clock import Clock
+from testbed.nodes.core.config import START_NS, ProtocolConfig
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.lies import FOREVER_NS, Lie, LieKind
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.registry import engine_spec, engine_specs, service_spec
 from testbed.plan import Captures
 from testbed.scenario.custom import custom_fabric
 from testbed.scenario.document import Document
@@ -46,15 +46,15 @@ from testbed.scenario.problems import problem_lines
 from testbed.scenario.random_faults import Budget, draw_faults
 from testbed.scenario.selectors import Matches, is_of_a_place, matcher, parse_selector, selected
 from testbed.scenario.settings import make_impairment, settings_of
-from topologies.build import make_fabric
-from topologies.cells import as_cells
-from topologies.draw import spell_time
-from topologies.fabric import Fabric
-from topologies.impairment import Impairment
-from topologies.netem import correlation_remark, netem_params
-from topologies.paths import hop_bound
-from topologies.routes import Routes
-from topologies.tables import greatest_delay_ns, least_delay_ns
+from testbed.topologies.build import make_fabric
+from testbed.topologies.cells import as_cells
+from testbed.topologies.draw import spell_time
+from testbed.topologies.fabric import Fabric
+from testbed.topologies.impairment import Impairment
+from testbed.topologies.netem import correlation_remark, netem_params
+from testbed.topologies.paths import hop_bound
+from testbed.topologies.routes import Routes
+from testbed.topologies.tables import greatest_delay_ns, least_delay_ns
 
 Settings = dict[str, Any]
 Direction = tuple[int, str]

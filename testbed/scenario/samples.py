@@ -13,7 +13,7 @@ from pathlib import Path
 
 from testbed.scenario.model import MeasuredDelays
 from testbed.scenario.sightings import MOST_SAMPLES, PCAP, PCAPNG, delays_between
-from topologies.tables import table_from_samples
+from testbed.topologies.tables import table_from_samples
 
 Table = tuple[float, float, tuple[int, ...]]
 """Mean (ns), standard deviation (ns), netem's table."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from topologies.fabric import Fabric, Link, Place
+from testbed.topologies.fabric import Fabric, Link, Place
 
 _SELECTOR = re.compile(r"\s*([^\s<>]+)\s*(<->|->)\s*([^\s<>]+)\s*")
 _TIERS = re.compile(r"\s*tier:([A-Za-z0-9_]+)-([A-Za-z0-9_]+)\s*")

@@ -10,7 +10,7 @@ from typing import Any
 from testbed.scenario.errors import FieldError
 from testbed.scenario.model import BurstLoss, MeasuredDelays
 from testbed.scenario.samples import load_table
-from topologies.impairment import CLEAN, GilbertElliott, Impairment
+from testbed.topologies.impairment import CLEAN, GilbertElliott, Impairment
 
 
 def make_impairment(settings: Mapping[str, Any], base_dir: Path) -> Impairment:

@@ -31,12 +31,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nodes.core.clock import PPB
-from nodes.registry import engine_spec
+from testbed.nodes.core.clock import PPB
+from testbed.nodes.registry import engine_spec
 from testbed.plan import Plan
+from testbed.topologies.impairment import Impairment
 from testbed.verdicts.delays import Lattice, convolve, dot, lattice_of, law_of
 from testbed.verdicts.paths import Pair, Paths
-from topologies.impairment import Impairment
 
 CELLS = 1 << 16
 

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from nodes.registry import engine_spec
+from testbed.nodes.registry import engine_spec
 from testbed.plan import Plan
 from testbed.scenario.compile import compile_plan
 from testbed.scenario.document import Document, read_document

@@ -46,9 +46,8 @@ def trial_key(plan_json: str, engine: str, seeds: tuple[int, ...], crashes: str,
 
 def covered_files(engine: str) -> dict[str, Path]:
     """The files that a result on ``engine`` may depend on, by name; sim's on none of those that run a real kernel."""
-    import nodes
     import testbed
-    import topologies
+    from testbed import nodes, topologies
 
     left_out = _ONLY_SHOWN + (_ONLY_A_REAL_KERNELS if engine == "sim" else ())
     files = {}

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from nodes.core import Invoke, Return
-from nodes.core.record import Sent
 from testbed.history import History
+from testbed.nodes.core import Invoke, Return
+from testbed.nodes.core.record import Sent
 from testbed.plan import Plan
 from testbed.quantiles import quantile
 from testbed.study.statistics import clopper_pearson

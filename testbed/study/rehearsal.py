@@ -19,7 +19,7 @@ from testbed.study.closed_forms import alternating
 from testbed.study.evidence import Count
 from testbed.study.search import BreakPoint, Search, SearchSpec
 from testbed.study.statistics import Interval, clopper_pearson
-from topologies.impairment import Impairment
+from testbed.topologies.impairment import Impairment
 
 GRID = tuple(1000.0 * x for x in range(2, 15))  # that of the default study: a jitter of 2 to 14 µs
 CONFIDENCE = 0.99

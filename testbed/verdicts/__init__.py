@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from nodes.core.lies import Lied
-from nodes.registry import engine_spec
 from testbed.history import History
+from testbed.nodes.core.lies import Lied
+from testbed.nodes.registry import engine_spec
 from testbed.plan import Plan
 from testbed.verdicts.bisynchrony import judge_rounds
 from testbed.verdicts.causes import explain

@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nodes.core import Resolve, RoundStart, SwapId
 from testbed.history import Coded, History, Ints, Mask
+from testbed.nodes.core import Resolve, RoundStart, SwapId
 from testbed.plan import Plan
 from testbed.verdicts.facts import timer_tolerance_ns
 from testbed.verdicts.model import LinkSwaps

@@ -1,6 +1,6 @@
 """What broke a swap: the first message of its handshake that its receiver did not act on by W, and where it was then.
 
-The handshake (nodes.oae.link): ``alternating`` sends the steps 1..k in turns, the lower node number first;
+The handshake (testbed.nodes.oae.link): ``alternating`` sends the steps 1..k in turns, the lower node number first;
 ``simultaneous`` sends step 1 both ways. Hop records exist at every interface in ``sim`` and at switch ports only in
 ``live`` and ``vkernel``; where they are missing, sends and arrivals bound what can be said, and the hop stays empty.
 """
@@ -14,16 +14,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nodes.core import SwapId
-from nodes.core.record import Dropped, Noted, Received, Refused, Sent
-from nodes.frames import FrameKey
 from testbed.history import History, Hop, Table
+from testbed.nodes.core import SwapId
+from testbed.nodes.core.record import Dropped, Noted, Received, Refused, Sent
+from testbed.nodes.frames import FrameKey
 from testbed.plan import Plan
+from testbed.topologies.tables import greatest_delay_ns
 from testbed.verdicts.bisynchrony import COMMITTED, Broken, link_name
 from testbed.verdicts.model import Break
 from testbed.verdicts.paths import Direction, Paths
 from testbed.verdicts.timeline import Span, Timeline
-from topologies.tables import greatest_delay_ns
 
 _IGNORED = ("stale", "stray", "no_state")  # notes: the frame came, and changed nothing
 _NETWORK_DROPS = {"lost": "lost", "limit": "lost", "unknown": "lost", "cut": "crashed", "mute": "crashed"}

@@ -7,9 +7,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.core import Propose, Resolve, RoundStart
-from nodes.core.record import KINDS, Died, Dropped, Overrun, Received, Refused, Sent, Started, Struck, TimerFired
 from testbed.history import WHATS, History, Hops, Table, frame_ids
+from testbed.nodes.core import Propose, Resolve, RoundStart
+from testbed.nodes.core.record import (
+    KINDS,
+    Died,
+    Dropped,
+    Overrun,
+    Received,
+    Refused,
+    Sent,
+    Started,
+    Struck,
+    TimerFired,
+)
 from testbed.verdicts.paths import Paths
 
 Ints = NDArray[np.int64]

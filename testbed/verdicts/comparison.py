@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from nodes.core import Resolve, SwapId
-from nodes.core.record import Received, Sent
-from nodes.frames import FrameKey
 from testbed.history import Event, History
+from testbed.nodes.core import Resolve, SwapId
+from testbed.nodes.core.record import Received, Sent
+from testbed.nodes.frames import FrameKey
 from testbed.quantiles import quantile
 
 _SHOWN = 6

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import NamedTuple
 
-from nodes.core import Apply, Decide, Propose
-from nodes.registry import engine_spec
 from testbed.history import Event, History
+from testbed.nodes.core import Apply, Decide, Propose
+from testbed.nodes.registry import engine_spec
 from testbed.plan import Plan
 from testbed.verdicts.delivery import judge_log
 from testbed.verdicts.facts import timer_tolerance_ns

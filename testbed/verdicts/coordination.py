@@ -1,7 +1,7 @@
 """What services promise of coordination, judged by what clients asked for and were told alone.
 
-Each checker is a pure function of operations and their facts (nodes.services.facts); it knows no service. It gives a
-sentence for each contradiction. Before and after are those of real time: an operation is before another when it
+Each checker is a pure function of operations and their facts (testbed.nodes.services.facts); it knows no service. It
+gives a sentence for each contradiction. Before and after are those of real time: an operation is before another when it
 returned before that one was called. An operation that never returned accuses nobody.
 """
 
@@ -11,7 +11,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import NamedTuple, TypeVar
 
-from nodes.services.facts import Contributed, Entered, Fact, Granted, Holds, Left, Pulled, Pushed, Reduced, Wrote
+from testbed.nodes.services.facts import (
+    Contributed,
+    Entered,
+    Fact,
+    Granted,
+    Holds,
+    Left,
+    Pulled,
+    Pushed,
+    Reduced,
+    Wrote,
+)
 
 
 class Observed(NamedTuple):

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.impairment import Impairment
-from topologies.tables import (
+from testbed.topologies.impairment import Impairment
+from testbed.topologies.tables import (
     LEAST_DELAY_NS,
     delay_values,
     drawn_values,

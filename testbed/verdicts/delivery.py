@@ -1,4 +1,4 @@
-"""A log (nodes.core.Log): agreement, validity, integrity, order and termination of what is delivered.
+"""A log (testbed.nodes.core.Log): agreement, validity, integrity, order and termination of what is delivered.
 
 agreement: entry i is the same at all nodes, also at those that died later. validity: what is delivered was submitted by
 somebody. integrity: no value is delivered in more entries than it was submitted times. order: each life of a node is
@@ -6,9 +6,9 @@ told entries 0, 1, 2, .. without a hole, or goes on behind a state that it was g
 that, with agreement, what each was told is a part of one log. termination: what a node submits that lives on for the
 time to settle, or what anybody was told, is told within that time to everybody that lives through it.
 
-In a partial order (nodes.core.PartialLog) each life counts what it is told itself. agreement: in every chain of values
-that keep an order the same ones stand in the same places, and each value stands behind the same number of those that it
-does not commute with, in all lives. integrity: no life is told a value more often than it was submitted.
+In a partial order (testbed.nodes.core.PartialLog) each life counts what it is told itself. agreement: in every chain of
+values that keep an order the same ones stand in the same places, and each value stands behind the same number of those
+that it does not commute with, in all lives. integrity: no life is told a value more often than it was submitted.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from nodes.consensus.spec import PARTIAL
-from nodes.core import Decide, Install, Propose
-from nodes.core.commuting import Commuting, Place, Places
-from nodes.core.record import Started
-from nodes.core.values import text
-from nodes.registry import commuting, engine_spec
 from testbed.history import History
+from testbed.nodes.consensus.spec import PARTIAL
+from testbed.nodes.core import Decide, Install, Propose
+from testbed.nodes.core.commuting import Commuting, Place, Places
+from testbed.nodes.core.record import Started
+from testbed.nodes.core.values import text
+from testbed.nodes.registry import commuting, engine_spec
 from testbed.plan import Plan
 from testbed.verdicts.facts import timer_tolerance_ns
 from testbed.verdicts.model import Consensus, Disagreement

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
+from testbed.topologies.netem import correlation_trace
 from testbed.verdicts.bands import (
     Floats,
     binomial_range,
@@ -37,7 +38,6 @@ from testbed.verdicts.laws import (
     unchecked_delays,
     unchecked_losses,
 )
-from topologies.netem import correlation_trace
 
 SHARES = {"shape": 0.2, "tails": 0.2, "lost": 0.3, "bursts": 0.2, "doubled": 0.05, "hurt": 0.05}
 """How the good runs that a stretch may accuse are divided over its tests."""

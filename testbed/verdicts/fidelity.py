@@ -19,6 +19,7 @@ import numpy as np
 from testbed.history import History
 from testbed.plan import Plan
 from testbed.quantiles import quantile
+from testbed.topologies.draw import describe
 from testbed.verdicts.bands import evidence, mean_band
 from testbed.verdicts.columns import Columns
 from testbed.verdicts.delays import packet_ns
@@ -30,7 +31,6 @@ from testbed.verdicts.model import DirectionFidelity, Fidelity, Power, answer
 from testbed.verdicts.paths import Paths
 from testbed.verdicts.record import Record
 from testbed.verdicts.timeline import Timeline
-from topologies.draw import describe
 
 QUANTILES = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999)
 ERROR = 0.001

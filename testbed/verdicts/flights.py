@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from testbed.topologies.impairment import Impairment
 from testbed.verdicts.columns import CODE, Bools, Columns, Ints
 from testbed.verdicts.delays import law_of, packet_ns
 from testbed.verdicts.paths import Direction, NoPathError, Paths
 from testbed.verdicts.timeline import Timeline
-from topologies.impairment import Impairment
 
 NEVER = -(1 << 62)
 Way = tuple[Direction, ...]

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from testbed.plan import Plan
+from testbed.topologies.impairment import Impairment
+from testbed.topologies.netem import correlation_scrambled
 from testbed.verdicts.delays import Law, convolve, dot, lattice_of, law_of
 from testbed.verdicts.flights import queued
-from topologies.impairment import Impairment
-from topologies.netem import correlation_scrambled
 
 _LATTICE_CELLS = 1 << 14
 

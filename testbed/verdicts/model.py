@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from nodes.frames import FrameKey
+from testbed.nodes.frames import FrameKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from nodes.registry import engine_spec
+from testbed.nodes.registry import engine_spec
 from testbed.plan import Plan
-from topologies.fabric import LinkEnd
-from topologies.impairment import Impairment
+from testbed.topologies.fabric import LinkEnd
+from testbed.topologies.impairment import Impairment
 
 Tables = dict[str, dict[str, str]]
 """Switch -> destination address -> interface."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nodes.core.record import Overrun
 from testbed.history import History
+from testbed.nodes.core.record import Overrun
 from testbed.plan import Plan
 from testbed.verdicts.columns import CODE, Bools, Ints
 from testbed.verdicts.facts import VIRTUAL, Facts

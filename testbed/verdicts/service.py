@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-from nodes.consensus.spec import LOCAL, LOG, PARTIAL
-from nodes.core import Apply, Decide, Invoke, Return
-from nodes.core.commuting import Commuting, Place, Places
-from nodes.core.record import Started
-from nodes.registry import commuting, engine_spec, service_spec
-from nodes.services.log import life_of, parts_of, read_entry
-from nodes.services.spec import LogParameters, ServiceSpec
 from testbed.history import History
+from testbed.nodes.consensus.spec import LOCAL, LOG, PARTIAL
+from testbed.nodes.core import Apply, Decide, Invoke, Return
+from testbed.nodes.core.commuting import Commuting, Place, Places
+from testbed.nodes.core.record import Started
+from testbed.nodes.registry import commuting, engine_spec, service_spec
+from testbed.nodes.services.log import life_of, parts_of, read_entry
+from testbed.nodes.services.spec import LogParameters, ServiceSpec
 from testbed.plan import Plan
 from testbed.quantiles import quantile
 from testbed.verdicts.coordination import PROPERTIES, Observed

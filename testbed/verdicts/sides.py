@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from nodes.consensus.spec import INSTANCES
-from nodes.core import Decide, Install, Propose
-from nodes.registry import engine_spec
 from testbed.history import History
+from testbed.nodes.consensus.spec import INSTANCES
+from testbed.nodes.core import Decide, Install, Propose
+from testbed.nodes.registry import engine_spec
 from testbed.plan import Plan
 from testbed.verdicts.timeline import Span, Timeline
 

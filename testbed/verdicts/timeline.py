@@ -11,14 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.core.clock import Clock
-from nodes.core.record import KINDS, Died, Started, Struck
 from testbed.faults.outages import Outages
 from testbed.history import NOBODY, Event, History, Ints, Mask
+from testbed.nodes.core.clock import Clock
+from testbed.nodes.core.record import KINDS, Died, Started, Struck
 from testbed.plan import Fault, Plan
+from testbed.topologies.impairment import Impairment
+from testbed.topologies.netem import UNIFORM_TABLE, changed_params, netem_params
 from testbed.verdicts.paths import Direction, Tables
-from topologies.impairment import Impairment
-from topologies.netem import UNIFORM_TABLE, changed_params, netem_params
 
 FOREVER_NS = 1 << 62
 CARRIER_LOST = ("nic_down", "link_down", "switch_kill")
@@ -124,7 +124,8 @@ class Timeline:
 
     def in_force(self, direction: Direction) -> tuple[NDArray[np.int64], list[Impairment]]:
         """The instants at which faults changed this direction, and what was in force: before the first, from the
-        first on, and so on. As the kernel does it: see topologies.netem.changed_params for what tables leave behind."""
+        first on, and so on. As the kernel does it: see testbed.topologies.netem.changed_params for what tables leave
+        behind."""
         changes = self._impaired.get((direction.link, direction.way), [])
         found = [direction.impairment]
         for _, changed in changes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
-from nodes.core.values import text
-from nodes.registry import service_spec
-from nodes.services.log import life_of, parts_of, read_entry
+from testbed.nodes.core.values import text
+from testbed.nodes.registry import service_spec
+from testbed.nodes.services.log import life_of, parts_of, read_entry
 from testbed.plan import Plan
 
 _SHOWN_OPERATIONS = 3

@@ -18,7 +18,7 @@ PAGE = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
 
 # As `testbed`, in a clone that has the reader's folder as well.
 TESTBED = (
-    "import nodes.consensus, sys; nodes.consensus.__path__.append(sys.argv.pop(1)); "
+    "import testbed.nodes.consensus, sys; testbed.nodes.consensus.__path__.append(sys.argv.pop(1)); "
     "from testbed.cli.main import main; main()"
 )
 

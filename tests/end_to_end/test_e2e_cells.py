@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from nodes.core import Resolve
-from nodes.core.record import Died, Struck
 from testbed.engines.sim import SimEngine
 from testbed.engines.vkernel.engine import VKernelEngine
+from testbed.nodes.core import Resolve
+from testbed.nodes.core.record import Died, Struck
 from testbed.plan import Plan
 from testbed.scenario import compile_plan, from_data
 from testbed.scenario.drawn import drawn_scenario

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from nodes.core import Resolve
 from testbed.engines.sim import SimEngine
 from testbed.engines.vkernel.engine import VKernelEngine
 from testbed.history import History
+from testbed.nodes.core import Resolve
 from testbed.plan import Plan
 from testbed.study.closed_forms import clock_skew_ns
 from testbed.verdicts import judge

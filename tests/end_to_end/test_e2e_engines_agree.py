@@ -14,11 +14,11 @@ import pytest
 from e2e_helpers import busy_host
 from needs import ROOT, as_nobody
 
-from nodes.core import Decide
-from nodes.core.record import Refused, Struck
 from testbed.engines.sim import SimEngine
 from testbed.engines.vkernel.engine import VKernelEngine
 from testbed.history import Events, History
+from testbed.nodes.core import Decide
+from testbed.nodes.core.record import Refused, Struck
 from testbed.plan import Plan
 from testbed.scenario import compile_plan, load
 from testbed.verdicts import judge

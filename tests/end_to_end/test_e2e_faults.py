@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from nodes.core.record import Overrun, Received, Sent, Struck
 from testbed.engines.sim import SimEngine
 from testbed.engines.vkernel.engine import VKernelEngine
 from testbed.faults import VERBS
 from testbed.history import History
+from testbed.nodes.core.record import Overrun, Received, Sent, Struck
 from testbed.plan import VERBS as ATOMIC
 from testbed.plan import Plan
 from testbed.verdicts import judge

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from nodes.core.record import Died, Received, Sent, Started, Struck
 from testbed.engines.sim import SimEngine
 from testbed.engines.vkernel.engine import VKernelEngine
 from testbed.history import History
+from testbed.nodes.core.record import Died, Received, Sent, Started, Struck
 from testbed.plan import Plan
 from testbed.scenario import compile_plan, from_data, load, unmet
 from testbed.scenario.drawn import drawn_scenario

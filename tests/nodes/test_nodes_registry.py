@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import nodes.consensus
-from nodes.core.config import PLAIN_SWAPS, ProtocolConfig
-from nodes.registry import engine_names, engine_spec, engine_specs
+import testbed.nodes.consensus
+from testbed.nodes.core.config import PLAIN_SWAPS, ProtocolConfig
+from testbed.nodes.registry import engine_names, engine_spec, engine_specs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,13 +23,13 @@ def test_a_folder_with_a_spec_is_an_engine(tmp_path: Path, monkeypatch: pytest.M
     (folder / "__init__.py").write_text("")
     (folder / "spec.py").write_text(
         "from dataclasses import replace\n"
-        "from nodes.consensus.none.spec import SPEC as SWAPS\n"
+        "from testbed.nodes.consensus.none.spec import SPEC as SWAPS\n"
         "SPEC = replace(SWAPS, name='echo')\n"
     )
     (tmp_path / "__pycache__").mkdir()
     (tmp_path / "__pycache__" / "spec.cpython-312.pyc").write_text("")
     known = engine_names()
-    monkeypatch.setattr(nodes.consensus, "__path__", [*nodes.consensus.__path__, str(tmp_path)])
+    monkeypatch.setattr(testbed.nodes.consensus, "__path__", [*testbed.nodes.consensus.__path__, str(tmp_path)])
     for cached in (engine_names, engine_spec):
         cached.cache_clear()
     try:
@@ -38,18 +38,18 @@ def test_a_folder_with_a_spec_is_an_engine(tmp_path: Path, monkeypatch: pytest.M
     finally:
         for cached in (engine_names, engine_spec):
             cached.cache_clear()
-        sys.modules.pop("nodes.consensus.echo.spec", None)
-        sys.modules.pop("nodes.consensus.echo", None)
+        sys.modules.pop("testbed.nodes.consensus.echo.spec", None)
+        sys.modules.pop("testbed.nodes.consensus.echo", None)
 
 
 def test_only_the_engine_that_is_asked_for_is_loaded() -> None:
     """Imports cost an agent of the guest more than anything else that it does before it runs."""
     code = (
-        "import sys; from nodes.registry import engine_spec; engine_spec('paxos');"
-        "print(*sorted(n for n in sys.modules if n.startswith('nodes.consensus.') and n.endswith('.spec')))"
+        "import sys; from testbed.nodes.registry import engine_spec; engine_spec('paxos');"
+        "print(*sorted(n for n in sys.modules if n.startswith('testbed.nodes.consensus.') and n.endswith('.spec')))"
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert found.split() == ["nodes.consensus.paxos.spec", "nodes.consensus.spec"]
+    assert found.split() == ["testbed.nodes.consensus.paxos.spec", "testbed.nodes.consensus.spec"]
 
 
 def test_what_every_spec_must_keep() -> None:

@@ -10,14 +10,14 @@ import pytest
 from builders import Fed, engine
 from storm import Storm, W
 
-from nodes.consensus.ben_or import BenOrMachine
-from nodes.consensus.ben_or import Pitfall as BenOrPitfall
-from nodes.consensus.oae import Oae
-from nodes.consensus.oae import Pitfall as OaePitfall
-from nodes.core import Machine, Outcome, swap_id
-from nodes.core.config import NodeConfig
-from nodes.oae.rounds import RoundMachine
-from nodes.registry import build_machine, engine_spec
+from testbed.nodes.consensus.ben_or import BenOrMachine
+from testbed.nodes.consensus.ben_or import Pitfall as BenOrPitfall
+from testbed.nodes.consensus.oae import Oae
+from testbed.nodes.consensus.oae import Pitfall as OaePitfall
+from testbed.nodes.core import Machine, Outcome, swap_id
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.oae.rounds import RoundMachine
+from testbed.nodes.registry import build_machine, engine_spec
 
 
 def storm(seed: int, consensus: str, build: Any = build_machine, **protocol: Any) -> Storm:

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topologies.base import MOST_HOSTS
-from topologies.build import KINDS, fabric, make_fabric
-from topologies.fabric import Fabric, Place, fabric_from_json
-from topologies.paths import hop_bound, strangers
-from topologies.routes import Routes
+from testbed.topologies.base import MOST_HOSTS
+from testbed.topologies.build import KINDS, fabric, make_fabric
+from testbed.topologies.fabric import Fabric, Place, fabric_from_json
+from testbed.topologies.paths import hop_bound, strangers
+from testbed.topologies.routes import Routes
 
 sizes = st.integers
 RINGS = st.fixed_dictionaries({"switches": sizes(3, 12), "hosts_per_switch": sizes(1, 3)})

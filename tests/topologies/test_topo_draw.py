@@ -12,12 +12,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from topologies.build import KINDS, make_fabric
-from topologies.draw import draw_mermaid, draw_text
-from topologies.fabric import Fabric
-from topologies.impairment import Impairment
-from topologies.layout import BOX, MOST_IN_A_ROW, collapsed, layout
-from topologies.svg import draw_svg
+from testbed.topologies.build import KINDS, make_fabric
+from testbed.topologies.draw import draw_mermaid, draw_text
+from testbed.topologies.fabric import Fabric
+from testbed.topologies.impairment import Impairment
+from testbed.topologies.layout import BOX, MOST_IN_A_ROW, collapsed, layout
+from testbed.topologies.svg import draw_svg
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "drawings"
 SMALL = {
@@ -125,7 +125,7 @@ def test_mermaid_draws_a_dumbbell():
 def test_a_node_whose_name_is_markup_can_not_break_the_picture():
     from mininet.topo import Topo
 
-    from topologies.build import fabric
+    from testbed.topologies.build import fabric
 
     topo = Topo()
     for name in ("h1", "h2"):

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from mininet.topo import Topo
 from mininet.util import buildTopo
 
-from topologies.base import FabricTopo
-from topologies.build import KINDS, fabric, make_fabric, make_topo, natural
-from topologies.draw import describe, draw_dot, draw_mermaid, draw_text
-from topologies.fabric import Fabric, fabric_from_json
-from topologies.impairment import CLEAN, GilbertElliott, Impairment
-from topologies.paths import hop_bound
-from topologies.routes import Routes
+from testbed.topologies.base import FabricTopo
+from testbed.topologies.build import KINDS, fabric, make_fabric, make_topo, natural
+from testbed.topologies.draw import describe, draw_dot, draw_mermaid, draw_text
+from testbed.topologies.fabric import Fabric, fabric_from_json
+from testbed.topologies.impairment import CLEAN, GilbertElliott, Impairment
+from testbed.topologies.paths import hop_bound
+from testbed.topologies.routes import Routes
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topologies.impairment import CLEAN, GilbertElliott, Impairment
-from topologies.netem import (
+from testbed.topologies.impairment import CLEAN, GilbertElliott, Impairment
+from testbed.topologies.netem import (
     GREATEST_LIMIT,
     U32_MAX,
     NetemParams,
@@ -21,7 +21,7 @@ from topologies.netem import (
     probability_u32,
     tc_command,
 )
-from topologies.tables import (
+from testbed.topologies.tables import (
     CLIP,
     SCALE,
     delay_pmf,

@@ -9,8 +9,8 @@ from mininet.link import Link, TCIntf, TCLink
 from mininet.node import CPULimitedHost, OVSSwitch
 from mininet.topo import Topo
 
-from topologies.build import fabric
-from topologies.impairment import CLEAN, Impairment
+from testbed.topologies.build import fabric
+from testbed.topologies.impairment import CLEAN, Impairment
 
 MS = 1_000_000
 

@@ -7,9 +7,9 @@ from math import ceil
 
 import pytest
 
-from topologies.build import make_fabric
-from topologies.fabric import Fabric
-from topologies.partition import cut_links, partition
+from testbed.topologies.build import make_fabric
+from testbed.topologies.fabric import Fabric
+from testbed.topologies.partition import cut_links, partition
 
 SMALL = [
     ("leaf_spine", {"spines": 1, "leaves": 4, "hosts_per_leaf": 2}, 2),

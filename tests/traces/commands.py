@@ -12,13 +12,13 @@ from typing import NamedTuple
 from builders import engine
 from network import EVERYTHING, KINDS, Network, Way
 
-from nodes.core.config import ProtocolConfig
-from nodes.core.disk import State
-from nodes.core.moments import Moment
-from nodes.core.text import time_text
-from nodes.frames import Frame, FrameKey, Kind, Message
-from nodes.registry import engine_spec
 from testbed.explore.model import all_pairs
+from testbed.nodes.core.config import ProtocolConfig
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.core.text import time_text
+from testbed.nodes.frames import Frame, FrameKey, Kind, Message
+from testbed.nodes.registry import engine_spec
 from testbed.scenario.units import parse_time
 
 SEPARATOR = "----"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import TraceError, read_trace, run_trace, written
 
-from nodes.registry import engine_names
+from testbed.nodes.registry import engine_names
 
 HERE = Path(__file__).parent
 TRACES = sorted(HERE.rglob("*.txt"))

@@ -11,8 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from nodes.consensus.ben_or.messages import NO_VALUE, Message, Phase
-from nodes.core.inputs import draw
+from testbed.nodes.consensus.ben_or.messages import NO_VALUE, Message, Phase
+from testbed.nodes.core.inputs import draw
 
 
 class Pitfall(StrEnum):

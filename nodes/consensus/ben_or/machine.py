@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from nodes import frames
-from nodes.consensus.ben_or.algorithm import BenOr, Pitfall
-from nodes.consensus.ben_or.messages import ASK, Message, Phase, read
-from nodes.consensus.instances import InstanceMachine
-from nodes.core import CancelTimer, Effects, Note, Propose, SetTimer, values
-from nodes.core.config import NodeConfig
-from nodes.core.disk import pack, unpack
-from nodes.core.inputs import draw
+from testbed.nodes import frames
+from testbed.nodes.consensus.ben_or.algorithm import BenOr, Pitfall
+from testbed.nodes.consensus.ben_or.messages import ASK, Message, Phase, read
+from testbed.nodes.consensus.instances import InstanceMachine
+from testbed.nodes.core import CancelTimer, Effects, Note, Propose, SetTimer, values
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import pack, unpack
+from testbed.nodes.core.inputs import draw
 
 
 class BenOrMachine(InstanceMachine):
-    """Instances of Ben-Or one after another (nodes.core.Machine); t is ``config.protocol.f``.
+    """Instances of Ben-Or one after another (testbed.nodes.core.Machine); t is ``config.protocol.f``.
 
     Values are bits: of a number that is proposed, the lowest. The algorithm assumes that every message between live
     nodes arrives; this is made true by asking: a node that has waited for retry_ns repeats its message with the flag

@@ -6,8 +6,8 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-from nodes import frames
-from nodes.core.config import NodeConfig
+from testbed.nodes import frames
+from testbed.nodes.core.config import NodeConfig
 
 _LAYOUT = struct.Struct("!II")
 

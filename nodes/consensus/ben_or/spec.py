@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from math import ceil, comb, log, log1p
 
-from nodes.consensus.ben_or.algorithm import Pitfall
-from nodes.consensus.ben_or.machine import BenOrMachine
-from nodes.consensus.ben_or.messages import falsify, says
-from nodes.consensus.spec import RETRIES, EngineSpec, minority
-from nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.consensus.ben_or.algorithm import Pitfall
+from testbed.nodes.consensus.ben_or.machine import BenOrMachine
+from testbed.nodes.consensus.ben_or.messages import falsify, says
+from testbed.nodes.consensus.spec import RETRIES, EngineSpec, minority
+from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 _UNLIKELY = 1e-6
 _MOST_ROUNDS = 1000

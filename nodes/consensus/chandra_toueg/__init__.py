@@ -1,6 +1,6 @@
 """Chandra and Toueg's consensus with a failure detector of class eventually strong."""
 
-from nodes.consensus.chandra_toueg.machine import ChandraTouegMachine
-from nodes.consensus.chandra_toueg.pitfalls import Pitfall
+from testbed.nodes.consensus.chandra_toueg.machine import ChandraTouegMachine
+from testbed.nodes.consensus.chandra_toueg.pitfalls import Pitfall
 
 __all__ = ["ChandraTouegMachine", "Pitfall"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from nodes.core import CancelTimer, Effects, SetTimer
+from testbed.nodes.core import CancelTimer, Effects, SetTimer
 
 BEAT, SUSPECT = "beat", "suspect"
 _MOST_DOUBLINGS = 16

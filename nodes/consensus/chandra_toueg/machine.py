@@ -6,14 +6,14 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from nodes import frames
-from nodes.consensus.chandra_toueg.detector import BEAT, SUSPECT, Detector
-from nodes.consensus.chandra_toueg.messages import ANSWER, Message, Step, read
-from nodes.consensus.chandra_toueg.pitfalls import Pitfall
-from nodes.consensus.instances import InstanceMachine
-from nodes.core import CancelTimer, Effects, Life, Note, Port, Propose, Send, SetTimer
-from nodes.core.config import NodeConfig
-from nodes.core.disk import pack, unpack
+from testbed.nodes import frames
+from testbed.nodes.consensus.chandra_toueg.detector import BEAT, SUSPECT, Detector
+from testbed.nodes.consensus.chandra_toueg.messages import ANSWER, Message, Step, read
+from testbed.nodes.consensus.chandra_toueg.pitfalls import Pitfall
+from testbed.nodes.consensus.instances import InstanceMachine
+from testbed.nodes.core import CancelTimer, Effects, Life, Note, Port, Propose, Send, SetTimer
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import pack, unpack
 
 PATIENCE = 4  # heartbeats that may stay out before a node is suspected for the first time
 
@@ -53,7 +53,7 @@ class Instance:
 
 
 class ChandraTouegMachine(InstanceMachine):
-    """Instances of Chandra and Toueg's consensus side by side (nodes.core.Consensus).
+    """Instances of Chandra and Toueg's consensus side by side (testbed.nodes.core.Consensus).
 
     The algorithm assumes that every message between live nodes arrives; this is made true by asking: a node that has
     waited for retry_ns says again what it waits for an answer to. Whoever has acknowledged a proposal stays in its

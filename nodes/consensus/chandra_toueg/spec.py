@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from nodes.consensus.chandra_toueg.machine import PATIENCE, ChandraTouegMachine
-from nodes.consensus.chandra_toueg.messages import falsify, says
-from nodes.consensus.chandra_toueg.pitfalls import Pitfall
-from nodes.consensus.spec import RETRIES, EngineSpec, minority
-from nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.consensus.chandra_toueg.machine import PATIENCE, ChandraTouegMachine
+from testbed.nodes.consensus.chandra_toueg.messages import falsify, says
+from testbed.nodes.consensus.chandra_toueg.pitfalls import Pitfall
+from testbed.nodes.consensus.spec import RETRIES, EngineSpec, minority
+from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
-from nodes.consensus.epaxos.needs import Name, Needs
-from nodes.core.disk import pack, unpack
+from testbed.nodes.consensus.epaxos.needs import Name, Needs
+from testbed.nodes.core.disk import pack, unpack
 
 UNKNOWN = b""
 """In place of a command's entry: nobody has told what it is."""

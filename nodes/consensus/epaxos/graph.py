@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from nodes.consensus.epaxos.needs import Name
+from testbed.nodes.consensus.epaxos.needs import Name
 
 Successors = Callable[[Name], Iterator[Name]]
 """The commands that one depends on and that have not been carried out; itself does not count."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
-from nodes import frames
-from nodes.consensus.ballots import Ballots
-from nodes.consensus.epaxos.commands import UNKNOWN, Attempt, Command, Phase, Stage, Told, read_command
-from nodes.consensus.epaxos.graph import Blocked, components
-from nodes.consensus.epaxos.messages import Message, Step, read
-from nodes.consensus.epaxos.needs import Name, Needs, Source, covers, names, needs_of, union
-from nodes.consensus.epaxos.pitfalls import Pitfall
-from nodes.consensus.logs import NOOP, LogMachine, submission
-from nodes.consensus.spec import minority
-from nodes.core import Effects, Note, SetTimer
-from nodes.core.commuting import Commuting
-from nodes.core.config import NodeConfig
-from nodes.core.disk import pack, unpack
+from testbed.nodes import frames
+from testbed.nodes.consensus.ballots import Ballots
+from testbed.nodes.consensus.epaxos.commands import UNKNOWN, Attempt, Command, Phase, Stage, Told, read_command
+from testbed.nodes.consensus.epaxos.graph import Blocked, components
+from testbed.nodes.consensus.epaxos.messages import Message, Step, read
+from testbed.nodes.consensus.epaxos.needs import Name, Needs, Source, covers, names, needs_of, union
+from testbed.nodes.consensus.epaxos.pitfalls import Pitfall
+from testbed.nodes.consensus.logs import NOOP, LogMachine, submission
+from testbed.nodes.consensus.spec import minority
+from testbed.nodes.core import Effects, Note, SetTimer
+from testbed.nodes.core.commuting import Commuting
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import pack, unpack
 
 PATIENCE = 4  # intervals in which a command may stand still before the next in line recovers it
 _MOST_DOUBLINGS = 16
@@ -32,7 +32,7 @@ def most_e(n: int) -> int:
 
 
 class EPaxosMachine(LogMachine):
-    """A partial order of all that is submitted (nodes.core.PartialLog).
+    """A partial order of all that is submitted (testbed.nodes.core.PartialLog).
 
     Whoever a value is submitted to is its coordinator: it asks all what the command depends on. If n - e members know
     of nothing that it does not know, it is committed after two delays; else all that any of a quorum knows is accepted

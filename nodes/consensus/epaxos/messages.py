@@ -6,12 +6,12 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-from nodes import frames
-from nodes.consensus import logs
-from nodes.consensus.ballots import MAX_BALLOT
-from nodes.consensus.epaxos.commands import UNKNOWN, Phase
-from nodes.consensus.epaxos.needs import Name, Needs
-from nodes.core.config import NodeConfig
+from testbed.nodes import frames
+from testbed.nodes.consensus import logs
+from testbed.nodes.consensus.ballots import MAX_BALLOT
+from testbed.nodes.consensus.epaxos.commands import UNKNOWN, Phase
+from testbed.nodes.consensus.epaxos.needs import Name, Needs
+from testbed.nodes.core.config import NodeConfig
 
 
 class Step(IntEnum):

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 
 class Name(NamedTuple):
-    """A command's identifier: the chain that it stands in (nodes.core.commuting), the rank of the member that brought
-    it in (its coordinator), and how many that one had brought into the chain before."""
+    """A command's identifier: the chain that it stands in (testbed.nodes.core.commuting), the rank of the member that
+    brought it in (its coordinator), and how many that one had brought into the chain before."""
 
     chain: int
     rank: int

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from nodes.consensus.epaxos.machine import PATIENCE, EPaxosMachine, most_e
-from nodes.consensus.epaxos.messages import falsify, says
-from nodes.consensus.epaxos.pitfalls import Pitfall
-from nodes.consensus.spec import PARTIAL, RETRIES, EngineSpec, minority
-from nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.consensus.epaxos.machine import PATIENCE, EPaxosMachine, most_e
+from testbed.nodes.consensus.epaxos.messages import falsify, says
+from testbed.nodes.consensus.epaxos.pitfalls import Pitfall
+from testbed.nodes.consensus.spec import PARTIAL, RETRIES, EngineSpec, minority
+from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 
 @dataclass(frozen=True, slots=True)

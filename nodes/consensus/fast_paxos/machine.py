@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from nodes import frames
-from nodes.consensus.ballots import Ballots
-from nodes.consensus.fast_paxos.messages import Message, Step, read
-from nodes.consensus.fast_paxos.roles import FAST, Acceptor, Numbers, Pitfall, Proposer, Quorums, Vote
-from nodes.consensus.instances import InstanceMachine
-from nodes.core import CancelTimer, Effects, Note, Propose, SetTimer
-from nodes.core.config import NodeConfig
-from nodes.core.disk import pack, unpack
+from testbed.nodes import frames
+from testbed.nodes.consensus.ballots import Ballots
+from testbed.nodes.consensus.fast_paxos.messages import Message, Step, read
+from testbed.nodes.consensus.fast_paxos.roles import FAST, Acceptor, Numbers, Pitfall, Proposer, Quorums, Vote
+from testbed.nodes.consensus.instances import InstanceMachine
+from testbed.nodes.core import CancelTimer, Effects, Note, Propose, SetTimer
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import pack, unpack
 
 PATIENCE = 4  # retransmissions that a ballot's owner is given before the next in line takes over
 AUTO = -1
@@ -39,7 +39,7 @@ def most_fast_crashes(n: int, f: int) -> int:
 
 
 class FastPaxosMachine(InstanceMachine):
-    """Instances of Fast Paxos side by side (nodes.core.Consensus); F is ``config.protocol.f``.
+    """Instances of Fast Paxos side by side (testbed.nodes.core.Consensus); F is ``config.protocol.f``.
 
     The first member owns the fast ballot and says at once that any value will do; the ``proposers`` members after it
     offer theirs to all acceptors at once. All votes go to everybody. When values have collided, or nothing is decided

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from nodes.consensus.ballots import Ballots
+from testbed.nodes.consensus.ballots import Ballots
 
 FAST = 1
 """The one fast ballot. The first member owns it and the one after it, that of its recovery; all but it are classic."""

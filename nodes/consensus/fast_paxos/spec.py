@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from nodes.consensus.ballots import takeovers_ns
-from nodes.consensus.fast_paxos.machine import AUTO, PATIENCE, FastPaxosMachine, most_fast_crashes
-from nodes.consensus.fast_paxos.messages import falsify, says
-from nodes.consensus.fast_paxos.roles import Pitfall
-from nodes.consensus.spec import EngineSpec, minority
-from nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.consensus.ballots import takeovers_ns
+from testbed.nodes.consensus.fast_paxos.machine import AUTO, PATIENCE, FastPaxosMachine, most_fast_crashes
+from testbed.nodes.consensus.fast_paxos.messages import falsify, says
+from testbed.nodes.consensus.fast_paxos.roles import Pitfall
+from testbed.nodes.consensus.spec import EngineSpec, minority
+from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from nodes.core.config import NodeConfig
-from nodes.core.disk import pack, unpack
-from nodes.core.inputs import another_value
-from nodes.frames import BODY_BYTES, Kind, Message
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import pack, unpack
+from testbed.nodes.core.inputs import another_value
+from testbed.nodes.frames import BODY_BYTES, Kind, Message
 
 _REGISTER = struct.Struct("!II8x")  # early flag, estimate
 assert _REGISTER.size == BODY_BYTES
@@ -44,7 +44,7 @@ def falsify(config: NodeConfig, message: Message, which: int) -> Message | None:
 
 @dataclass(slots=True)
 class FloodSet:
-    """One instance at one node (nodes.oae.algorithm.RoundAlgorithm).
+    """One instance at one node (testbed.nodes.oae.algorithm.RoundAlgorithm).
 
     value: the input, 32 bits unsigned. early_deciding: decide in min(f' + 2, f + 1) rounds for f' actual crashes;
     without it always in f + 1. Decides the least value that it has seen.

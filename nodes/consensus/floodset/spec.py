@@ -6,10 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
-from nodes.consensus.floodset.algorithm import FloodSet, Pitfall, falsify, rounds_needed, says
-from nodes.consensus.spec import EngineSpec, swaps_settle_ns
-from nodes.core.config import NodeConfig
-from nodes.oae.rounds import RoundMachine
+from testbed.nodes.consensus.floodset.algorithm import FloodSet, Pitfall, falsify, rounds_needed, says
+from testbed.nodes.consensus.spec import EngineSpec, swaps_settle_ns
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.oae.rounds import RoundMachine
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from nodes.consensus.hydra.merge import Entry, Merge, Site, parted, read_snapshot, skip, submitted, value_of
-from nodes.consensus.hydra.messages import STEPS, Step, pack_entries, pack_known, read_entries, read_known
-from nodes.consensus.hydra.pitfalls import Pitfall
-from nodes.consensus.logs import pack_parts, read_parts
-from nodes.consensus.multi_paxos.machine import DRIFT_PPM, PATIENCE, MultiPaxosMachine
-from nodes.core import Decide, Effects, Install, Life, Note, Port, Propose, Send, SetTimer
-from nodes.core.config import NodeConfig
-from nodes.frames import Kind, Message
+from testbed.nodes.consensus.hydra.merge import Entry, Merge, Site, parted, read_snapshot, skip, submitted, value_of
+from testbed.nodes.consensus.hydra.messages import STEPS, Step, pack_entries, pack_known, read_entries, read_known
+from testbed.nodes.consensus.hydra.pitfalls import Pitfall
+from testbed.nodes.consensus.logs import pack_parts, read_parts
+from testbed.nodes.consensus.multi_paxos.machine import DRIFT_PPM, PATIENCE, MultiPaxosMachine
+from testbed.nodes.core import Decide, Effects, Install, Life, Note, Port, Propose, Send, SetTimer
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.frames import Kind, Message
 
 SITES = 2
 _GOSSIP = "gossip"
@@ -20,7 +20,7 @@ _MOST_TOLD = 64  # entries of a site in one message
 
 
 class HydraMachine:
-    """One log (nodes.core.Log) of many sites' logs.
+    """One log (testbed.nodes.core.Log) of many sites' logs.
 
     What a member submits goes into its site's log, which ``paxos`` keeps among the site's members. Its leader tells the
     members of other sites what was decided there, and gives up turns of its site that others have taken already. Every
@@ -98,7 +98,7 @@ class HydraMachine:
         kept = pack_parts((self.data, pack_entries(self.site, own.start, held)))
         return self._hear(self.paxos.compact(self.paxos.told, kept, now_ns), now_ns)
 
-    def read(self, number: int, mode: str, now_ns: int) -> Effects:  # noqa: ARG002 - as nodes.core.Log has it
+    def read(self, number: int, mode: str, now_ns: int) -> Effects:  # noqa: ARG002 - as testbed.nodes.core.Log has it
         """No site knows what another has told its clients."""
         raise ValueError(f"an order of many sites can't be read by {mode}; enter what is read")
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from nodes.consensus.logs import pack_parts, read_parts
-from nodes.core import values
+from testbed.nodes.consensus.logs import pack_parts, read_parts
+from testbed.nodes.core import values
 
 FURTHEST = 1 << 16
 """Turns that one skip may give up."""

@@ -6,12 +6,12 @@ import struct
 from collections.abc import Sequence
 from enum import IntEnum
 
-from nodes import frames
-from nodes.consensus import logs
-from nodes.consensus.hydra.merge import Entry, read_entry, value_of
-from nodes.consensus.multi_paxos import messages as multi_paxos
-from nodes.core import values
-from nodes.core.config import NodeConfig
+from testbed.nodes import frames
+from testbed.nodes.consensus import logs
+from testbed.nodes.consensus.hydra.merge import Entry, read_entry, value_of
+from testbed.nodes.consensus.multi_paxos import messages as multi_paxos
+from testbed.nodes.core import values
+from testbed.nodes.core.config import NodeConfig
 
 
 class Step(IntEnum):
@@ -20,7 +20,7 @@ class Step(IntEnum):
     KNOWN = 96  # how many entries of each site's log the sender knows
     ASK = 97  # the same; and tell me what I lack
     ENTRIES = 98  # of a site's log, from one on
-    STATE = 99  # a snapshot (nodes.consensus.hydra.merge) in place of what it stands for
+    STATE = 99  # a snapshot (testbed.nodes.consensus.hydra.merge) in place of what it stands for
 
 
 STEPS = frozenset(map(int, Step))

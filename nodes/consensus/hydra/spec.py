@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from nodes.consensus.hydra.machine import SITES, HydraMachine
-from nodes.consensus.hydra.messages import falsify, says
-from nodes.consensus.hydra.pitfalls import Pitfall
-from nodes.consensus.multi_paxos import spec as multi_paxos
-from nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
-from nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.consensus.hydra.machine import SITES, HydraMachine
+from testbed.nodes.consensus.hydra.messages import falsify, says
+from testbed.nodes.consensus.hydra.pitfalls import Pitfall
+from testbed.nodes.consensus.multi_paxos import spec as multi_paxos
+from testbed.nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
+from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 
 @dataclass(frozen=True, slots=True)

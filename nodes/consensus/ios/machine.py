@@ -6,16 +6,16 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from nodes import frames
-from nodes.consensus.ios.messages import Done, Order, Step, read
-from nodes.consensus.ios.pitfalls import Pitfall
-from nodes.consensus.logs import NOOP, submission
-from nodes.consensus.multi_paxos import messages as multi_paxos
-from nodes.consensus.multi_paxos.machine import DRIFT_PPM, PATIENCE, MultiPaxosMachine
-from nodes.consensus.multi_paxos.messages import Message
-from nodes.consensus.multi_paxos.roles import Leader, Open, Vote
-from nodes.core import Effects
-from nodes.core.config import NodeConfig
+from testbed.nodes import frames
+from testbed.nodes.consensus.ios.messages import Done, Order, Step, read
+from testbed.nodes.consensus.ios.pitfalls import Pitfall
+from testbed.nodes.consensus.logs import NOOP, submission
+from testbed.nodes.consensus.multi_paxos import messages as multi_paxos
+from testbed.nodes.consensus.multi_paxos.machine import DRIFT_PPM, PATIENCE, MultiPaxosMachine
+from testbed.nodes.consensus.multi_paxos.messages import Message
+from testbed.nodes.consensus.multi_paxos.roles import Leader, Open, Vote
+from testbed.nodes.core import Effects
+from testbed.nodes.core.config import NodeConfig
 
 
 class Delegate(StrEnum):

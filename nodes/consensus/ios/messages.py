@@ -6,11 +6,11 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-from nodes import frames
-from nodes.consensus import logs
-from nodes.consensus.ballots import MAX_BALLOT
-from nodes.consensus.multi_paxos import messages as multi_paxos
-from nodes.core.config import NodeConfig
+from testbed.nodes import frames
+from testbed.nodes.consensus import logs
+from testbed.nodes.consensus.ballots import MAX_BALLOT
+from testbed.nodes.consensus.multi_paxos import messages as multi_paxos
+from testbed.nodes.core.config import NodeConfig
 
 
 class Step(IntEnum):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from nodes.consensus.ios.machine import Delegate, IosMachine
-from nodes.consensus.ios.messages import falsify, says
-from nodes.consensus.ios.pitfalls import Pitfall
-from nodes.consensus.multi_paxos import spec as multi_paxos
-from nodes.consensus.spec import LOG, READS, RETRIES, EngineSpec, minority
-from nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.consensus.ios.machine import Delegate, IosMachine
+from testbed.nodes.consensus.ios.messages import falsify, says
+from testbed.nodes.consensus.ios.pitfalls import Pitfall
+from testbed.nodes.consensus.multi_paxos import spec as multi_paxos
+from testbed.nodes.consensus.spec import LOG, READS, RETRIES, EngineSpec, minority
+from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 
 @dataclass(frozen=True, slots=True)

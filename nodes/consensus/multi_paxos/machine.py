@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from nodes import frames
-from nodes.consensus.ballots import Ballots
-from nodes.consensus.logs import LogMachine
-from nodes.consensus.multi_paxos.messages import Message, Step, pack_votes, read, read_votes
-from nodes.consensus.multi_paxos.roles import Acceptor, Leader, Open, Pitfall, Promise, Read, Vote
-from nodes.core import LEASE, CancelTimer, Effects, Note, Persist, SetTimer
-from nodes.core.config import START_NS, NodeConfig
-from nodes.core.disk import pack, unpack
+from testbed.nodes import frames
+from testbed.nodes.consensus.ballots import Ballots
+from testbed.nodes.consensus.logs import LogMachine
+from testbed.nodes.consensus.multi_paxos.messages import Message, Step, pack_votes, read, read_votes
+from testbed.nodes.consensus.multi_paxos.roles import Acceptor, Leader, Open, Pitfall, Promise, Read, Vote
+from testbed.nodes.core import LEASE, CancelTimer, Effects, Note, Persist, SetTimer
+from testbed.nodes.core.config import START_NS, NodeConfig
+from testbed.nodes.core.disk import pack, unpack
 
 PATIENCE = 4  # heartbeats that may fail to come before the next in line takes over
 DRIFT_PPM = 100  # how much a clock may gain or lose
@@ -21,7 +21,7 @@ _FURTHEST = 1 << 20  # slots ahead of the first that is not known to be chosen; 
 
 
 class MultiPaxosMachine(LogMachine):
-    """One log (nodes.core.Log).
+    """One log (testbed.nodes.core.Log).
 
     The first member opens a ballot as it starts, for all slots at once, and leads from then on: what it is handed it
     proposes in the next slot, in phase 2 alone. Every retry_ns it sends a heartbeat, and again what was not answered.

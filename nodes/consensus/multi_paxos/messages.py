@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
-from nodes import frames
-from nodes.consensus import logs
-from nodes.consensus.ballots import MAX_BALLOT
-from nodes.consensus.multi_paxos.roles import Vote
-from nodes.core.config import NodeConfig
+from testbed.nodes import frames
+from testbed.nodes.consensus import logs
+from testbed.nodes.consensus.ballots import MAX_BALLOT
+from testbed.nodes.consensus.multi_paxos.roles import Vote
+from testbed.nodes.core.config import NodeConfig
 
 
 class Step(IntEnum):
@@ -27,7 +27,7 @@ class Step(IntEnum):
     REJECT = 8  # the acceptor has promised a ballot above this one
     LEARN = 9  # what was chosen from this slot on?
     CHOSEN = 10  # in this slot and ballot, this entry
-    STATE = 11  # a base (nodes.consensus.logs), in place of the slots below it
+    STATE = 11  # a base (testbed.nodes.consensus.logs), in place of the slots below it
 
 
 _LAYOUTS = {

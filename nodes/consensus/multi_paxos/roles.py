@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from nodes.consensus.logs import NOOP
+from testbed.nodes.consensus.logs import NOOP
 
 
 class Pitfall(StrEnum):

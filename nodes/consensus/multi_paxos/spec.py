@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from nodes.consensus.multi_paxos.machine import DRIFT_PPM, PATIENCE, MultiPaxosMachine
-from nodes.consensus.multi_paxos.messages import falsify, says
-from nodes.consensus.multi_paxos.roles import Pitfall
-from nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
-from nodes.core import CONFIRMED
-from nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.consensus.multi_paxos.machine import DRIFT_PPM, PATIENCE, MultiPaxosMachine
+from testbed.nodes.consensus.multi_paxos.messages import falsify, says
+from testbed.nodes.consensus.multi_paxos.roles import Pitfall
+from testbed.nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
+from testbed.nodes.core import CONFIRMED
+from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from nodes.consensus.spec import EngineSpec, swaps_settle_ns
-from nodes.core.config import NodeConfig
-from nodes.oae.rounds import RoundMachine, falsify, says
+from testbed.nodes.consensus.spec import EngineSpec, swaps_settle_ns
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.oae.rounds import RoundMachine, falsify, says
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> RoundMachine:  # noqa: ARG001 - there are none

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
-from nodes.core.config import NodeConfig
-from nodes.core.disk import pack, unpack
-from nodes.core.inputs import another_value
-from nodes.frames import BODY_BYTES, Kind, Message
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import pack, unpack
+from testbed.nodes.core.inputs import another_value
+from testbed.nodes.frames import BODY_BYTES, Kind, Message
 
 ROUNDS_PER_PHASE = 3
 
@@ -91,7 +91,7 @@ def rounds_needed(f: int) -> int:
 
 @dataclass(slots=True)
 class Oae:
-    """One instance at one node (nodes.oae.algorithm.RoundAlgorithm).
+    """One instance at one node (testbed.nodes.oae.algorithm.RoundAlgorithm).
 
     value: the input, 32 bits unsigned. f does not enter: quorums are majorities of all members. A node that has decided
     goes on taking part. Rounds that the node missed altogether count as rounds in which it heard nobody.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import partial
 
-from nodes.consensus.oae.algorithm import Oae, Pitfall, falsify, rounds_needed, says
-from nodes.consensus.spec import EngineSpec, minority, swaps_settle_ns
-from nodes.core.config import NodeConfig
-from nodes.oae.rounds import RoundMachine
+from testbed.nodes.consensus.oae.algorithm import Oae, Pitfall, falsify, rounds_needed, says
+from testbed.nodes.consensus.spec import EngineSpec, minority, swaps_settle_ns
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.oae.rounds import RoundMachine
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> RoundMachine:

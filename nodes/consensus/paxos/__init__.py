@@ -1,6 +1,6 @@
 """Single-decree Paxos, one instance after another, all roles on every node."""
 
-from nodes.consensus.paxos.machine import PaxosMachine
-from nodes.consensus.paxos.roles import Pitfall
+from testbed.nodes.consensus.paxos.machine import PaxosMachine
+from testbed.nodes.consensus.paxos.roles import Pitfall
 
 __all__ = ["PaxosMachine", "Pitfall"]

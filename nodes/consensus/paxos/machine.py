@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from nodes import frames
-from nodes.consensus.ballots import Ballots
-from nodes.consensus.instances import InstanceMachine
-from nodes.consensus.paxos.messages import Message, Step, read
-from nodes.consensus.paxos.roles import Acceptor, Pitfall, Proposer
-from nodes.core import CancelTimer, Effects, Note, Persist, Propose, SetTimer
-from nodes.core.config import NodeConfig
-from nodes.core.disk import pack, unpack
+from testbed.nodes import frames
+from testbed.nodes.consensus.ballots import Ballots
+from testbed.nodes.consensus.instances import InstanceMachine
+from testbed.nodes.consensus.paxos.messages import Message, Step, read
+from testbed.nodes.consensus.paxos.roles import Acceptor, Pitfall, Proposer
+from testbed.nodes.core import CancelTimer, Effects, Note, Persist, Propose, SetTimer
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import pack, unpack
 
 PATIENCE = 4  # retransmissions that a proposer is given before the next in line takes over
 
@@ -28,7 +28,7 @@ class Instance:
 
 
 class PaxosMachine(InstanceMachine):
-    """Instances of Paxos one after another (nodes.core.Machine).
+    """Instances of Paxos one after another (testbed.nodes.core.Machine).
 
     The first member proposes at once. The others take over in the order of their ranks when they hear of no decision:
     the wait grows with the distance in rank from the current ballot's owner and doubles with every attempt, so that

@@ -6,11 +6,11 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-from nodes import frames
-from nodes.consensus.ballots import MAX_BALLOT
-from nodes.core import values
-from nodes.core.config import NodeConfig
-from nodes.core.inputs import another_bytes
+from testbed.nodes import frames
+from testbed.nodes.consensus.ballots import MAX_BALLOT
+from testbed.nodes.core import values
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.inputs import another_bytes
 
 _LAYOUT = struct.Struct("!II")
 

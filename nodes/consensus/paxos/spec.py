@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from nodes.consensus.ballots import takeovers_ns
-from nodes.consensus.paxos.machine import PATIENCE, PaxosMachine
-from nodes.consensus.paxos.messages import falsify, says
-from nodes.consensus.paxos.roles import Pitfall
-from nodes.consensus.spec import EngineSpec, minority
-from nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.consensus.ballots import takeovers_ns
+from testbed.nodes.consensus.paxos.machine import PATIENCE, PaxosMachine
+from testbed.nodes.consensus.paxos.messages import falsify, says
+from testbed.nodes.consensus.paxos.roles import Pitfall
+from testbed.nodes.consensus.spec import EngineSpec, minority
+from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from nodes import frames
-from nodes.consensus.changes import Change
-from nodes.consensus.logs import NOOP, LogMachine, own_entry, read_base
-from nodes.consensus.raft.entries import Entries, Entry, Spot
-from nodes.consensus.raft.messages import (
+from testbed.nodes import frames
+from testbed.nodes.consensus.changes import Change
+from testbed.nodes.consensus.logs import NOOP, LogMachine, own_entry, read_base
+from testbed.nodes.consensus.raft.entries import Entries, Entry, Spot
+from testbed.nodes.consensus.raft.messages import (
     Append,
     Appended,
     AskVote,
@@ -26,13 +26,13 @@ from nodes.consensus.raft.messages import (
     read_entries,
     read_members,
 )
-from nodes.consensus.raft.pitfalls import Pitfall
-from nodes.consensus.raft.progress import Mode, Progress
-from nodes.consensus.raft.quorums import Membership, Poll
-from nodes.core import CancelTimer, Effects, Note, Persist, Send, SetTimer
-from nodes.core.config import NodeConfig
-from nodes.core.disk import pack, unpack
-from nodes.core.inputs import draw
+from testbed.nodes.consensus.raft.pitfalls import Pitfall
+from testbed.nodes.consensus.raft.progress import Mode, Progress
+from testbed.nodes.consensus.raft.quorums import Membership, Poll
+from testbed.nodes.core import CancelTimer, Effects, Note, Persist, Send, SetTimer
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import pack, unpack
+from testbed.nodes.core.inputs import draw
 
 PATIENCE = 5  # heartbeats that may stay away before a follower asks to be leader
 BATCH = 64  # entries in one message, at most
@@ -93,7 +93,8 @@ class Reign:
 
 
 class RaftMachine(LogMachine):
-    """Raft (nodes.core.Log) with every member as a replica, and those of the latest membership in its log as voters.
+    """Raft (testbed.nodes.core.Log) with every member as a replica, and those of the latest membership in its log as
+    voters.
 
     Logs count from 1: slot s of the frame is the entry s + 1. A follower that has heard no leader for ``patience``
     retry_ns, and up to as much again (drawn of node, term and attempt), asks to be elected. A leader says something to

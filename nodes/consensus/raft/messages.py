@@ -6,12 +6,12 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-from nodes import frames
-from nodes.consensus import logs
-from nodes.consensus.raft.entries import Entry, Spot
-from nodes.consensus.raft.quorums import Membership
-from nodes.core.config import NodeConfig
-from nodes.core.disk import pack, unpack
+from testbed.nodes import frames
+from testbed.nodes.consensus import logs
+from testbed.nodes.consensus.raft.entries import Entry, Spot
+from testbed.nodes.consensus.raft.quorums import Membership
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import pack, unpack
 
 MAX_TERM = (1 << 31) - 1
 """A greater number in a frame is no term, so that a term above all that are heard of always fits its 32 bits."""

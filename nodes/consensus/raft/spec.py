@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from nodes.consensus.changes import OUT_OF_ORDER, PlannedChange, out_of_order, planned, wrong_voters
-from nodes.consensus.raft.machine import BATCH, PATIENCE, Plans, RaftMachine, Transfer
-from nodes.consensus.raft.messages import falsify, says
-from nodes.consensus.raft.pitfalls import Pitfall
-from nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
-from nodes.core import INDEX
-from nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.consensus.changes import OUT_OF_ORDER, PlannedChange, out_of_order, planned, wrong_voters
+from testbed.nodes.consensus.raft.machine import BATCH, PATIENCE, Plans, RaftMachine, Transfer
+from testbed.nodes.consensus.raft.messages import falsify, says
+from testbed.nodes.consensus.raft.pitfalls import Pitfall
+from testbed.nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
+from testbed.nodes.core import INDEX
+from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 ELECTIONS = 4
 """Elections in a row of which the first to ask is not elected, for another asks too soon after it, that are borne."""

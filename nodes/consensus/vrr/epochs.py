@@ -6,8 +6,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from nodes.consensus.changes import Change
-from nodes.consensus.logs import NOOP, own_entry
+from testbed.nodes.consensus.changes import Change
+from testbed.nodes.consensus.logs import NOOP, own_entry
 
 VIEWS = 1 << 20
 """So many views has an epoch, numbered from 1; its number 0 says that the epoch before is over."""

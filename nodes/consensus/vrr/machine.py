@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from nodes import frames
-from nodes.consensus.logs import VolatileLog
-from nodes.consensus.vrr.epochs import Epochs, epoch_entry, epoch_in, epoch_of, over, view_of
-from nodes.consensus.vrr.messages import (
+from testbed.nodes import frames
+from testbed.nodes.consensus.logs import VolatileLog
+from testbed.nodes.consensus.vrr.epochs import Epochs, epoch_entry, epoch_in, epoch_of, over, view_of
+from testbed.nodes.consensus.vrr.messages import (
     Commit,
     DoViewChange,
     EndEpoch,
@@ -29,10 +29,10 @@ from nodes.consensus.vrr.messages import (
     message,
     read,
 )
-from nodes.consensus.vrr.oplog import Entry, OpLog
-from nodes.consensus.vrr.pitfalls import Pitfall
-from nodes.core import CancelTimer, Effects, Note, Send, SetTimer
-from nodes.core.config import NodeConfig
+from testbed.nodes.consensus.vrr.oplog import Entry, OpLog
+from testbed.nodes.consensus.vrr.pitfalls import Pitfall
+from testbed.nodes.core import CancelTimer, Effects, Note, Send, SetTimer
+from testbed.nodes.core.config import NodeConfig
 
 PATIENCE = 4  # heartbeats that may stay away before a backup asks for the next view
 
@@ -84,7 +84,7 @@ class Reign:
 
 
 class VrrMachine(VolatileLog):
-    """One log (nodes.core.Log), and nothing of it on a disk.
+    """One log (testbed.nodes.core.Log), and nothing of it on a disk.
 
     The term is a view of an epoch (epochs.py), whose primary is the next voter in turn. Members that do not vote in an
     epoch get its log as well. A backup that does not hear it for ``patience``

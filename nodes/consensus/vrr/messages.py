@@ -7,11 +7,11 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-from nodes import frames
-from nodes.consensus import logs
-from nodes.consensus.vrr import epochs
-from nodes.consensus.vrr.oplog import Entry
-from nodes.core.config import NodeConfig
+from testbed.nodes import frames
+from testbed.nodes.consensus import logs
+from testbed.nodes.consensus.vrr import epochs
+from testbed.nodes.consensus.vrr.oplog import Entry
+from testbed.nodes.core.config import NodeConfig
 
 _PREPARE = struct.Struct("!QQI")  # .., view of the entry
 _PREPARE_OK = struct.Struct("!QI")
@@ -43,8 +43,8 @@ Lives = tuple[int, ...]
 
 
 class State(NamedTuple):
-    """A log: ``entries`` from slot ``after`` on, and where the ones before are forgotten a ``base`` (nodes.consensus.
-    logs) in their place. commit: how many slots are known to be decided."""
+    """A log: ``entries`` from slot ``after`` on, and where the ones before are forgotten a ``base``
+    (testbed.nodes.consensus. logs) in their place. commit: how many slots are known to be decided."""
 
     after: int
     commit: int

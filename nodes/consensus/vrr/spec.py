@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from nodes.consensus.changes import PlannedChange, planned, wrong_voters
-from nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
-from nodes.consensus.vrr.epochs import Epochs
-from nodes.consensus.vrr.machine import PATIENCE, VrrMachine
-from nodes.consensus.vrr.messages import falsify, says
-from nodes.consensus.vrr.pitfalls import Pitfall
-from nodes.core import INDEX
-from nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.consensus.changes import PlannedChange, planned, wrong_voters
+from testbed.nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
+from testbed.nodes.consensus.vrr.epochs import Epochs
+from testbed.nodes.consensus.vrr.machine import PATIENCE, VrrMachine
+from testbed.nodes.consensus.vrr.messages import falsify, says
+from testbed.nodes.consensus.vrr.pitfalls import Pitfall
+from testbed.nodes.core import INDEX
+from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 
 @dataclass(frozen=True, slots=True)

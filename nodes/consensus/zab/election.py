@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from nodes.consensus.zab.history import Zxid
-from nodes.consensus.zab.pitfalls import Pitfall
+from testbed.nodes.consensus.zab.history import Zxid
+from testbed.nodes.consensus.zab.pitfalls import Pitfall
 
 
 class Standing(NamedTuple):

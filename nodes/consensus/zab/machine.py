@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from nodes import frames
-from nodes.consensus.logs import LogMachine, read_base
-from nodes.consensus.zab.election import Choice, Election, Standing
-from nodes.consensus.zab.history import History, Txn, Zxid
-from nodes.consensus.zab.messages import (
+from testbed.nodes import frames
+from testbed.nodes.consensus.logs import LogMachine, read_base
+from testbed.nodes.consensus.zab.election import Choice, Election, Standing
+from testbed.nodes.consensus.zab.history import History, Txn, Zxid
+from testbed.nodes.consensus.zab.messages import (
     Flag,
     Message,
     Step,
@@ -23,10 +23,10 @@ from nodes.consensus.zab.messages import (
     read_txn,
     read_txns,
 )
-from nodes.consensus.zab.pitfalls import Pitfall
-from nodes.core import CancelTimer, Effects, Note, Persist, Send, SetTimer
-from nodes.core.config import NodeConfig
-from nodes.core.disk import pack, unpack
+from testbed.nodes.consensus.zab.pitfalls import Pitfall
+from testbed.nodes.core import CancelTimer, Effects, Note, Persist, Send, SetTimer
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import pack, unpack
 
 PATIENCE = 4  # heartbeats that may stay away before a leader is given up, or a quorum
 BATCH = 64  # transactions that are said again in one message, at most
@@ -97,8 +97,8 @@ class Reign:
 
 
 class ZabMachine(LogMachine):
-    """Zab (nodes.core.Log): elections of whoever has the newest history, and under the leader three phases: discovery
-    (a quorum promises an epoch), synchronisation (a quorum takes over the leader's history), broadcast.
+    """Zab (testbed.nodes.core.Log): elections of whoever has the newest history, and under the leader three phases:
+    discovery (a quorum promises an epoch), synchronisation (a quorum takes over the leader's history), broadcast.
 
     accepted: the epoch that was promised last (acceptedEpoch); current: the one in which a leader's history was last
     taken over (currentEpoch). ``tick`` comes every retry_ns: who looks for a leader, or leads, says so again; who

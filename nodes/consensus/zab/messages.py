@@ -11,11 +11,11 @@ from enum import IntEnum, IntFlag
 from itertools import pairwise
 from typing import NamedTuple
 
-from nodes import frames
-from nodes.consensus import logs
-from nodes.consensus.zab.election import Choice, Standing
-from nodes.consensus.zab.history import Txn, Zxid
-from nodes.core.config import NodeConfig
+from testbed.nodes import frames
+from testbed.nodes.consensus import logs
+from testbed.nodes.consensus.zab.election import Choice, Standing
+from testbed.nodes.consensus.zab.history import Txn, Zxid
+from testbed.nodes.core.config import NodeConfig
 
 MAX_EPOCH = (1 << 31) - 1
 """A greater number in a frame is no epoch, so that an epoch above all that are heard of always fits its 32 bits."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
-from nodes.consensus.zab.machine import BATCH, MOST_DOUBLINGS, PATIENCE, ZabMachine
-from nodes.consensus.zab.messages import falsify, says
-from nodes.consensus.zab.pitfalls import Pitfall
-from nodes.core import INDEX
-from nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
+from testbed.nodes.consensus.zab.machine import BATCH, MOST_DOUBLINGS, PATIENCE, ZabMachine
+from testbed.nodes.consensus.zab.messages import falsify, says
+from testbed.nodes.consensus.zab.pitfalls import Pitfall
+from testbed.nodes.core import INDEX
+from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 
 @dataclass(frozen=True, slots=True)

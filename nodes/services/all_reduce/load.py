@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nodes.core.inputs import draw
-from nodes.services.all_reduce.table import RESULTS
-from nodes.services.spec import Asker
-from nodes.services.words import pack_words, read_words
+from testbed.nodes.core.inputs import draw
+from testbed.nodes.services.all_reduce.table import RESULTS
+from testbed.nodes.services.spec import Asker
+from testbed.nodes.services.words import pack_words, read_words
 
 
 @dataclass(frozen=True, slots=True)

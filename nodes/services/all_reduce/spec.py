@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nodes.services.all_reduce.load import AllReduceLoad, Mix
-from nodes.services.all_reduce.table import Pitfall, Reduction, asks, only_reads, tells
-from nodes.services.gate import Pitfall as GatePitfall
-from nodes.services.spec import ServiceSpec
-from nodes.services.words import words_text
+from testbed.nodes.services.all_reduce.load import AllReduceLoad, Mix
+from testbed.nodes.services.all_reduce.table import Pitfall, Reduction, asks, only_reads, tells
+from testbed.nodes.services.gate import Pitfall as GatePitfall
+from testbed.nodes.services.spec import ServiceSpec
+from testbed.nodes.services.words import words_text
 
 SPEC = ServiceSpec(
     name="all_reduce",

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from enum import StrEnum
 
-from nodes.core.disk import pack, unpack
-from nodes.services.facts import Contributed, Entered, Facts, Left, Reduced
-from nodes.services.gate import Gate
-from nodes.services.words import REFUSED, pack_words, read_words
+from testbed.nodes.core.disk import pack, unpack
+from testbed.nodes.services.facts import Contributed, Entered, Facts, Left, Reduced
+from testbed.nodes.services.gate import Gate
+from testbed.nodes.services.words import REFUSED, pack_words, read_words
 
 CALLS = {"contribute": (int, int, int, list), "poll": (int,)}
 RESULTS = {"sum": (int, list), "waiting": (int, list), "past": (int,)}
@@ -25,8 +25,8 @@ class Pitfall(StrEnum):
 
 
 class Reduction:
-    """The state (nodes.services.spec.StateMachine): the round that is summed up, and the sum of the one before, which
-    is kept until the next is there: who contributes to a round has seen the sum of the last."""
+    """The state (testbed.nodes.services.spec.StateMachine): the round that is summed up, and the sum of the one before,
+    which is kept until the next is there: who contributes to a round has seen the sum of the last."""
 
     def __init__(self, pitfalls: Collection[str] = ()) -> None:
         self.pitfalls = frozenset(pitfalls)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nodes.services.barrier.table import RESULTS
-from nodes.services.spec import Asker
-from nodes.services.words import pack_words, read_words
+from testbed.nodes.services.barrier.table import RESULTS
+from testbed.nodes.services.spec import Asker
+from testbed.nodes.services.words import pack_words, read_words
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nodes.services.barrier.load import BarrierLoad, Mix
-from nodes.services.barrier.table import Barrier, asks, only_reads, tells
-from nodes.services.gate import Pitfall
-from nodes.services.spec import ServiceSpec
-from nodes.services.words import words_text
+from testbed.nodes.services.barrier.load import BarrierLoad, Mix
+from testbed.nodes.services.barrier.table import Barrier, asks, only_reads, tells
+from testbed.nodes.services.gate import Pitfall
+from testbed.nodes.services.spec import ServiceSpec
+from testbed.nodes.services.words import words_text
 
 SPEC = ServiceSpec(
     name="barrier",

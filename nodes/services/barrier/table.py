@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from nodes.core.disk import pack, unpack
-from nodes.services.facts import Entered, Facts, Left
-from nodes.services.gate import Gate
-from nodes.services.words import REFUSED, pack_words, read_words
+from testbed.nodes.core.disk import pack, unpack
+from testbed.nodes.services.facts import Entered, Facts, Left
+from testbed.nodes.services.gate import Gate
+from testbed.nodes.services.words import REFUSED, pack_words, read_words
 
 CALLS = {"enter": (int, int, int), "poll": (int,)}
 RESULTS = {"open": (int,), "waiting": (int, list)}
 
 
 class Barrier:
-    """The state (nodes.services.spec.StateMachine)."""
+    """The state (testbed.nodes.services.spec.StateMachine)."""
 
     def __init__(self, pitfalls: Collection[str] = ()) -> None:
         self.gate = Gate(pitfalls)

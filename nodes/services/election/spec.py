@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nodes.services.election.load import ElectionLoad, Mix
-from nodes.services.election.table import Offices, office_of, only_reads, tells
-from nodes.services.leases import Pitfall
-from nodes.services.spec import ServiceSpec
-from nodes.services.words import words_text
+from testbed.nodes.services.election.load import ElectionLoad, Mix
+from testbed.nodes.services.election.table import Offices, office_of, only_reads, tells
+from testbed.nodes.services.leases import Pitfall
+from testbed.nodes.services.spec import ServiceSpec
+from testbed.nodes.services.words import words_text
 
 SPEC = ServiceSpec(
     name="election",

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from nodes.core.disk import pack, unpack
-from nodes.services.facts import Facts, Granted, Holds
-from nodes.services.leases import Leases
-from nodes.services.words import REFUSED, pack_words, read_words
+from testbed.nodes.core.disk import pack, unpack
+from testbed.nodes.services.facts import Facts, Granted, Holds
+from testbed.nodes.services.leases import Leases
+from testbed.nodes.services.words import REFUSED, pack_words, read_words
 
 CALLS = {"campaign": (str, str, int, int), "resign": (str, int), "observe": (str,)}
 RESULTS = {"leads": (int,), "follows": (str, int), "resigned": (), "stale": (int,), "leader": (str, int),
@@ -19,8 +19,8 @@ RESULTS = {"leads": (int,), "follows": (str, int), "resigned": (), "stale": (int
 
 
 class Offices:
-    """The state (nodes.services.spec.StateMachine). A leader stays until it resigns, or until somebody campaigns whose
-    stamp is past its lease."""
+    """The state (testbed.nodes.services.spec.StateMachine). A leader stays until it resigns, or until somebody
+    campaigns whose stamp is past its lease."""
 
     def __init__(self, pitfalls: Collection[str] = ()) -> None:
         self.leases = Leases(pitfalls)

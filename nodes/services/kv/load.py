@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nodes.core.inputs import draw
-from nodes.services.kv.store import Do, cas, get, put, read_command
-from nodes.services.spec import Asker
+from testbed.nodes.core.inputs import draw
+from testbed.nodes.services.kv.store import Do, cas, get, put, read_command
+from testbed.nodes.services.spec import Asker
 
 
 @dataclass(frozen=True, slots=True)

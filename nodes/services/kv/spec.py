@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nodes.services.kv.load import KvLoad, Mix
-from nodes.services.kv.store import Store, call_text, key_of, only_gets, result_text
-from nodes.services.spec import ServiceSpec
+from testbed.nodes.services.kv.load import KvLoad, Mix
+from testbed.nodes.services.kv.store import Store, call_text, key_of, only_gets, result_text
+from testbed.nodes.services.spec import ServiceSpec
 
 SPEC = ServiceSpec(
     name="kv",

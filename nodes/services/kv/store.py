@@ -11,7 +11,7 @@ import struct
 from collections.abc import Collection, Sequence
 from enum import IntEnum
 
-from nodes.core import values
+from testbed.nodes.core import values
 
 _LENGTH = struct.Struct("!H")
 _LONG = struct.Struct("!I")
@@ -85,7 +85,7 @@ def result(went: Went, value: bytes = b"") -> bytes:
 
 
 class Store:
-    """The state: keys and their values (nodes.services.spec.StateMachine)."""
+    """The state: keys and their values (testbed.nodes.services.spec.StateMachine)."""
 
     def __init__(self, pitfalls: Collection[str] = ()) -> None:  # noqa: ARG002 - none is known
         self.held: dict[bytes, bytes] = {}

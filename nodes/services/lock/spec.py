@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nodes.services.leases import Pitfall as LeasePitfall
-from nodes.services.lock.load import LockLoad, Mix
-from nodes.services.lock.table import Locks, Pitfall, lock_of, only_reads, tells
-from nodes.services.spec import ServiceSpec
-from nodes.services.words import words_text
+from testbed.nodes.services.leases import Pitfall as LeasePitfall
+from testbed.nodes.services.lock.load import LockLoad, Mix
+from testbed.nodes.services.lock.table import Locks, Pitfall, lock_of, only_reads, tells
+from testbed.nodes.services.spec import ServiceSpec
+from testbed.nodes.services.words import words_text
 
 SPEC = ServiceSpec(
     name="lock",

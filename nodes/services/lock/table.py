@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from enum import StrEnum
 
-from nodes.core.disk import pack, unpack
-from nodes.services.facts import Facts, Granted, Holds, Wrote
-from nodes.services.leases import Leases
-from nodes.services.words import REFUSED, pack_words, read_words
+from testbed.nodes.core.disk import pack, unpack
+from testbed.nodes.services.facts import Facts, Granted, Holds, Wrote
+from testbed.nodes.services.leases import Leases
+from testbed.nodes.services.words import REFUSED, pack_words, read_words
 
 CALLS = {"acquire": (str, str, int, int), "release": (str, int), "write": (str, int, str), "read": (str,)}
 RESULTS = {"granted": (int,), "held": (str, int), "released": (), "stale": (int,), "written": (), "fenced": (int,),
@@ -26,8 +26,8 @@ class Pitfall(StrEnum):
 
 
 class Locks:
-    """The state (nodes.services.spec.StateMachine): leases, and of each resource what was written and the highest token
-    that it has seen. A resource does not look into the leases: it might be anywhere."""
+    """The state (testbed.nodes.services.spec.StateMachine): leases, and of each resource what was written and the
+    highest token that it has seen. A resource does not look into the leases: it might be anywhere."""
 
     def __init__(self, pitfalls: Collection[str] = ()) -> None:
         self.pitfalls = frozenset(pitfalls)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nodes.services.all_reduce.load import gradient_of
-from nodes.services.parameter_server.table import CALLS, RESULTS
-from nodes.services.spec import Asker
-from nodes.services.words import pack_words, read_words
+from testbed.nodes.services.all_reduce.load import gradient_of
+from testbed.nodes.services.parameter_server.table import CALLS, RESULTS
+from testbed.nodes.services.spec import Asker
+from testbed.nodes.services.words import pack_words, read_words
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from nodes.services.parameter_server.load import Mix, TrainingLoad
-from nodes.services.parameter_server.table import Model, Pitfall, asks, only_reads, tells
-from nodes.services.spec import ServiceSpec
-from nodes.services.words import words_text
+from testbed.nodes.services.parameter_server.load import Mix, TrainingLoad
+from testbed.nodes.services.parameter_server.table import Model, Pitfall, asks, only_reads, tells
+from testbed.nodes.services.spec import ServiceSpec
+from testbed.nodes.services.words import words_text
 
 SPEC = ServiceSpec(
     name="parameter_server",

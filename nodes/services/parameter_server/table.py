@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from enum import StrEnum
 
-from nodes.core.disk import pack, unpack
-from nodes.services.all_reduce.table import added
-from nodes.services.facts import Facts, Pulled, Pushed
-from nodes.services.words import REFUSED, pack_words, read_words
+from testbed.nodes.core.disk import pack, unpack
+from testbed.nodes.services.all_reduce.table import added
+from testbed.nodes.services.facts import Facts, Pulled, Pushed
+from testbed.nodes.services.words import REFUSED, pack_words, read_words
 
 CALLS = {"push": (int, int, list), "pull": (int, int, int)}
 RESULTS = {"pushed": (int,), "model": (list, list), "waiting": (list,)}
@@ -26,8 +26,8 @@ class Pitfall(StrEnum):
 
 
 class Model:
-    """The state (nodes.services.spec.StateMachine). Who is in iteration c is given a model that holds all iterations
-    below c - staleness of everybody (Ho et al., NIPS 2013); with staleness 0 nobody is ahead of anybody."""
+    """The state (testbed.nodes.services.spec.StateMachine). Who is in iteration c is given a model that holds all
+    iterations below c - staleness of everybody (Ho et al., NIPS 2013); with staleness 0 nobody is ahead of anybody."""
 
     def __init__(self, pitfalls: Collection[str] = ()) -> None:
         self.pitfalls = frozenset(pitfalls)

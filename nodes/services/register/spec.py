@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from nodes.services.register.load import Mix, RegisterLoad
-from nodes.services.register.table import Pitfall, Registers, name_of, only_reads
-from nodes.services.spec import ServiceSpec
-from nodes.services.words import words_text
+from testbed.nodes.services.register.load import Mix, RegisterLoad
+from testbed.nodes.services.register.table import Pitfall, Registers, name_of, only_reads
+from testbed.nodes.services.spec import ServiceSpec
+from testbed.nodes.services.words import words_text
 
 SPEC = ServiceSpec(
     name="register",

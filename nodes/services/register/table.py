@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from enum import StrEnum
 
-from nodes.core.disk import pack, unpack
-from nodes.services.words import REFUSED, pack_words, read_words
+from testbed.nodes.core.disk import pack, unpack
+from testbed.nodes.services.words import REFUSED, pack_words, read_words
 
 CALLS = {"read": (str,), "write": (str, str), "cas": (str, int, str)}
 RESULTS = {"is": (str, int), "differs": (str, int)}
@@ -23,7 +23,7 @@ class Pitfall(StrEnum):
 
 
 class Registers:
-    """The state (nodes.services.spec.StateMachine): values and their versions, by name."""
+    """The state (testbed.nodes.services.spec.StateMachine): values and their versions, by name."""
 
     def __init__(self, pitfalls: Collection[str] = ()) -> None:
         self.pitfalls = frozenset(pitfalls)

@@ -25,9 +25,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from nodes.frames import ETHERTYPE
 from testbed.engines.live import syscalls
-from topologies.fabric import Fabric
+from testbed.nodes.frames import ETHERTYPE
+from testbed.topologies.fabric import Fabric
 
 _SOL_PACKET = 263
 _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _TPACKET_V3 = 5, 6, 10, 2

@@ -13,7 +13,7 @@ SECOND_NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class ClockPolicy:
-    """How agents tell the time (see nodes.agent.loop), and where a run's zero is put.
+    """How agents tell the time (see testbed.nodes.agent.loop), and where a run's zero is put.
 
     lead_ns: how long before zero everything stands ready. grid_ns: zero is a multiple of it, 0 = no matter.
     """

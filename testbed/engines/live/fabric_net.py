@@ -1,7 +1,7 @@
 """A fabric brought to life: up, down, processes in hosts, impairments and NIC faults while it runs.
 
     with FabricNet(plan.fabric) as fabric_net:
-        pid = fabric_net.spawn("host1", "nodes.agent:run", {"node": 0})
+        pid = fabric_net.spawn("host1", "testbed.nodes.agent:run", {"node": 0})
         fabric_net.set_impairment(3, "ab", worse)
         fabric_net.nic_mute("host3", "host3-eth0")
 
@@ -24,9 +24,9 @@ from testbed.engines.live.netlink import requests
 from testbed.engines.live.netlink.rtnl import Rtnl
 from testbed.engines.live.owner import Exit, MakeOwner, Owner
 from testbed.engines.live.wires import End, Nic, Wiring
-from topologies.fabric import Fabric, Link, LinkEnd
-from topologies.impairment import Impairment
-from topologies.tables import LEAST_DELAY_NS
+from testbed.topologies.fabric import Fabric, Link, LinkEnd
+from testbed.topologies.impairment import Impairment
+from testbed.topologies.tables import LEAST_DELAY_NS
 
 if TYPE_CHECKING:
     from testbed.engines.live.machines.part import Part
@@ -182,7 +182,7 @@ class FabricNet:
         """Live change of one direction ("ab" or "ba") of ``fabric.links[link]``; what is queued stays queued.
 
         A direction that was clean gets its queue here; one that becomes clean keeps an empty netem (delay 0). netem
-        can't forget a delay table: see topologies.netem.changed_params for what a return to uniform means.
+        can't forget a delay table: see testbed.topologies.netem.changed_params for what a return to uniform means.
         """
         nic = self.sender(link, way)
         nic.impair(impairment)

@@ -1,7 +1,7 @@
 """A host as a network namespace of the fabric's own, and a process in it as soon as one is needed: no exec, no shell.
 
     holder = Holder("host1")
-    pid = holder.spawn("nodes.agent:run", {"node": 0})
+    pid = holder.spawn("testbed.nodes.agent:run", {"node": 0})
     holder.wait(pid)
 
 The namespace is made by the fabric's process, which holds a descriptor of it. The first ``spawn`` forks the holder's
@@ -28,13 +28,13 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from nodes.agent.channel import MOST_FDS, Channel
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live import isolation, syscalls
 from testbed.engines.live.netlink.requests import Home
 from testbed.engines.live.netlink.rtnl import Rtnl
 from testbed.engines.live.owner import Exit, OwnerError
 from testbed.engines.live.syscalls import CLONE_NEWNET, CLONE_NEWNS, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC
+from testbed.nodes.agent.channel import MOST_FDS, Channel
 
 
 class Holder:

@@ -1,7 +1,7 @@
 """The processes of a run's nodes: each node's lives one after the other, what they record and what they say.
 
 A node's journal and the state it keeps lie in memory of ours that outlives its processes. A life says that it is
-ready and waits until it is let go; what it says later (nodes.agent.control) is handed on.
+ready and waits until it is let go; what it says later (testbed.nodes.agent.control) is handed on.
 
 Each life is a process of its own, which faults kill, stop and continue by signals. A run in virtual time without faults
 of nodes, but that they are slow, puts many nodes' agents into one process: less work for the guest's kernel, and the
@@ -21,22 +21,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import nodes.agent
-from nodes.agent.control import hear, tell
-from nodes.agent.journal import read_journal
-from nodes.agent.nvram import set_full
-from nodes.core.disk import DISK_BYTES, State
-from nodes.core.moments import Moment
+import testbed.nodes.agent
 from testbed.engines.live.clock import ClockPolicy
 from testbed.engines.live.owner import OwnerError
 from testbed.memory import available_bytes
+from testbed.nodes.agent.control import hear, tell
+from testbed.nodes.agent.journal import read_journal
+from testbed.nodes.agent.nvram import set_full
+from testbed.nodes.core.disk import DISK_BYTES, State
+from testbed.nodes.core.moments import Moment
 from testbed.plan import Plan
 
 if TYPE_CHECKING:
     from testbed.engines.live.fabric_net import FabricNet
     from testbed.engines.live.machines.part import Part
 
-AGENT = f"{nodes.agent.__name__}:run"  # imported here, so that agents are forked with it in memory
+AGENT = f"{testbed.nodes.agent.__name__}:run"  # imported here, so that agents are forked with it in memory
 _SHARE_OF_MEMORY = 0.4  # of what is available, for all journals together
 _MOST_JOURNAL_BYTES = 1 << 30
 _NODES_PER_PROCESS = 100  # where they share; at most 253 descriptors can be passed to a process

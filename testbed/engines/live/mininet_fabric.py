@@ -18,7 +18,7 @@ from mininet.topo import Topo
 from testbed.engines.live.fabric_net import FabricNet
 from testbed.engines.live.mininet_nodes import ContainerHost, HeldHost, ImpairedLink, StaticBridge
 from testbed.engines.live.wires import Wiring
-from topologies.fabric import Fabric
+from testbed.topologies.fabric import Fabric
 
 if TYPE_CHECKING:
     from testbed.engines.live.containers.owner import ContainerOwner, Containers

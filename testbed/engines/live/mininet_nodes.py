@@ -29,12 +29,12 @@ from testbed.engines.live.netlink.rtnl import NetlinkError, Rtnl
 from testbed.engines.live.owner import Owner
 from testbed.engines.live.wires import PATIENCE_S, End, Nic, Wiring
 from testbed.plan import derive_seed
-from topologies.build import natural
-from topologies.fabric import Link as FabricLink
-from topologies.fabric import LinkEnd
-from topologies.impairment import CLEAN, Impairment
-from topologies.options import link_impairments
-from topologies.paths import forwarding
+from testbed.topologies.build import natural
+from testbed.topologies.fabric import Link as FabricLink
+from testbed.topologies.fabric import LinkEnd
+from testbed.topologies.impairment import CLEAN, Impairment
+from testbed.topologies.options import link_impairments
+from testbed.topologies.paths import forwarding
 
 _plain_use = Wiring()  # for nodes made without one, as Mininet itself and `mn` make them
 _FROM_MININET = ("port1", "port2", "intfName1", "intfName2", "params1", "params2")

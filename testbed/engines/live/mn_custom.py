@@ -16,7 +16,7 @@ from mininet.link import Link, OVSLink, TCLink, TCULink
 sys.path.insert(0, str(Path(sys._getframe().f_code.co_filename).resolve().parents[3]))
 
 from testbed.engines.live.mininet_nodes import HeldHost, ImpairedLink, StaticBridge
-from topologies.build import KINDS
+from testbed.topologies.build import KINDS
 
 topos = {name: kind.topo for name, kind in KINDS.items()}
 hosts = {"held": HeldHost}

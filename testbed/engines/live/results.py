@@ -1,8 +1,9 @@
 """From the raw results of a run (testbed.engines.live.supervisor) to its History.
 
 A job directory holds: ``plan.json``; ``result.json`` (whether the run was complete, facts about it, and the node that
-each line of ``faults.txt`` is about); ``journal-<node>.txt`` and ``faults.txt`` (nodes.agent.journal); ``capture.json``
-and ``capture-<n>.blocks`` (testbed.engines.live.capture). ``failure.json`` instead means that nothing was run.
+each line of ``faults.txt`` is about); ``journal-<node>.txt`` and ``faults.txt`` (testbed.nodes.agent.journal);
+``capture.json`` and ``capture-<n>.blocks`` (testbed.engines.live.capture). ``failure.json`` instead means that nothing
+was run.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.agent.journal import Rows, decode_all
-from nodes.core.record import KINDS, Overrun, Received, Started, Struck, TimerFired, What
 from testbed.engines.base import SCRATCH, EngineUnavailable
 from testbed.engines.live.sightings import FRAME_COLUMNS, Sightings, at_all_nics, identify_all, join, read_sightings
 from testbed.errors import UserError
 from testbed.history import NOBODY, WHATS, Events, History, Hops, Ints, TableBuilder, node_names, packed
+from testbed.nodes.agent.journal import Rows, decode_all
+from testbed.nodes.core.record import KINDS, Overrun, Received, Started, Struck, TimerFired, What
 from testbed.pcapng import Packets, Wires, write_captures
 from testbed.plan import Nic, Plan
 from testbed.quantiles import quantile

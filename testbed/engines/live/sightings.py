@@ -17,11 +17,21 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from nodes.frames import BODY_BYTES, ETHERTYPE, HEAD_FIELDS, VERSION, WIRE_BYTES, Frame, FrameError, Kind, decode
 from testbed.columns import codes
 from testbed.engines.live.capture import BLOCK
+from testbed.nodes.frames import (
+    BODY_BYTES,
+    ETHERTYPE,
+    HEAD_FIELDS,
+    VERSION,
+    WIRE_BYTES,
+    Frame,
+    FrameError,
+    Kind,
+    decode,
+)
 from testbed.plan import Nic
-from topologies.fabric import Fabric
+from testbed.topologies.fabric import Fabric
 
 _NEXT = struct.Struct("=I")  # begins a packet's header: how far it is to the next one
 _SNAPLEN_AT, _MAC_AT = 12, 24

@@ -27,11 +27,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nodes.agent.control import tell
-from nodes.agent.journal import encode
-from nodes.agent.timers import NEVER, TimerFd, no_timer_slack
-from nodes.core.record import Died, Struck
-from nodes.registry import build_machine
 from testbed.engines.live.capture import Capture, CaptureError, Tapped, tapped_nics
 from testbed.engines.live.clock import POLICIES, ClockPolicy, now_ns, offset_ns
 from testbed.engines.live.containers.settings import Settings
@@ -42,8 +37,13 @@ from testbed.engines.live.machines.part import Part
 from testbed.engines.live.owner import MakeOwner
 from testbed.faults.outages import Outages
 from testbed.faults.schedule import Phase, Schedule
+from testbed.nodes.agent.control import tell
+from testbed.nodes.agent.journal import encode
+from testbed.nodes.agent.timers import NEVER, TimerFd, no_timer_slack
+from testbed.nodes.core.record import Died, Struck
+from testbed.nodes.registry import build_machine
 from testbed.plan import Fault, Plan, derive_seed
-from topologies.impairment import Impairment
+from testbed.topologies.impairment import Impairment
 
 if TYPE_CHECKING:
     from testbed.engines.live.fabric_net import FabricNet

@@ -27,8 +27,8 @@ from testbed.engines.live.netlink import requests
 from testbed.engines.live.netlink.codec import Request
 from testbed.engines.live.netlink.rtnl import LinkState, Rtnl, missing_in_kernel
 from testbed.engines.live.owner import Owner
-from topologies.impairment import CLEAN, Impairment
-from topologies.netem import NetemParams, changed_params
+from testbed.topologies.impairment import CLEAN, Impairment
+from testbed.topologies.netem import NetemParams, changed_params
 
 NETEM_ADVICE = (
     "Use `--engine vkernel` (its own kernel has netem), or load the module: `modprobe sch_netem`, "

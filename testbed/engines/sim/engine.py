@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nodes.registry import build_machine
 from testbed.engines.base import Progress
 from testbed.engines.sim.node import Build
 from testbed.engines.sim.run import EVENTS, Run
 from testbed.history import History
+from testbed.nodes.registry import build_machine
 from testbed.plan import VERBS, Fault, Plan
-from topologies.netem import netem_params
+from testbed.topologies.netem import netem_params
 
 __all__ = ["SimEngine"]
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from mypy_extensions import i64
 
-from nodes.core.config import NodeConfig, Peer
-from nodes.frames import Frame
 from testbed.engines.sim.netem import Direction
-from topologies.fabric import Fabric, LinkEnd
-from topologies.impairment import Impairment
+from testbed.nodes.core.config import NodeConfig, Peer
+from testbed.nodes.frames import Frame
+from testbed.topologies.fabric import Fabric, LinkEnd
+from testbed.topologies.impairment import Impairment
 
 RANK_SHIFT = 36
 """Serial numbers of a run stay below 2^36; above them stands a wire's rank."""

@@ -23,9 +23,9 @@ from mypy_extensions import i64
 
 from testbed.engines.sim.prng import COMPILED, Prng
 from testbed.engines.sim.random32 import blocks, draws
-from topologies.impairment import Impairment
-from topologies.netem import NetemParams, changed_params
-from topologies.tables import LEAST_DELAY_NS, tabledist
+from testbed.topologies.impairment import Impairment
+from testbed.topologies.netem import NetemParams, changed_params
+from testbed.topologies.tables import LEAST_DELAY_NS, tabledist
 
 if COMPILED:
     from testbed.engines.sim.native import Numbers

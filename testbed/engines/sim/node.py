@@ -1,4 +1,5 @@
-"""A simulated node: performs its machine's effects (nodes.core.driver.NodeIO), sleeps, is slow, dies and comes back."""
+"""A simulated node: performs its machine's effects (testbed.nodes.core.driver.NodeIO), sleeps, is slow, dies and comes
+back."""
 
 from __future__ import annotations
 
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from mypy_extensions import i64
 
-from nodes.core import (
+from testbed.engines.sim.netem import CORRUPT
+from testbed.engines.sim.queue import FRAME, TIMER, Event
+from testbed.nodes.core import (
     Apply,
     Decide,
     Effect,
@@ -25,11 +28,11 @@ from nodes.core import (
     Return,
     RoundStart,
 )
-from nodes.core.config import RING_FRAMES, NodeConfig
-from nodes.core.disk import DISK_BYTES, DiskFullError, Log, State
-from nodes.core.driver import Driver, driver_of
-from nodes.core.lies import Lied
-from nodes.core.record import (
+from testbed.nodes.core.config import RING_FRAMES, NodeConfig
+from testbed.nodes.core.disk import DISK_BYTES, DiskFullError, Log, State
+from testbed.nodes.core.driver import Driver, driver_of
+from testbed.nodes.core.lies import Lied
+from testbed.nodes.core.record import (
     DISK_FULL,
     KILLED,
     Died,
@@ -42,10 +45,8 @@ from nodes.core.record import (
     TimerFired,
     recorded,
 )
-from nodes.frames import BODY_BYTES, NO_ENDS, WIRE_BYTES, Frame, ends_of
-from nodes.registry import build_liar
-from testbed.engines.sim.netem import CORRUPT
-from testbed.engines.sim.queue import FRAME, TIMER, Event
+from testbed.nodes.frames import BODY_BYTES, NO_ENDS, WIRE_BYTES, Frame, ends_of
+from testbed.nodes.registry import build_liar
 
 if TYPE_CHECKING:
     from testbed.engines.sim.fabric import Leg

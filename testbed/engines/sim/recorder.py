@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from nodes.frames import Frame
 from testbed.columns import Pick, gather
 from testbed.engines.sim.fabric import Network
 from testbed.engines.sim.netem import COPY, CORRUPT
 from testbed.history import WHATS, Hops
+from testbed.nodes.frames import Frame
 
 CROSSED, DEAF = "cross", "deaf"
 """What a row can say besides what a Hop can: the frame left one end of its wire and came in at the other, or was

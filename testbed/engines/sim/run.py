@@ -13,10 +13,6 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from nodes.core.config import START_NS
-from nodes.core.disk import State
-from nodes.core.record import Struck
-from nodes.frames import Frame
 from testbed.engines.base import Progress
 from testbed.engines.sim.fabric import Leg, Network, Wire, onward, ways
 from testbed.engines.sim.netem import CARRIED, CLONED, COPY, FULL, LOST
@@ -27,6 +23,10 @@ from testbed.engines.sim.room import Room
 from testbed.faults.outages import Outages
 from testbed.faults.schedule import Phase, Schedule
 from testbed.history import NOBODY, History, Recorder, Row, node_names
+from testbed.nodes.core.config import START_NS
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.record import Struck
+from testbed.nodes.frames import Frame
 from testbed.plan import Fault, Plan, derive_seed
 
 EVENTS = ("all", "outcomes", "none")

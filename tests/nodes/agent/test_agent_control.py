@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from nodes.agent.control import hear, tell
+from testbed.nodes.agent.control import hear, tell
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

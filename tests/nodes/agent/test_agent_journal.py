@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.agent.journal import (
+from testbed.nodes.agent.journal import (
     Journal,
     JournalError,
     JournalFullError,
@@ -22,9 +22,9 @@ from nodes.agent.journal import (
     encode,
     read_journal,
 )
-from nodes.core import LinkState, Outcome, Resolve, RoundStart, SwapId, Transition
-from nodes.core.record import KINDS, Died, Dropped, Noted, Received, Sent, Started, TimerFired, schema
-from nodes.frames import FrameKey
+from testbed.nodes.core import LinkState, Outcome, Resolve, RoundStart, SwapId, Transition
+from testbed.nodes.core.record import KINDS, Died, Dropped, Noted, Received, Sent, Started, TimerFired, schema
+from testbed.nodes.frames import FrameKey
 
 SIZE = 1 << 16
 numbers = st.integers(-(1 << 62), 1 << 62)

@@ -12,16 +12,16 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from nodes.agent.journal import Journal, Row, decode_rows, read_journal
-from nodes.agent.loop import Agent
-from nodes.agent.nic import Nic
-from nodes.agent.process import Process
-from nodes.core import Effects, Life, Port, Send, SetTimer, SwapId, Transition
-from nodes.core import LinkState as State
-from nodes.core.config import START_NS, NodeConfig, Peer, ProtocolConfig
-from nodes.core.moments import Moment
-from nodes.core.record import Dropped, Overrun, Received, Refused, Sent, Started, TimerFired, What
-from nodes.frames import Frame, FrameKey, Kind, Message, encode
+from testbed.nodes.agent.journal import Journal, Row, decode_rows, read_journal
+from testbed.nodes.agent.loop import Agent
+from testbed.nodes.agent.nic import Nic
+from testbed.nodes.agent.process import Process
+from testbed.nodes.core import Effects, Life, Port, Send, SetTimer, SwapId, Transition
+from testbed.nodes.core import LinkState as State
+from testbed.nodes.core.config import START_NS, NodeConfig, Peer, ProtocolConfig
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.core.record import Dropped, Overrun, Received, Refused, Sent, Started, TimerFired, What
+from testbed.nodes.frames import Frame, FrameKey, Kind, Message, encode
 
 
 def ip(words: str) -> None:

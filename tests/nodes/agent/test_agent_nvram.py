@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from nodes.agent.nvram import nvram, set_full
-from nodes.core.disk import DISK_BYTES, DiskFullError, State
+from testbed.nodes.agent.nvram import nvram, set_full
+from testbed.nodes.core.disk import DISK_BYTES, DiskFullError, State
 
 
 def memory() -> int:

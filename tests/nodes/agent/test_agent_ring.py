@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.agent.ring import Ring, ring_in
+from testbed.nodes.agent.ring import Ring, ring_in
 
 SLOT, SLOTS = 256, 16
 HEADER = struct.Struct("=IIIHHII")  # tpacket2_hdr: status, len, snaplen, mac, net, s, ns

@@ -15,17 +15,17 @@ from typing import Any
 from builders import engine
 from network import Build, Node, Timed
 
-from nodes.consensus import logs
-from nodes.consensus.spec import PARTIAL, EngineSpec
-from nodes.core import CONFIRMED, Decide, Effect, Effects, Install, Life, Log, Port, Propose, Readable
-from nodes.core.clock import Clock
-from nodes.core.commuting import Commuting, Places, Touch
-from nodes.core.config import NodeConfig, ProtocolConfig
-from nodes.core.disk import State
-from nodes.core.moments import Moment
-from nodes.core.segmented import Segmented
-from nodes.frames import Frame, Message
 from testbed.explore.model import all_pairs
+from testbed.nodes.consensus import logs
+from testbed.nodes.consensus.spec import PARTIAL, EngineSpec
+from testbed.nodes.core import CONFIRMED, Decide, Effect, Effects, Install, Life, Log, Port, Propose, Readable
+from testbed.nodes.core.clock import Clock
+from testbed.nodes.core.commuting import Commuting, Places, Touch
+from testbed.nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.core.segmented import Segmented
+from testbed.nodes.frames import Frame, Message
 
 RETRY_NS = 1_000
 DRIFT_PPM = 100_000
@@ -39,7 +39,8 @@ def touched(value: bytes) -> Touch:
 
 
 class Holder:
-    """Holds a log (nodes.core.Machine): its state is all that it was told; every so many entries it hands it over."""
+    """Holds a log (testbed.nodes.core.Machine): its state is all that it was told; every so many entries it hands it
+    over."""
 
     def __init__(self, machine: Log, every: int) -> None:
         self.machine = machine

@@ -16,19 +16,19 @@ from network import Network
 from storm import W
 from worlds import CALM_NS, counts, hunts, storm, wrong_in_storm, wrong_in_time
 
-from nodes.consensus.spec import INSTANCES, PARTIAL, EngineSpec
-from nodes.core import Decide, Effect, Effects, Life, Machine, Outcome, Propose, Resolve, SetTimer, swap_id
-from nodes.core.config import NodeConfig, ProtocolConfig
-from nodes.core.disk import State
-from nodes.core.lies import VALUES, Lied, LieKind
-from nodes.core.record import Noted
-from nodes.core.segmented import Segmented
-from nodes.core.snapshot import snapshot
-from nodes.core.values import of_int
-from nodes.frames import Kind, Message
-from nodes.registry import build_machine, engine_specs, member
 from testbed.engines.sim import SimEngine
 from testbed.explore.model import all_pairs
+from testbed.nodes.consensus.spec import INSTANCES, PARTIAL, EngineSpec
+from testbed.nodes.core import Decide, Effect, Effects, Life, Machine, Outcome, Propose, Resolve, SetTimer, swap_id
+from testbed.nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.lies import VALUES, Lied, LieKind
+from testbed.nodes.core.record import Noted
+from testbed.nodes.core.segmented import Segmented
+from testbed.nodes.core.snapshot import snapshot
+from testbed.nodes.core.values import of_int
+from testbed.nodes.frames import Kind, Message
+from testbed.nodes.registry import build_machine, engine_specs, member
 from testbed.scenario import compile_plan, from_data
 from testbed.verdicts import judge
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import pytest
 
-from nodes.consensus.spec import EngineSpec
-from nodes.core import Decide
-from nodes.registry import engine_specs
 from testbed.engines.sim import SimEngine
+from testbed.nodes.consensus.spec import EngineSpec
+from testbed.nodes.core import Decide
+from testbed.nodes.registry import engine_specs
 from testbed.scenario import compile_plan, from_data
 from testbed.verdicts import judge
 from testbed.verdicts.model import Consensus

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import pytest
 
-from nodes.consensus.spec import INSTANCES, LOG, EngineSpec
-from nodes.core import Decide, Propose
-from nodes.registry import engine_spec, engine_specs
 from testbed.engines.sim import SimEngine
 from testbed.history import History
+from testbed.nodes.consensus.spec import INSTANCES, LOG, EngineSpec
+from testbed.nodes.core import Decide, Propose
+from testbed.nodes.registry import engine_spec, engine_specs
 from testbed.scenario import compile_plan, from_data
 
 DOC = Path(__file__).resolve().parents[3] / "docs" / "engines.md"

@@ -17,10 +17,10 @@ from log_worlds import wrong_in_logs, wrong_when_deposed
 from network import Build, Node
 from storm import FAULT, Storm, W
 
-from nodes.consensus.spec import EngineSpec
-from nodes.core.moments import Moment
-from nodes.core.segmented import Segmented
-from nodes.frames import Frame
+from testbed.nodes.consensus.spec import EngineSpec
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.core.segmented import Segmented
+from testbed.nodes.frames import Frame
 
 CALM_NS = 10_000 * W
 DELAY_NS = 10

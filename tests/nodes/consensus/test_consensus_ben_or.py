@@ -23,13 +23,13 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from ben_or_chain import N, T, chain, mean
 from ben_or_figures import lockstep
 
-from nodes import frames
-from nodes.consensus.ben_or import BenOr, BenOrMachine, Pitfall
-from nodes.consensus.ben_or.messages import ASK, NO_VALUE, Message, Phase, read
-from nodes.consensus.ben_or.spec import coin_rounds
-from nodes.core import Decide, Note, Propose, Send
-from nodes.core.values import of_int
-from nodes.frames import Kind
+from testbed.nodes import frames
+from testbed.nodes.consensus.ben_or import BenOr, BenOrMachine, Pitfall
+from testbed.nodes.consensus.ben_or.messages import ASK, NO_VALUE, Message, Phase, read
+from testbed.nodes.consensus.ben_or.spec import coin_rounds
+from testbed.nodes.core import Decide, Note, Propose, Send
+from testbed.nodes.core.values import of_int
+from testbed.nodes.frames import Kind
 
 DELAY_NS = 10_000
 PERIOD_NS = 1_000_000

@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from network import Timed
 
-from nodes import frames
-from nodes.consensus.chandra_toueg import ChandraTouegMachine, Pitfall
-from nodes.consensus.chandra_toueg.detector import Detector
-from nodes.consensus.chandra_toueg.messages import ANSWER, MAX_ROUND, Message, Step, read
-from nodes.core import CancelTimer, Decide, Note, Send, SetTimer
-from nodes.core.disk import State
-from nodes.core.values import of_int
-from nodes.frames import Frame, Kind
+from testbed.nodes import frames
+from testbed.nodes.consensus.chandra_toueg import ChandraTouegMachine, Pitfall
+from testbed.nodes.consensus.chandra_toueg.detector import Detector
+from testbed.nodes.consensus.chandra_toueg.messages import ANSWER, MAX_ROUND, Message, Step, read
+from testbed.nodes.core import CancelTimer, Decide, Note, Send, SetTimer
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.values import of_int
+from testbed.nodes.frames import Frame, Kind
 
 DELAY_NS = 10_000
 PERIOD_NS = 1_000_000

@@ -13,20 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from network import Network
 
-from nodes.consensus.epaxos import EPaxosMachine, Pitfall
-from nodes.consensus.epaxos.commands import Command, Phase, read_command
-from nodes.consensus.epaxos.graph import Blocked, components
-from nodes.consensus.epaxos.machine import most_e
-from nodes.consensus.epaxos.messages import Message, Step, read
-from nodes.consensus.epaxos.needs import Name, covers, union
-from nodes.consensus.logs import NOOP, Submission
-from nodes.core import Decide, Effects, Send
-from nodes.core.commuting import Commuting, Places, Touch
-from nodes.core.config import START_NS, NodeConfig, ProtocolConfig
-from nodes.core.disk import State
-from nodes.frames import Kind
-from nodes.frames import Message as FrameMessage
 from testbed.explore.model import all_pairs
+from testbed.nodes.consensus.epaxos import EPaxosMachine, Pitfall
+from testbed.nodes.consensus.epaxos.commands import Command, Phase, read_command
+from testbed.nodes.consensus.epaxos.graph import Blocked, components
+from testbed.nodes.consensus.epaxos.machine import most_e
+from testbed.nodes.consensus.epaxos.messages import Message, Step, read
+from testbed.nodes.consensus.epaxos.needs import Name, covers, union
+from testbed.nodes.consensus.logs import NOOP, Submission
+from testbed.nodes.core import Decide, Effects, Send
+from testbed.nodes.core.commuting import Commuting, Places, Touch
+from testbed.nodes.core.config import START_NS, NodeConfig, ProtocolConfig
+from testbed.nodes.core.disk import State
+from testbed.nodes.frames import Kind
+from testbed.nodes.frames import Message as FrameMessage
 
 RETRY_NS = 1_000
 DELAY_NS = 100

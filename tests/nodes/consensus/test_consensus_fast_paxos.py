@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from network import Timed
 
-from nodes import frames
-from nodes.consensus.ballots import MAX_BALLOT, Ballots
-from nodes.consensus.fast_paxos import FastPaxosMachine, Pitfall
-from nodes.consensus.fast_paxos.messages import Message, Step, read
-from nodes.consensus.fast_paxos.roles import FAST, NOTHING, Acceptor, Numbers, Proposer, Quorums, Vote
-from nodes.core import Decide, Note, Send
-from nodes.core.disk import State
-from nodes.core.values import of_int
-from nodes.frames import Frame, Kind
+from testbed.nodes import frames
+from testbed.nodes.consensus.ballots import MAX_BALLOT, Ballots
+from testbed.nodes.consensus.fast_paxos import FastPaxosMachine, Pitfall
+from testbed.nodes.consensus.fast_paxos.messages import Message, Step, read
+from testbed.nodes.consensus.fast_paxos.roles import FAST, NOTHING, Acceptor, Numbers, Proposer, Quorums, Vote
+from testbed.nodes.core import Decide, Note, Send
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.values import of_int
+from testbed.nodes.frames import Frame, Kind
 from testbed.scenario import ScenarioError, compile_plan, from_data
 
 DELAY_NS = 10_000

@@ -11,8 +11,8 @@ from consensus_harness import Crash, Decision, crash_patterns, run_crashes, run_
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.consensus.floodset import FloodSet, Pitfall, rounds_needed
-from nodes.oae.algorithm import AlgorithmFactory
+from testbed.nodes.consensus.floodset import FloodSet, Pitfall, rounds_needed
+from testbed.nodes.oae.algorithm import AlgorithmFactory
 
 
 def instance(

@@ -11,9 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_cluster import DELAY_NS, RETRY_NS, LogCluster
 
-from nodes.consensus.hydra import HydraMachine, Pitfall
-from nodes.consensus.hydra.merge import Entry, Merge, Site, Snapshot, parted, read_snapshot, skip, submitted, value_of
-from nodes.consensus.hydra.messages import (
+from testbed.nodes.consensus.hydra import HydraMachine, Pitfall
+from testbed.nodes.consensus.hydra.merge import (
+    Entry,
+    Merge,
+    Site,
+    Snapshot,
+    parted,
+    read_snapshot,
+    skip,
+    submitted,
+    value_of,
+)
+from testbed.nodes.consensus.hydra.messages import (
     STEPS,
     Step,
     falsify,
@@ -23,11 +33,11 @@ from nodes.consensus.hydra.messages import (
     read_known,
     says,
 )
-from nodes.core import Effect
-from nodes.core.config import NodeConfig
-from nodes.core.disk import State
-from nodes.core.values import of_int
-from nodes.frames import Kind, Message
+from testbed.nodes.core import Effect
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.values import of_int
+from testbed.nodes.frames import Kind, Message
 from testbed.scenario import ScenarioError, compile_plan, from_data
 
 

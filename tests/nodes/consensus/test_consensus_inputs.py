@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from builders import node_config
 
-from nodes.core.inputs import draw, input_value
-from nodes.core.values import to_int
+from testbed.nodes.core.inputs import draw, input_value
+from testbed.nodes.core.values import to_int
 
 
 def test_distinct_inputs_are_a_permutation_that_wanders_over_the_nodes() -> None:

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from log_cluster import DELAY_NS, RETRY_NS, LogCluster
 
-from nodes.consensus.ios import IosMachine, Pitfall
-from nodes.consensus.ios.machine import Delegate
-from nodes.consensus.ios.messages import Done, Order, Step, read, says
-from nodes.consensus.logs import Submission
-from nodes.consensus.multi_paxos.messages import Message
-from nodes.consensus.multi_paxos.messages import Step as PaxosStep
-from nodes.core import INDEX, LEASE
-from nodes.core.disk import State
-from nodes.frames import Kind
-from nodes.frames import Message as FrameMessage
-from nodes.registry import engine_spec
+from testbed.nodes.consensus.ios import IosMachine, Pitfall
+from testbed.nodes.consensus.ios.machine import Delegate
+from testbed.nodes.consensus.ios.messages import Done, Order, Step, read, says
+from testbed.nodes.consensus.logs import Submission
+from testbed.nodes.consensus.multi_paxos.messages import Message
+from testbed.nodes.consensus.multi_paxos.messages import Step as PaxosStep
+from testbed.nodes.core import INDEX, LEASE
+from testbed.nodes.core.disk import State
+from testbed.nodes.frames import Kind
+from testbed.nodes.frames import Message as FrameMessage
+from testbed.nodes.registry import engine_spec
 from testbed.scenario import ScenarioError, compile_plan, from_data
 
 

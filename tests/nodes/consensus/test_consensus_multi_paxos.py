@@ -8,15 +8,15 @@ from collections.abc import Collection
 import pytest
 from log_cluster import DELAY_NS, RETRY_NS, LogCluster
 
-from nodes.consensus.logs import NOOP, Base, Seen, Submission
-from nodes.consensus.multi_paxos import MultiPaxosMachine, Pitfall
-from nodes.consensus.multi_paxos.messages import Message, Step, pack_votes, read, read_votes
-from nodes.consensus.multi_paxos.roles import Acceptor, Leader, Promise, Vote
-from nodes.core import INDEX, LEASE
-from nodes.core.disk import State
-from nodes.core.moments import Moment
-from nodes.frames import Kind
-from nodes.frames import Message as FrameMessage
+from testbed.nodes.consensus.logs import NOOP, Base, Seen, Submission
+from testbed.nodes.consensus.multi_paxos import MultiPaxosMachine, Pitfall
+from testbed.nodes.consensus.multi_paxos.messages import Message, Step, pack_votes, read, read_votes
+from testbed.nodes.consensus.multi_paxos.roles import Acceptor, Leader, Promise, Vote
+from testbed.nodes.core import INDEX, LEASE
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.frames import Kind
+from testbed.nodes.frames import Message as FrameMessage
 
 PATIENCE = 4
 

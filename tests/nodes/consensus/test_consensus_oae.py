@@ -14,9 +14,9 @@ from consensus_harness import Decision, crash_patterns, run_crashes, run_rounds,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.consensus.oae import Oae, Pitfall, rounds_needed
-from nodes.consensus.oae.algorithm import Vote
-from nodes.oae.algorithm import AlgorithmFactory
+from testbed.nodes.consensus.oae import Oae, Pitfall, rounds_needed
+from testbed.nodes.consensus.oae.algorithm import Vote
+from testbed.nodes.oae.algorithm import AlgorithmFactory
 
 
 def instance(inputs: tuple[int, ...], f: int = 1, pitfalls: tuple[Pitfall, ...] = ()) -> dict[int, Oae]:

@@ -16,18 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from network import Network, Timed
 
-from nodes import frames
-from nodes.consensus.ballots import MAX_BALLOT, Ballots
-from nodes.consensus.paxos import PaxosMachine, Pitfall
-from nodes.consensus.paxos.messages import Message, Step, read
-from nodes.consensus.paxos.roles import Acceptor, Proposer
-from nodes.core import CancelTimer, Decide, Effects, Machine, Note, Persist, Propose, Send, SetTimer
-from nodes.core.config import ProtocolConfig
-from nodes.core.disk import State as DiskState
-from nodes.core.moments import Moment
-from nodes.core.values import of_int
-from nodes.frames import Frame, Kind
 from testbed.explore.model import all_pairs
+from testbed.nodes import frames
+from testbed.nodes.consensus.ballots import MAX_BALLOT, Ballots
+from testbed.nodes.consensus.paxos import PaxosMachine, Pitfall
+from testbed.nodes.consensus.paxos.messages import Message, Step, read
+from testbed.nodes.consensus.paxos.roles import Acceptor, Proposer
+from testbed.nodes.core import CancelTimer, Decide, Effects, Machine, Note, Persist, Propose, Send, SetTimer
+from testbed.nodes.core.config import ProtocolConfig
+from testbed.nodes.core.disk import State as DiskState
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.core.values import of_int
+from testbed.nodes.frames import Frame, Kind
 
 DELAY_NS = 10_000
 PERIOD_NS = 1_000_000

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from log_world import RETRY_NS, Clocked, LogWorld, Staged, goes_wrong
 
-from nodes.consensus.changes import Change
-from nodes.consensus.raft.entries import Spot
-from nodes.consensus.raft.machine import Plans, RaftMachine, Role, Transfer
-from nodes.consensus.raft.messages import Append, Step, message
-from nodes.consensus.raft.pitfalls import Pitfall
-from nodes.core import SetTimer
-from nodes.core.config import NodeConfig
-from nodes.core.disk import State
-from nodes.core.record import Sent
 from testbed.engines.sim import SimEngine
+from testbed.nodes.consensus.changes import Change
+from testbed.nodes.consensus.raft.entries import Spot
+from testbed.nodes.consensus.raft.machine import Plans, RaftMachine, Role, Transfer
+from testbed.nodes.consensus.raft.messages import Append, Step, message
+from testbed.nodes.consensus.raft.pitfalls import Pitfall
+from testbed.nodes.core import SetTimer
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.record import Sent
 from testbed.scenario import compile_plan, from_data
 from testbed.verdicts import judge
 

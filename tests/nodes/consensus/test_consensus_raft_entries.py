@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from nodes.consensus.raft.entries import NOWHERE, Entries, Entry, Spot
+from testbed.nodes.consensus.raft.entries import NOWHERE, Entries, Entry, Spot
 
 
 def entry(term: int, text: str = "") -> Entry:

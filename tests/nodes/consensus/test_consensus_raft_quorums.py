@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from needs import MOOT, needs
 
-from nodes.consensus.raft.quorums import EVERYTHING, Membership, Poll, acknowledged, majority, poll
+from testbed.nodes.consensus.raft.quorums import EVERYTHING, Membership, Poll, acknowledged, majority, poll
 
 VECTORS = Path(__file__).resolve().parents[4] / "shared" / "vectors" / "raft"
 needs_vectors = needs(MOOT, VECTORS.exists(), "the arithmetic that others recorded is not here")

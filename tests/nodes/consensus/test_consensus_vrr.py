@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_world import RETRY_NS, Clocked, LogWorld, Staged, goes_wrong
 
-from nodes.consensus import logs
-from nodes.consensus.changes import Change
-from nodes.consensus.vrr.epochs import Epochs, epoch_of, over
-from nodes.consensus.vrr.machine import Status, VrrMachine
-from nodes.consensus.vrr.messages import (
+from testbed.engines.sim import SimEngine
+from testbed.errors import UserError
+from testbed.nodes.consensus import logs
+from testbed.nodes.consensus.changes import Change
+from testbed.nodes.consensus.vrr.epochs import Epochs, epoch_of, over
+from testbed.nodes.consensus.vrr.machine import Status, VrrMachine
+from testbed.nodes.consensus.vrr.messages import (
     Commit,
     DoViewChange,
     EndEpoch,
@@ -35,15 +37,13 @@ from nodes.consensus.vrr.messages import (
     message,
     read,
 )
-from nodes.consensus.vrr.oplog import Entry
-from nodes.consensus.vrr.pitfalls import Pitfall
-from nodes.core import Life
-from nodes.core.config import NodeConfig
-from nodes.core.disk import State as Disk
-from nodes.core.record import Sent
-from nodes.frames import Frame, Kind, Message
-from testbed.engines.sim import SimEngine
-from testbed.errors import UserError
+from testbed.nodes.consensus.vrr.oplog import Entry
+from testbed.nodes.consensus.vrr.pitfalls import Pitfall
+from testbed.nodes.core import Life
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import State as Disk
+from testbed.nodes.core.record import Sent
+from testbed.nodes.frames import Frame, Kind, Message
 from testbed.plan import Plan
 from testbed.scenario import compile_plan, from_data
 from testbed.verdicts import judge

@@ -14,18 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_world import RETRY_NS, BrokenError, Clocked, LogWorld, Staged, goes_wrong, must
 
-from nodes import frames
-from nodes.consensus.logs import NOOP, Base
-from nodes.consensus.zab.history import NO_ZXID, History, Txn, Zxid
-from nodes.consensus.zab.machine import BATCH, Role, ZabMachine
-from nodes.consensus.zab.messages import MAX_NUMBER, Flag, Message, Step, pack_txn, read, read_txns, says
-from nodes.consensus.zab.pitfalls import Pitfall
-from nodes.core import Decide, Effect, Effects, Life, Send
-from nodes.core.config import NodeConfig
-from nodes.core.disk import State
-from nodes.core.moments import Moment
-from nodes.frames import Kind
 from testbed.engines.sim import SimEngine
+from testbed.nodes import frames
+from testbed.nodes.consensus.logs import NOOP, Base
+from testbed.nodes.consensus.zab.history import NO_ZXID, History, Txn, Zxid
+from testbed.nodes.consensus.zab.machine import BATCH, Role, ZabMachine
+from testbed.nodes.consensus.zab.messages import MAX_NUMBER, Flag, Message, Step, pack_txn, read, read_txns, says
+from testbed.nodes.consensus.zab.pitfalls import Pitfall
+from testbed.nodes.core import Decide, Effect, Effects, Life, Send
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.frames import Kind
 from testbed.scenario import compile_plan, from_data
 from testbed.verdicts import judge
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.core.clock import PPB, Clock
+from testbed.nodes.core.clock import PPB, Clock
 
 CLOCKS = st.builds(
     Clock,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from nodes.core import (
+from testbed.nodes.core import (
     Decide,
     Effect,
     Life,
@@ -23,12 +23,12 @@ from nodes.core import (
     Transition,
     swap_id,
 )
-from nodes.core.config import NodeConfig, Peer, ProtocolConfig, node_config_from_json
-from nodes.core.record import KINDS, Died, Dropped, Noted, Sent, What, kind_named, recorded, schema
-from nodes.core.snapshot import snapshot
-from nodes.core.values import of_int, text, to_int
-from nodes.frames import Frame, FrameKey, Kind, Message
-from nodes.registry import build_machine, engine_names, engine_spec
+from testbed.nodes.core.config import NodeConfig, Peer, ProtocolConfig, node_config_from_json
+from testbed.nodes.core.record import KINDS, Died, Dropped, Noted, Sent, What, kind_named, recorded, schema
+from testbed.nodes.core.snapshot import snapshot
+from testbed.nodes.core.values import of_int, text, to_int
+from testbed.nodes.frames import Frame, FrameKey, Kind, Message
+from testbed.nodes.registry import build_machine, engine_names, engine_spec
 
 NAMES = {0: "host1", 1: "host2", 2: "host3"}
 SAID = Message(Kind.SWAP, 17, 4)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.core import Persist
-from nodes.core.disk import DiskFullError, Log, State, Written
+from testbed.nodes.core import Persist
+from testbed.nodes.core.disk import DiskFullError, Log, State, Written
 
 SMALL = 64 + 2 * 1000  # a header, and halves of 1000 bytes
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
-from nodes.core import (
+from testbed.nodes.core import (
     CancelTimer,
     Decide,
     Effect,
@@ -24,11 +24,11 @@ from nodes.core import (
     SwapId,
     Transition,
 )
-from nodes.core.config import NodeConfig, Peer, ProtocolConfig
-from nodes.core.driver import Driver, driver_of
-from nodes.core.lies import Liar, Lie, Lied, LieKind
-from nodes.core.moments import Moment
-from nodes.frames import MAX_BODY, Frame, FrameKey, Kind, Message
+from testbed.nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from testbed.nodes.core.driver import Driver, driver_of
+from testbed.nodes.core.lies import Liar, Lie, Lied, LieKind
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.frames import MAX_BODY, Frame, FrameKey, Kind, Message
 
 ME, PEER, OTHER = 1, 0, 2
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from nodes.core import Effects, Note, Send, SetTimer
-from nodes.core.lies import Liar, Lie, Lied, LieKind
-from nodes.core.moments import Moment
-from nodes.frames import Kind, Message
+from testbed.nodes.core import Effects, Note, Send, SetTimer
+from testbed.nodes.core.lies import Liar, Lie, Lied, LieKind
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.frames import Kind, Message
 
 PEERS = (1, 2, 3)  # by port
 

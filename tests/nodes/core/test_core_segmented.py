@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.core import Effects, Life, Note, Port, Send, SetTimer
-from nodes.core.segmented import MOST_JOINING, MOST_PARTS, PART_BYTES, Segmented
-from nodes.frames import MAX_BODY, Kind, Message
+from testbed.nodes.core import Effects, Life, Note, Port, Send, SetTimer
+from testbed.nodes.core.segmented import MOST_JOINING, MOST_PARTS, PART_BYTES, Segmented
+from testbed.nodes.frames import MAX_BODY, Kind, Message
 
 FIRST = Life(1, 0)
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from scapy.layers.l2 import Ether
 from wireshark import DISSECTOR, NUMBERS, dissected, is_true, numbers_of
 
-from nodes.core import Send
-from nodes.core.segmented import PART_BYTES, Segmented
-from nodes.frames import (
+from testbed.nodes.core import Send
+from testbed.nodes.core.segmented import PART_BYTES, Segmented
+from testbed.nodes.frames import (
     BODY_BYTES,
     HEAD_FIELDS,
     MAX_BODY,
@@ -35,9 +35,9 @@ from nodes.frames import (
     decode,
     encode,
 )
-from nodes.frames.scapy_layer import Slot, messages
-from nodes.services import messages as service
-from nodes.services import spread
+from testbed.nodes.frames.scapy_layer import Slot, messages
+from testbed.nodes.services import messages as service
+from testbed.nodes.services import spread
 from testbed.pcapng import Packets, Wires, write_packets
 
 _ERROR = 0x800000  # epan's PI_ERROR

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.l2 import Ether
 
-from nodes.consensus.paxos import messages as paxos
-from nodes.core.values import of_int
-from nodes.frames import (
+from testbed.nodes.consensus.paxos import messages as paxos
+from testbed.nodes.core.values import of_int
+from testbed.nodes.frames import (
     BODY_BYTES,
     CARRIED_BODY_BYTES,
     ETHERTYPE,
@@ -29,7 +29,7 @@ from nodes.frames import (
     decode,
     encode,
 )
-from nodes.frames.scapy_layer import Slot
+from testbed.nodes.frames.scapy_layer import Slot
 
 u8, u16, u32 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32))
 macs = st.binary(min_size=6, max_size=6)

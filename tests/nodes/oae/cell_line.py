@@ -9,10 +9,10 @@ from typing import Any
 
 from builders import Disk
 
-from nodes.core import Life, Machine, Note, Resolve, Send, SetTimer
-from nodes.core.config import NodeConfig
-from nodes.frames import Carried, Message, carried
-from nodes.registry import build_machine
+from testbed.nodes.core import Life, Machine, Note, Resolve, Send, SetTimer
+from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.frames import Carried, Message, carried
+from testbed.nodes.registry import build_machine
 from testbed.scenario import compile_plan, from_data
 
 WINDOW_NS = 100_000

@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 from cell_line import PERIOD_NS, WINDOW_NS, Line, line
 
-from nodes.core import Life, Note
-from nodes.frames import NO_ENDS, Carried, Kind, Message, carried, carry, ends_of
-from nodes.oae.cell import Cell
+from testbed.nodes.core import Life, Note
+from testbed.nodes.frames import NO_ENDS, Carried, Kind, Message, carried, carry, ends_of
+from testbed.nodes.oae.cell import Cell
 
 DEPTHS = (2, 3, 4, 5)
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.core import Effects, Life, LinkState, Note, Outcome, Resolve, Send, Transition
-from nodes.frames import Kind, Message
-from nodes.oae.link import SETTLED, Link
+from testbed.nodes.core import Effects, Life, LinkState, Note, Outcome, Resolve, Send, Transition
+from testbed.nodes.frames import Kind, Message
+from testbed.nodes.oae.link import SETTLED, Link
 
 W = 1000
 VALUES = {0: b"a" * 16, 1: b"b" * 16}

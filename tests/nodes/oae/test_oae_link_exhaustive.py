@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import pytest
 
-from nodes.core import Effects, Life, LinkState, Outcome, Resolve, Send, Transition
-from nodes.core.snapshot import snapshot
-from nodes.frames import Message
-from nodes.oae.link import Link
+from testbed.nodes.core import Effects, Life, LinkState, Outcome, Resolve, Send, Transition
+from testbed.nodes.core.snapshot import snapshot
+from testbed.nodes.frames import Message
+from testbed.nodes.oae.link import Link
 
 W = 1000
 INSTANTS = (0, W, W + 1)

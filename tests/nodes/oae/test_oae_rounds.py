@@ -10,12 +10,12 @@ from builders import Disk, Fed, rest
 from consensus_harness import FIRST
 from network import Timed
 
-from nodes.core import Decide, Note, Outcome, Propose, Resolve, RoundStart, SetTimer
-from nodes.core.config import NodeConfig, Peer, ProtocolConfig
-from nodes.core.disk import State, pack, unpack
-from nodes.core.values import of_int, to_int
-from nodes.frames import Frame, Kind, Message
-from nodes.oae.rounds import RoundMachine
+from testbed.nodes.core import Decide, Note, Outcome, Propose, Resolve, RoundStart, SetTimer
+from testbed.nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from testbed.nodes.core.disk import State, pack, unpack
+from testbed.nodes.core.values import of_int, to_int
+from testbed.nodes.frames import Frame, Kind, Message
+from testbed.nodes.oae.rounds import RoundMachine
 
 W, PERIOD, DELAY, END = 1000, 1500, 10, 10**6
 

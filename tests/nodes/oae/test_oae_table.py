@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import pytest
 
-from nodes.core import Effects, Life, LinkState, Resolve, Send, Transition
-from nodes.frames import Kind, Message
-from nodes.oae.link import HORIZONS, SETTLED, Link
-from nodes.oae.table import TABLE, Act, LinkEvent
+from testbed.nodes.core import Effects, Life, LinkState, Resolve, Send, Transition
+from testbed.nodes.frames import Kind, Message
+from testbed.nodes.oae.link import HORIZONS, SETTLED, Link
+from testbed.nodes.oae.table import TABLE, Act, LinkEvent
 
 W = 1000
 IN_TIME, LATE = 0, W + 1

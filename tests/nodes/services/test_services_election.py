@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from service_story import served
 
-from nodes.registry import service_spec
-from nodes.services.election.table import Offices
-from nodes.services.register.table import Registers
-from nodes.services.spec import StateMachine
-from nodes.services.words import pack_words, words_text
+from testbed.nodes.registry import service_spec
+from testbed.nodes.services.election.table import Offices
+from testbed.nodes.services.register.table import Registers
+from testbed.nodes.services.spec import StateMachine
+from testbed.nodes.services.words import pack_words, words_text
 
 
 def ask(state: StateMachine, *words: str | int) -> str:

@@ -9,14 +9,14 @@ from functools import cache, partial
 
 import pytest
 
-from nodes.core import Apply
-from nodes.core.commuting import Commuting, Touch
-from nodes.registry import build_machine, service_spec
-from nodes.services.kv.store import cas, get, put
-from nodes.services.log import Operation, operation_number, pack_entry
-from nodes.services.touching import CLASSES, Touching
 from testbed.engines.sim import SimEngine
 from testbed.history import Event, Events, History
+from testbed.nodes.core import Apply
+from testbed.nodes.core.commuting import Commuting, Touch
+from testbed.nodes.registry import build_machine, service_spec
+from testbed.nodes.services.kv.store import cas, get, put
+from testbed.nodes.services.log import Operation, operation_number, pack_entry
+from testbed.nodes.services.touching import CLASSES, Touching
 from testbed.plan import Plan
 from testbed.scenario import compile_plan, from_data
 from testbed.verdicts import judge

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 
-from nodes.registry import service_names, service_spec
-from nodes.services.kv.load import KvLoad, Mix
-from nodes.services.kv.store import Store, Went, call_text, cas, get, put, read_command, result, result_text
-from nodes.services.spec import Asker
+from testbed.nodes.registry import service_names, service_spec
+from testbed.nodes.services.kv.load import KvLoad, Mix
+from testbed.nodes.services.kv.store import Store, Went, call_text, cas, get, put, read_command, result, result_text
+from testbed.nodes.services.spec import Asker
 
 
 def test_what_is_put_is_got_and_an_exchange_needs_what_is_there() -> None:

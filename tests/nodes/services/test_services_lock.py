@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from service_story import served
 
-from nodes.core import Return
-from nodes.registry import engine_specs
-from nodes.services.lock.load import LockLoad, Mix
-from nodes.services.lock.table import Locks, lock_of
-from nodes.services.spec import Asker
-from nodes.services.words import pack_words, words_text
 from testbed.history import History
+from testbed.nodes.core import Return
+from testbed.nodes.registry import engine_specs
+from testbed.nodes.services.lock.load import LockLoad, Mix
+from testbed.nodes.services.lock.table import Locks, lock_of
+from testbed.nodes.services.spec import Asker
+from testbed.nodes.services.words import pack_words, words_text
 
 
 def ask(locks: Locks, *words: str | int) -> str:

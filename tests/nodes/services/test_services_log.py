@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.services.log import NOTHING, Operation, Sessions, operation_number, pack_entry, parts_of, read_entry
+from testbed.nodes.services.log import NOTHING, Operation, Sessions, operation_number, pack_entry, parts_of, read_entry
 
 operations = st.builds(Operation, st.integers(0, 2**63 - 1), st.integers(0, 2**32 - 1), st.binary(max_size=80))
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from service_story import served
 
-from nodes.core import Apply, Invoke, Return
-from nodes.core.inputs import draw
-from nodes.registry import engine_specs, service_names, service_spec
-from nodes.services.kv.store import Do
-from nodes.services.log import read_entry
-from nodes.services.spec import Asker
 from testbed.history import History
+from testbed.nodes.core import Apply, Invoke, Return
+from testbed.nodes.core.inputs import draw
+from testbed.nodes.registry import engine_specs, service_names, service_spec
+from testbed.nodes.services.kv.store import Do
+from testbed.nodes.services.log import read_entry
+from testbed.nodes.services.spec import Asker
 from testbed.scenario import ScenarioError
 from testbed.verdicts.model import Service
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from service_story import served
 
-from nodes.core import Apply, Install, Invoke, Return
-from nodes.core.config import Program
-from nodes.core.record import Died, Noted, Sent, Started
-from nodes.registry import build_machine
 from testbed.engines.sim import SimEngine
 from testbed.history import History
+from testbed.nodes.core import Apply, Install, Invoke, Return
+from testbed.nodes.core.config import Program
+from testbed.nodes.core.record import Died, Noted, Sent, Started
+from testbed.nodes.registry import build_machine
 from testbed.plan import Plan
 from testbed.scenario import compile_plan, from_data
 from testbed.verdicts import judge

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from service_story import served
 
-from nodes.registry import service_spec
-from nodes.services.all_reduce.load import AllReduceLoad
-from nodes.services.all_reduce.load import Mix as AllReduceMix
-from nodes.services.all_reduce.table import Reduction
-from nodes.services.barrier.table import Barrier
-from nodes.services.parameter_server.load import Mix as ServerMix
-from nodes.services.parameter_server.load import TrainingLoad
-from nodes.services.parameter_server.table import Model
-from nodes.services.spec import Asker, Load, StateMachine
-from nodes.services.words import pack_words, words_text
+from testbed.nodes.registry import service_spec
+from testbed.nodes.services.all_reduce.load import AllReduceLoad
+from testbed.nodes.services.all_reduce.load import Mix as AllReduceMix
+from testbed.nodes.services.all_reduce.table import Reduction
+from testbed.nodes.services.barrier.table import Barrier
+from testbed.nodes.services.parameter_server.load import Mix as ServerMix
+from testbed.nodes.services.parameter_server.load import TrainingLoad
+from testbed.nodes.services.parameter_server.table import Model
+from testbed.nodes.services.spec import Asker, Load, StateMachine
+from testbed.nodes.services.words import pack_words, words_text
 
 
 def ask(state: StateMachine, *words: Any) -> str:

@@ -10,11 +10,11 @@ from scapy.layers.l2 import Ether
 from typer.testing import CliRunner
 from wireshark import NUMBERS, dissected, numbers_of
 
-from nodes.frames import MAX_BODY, FrameError, decode
-from nodes.frames.scapy_layer import messages
 from testbed.cli.main import app
 from testbed.engines.registry import engine_by_name
 from testbed.history import History
+from testbed.nodes.frames import MAX_BODY, FrameError, decode
+from testbed.nodes.frames.scapy_layer import messages
 from testbed.plan import Captures, Plan
 from testbed.runs import begin_run, write_run
 from testbed.scenario import ScenarioError, compile_plan, explain, parse

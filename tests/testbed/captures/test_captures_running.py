@@ -15,12 +15,12 @@ import pytest
 from pcapng_files import OUT, packets
 from typer.testing import CliRunner
 
-from nodes.frames import Carried, Frame, FrameKey, Kind, Message, carry, encode
 from testbed.cli.capture import chosen_nics
 from testbed.cli.main import app
 from testbed.cli.tapping import frame_text
 from testbed.errors import UserError
-from topologies.build import make_fabric
+from testbed.nodes.frames import Carried, Frame, FrameKey, Kind, Message, carry, encode
+from testbed.topologies.build import make_fabric
 
 BIN = Path(sys.executable).parent
 HOSTS = ("host1", "host2", "host3")

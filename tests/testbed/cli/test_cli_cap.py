@@ -9,10 +9,10 @@ import pytest
 from needs import ROOT
 from typer.testing import CliRunner
 
-from nodes.core import Decide, Propose
 from testbed.cli.cap import with_consensus
 from testbed.cli.main import app
 from testbed.engines.registry import engine_by_name
+from testbed.nodes.core import Decide, Propose
 from testbed.scenario import compile_plan, load
 from testbed.verdicts.sides import judge_sides
 

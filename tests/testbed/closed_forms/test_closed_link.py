@@ -21,7 +21,7 @@ from elementary_forms import (
 )
 from needs import ROOT
 
-from nodes.core.config import ProtocolConfig
+from testbed.nodes.core.config import ProtocolConfig
 from testbed.plan import Fault, Plan
 from testbed.study.closed_forms import (
     NotClosedFormError,
@@ -30,9 +30,9 @@ from testbed.study.closed_forms import (
     simultaneous,
     swap_forms,
 )
-from topologies.fabric import Fabric, Link, LinkEnd
-from topologies.impairment import GilbertElliott, Impairment
-from topologies.tables import table_of, tabledist
+from testbed.topologies.fabric import Fabric, Link, LinkEnd
+from testbed.topologies.impairment import GilbertElliott, Impairment
+from testbed.topologies.tables import table_of, tabledist
 
 J = 1 << 10  # a power of two: netem's draws modulo 2 J are then exactly uniform
 UNIFORM = Impairment(5_000, J)
@@ -299,7 +299,7 @@ def test_fifo_order_without_jitter_changes_nothing() -> None:
 
 FINE = """
 from testbed.study.closed_forms import alternating
-from topologies.impairment import Impairment
+from testbed.topologies.impairment import Impairment
 way = (Impairment(50_000, 20_000),)
 print([alternating(way, way, 2, 110_000, epsilon_ns=60_000)])
 """

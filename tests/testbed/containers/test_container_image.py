@@ -58,9 +58,9 @@ def test_what_is_in_it_runs_by_itself(node_image: Image) -> None:
     if os.geteuid() != 0:
         lacking("user", "chroot is root's")
     code = (
-        "import ctypes, hashlib, json, mmap, select, socket, sys, zlib; import nodes.agent, nodes.registry as r;"
+        "import ctypes, hashlib, json, mmap, select, socket, sys, zlib; import testbed.nodes.agent, testbed.nodes.registry as r;"
         "[r.engine_spec(name) for name in r.engine_names()];"
-        "print(sys.version_info >= (3, 11), nodes.__file__, nodes.agent.__cached__.endswith('.pyc'))"
+        "print(sys.version_info >= (3, 11), nodes.__file__, testbed.nodes.agent.__cached__.endswith('.pyc'))"
     )
     command = ["/usr/sbin/chroot", str(node_image.rootfs), "/usr/bin/python3", "-c", code]
     told = subprocess.run(command, env={"PYTHONPATH": HOME}, capture_output=True, text=True, check=False)

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from container_stories import EIGHT, plan_of
 
-from nodes.core import Resolve
-from nodes.core.record import Died, Received, Sent, Started, Struck
 from testbed.engines.live import LiveEngine
 from testbed.engines.live.containers.engine import ContainerEngine
 from testbed.history import History
+from testbed.nodes.core import Resolve
+from testbed.nodes.core.record import Died, Received, Sent, Started, Struck
 from testbed.plan import Plan
 from testbed.verdicts import judge
 

@@ -103,7 +103,7 @@ def test_a_terminal_can_be_had(running: Running) -> None:
 
 def test_its_log_tells_what_it_does(running: Running) -> None:
     log = running.engine.api.logs(running.container).decode().splitlines()
-    assert log[:2] == ["host1: here, waiting for the fabric", "host1: runs nodes.agent:run"]
+    assert log[:2] == ["host1: here, waiting for the fabric", "host1: runs testbed.nodes.agent:run"]
 
 
 def test_its_figures_are_those_of_its_limits(running: Running) -> None:

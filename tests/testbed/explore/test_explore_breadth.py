@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from needs import ROOT
 
-from nodes.core.disk import Log, Record, State
 from testbed.errors import UserError
 from testbed.explore.breadth import End, Found, Search
 from testbed.explore.disks import Disk
@@ -18,6 +17,7 @@ from testbed.explore.kept import keep, take_up
 from testbed.explore.model import Time, model_of
 from testbed.explore.schedule import Asked
 from testbed.explore.worlds import Network, Rules, Verb, Worlds
+from testbed.nodes.core.disk import Log, Record, State
 
 
 def explore(engine: str, rules: Rules, **model: Any) -> Found:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from nodes.core import values
 from testbed.cli.main import app
 from testbed.errors import UserError
 from testbed.explore.flp import Initial, Stays, Valence, initials, long_enough
@@ -18,6 +17,7 @@ from testbed.explore.model import Time, model_of
 from testbed.explore.schedule import Asked
 from testbed.explore.valence import Decisions, Reach
 from testbed.explore.worlds import UNBOUNDED, Rules, Verb, World, Worlds
+from testbed.nodes.core import values
 
 ZERO, ONE = values.of_int(0), values.of_int(1)
 

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from nodes.core.disk import State
 from testbed.explore.breadth import Search
 from testbed.explore.model import model_of
 from testbed.explore.random_walks import follow, hunt
 from testbed.explore.schedule import Asked, read_schedule, replay, schedule_of, story, write_schedule
 from testbed.explore.worlds import UNBOUNDED, Rules, Verb, Worlds
+from testbed.nodes.core.disk import State
 
 
 class Bug(NamedTuple):

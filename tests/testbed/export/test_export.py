@@ -26,9 +26,9 @@ from testbed.engines.live.isolation import check_isolation, isolated_popen
 from testbed.export import TOOLS
 from testbed.export.mininet import expressed
 from testbed.scenario import compile_plan, parse
-from topologies.build import KINDS, fabric, make_fabric
-from topologies.fabric import Fabric
-from topologies.impairment import CLEAN, GilbertElliott, Impairment
+from testbed.topologies.build import KINDS, fabric, make_fabric
+from testbed.topologies.fabric import Fabric
+from testbed.topologies.impairment import CLEAN, GilbertElliott, Impairment
 
 SCHEMA = os.environ.get("CONTAINERLAB_SCHEMA", "")
 HARSH = Impairment(

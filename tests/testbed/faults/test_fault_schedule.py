@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nodes.core.moments import Moment
 from testbed.faults.schedule import Phase, Schedule
+from testbed.nodes.core.moments import Moment
 from testbed.plan import Fault
 
 FIRST, WAKING, LAST = Phase.FIRST, Phase.WAKING, Phase.LAST

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from builders import everyone
 
-from nodes.core.config import ProtocolConfig
+from testbed.nodes.core.config import ProtocolConfig
 from testbed.plan import Fault, Plan, derive_seed
-from topologies.build import make_fabric
-from topologies.impairment import Impairment
+from testbed.topologies.build import make_fabric
+from testbed.topologies.impairment import Impairment
 
 WINDOW_NS = 100_000_000
 

@@ -12,9 +12,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.frames import MAX_BODY, SLOTS, Frame, FrameKey, Kind, Message, encode
 from testbed.engines.live.capture import Capture
 from testbed.engines.live.sightings import _alike, _weights, identify, identify_all, read_sightings
+from testbed.nodes.frames import MAX_BODY, SLOTS, Frame, FrameKey, Kind, Message, encode
 
 MACS = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 u16, u32, u8 = st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1), st.integers(0, 255)

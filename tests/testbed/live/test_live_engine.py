@@ -18,12 +18,18 @@ from families import families
 from needs import MOOT, lacking
 from scapy.utils import PcapNgReader
 
-from nodes.core import Decide, Resolve, RoundStart
-from nodes.core.clock import PPB, Clock
-from nodes.core.config import START_NS
-from nodes.core.disk import State
-from nodes.core.moments import Moment
-from nodes.core.record import (
+from testbed.engines.base import EngineUnavailable
+from testbed.engines.live import LiveEngine
+from testbed.engines.live.results import RunFailed, collect
+from testbed.engines.live.wires import netem_available
+from testbed.engines.sim import SimEngine
+from testbed.history import Event, History
+from testbed.nodes.core import Decide, Resolve, RoundStart
+from testbed.nodes.core.clock import PPB, Clock
+from testbed.nodes.core.config import START_NS
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.core.record import (
     KINDS,
     Died,
     Dropped,
@@ -36,16 +42,10 @@ from nodes.core.record import (
     TimerFired,
     What,
 )
-from nodes.frames import MAX_WIRE_BYTES
-from testbed.engines.base import EngineUnavailable
-from testbed.engines.live import LiveEngine
-from testbed.engines.live.results import RunFailed, collect
-from testbed.engines.live.wires import netem_available
-from testbed.engines.sim import SimEngine
-from testbed.history import Event, History
+from testbed.nodes.frames import MAX_WIRE_BYTES
 from testbed.plan import Fault, Plan
-from topologies.impairment import Impairment
-from topologies.routes import Routes
+from testbed.topologies.impairment import Impairment
+from testbed.topologies.routes import Routes
 
 PlanOf = Callable[..., Plan]
 W = 100_000_000

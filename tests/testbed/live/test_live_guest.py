@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from nodes.core import Resolve
-from nodes.core.disk import State
-from nodes.core.moments import Moment
-from nodes.core.record import Sent, Struck
 from testbed.engines.live.results import collect
 from testbed.engines.vkernel.boot import JOB, Guest, boot
 from testbed.history import History
+from testbed.nodes.core import Resolve
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.core.record import Sent, Struck
 from testbed.plan import Fault, Plan
-from topologies.impairment import Impairment
+from testbed.topologies.impairment import Impairment
 
 ROOT = Path(__file__).resolve().parents[3]
 W = 300_000

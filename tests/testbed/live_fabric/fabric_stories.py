@@ -28,10 +28,10 @@ from testbed.engines.live.mininet_fabric import MininetFabric
 from testbed.engines.live.mininet_nodes import HeldHost, ImpairedLink, StaticBridge
 from testbed.engines.live.netlink import codec, requests, rtnl
 from testbed.engines.live.owner import Exit, OwnerError
-from topologies.build import make_fabric
-from topologies.fabric import Fabric
-from topologies.impairment import Impairment
-from topologies.leaf_spine import LeafSpine
+from testbed.topologies.build import make_fabric
+from testbed.topologies.fabric import Fabric
+from testbed.topologies.impairment import Impairment
+from testbed.topologies.leaf_spine import LeafSpine
 
 ETHERTYPE = 0x88B5
 IFF_LOWER_UP = 0x10000  # carrier (uapi/linux/if.h)
@@ -418,7 +418,7 @@ def _impaired_pair(ab: Impairment, ba: Impairment) -> Fabric:
 
 
 def _plainest_netem() -> codec.Request:
-    from topologies.netem import NetemParams
+    from testbed.topologies.netem import NetemParams
 
     return requests.netem_add(1, NetemParams())
 

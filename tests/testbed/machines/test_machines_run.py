@@ -17,17 +17,17 @@ from typing import NamedTuple
 import pytest
 from needs import MOOT, as_nobody, lacking, needs
 
-from nodes.core.record import Struck
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live.engine import needs_netem
 from testbed.engines.live.machines.several import Address, Machine, divide
 from testbed.engines.live.netlink.requests import netem_add
 from testbed.engines.live.netlink.rtnl import missing_in_kernel
+from testbed.nodes.core.record import Struck
 from testbed.plan import Plan
 from testbed.runs import read_run
 from testbed.scenario import compile_plan, load
+from testbed.topologies.netem import NetemParams
 from testbed.verdicts.model import Trust
-from topologies.netem import NetemParams
 
 ROOT = Path(__file__).resolve().parents[3]
 TESTBED = str(Path(sys.executable).with_name("testbed"))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.registry import engine_specs
+from testbed.nodes.registry import engine_specs
 from testbed.scenario import ScenarioError, compile_plan, load, parse
 from testbed.scenario.load import split_path
 

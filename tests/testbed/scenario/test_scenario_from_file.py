@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from testbed.engines.sim import SimEngine
 from testbed.plan import Plan
 from testbed.scenario import ScenarioError, compile_plan, load, parse
+from testbed.topologies.fabric import Fabric, Place
+from testbed.topologies.impairment import CLEAN, Impairment
 from testbed.verdicts import judge
-from topologies.fabric import Fabric, Place
-from topologies.impairment import CLEAN, Impairment
 
 LEAF_SPINE_ADJ = """\
 # Two spines over two leaves.

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from nodes.core.config import node_config_from_json
-from nodes.core.disk import State
-from nodes.core.lies import Lie, LieKind
-from nodes.core.moments import Moment
 from testbed.faults import VERBS, describe
+from testbed.nodes.core.config import node_config_from_json
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.lies import Lie, LieKind
+from testbed.nodes.core.moments import Moment
 from testbed.plan import VERBS as ATOMIC
 from testbed.plan import Fault, Plan, derive_seed
 from testbed.scenario import (
@@ -33,8 +33,8 @@ from testbed.scenario import (
 from testbed.scenario.model import Expectation, MeasuredDelays
 from testbed.scenario.samples import load_table
 from testbed.scenario.selectors import parse_selector
-from topologies.build import make_fabric
-from topologies.impairment import Impairment
+from testbed.topologies.build import make_fabric
+from testbed.topologies.impairment import Impairment
 
 ROOT = Path(__file__).resolve().parents[3]
 STAR = "name: x\ntopology: {kind: star, hosts: 4}\n"

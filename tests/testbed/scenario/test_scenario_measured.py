@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nodes.frames import Frame, FrameKey, Kind, Message, encode
 from testbed.engines.sim import SimEngine
+from testbed.nodes.frames import Frame, FrameKey, Kind, Message, encode
 from testbed.pcapng import Packets, Wires, write_packets
 from testbed.runs import begin_run, write_run
 from testbed.scenario import ScenarioError, compile_plan, explain, parse

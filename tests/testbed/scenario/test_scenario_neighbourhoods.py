@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.core import Resolve
 from testbed.engines.sim import SimEngine
+from testbed.nodes.core import Resolve
 from testbed.plan import Plan
 from testbed.scenario import compile_plan, parse
 from testbed.scenario.neighbourhoods import neighbours, pairs
+from testbed.topologies.build import make_fabric
 from testbed.verdicts import judge
-from topologies.build import make_fabric
 
 STAR = make_fabric("star", {"hosts": 2})
 

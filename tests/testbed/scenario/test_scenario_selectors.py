@@ -6,7 +6,7 @@ import pytest
 
 from testbed.scenario import ScenarioError, compile_plan, explain, parse
 from testbed.scenario.selectors import parse_selector, selected
-from topologies.build import make_fabric
+from testbed.topologies.build import make_fabric
 
 TREE = make_fabric("fat_tree", {"k": 4})
 

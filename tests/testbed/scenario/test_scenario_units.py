@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.core.text import time_text
+from testbed.nodes.core.text import time_text
 from testbed.scenario.units import (
     parse_rate,
     parse_share,

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, replace
 
 from builders import everyone
 
-from nodes.core import Effects, Life, Machine, Persist, Port, Send, SetTimer
-from nodes.core.config import NodeConfig, ProtocolConfig
-from nodes.core.record import What
-from nodes.frames import Kind, Message
 from testbed.history import Event, History, Hop
+from testbed.nodes.core import Effects, Life, Machine, Persist, Port, Send, SetTimer
+from testbed.nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.core.record import What
+from testbed.nodes.frames import Kind, Message
 from testbed.plan import Fault, Plan, derive_seed
-from topologies.build import make_fabric
-from topologies.fabric import Fabric
-from topologies.impairment import CLEAN, Impairment
+from testbed.topologies.build import make_fabric
+from testbed.topologies.fabric import Fabric
+from testbed.topologies.impairment import CLEAN, Impairment
 
 US = 1_000
 

@@ -9,20 +9,20 @@ import pytest
 from scapy.utils import RawPcapNgReader
 from sim_plans import US, make_plan
 
-from nodes.core.config import ProtocolConfig
-from nodes.core.record import Sent
-from nodes.frames import BODY_BYTES, WIRE_BYTES, Frame, Kind, Message, encode
 from testbed.engines.sim import SimEngine
 from testbed.history import History, Hop, Hops
+from testbed.nodes.core.config import ProtocolConfig
+from testbed.nodes.core.record import Sent
+from testbed.nodes.frames import BODY_BYTES, WIRE_BYTES, Frame, Kind, Message, encode
 from testbed.pcapng import write_simulated
 from testbed.plan import Plan
-from topologies.impairment import Impairment
+from testbed.topologies.impairment import Impairment
 
 HARSH = Impairment(delay_ns=10 * US, jitter_ns=8 * US, loss=0.05, corrupt=0.1, duplicate=0.05)
 
 
 def expected(plan: Plan, history: History, hop: Hop) -> bytes:
-    """One frame's bytes, by nodes.frames.encode; a corrupt one's checksum is inverted."""
+    """One frame's bytes, by testbed.nodes.frames.encode; a corrupt one's checksum is inverted."""
     sizes = {event.what.key: event.what.size for event in history.events.of_kind(Sent)}
     body = bytes(sizes[hop.key] - WIRE_BYTES + BODY_BYTES)
     kind = Kind.DATA if plan.protocol.consensus == "paxos" else Kind.SWAP

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from nodes.core import Resolve, RoundStart
 from testbed.engines.sim import SimEngine
 from testbed.history import History
+from testbed.nodes.core import Resolve, RoundStart
 from testbed.plan import Plan
 from testbed.scenario import ScenarioError, compile_plan, from_data
 from testbed.study.closed_forms import NotClosedFormError, clock_skew_ns, swap_forms

@@ -81,7 +81,9 @@ def test_agents_in_a_guest_are_compiled_and_record_the_same(tmp_path: Path) -> N
     assert (plain.returncode, fast.returncode) == (0, 0), plain.stderr + fast.stderr
     assert plain.stdout == fast.stdout
     assert "journal-" in plain.stdout
-    looks = "import testbed.engines.vkernel.inside, nodes.core.driver; print(nodes.core.driver.__file__)"
+    looks = (
+        "import testbed.engines.vkernel.inside, testbed.nodes.core.driver; print(testbed.nodes.core.driver.__file__)"
+    )
     guest = VKernelEngine()._guest(compile_plan(load(Path(scenario))), tmp_path / "job")
     boot(replace(guest, argv=(sys.executable, "-c", looks)))
     assert str(compiled.folder()) in (tmp_path / "job" / CONSOLE).read_text()
@@ -116,8 +118,8 @@ KINDS = """
 import copy, pickle
 from testbed import compiled
 assert compiled.use() == (%r == "compiled")
-from nodes.core import Note, Send
-from nodes.frames import Frame, FrameKey, Kind, Message
+from testbed.nodes.core import Note, Send
+from testbed.nodes.frames import Frame, FrameKey, Kind, Message
 made = [Message(Kind.DATA, 1, 2), Message(Kind.DATA, round=1, step=2), Message(1, 2, 3, b"4", 5), Note("on", text="x")]
 made += [Frame(FrameKey(1, 2, 3), 4, 5, made[0]), Send(1, made[0])._replace(port=2), Message._make([1, 2, 3, b"", 4])]
 print(made, all(hash(one) == hash(tuple(one)) for one in made), copy.deepcopy(made) == made)
@@ -171,5 +173,5 @@ def test_a_build_that_was_killed_is_never_used_and_the_next_one_clears_up_after_
 
 def test_it_is_all_or_nothing() -> None:
     """Compiled modules know each other's insides: where one is there as source already, all stay so."""
-    told = shell("-c", "import nodes.core.driver\nfrom testbed import compiled\nprint(compiled.use())")
+    told = shell("-c", "import testbed.nodes.core.driver\nfrom testbed import compiled\nprint(compiled.use())")
     assert told.stdout.strip() == "False"

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sim_plans import US, beacons, events, hops, make_plan
 
-from nodes.core import Effects, Life, Port, Resolve, RoundStart, Send, SetTimer
-from nodes.core.config import START_NS, NodeConfig, ProtocolConfig
-from nodes.core.record import Dropped, Received, Sent, Started, TimerFired
-from nodes.frames import Kind, Message
 from testbed.engines.sim import SimEngine
 from testbed.history import Event, History
+from testbed.nodes.core import Effects, Life, Port, Resolve, RoundStart, Send, SetTimer
+from testbed.nodes.core.config import START_NS, NodeConfig, ProtocolConfig
+from testbed.nodes.core.record import Dropped, Received, Sent, Started, TimerFired
+from testbed.nodes.frames import Kind, Message
 from testbed.plan import Plan
-from topologies.fabric import Fabric, Link, LinkEnd
-from topologies.impairment import CLEAN, GilbertElliott, Impairment
+from testbed.topologies.fabric import Fabric, Link, LinkEnd
+from testbed.topologies.impairment import CLEAN, GilbertElliott, Impairment
 
 PATHS = {"pair": 1, "star": 2, "leaf_spine": 4}
 FABRICS = {"pair": {}, "star": {"hosts": 4}, "leaf_spine": {"spines": 2, "leaves": 2, "hosts_per_leaf": 2}}

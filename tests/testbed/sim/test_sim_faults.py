@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 import pytest
 from sim_plans import US, beacons, events, hops, make_plan
 
-from nodes.core import (
+from testbed.engines.sim import SimEngine
+from testbed.engines.sim.prng import Prng
+from testbed.history import History
+from testbed.nodes.core import (
     CancelTimer,
     Effects,
     Life,
@@ -23,16 +26,13 @@ from nodes.core import (
     Transition,
     swap_id,
 )
-from nodes.core.config import RING_FRAMES, NodeConfig, ProtocolConfig
-from nodes.core.disk import State
-from nodes.core.moments import Moment
-from nodes.core.record import DISK_FULL, Died, Noted, Overrun, Received, Sent, Started, Struck, TimerFired
-from nodes.frames import Kind, Message
-from testbed.engines.sim import SimEngine
-from testbed.engines.sim.prng import Prng
-from testbed.history import History
+from testbed.nodes.core.config import RING_FRAMES, NodeConfig, ProtocolConfig
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.moments import Moment
+from testbed.nodes.core.record import DISK_FULL, Died, Noted, Overrun, Received, Sent, Started, Struck, TimerFired
+from testbed.nodes.frames import Kind, Message
 from testbed.plan import Fault, derive_seed
-from topologies.impairment import Impairment
+from testbed.topologies.impairment import Impairment
 
 DELAY = Impairment(delay_ns=10 * US)
 

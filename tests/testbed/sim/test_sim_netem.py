@@ -14,8 +14,8 @@ from scipy.stats import binom
 
 from testbed.engines.sim.netem import CLONED, COPY, CORRELATION_START, CORRUPT, FULL, LOST, Direction
 from testbed.engines.sim.prng import Prng
-from topologies.impairment import CLEAN, GilbertElliott, Impairment
-from topologies.netem import netem_params
+from testbed.topologies.impairment import CLEAN, GilbertElliott, Impairment
+from testbed.topologies.netem import netem_params
 
 US = 1_000
 CONFIDENCE = 0.999  # of each statistical test below; the seeds are fixed, so that none is flaky

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from nodes.core import Resolve
 from testbed.engines.sim import SimEngine
 from testbed.faults.outages import Outages
 from testbed.history import History
+from testbed.nodes.core import Resolve
 from testbed.plan import Fault, Plan
 from testbed.scenario import ScenarioError, compile_plan, from_data
+from testbed.topologies.build import make_fabric
 from testbed.verdicts import judge
-from topologies.build import make_fabric
 
 FABRIC = {"kind": "leaf_spine", "spines": 2, "leaves": 2, "hosts_per_leaf": 1}
 

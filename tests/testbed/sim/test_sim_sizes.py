@@ -8,15 +8,15 @@ import pytest
 from scapy.utils import PcapNgReader
 from sim_plans import US, make_plan
 
-from nodes.core import Decide
-from nodes.core.config import ProtocolConfig
-from nodes.core.record import Received, Sent
-from nodes.frames import MAX_WIRE_BYTES, WIRE_BYTES
 from testbed.engines.sim import SimEngine
 from testbed.history import History
+from testbed.nodes.core import Decide
+from testbed.nodes.core.config import ProtocolConfig
+from testbed.nodes.core.record import Received, Sent
+from testbed.nodes.frames import MAX_WIRE_BYTES, WIRE_BYTES
 from testbed.pcapng import write_simulated
 from testbed.plan import Plan
-from topologies.impairment import Impairment
+from testbed.topologies.impairment import Impairment
 
 GIGABIT = 1_000_000_000
 

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from nodes.core import Decide, Invoke, Return
-from nodes.core.record import Sent
 from testbed.engines.sim import SimEngine
 from testbed.history import Event, Events, History
+from testbed.nodes.core import Decide, Invoke, Return
+from testbed.nodes.core.record import Sent
 from testbed.plan import Plan
 from testbed.report.pages import loss_lines, study_page
 from testbed.study.document import Crashes, load_study

@@ -18,9 +18,9 @@ import pytest
 import yaml
 from families import children, stat_of
 
-from nodes.core.record import Died
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.sim import SimEngine
+from testbed.nodes.core.record import Died
 from testbed.scenario import ScenarioError
 from testbed.study import confirm, runner
 from testbed.study.document import Study, load_study

@@ -8,13 +8,13 @@ from functools import cache
 
 from verdict_story import US, plan_on, star
 
-from nodes.core.record import Dropped, Received, Sent
-from nodes.frames import FrameKey
 from testbed.engines.sim.engine import SimEngine
 from testbed.engines.sim.kernel_record import as_a_kernel_records
 from testbed.history import Event, Events, History, Hop, Hops
+from testbed.nodes.core.record import Dropped, Received, Sent
+from testbed.nodes.frames import FrameKey
 from testbed.plan import Fault, Plan, derive_seed
-from topologies.impairment import Impairment
+from testbed.topologies.impairment import Impairment
 
 WINDOW_NS = 300 * US
 PERIOD_NS = 400 * US

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from verdict_story import US, WINDOW, Story, pair, plan_on, star
 
-from nodes.core import Outcome, Resolve, RoundStart, swap_id
-from nodes.core.lies import Lie, LieKind
-from nodes.core.record import Died, Noted, Started, TimerFired
+from testbed.nodes.core import Outcome, Resolve, RoundStart, swap_id
+from testbed.nodes.core.lies import Lie, LieKind
+from testbed.nodes.core.record import Died, Noted, Started, TimerFired
 from testbed.plan import Fault
 from testbed.verdicts import judge
 

@@ -3,11 +3,11 @@
 import pytest
 from verdict_story import US, WINDOW, Story, pair, plan_on, star
 
-from nodes.core.record import Dropped, Noted, Refused, Started
+from testbed.nodes.core.record import Dropped, Noted, Refused, Started
 from testbed.plan import Fault
+from testbed.topologies.impairment import Impairment
 from testbed.verdicts import judge
 from testbed.verdicts.model import Break
-from topologies.impairment import Impairment
 
 SIM, SWITCH_PORTS_ONLY = True, False
 HELD_UP = [("node_pause", "node_resume", "paused"), ("node_slow", "node_quick", "slow")]

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from verdict_story import US, WINDOW, Story, plan_on, star
 
-from nodes.core import Decide, Propose
-from nodes.core.lies import Lie, LieKind
-from nodes.core.record import Died, Started
-from nodes.core.values import of_int
-from nodes.registry import engine_specs
+from testbed.nodes.core import Decide, Propose
+from testbed.nodes.core.lies import Lie, LieKind
+from testbed.nodes.core.record import Died, Started
+from testbed.nodes.core.values import of_int
+from testbed.nodes.registry import engine_specs
 from testbed.plan import Plan
 from testbed.verdicts import judge
 from testbed.verdicts.consensus import PROPERTIES

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from nodes.registry import service_names, service_spec
-from nodes.services.facts import Contributed, Entered, Fact, Granted, Holds, Left, Pulled, Pushed, Reduced, Wrote
+from testbed.nodes.registry import service_names, service_spec
+from testbed.nodes.services.facts import (
+    Contributed,
+    Entered,
+    Fact,
+    Granted,
+    Holds,
+    Left,
+    Pulled,
+    Pushed,
+    Reduced,
+    Wrote,
+)
 from testbed.scenario.expect import SERVICE_PROPERTIES
 from testbed.verdicts.coordination import PROPERTIES, Observed, barrier, exclusion, leadership, staleness, sums
 

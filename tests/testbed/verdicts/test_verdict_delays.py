@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from testbed.topologies.impairment import Impairment
+from testbed.topologies.tables import delay_pmf
 from testbed.verdicts.delays import Law, convolve, lattice_of
-from topologies.impairment import Impairment
-from topologies.tables import delay_pmf
 
 KINDS = [
     Impairment(20_000, 2_000),

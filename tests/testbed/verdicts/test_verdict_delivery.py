@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from verdict_story import US, Story, plan_on, star
 
-from nodes.core import Decide, Install, Propose
-from nodes.core.record import Died, Started
-from nodes.core.values import of_int
+from testbed.nodes.core import Decide, Install, Propose
+from testbed.nodes.core.record import Died, Started
+from testbed.nodes.core.values import of_int
 from testbed.plan import Plan
 from testbed.verdicts import judge
 from testbed.verdicts.consensus import PROPERTIES

@@ -8,16 +8,16 @@ from dataclasses import replace
 import pytest
 from verdict_story import US, WINDOW, Story, pair, plan_on, star
 
-from nodes.core import Decide, Propose
-from nodes.core.record import Overrun, TimerFired
-from nodes.core.values import of_int
 from testbed.engines.sim.engine import SimEngine
+from testbed.nodes.core import Decide, Propose
+from testbed.nodes.core.record import Overrun, TimerFired
+from testbed.nodes.core.values import of_int
 from testbed.plan import Fault, derive_seed
+from testbed.topologies.impairment import GilbertElliott, Impairment
 from testbed.verdicts import judge
 from testbed.verdicts.bands import evidence
 from testbed.verdicts.fidelity import QUANTILES
 from testbed.verdicts.model import Fidelity, Trust, Verdicts
-from topologies.impairment import GilbertElliott, Impairment
 
 ASKED = Impairment(20 * US, 5 * US, loss=0.1)
 

@@ -14,14 +14,14 @@ import pytest
 from damage import PERIOD_NS, WINDOW_NS, Damage, moved, run, with_
 from verdict_story import US
 
-from nodes.core import Decide, Outcome, Propose, Resolve, RoundStart
-from nodes.core.record import Dropped, Received, Sent, Started, Struck, TimerFired
 from testbed.engines.sim import SimEngine
 from testbed.history import Event
+from testbed.nodes.core import Decide, Outcome, Propose, Resolve, RoundStart
+from testbed.nodes.core.record import Dropped, Received, Sent, Started, Struck, TimerFired
 from testbed.plan import Fault
+from testbed.topologies.impairment import GilbertElliott, Impairment
 from testbed.verdicts import judge
 from testbed.verdicts.model import Trust, Verdicts
-from topologies.impairment import GilbertElliott, Impairment
 
 PLAIN = Impairment(20 * US, 5 * US)
 LOSSY = Impairment(20 * US, 5 * US, loss=0.02)

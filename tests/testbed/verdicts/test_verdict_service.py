@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from nodes.core import Apply, Decide, Invoke, Return
-from nodes.services.kv.store import Went, get
-from nodes.services.log import pack_entry, read_entry
 from testbed.engines.sim import SimEngine
 from testbed.history import Event, Events, History
+from testbed.nodes.core import Apply, Decide, Invoke, Return
+from testbed.nodes.services.kv.store import Went, get
+from testbed.nodes.services.log import pack_entry, read_entry
 from testbed.plan import Plan
 from testbed.report.operations import drawn
 from testbed.scenario import compile_plan, load

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from nodes.consensus.spec import INSTANCES
-from nodes.registry import engine_spec, engine_specs
 from testbed.engines.sim import SimEngine
+from testbed.nodes.consensus.spec import INSTANCES
+from testbed.nodes.registry import engine_spec, engine_specs
 from testbed.scenario import from_data
 from testbed.scenario.compile import compile_plan
 from testbed.verdicts import judge

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from verdict_story import US, plan_on, star
 
-from nodes.core.disk import State
-from nodes.core.lies import Lie, LieKind
 from testbed.engines.sim.engine import SimEngine
+from testbed.nodes.core.disk import State
+from testbed.nodes.core.lies import Lie, LieKind
 from testbed.plan import Fault, Plan, derive_seed
 from testbed.scenario import compile_plan, load
 from testbed.study.closed_forms import round_broken_probability, swap_forms
 from testbed.study.statistics import clopper_pearson
+from testbed.topologies.impairment import Impairment
 from testbed.verdicts import judge
 from testbed.verdicts.model import Verdicts
-from topologies.impairment import Impairment
 
 JITTERY = Impairment(20 * US, 12 * US, loss=0.005)
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 
 from builders import everyone
 
-from nodes.core import Outcome, Resolve, RoundStart, swap_id
-from nodes.core.config import ProtocolConfig
-from nodes.core.record import Received, Sent, Started, Struck, TimerFired, What
-from nodes.frames import FrameKey
 from testbed.history import Event, Events, History, Hop, Hops, node_names
+from testbed.nodes.core import Outcome, Resolve, RoundStart, swap_id
+from testbed.nodes.core.config import ProtocolConfig
+from testbed.nodes.core.record import Received, Sent, Started, Struck, TimerFired, What
+from testbed.nodes.frames import FrameKey
 from testbed.plan import Fault, Plan
-from topologies.fabric import Fabric, Link, LinkEnd
-from topologies.impairment import Impairment
+from testbed.topologies.fabric import Fabric, Link, LinkEnd
+from testbed.topologies.impairment import Impairment
 
 US = 1_000
 WINDOW = 100 * US

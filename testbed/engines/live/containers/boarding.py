@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from nodes.agent.channel import MOST_FDS, Channel
 from testbed.engines.live.owner import OwnerError
+from testbed.nodes.agent.channel import MOST_FDS, Channel
 
 _SOCKET = "agent.sock"
 

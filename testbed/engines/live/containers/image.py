@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import nodes
+from testbed import nodes
 from testbed.engines.vkernel.kernel import cache_folder
 from testbed.errors import UserError
 
@@ -46,7 +46,7 @@ HOME = "/opt/oae"
 SOCKET_FOLDER = "/run/oae"
 SOCKET = f"{SOCKET_FOLDER}/agent.sock"
 """Where the agent finds its fabric: a folder that each container is given."""
-ENTRYPOINT = ("/usr/bin/python3", "-B", "-m", "nodes.agent", SOCKET)
+ENTRYPOINT = ("/usr/bin/python3", "-B", "-m", "testbed.nodes.agent", SOCKET)
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
     "PYTHONPATH": HOME,

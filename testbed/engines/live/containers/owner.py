@@ -2,7 +2,7 @@
 
     containers = Containers(settings, plan.container, restarted={"host3"})
     owner = containers.owner("host1")       # several start at once: nothing is waited for until it is needed
-    life = owner.spawn("nodes.agent:run", payload, fds)
+    life = owner.spawn("testbed.nodes.agent:run", payload, fds)
 
 The node's container is its agent's: it waits from the start for what it is to run. When it dies its namespace, and the
 NICs in it, stay until the fabric goes, for the fabric holds a descriptor of it. A new container can't be put into a
@@ -25,7 +25,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from nodes.agent.channel import Channel
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live import syscalls
 from testbed.engines.live.containers.boarding import Boarding, tell
@@ -38,6 +37,7 @@ from testbed.engines.live.netlink.requests import Home
 from testbed.engines.live.netlink.rtnl import Rtnl
 from testbed.engines.live.owner import Exit, OwnerError
 from testbed.engines.live.syscalls import CLONE_NEWNET
+from testbed.nodes.agent.channel import Channel
 from testbed.plan import Container as Limits
 
 _AT_ONCE = 8  # requests that the engine works on; more only wait for each other there

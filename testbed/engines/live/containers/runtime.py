@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nodes.agent.channel import Channel
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live.containers.boarding import Boarding, tell
 from testbed.engines.live.containers.image import ENTRYPOINT, ENVIRONMENT, SOCKET_FOLDER
@@ -35,6 +34,7 @@ from testbed.engines.live.holder import Holder
 from testbed.engines.live.netlink.requests import Home
 from testbed.engines.live.netlink.rtnl import Rtnl
 from testbed.engines.live.owner import Exit, OwnerError
+from testbed.nodes.agent.channel import Channel
 from testbed.plan import Container as Limits
 
 RUNTIMES = ("crun", "runc")

@@ -25,7 +25,7 @@ from testbed.engines.live.machines.wire import listen, say
 from testbed.engines.live.netlink.requests import Carrier
 from testbed.errors import UserError
 from testbed.plan import Plan
-from topologies.partition import cut_links, partition
+from testbed.topologies.partition import cut_links, partition
 
 VXLAN_PORT = 4789
 _EXCHANGES = 40

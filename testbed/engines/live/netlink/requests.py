@@ -51,7 +51,7 @@ from testbed.engines.live.netlink.codec import (
 )
 
 if TYPE_CHECKING:
-    from topologies.netem import NetemParams  # not at run time: the launcher of every fabric imports this file
+    from testbed.topologies.netem import NetemParams  # not at run time: the launcher of every fabric imports this file
 
 IFF_UP = 0x1
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
@@ -232,7 +232,7 @@ def netem_add(index: int, params: NetemParams) -> Request:
 
 def netem_change(index: int, params: NetemParams) -> Request:
     """Changes a NIC's netem in place: what is queued stays queued, and so does a table when ``params`` has none (see
-    topologies.netem.changed_params)."""
+    testbed.topologies.netem.changed_params)."""
     return _netem(index, params, 0)
 
 
