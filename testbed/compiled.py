@@ -59,9 +59,9 @@ _ROOT = Path(__file__).resolve().parent.parent
 _IN_C = {
     _HASTE: _ROOT / "testbed" / "named_tuples.c",
     "oae_columns": _ROOT / "testbed" / "columns.c",
-    "oae_frames": _ROOT / "nodes" / "frames" / "frames.c",
-    "oae_journal": _ROOT / "nodes" / "agent" / "journal.c",
-    "oae_ring": _ROOT / "nodes" / "agent" / "ring.c",
+    "oae_frames": _ROOT / "testbed" / "nodes" / "frames" / "frames.c",
+    "oae_journal": _ROOT / "testbed" / "nodes" / "agent" / "journal.c",
+    "oae_ring": _ROOT / "testbed" / "nodes" / "agent" / "ring.c",
 }
 _SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 _SCRATCH = "building-"

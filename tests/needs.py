@@ -69,7 +69,7 @@ def as_nobody() -> list[str]:
         return [sys.executable]
     ways = map(str, (ROOT, sys.prefix, sys.base_prefix))
     command = [sys.executable, str(ROOT / "tests" / "other_user.py"), str(NOBODY), *ways, "--", sys.executable]
-    probe = [*command, "-c", "import mininet, numpy, nodes, topologies, testbed"]
+    probe = [*command, "-c", "import mininet, numpy, testbed.nodes, testbed.topologies"]
     told = subprocess.run(probe, cwd=ROOT, capture_output=True, text=True, check=False)
     if told.returncode != 0:
         lacking("user", f"nobody can't run the project here ({told.stderr.strip()[-80:]})")

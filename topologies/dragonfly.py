@@ -14,7 +14,8 @@ from pathlib import Path
 try:
     from testbed.topologies.base import FabricTopo, at_least
 except ImportError:  # run by `mn --custom`, which knows the file but not its package
-    sys.path.insert(0, str(Path(sys._getframe().f_code.co_filename).resolve().parents[1]))
+    here = Path(sys._getframe().f_code.co_filename).resolve()
+    sys.path.insert(0, str(next(folder for folder in here.parents if (folder / "testbed").is_dir())))
     from testbed.topologies.base import FabricTopo, at_least
 
 

@@ -1,7 +1,7 @@
 """The identity of a trial: all that its result depends on, in one hash.
 
-It covers every file of ``nodes``, ``topologies`` and ``testbed`` (machines, fabrics, both engines, patches, the guest's
-init, verdicts, this package) but what only shows results (``cli``, ``report``) or only tells of the code (``.md``);
+It covers every file of ``testbed`` (machines, fabrics, both engines, patches, the guest's init, verdicts, this package)
+but what only shows results (``cli``, ``report``) or only tells of the code (``.md``);
 the versions of Python and of the libraries that compute; and for vkernel the kernel that was built. It does not cover
 the host's own programs that a guest borrows (its shell, ``mount``), which set no time and draw no number.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -47,17 +48,17 @@ def trial_key(plan_json: str, engine: str, seeds: tuple[int, ...], crashes: str,
 def covered_files(engine: str) -> dict[str, Path]:
     """The files that a result on ``engine`` may depend on, by name; sim's on none of those that run a real kernel."""
     import testbed
-    from testbed import nodes, topologies
 
     left_out = _ONLY_SHOWN + (_ONLY_A_REAL_KERNELS if engine == "sim" else ())
+    root = Path(str(testbed.__file__)).parent
     files = {}
-    for package in (nodes, testbed, topologies):
-        root = Path(str(package.__file__)).parent
-        for path in sorted(root.rglob("*")):
-            name = f"{package.__name__}/{path.relative_to(root).as_posix()}"
-            if path.is_file() and path.suffix not in (".md", ".pyc") and not name.startswith(left_out):
+    # In a clone some folders of the package are links; names are the same whether they are.
+    for folder, _, names in os.walk(root, followlinks=True):
+        for path in (Path(folder, name) for name in names):
+            name = path.relative_to(root.parent).as_posix()
+            if path.suffix not in (".md", ".pyc") and not name.startswith(left_out):
                 files[name] = path
-    return files
+    return dict(sorted(files.items()))
 
 
 def _version(library: str) -> str:

@@ -43,7 +43,7 @@ from testbed.engines.live.syscalls import (
 )
 
 MODULE = "testbed.engines.live.isolation"
-ROOT = Path(__file__).resolve().parents[3]  # where the packages testbed, nodes and topologies lie
+ROOT = Path(__file__).resolve().parents[3]  # where the package testbed lies
 ADVICE = "Use `--engine vkernel`: it needs neither root nor namespaces"
 FAILED_TO_START = 125
 OK = b"ok\n"

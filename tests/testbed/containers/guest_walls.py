@@ -17,7 +17,7 @@ WAYS = {
     "a namespace, by clone": "checked(libc.syscall(56, 0x10000000 | 17, 0, 0, 0, 0))",
     "another namespace": "checked(libc.setns(os.open('/proc/self/ns/net', 0), 0))",
     "a mount": "checked(libc.mount(b'none', b'/tmp', b'tmpfs', 0, None))",
-    "its root": "open('/opt/oae/nodes/more', 'w')",
+    "its root": "open('/opt/oae/testbed/nodes/more', 'w')",
     "its socket's folder": "open('/run/oae/more', 'w')",
     "a device": "os.mknod('/dev/disk', 0o60600, os.makedev(98, 0))",
     "the kernel's settings": "open('/proc/sys/kernel/hostname', 'w')",

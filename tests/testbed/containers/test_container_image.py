@@ -58,13 +58,14 @@ def test_what_is_in_it_runs_by_itself(node_image: Image) -> None:
     if os.geteuid() != 0:
         lacking("user", "chroot is root's")
     code = (
-        "import ctypes, hashlib, json, mmap, select, socket, sys, zlib; import testbed.nodes.agent, testbed.nodes.registry as r;"
+        "import ctypes, hashlib, json, mmap, select, socket, sys, zlib;"
+        "from testbed import nodes; import testbed.nodes.agent, testbed.nodes.registry as r;"
         "[r.engine_spec(name) for name in r.engine_names()];"
         "print(sys.version_info >= (3, 11), nodes.__file__, testbed.nodes.agent.__cached__.endswith('.pyc'))"
     )
     command = ["/usr/sbin/chroot", str(node_image.rootfs), "/usr/bin/python3", "-c", code]
     told = subprocess.run(command, env={"PYTHONPATH": HOME}, capture_output=True, text=True, check=False)
-    assert told.stdout.split() == ["True", f"{HOME}/nodes/__init__.py", "True"], told.stderr
+    assert told.stdout.split() == ["True", f"{HOME}/testbed/nodes/__init__.py", "True"], told.stderr
     shell = subprocess.run(
         ["/usr/sbin/chroot", str(node_image.rootfs), "/bin/sh", "-c", "ip -V; ls /"],
         capture_output=True,
@@ -73,16 +74,15 @@ def test_what_is_in_it_runs_by_itself(node_image: Image) -> None:
     )
     assert "iproute2" in shell.stdout
     for source in sorted((ROOT / "nodes").rglob("*.py")):
-        inside = node_image.rootfs / HOME.lstrip("/") / source.relative_to(ROOT)
+        inside = node_image.rootfs / HOME.lstrip("/") / "testbed" / source.relative_to(ROOT)
         assert inside.read_bytes() == source.read_bytes()
 
 
 def test_another_version_of_nodes_has_another_name(tmp_path: Path) -> None:
     """So an image of other sources is never run by mistake: the one that is wanted is not there."""
     clone = tmp_path / "clone"
-    for package in ("nodes", "testbed", "topologies"):
-        shutil.copytree(ROOT / package, clone / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (clone / "nodes" / "agent" / "timers.py").open("a").write("# changed\n")
+    shutil.copytree(ROOT / "testbed", clone / "testbed", ignore=shutil.ignore_patterns("__pycache__"))
+    (clone / "testbed" / "nodes" / "agent" / "timers.py").open("a").write("# changed\n")
     ask = [sys.executable, "-m", "testbed.cli.main", "image", "name"]
     told = subprocess.run(
         ask, cwd=clone, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": ""}

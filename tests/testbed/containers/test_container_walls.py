@@ -142,7 +142,7 @@ WAYS_OUT = {
         "checked(libc.open_by_handle_at(0, ctypes.create_string_buffer(64), 0))",
         "EPERM",
     ),
-    "its own programs, changed": ("open('/opt/oae/nodes/agent/loop.py', 'a')", "EROFS"),
+    "its own programs, changed": ("open('/opt/oae/testbed/nodes/agent/loop.py', 'a')", "EROFS"),
     "a mount": ("checked(libc.mount(b'none', b'/tmp', b'tmpfs', 0, None))", "EPERM"),
     "its root, made writable": ("checked(libc.mount(b'none', b'/', None, 4096 | 32, None))", "EPERM"),
     "a disk, by a device file": ("os.mknod('/dev/shm/disk', 0o60600, os.makedev(254, 0))", "EPERM"),

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-PACKAGES = ("nodes", "topologies", "testbed")
 
 
 def printed(root: Path, code: str) -> str:
@@ -31,8 +30,7 @@ def fingerprints(root: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("tree")
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "testbed", root / "testbed", ignore=shutil.ignore_patterns("__pycache__"))
     return root
 
 
@@ -45,11 +43,11 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("testbed/engines/vkernel/patches/0001-clock-grain-of-one-nanosecond.patch", "vkernel"),
         ("testbed/verdicts/bisynchrony.py", "sim vkernel"),
         ("testbed/plan.py", "sim vkernel"),
-        ("nodes/oae/link.py", "sim vkernel"),
-        ("topologies/tables.py", "sim vkernel"),
+        ("testbed/nodes/oae/link.py", "sim vkernel"),
+        ("testbed/topologies/tables.py", "sim vkernel"),
         ("testbed/report/plots.py", ""),
         ("testbed/cli/study.py", ""),
-        ("nodes/consensus/oae/notes.md", ""),
+        ("testbed/nodes/consensus/oae/notes.md", ""),
     ],
 )
 def test_what_can_change_a_trial_changes_the_fingerprint(tree: Path, name: str, changes: str) -> None:
@@ -71,7 +69,7 @@ def test_every_module_that_a_worker_loads_is_covered() -> None:
         "scenario = load(Path('scenarios/nic-crash-mid-swap.yaml')).with_override('protocol.rounds', 20)\n"
         "do_task(Task('key', 'variant', 1.0, scenario, (1,)))\n"
         "covered = set(fingerprint.covered_files('sim').values())\n"
-        f"mine = [m for m in sys.modules.values() if m.__name__.split('.')[0] in {PACKAGES}]\n"
+        "mine = [m for m in sys.modules.values() if m.__name__.split('.')[0] == 'testbed']\n"
         "print(len(mine), *[m.__name__ for m in mine if m.__file__ and Path(m.__file__) not in covered])",
     )
     count, *uncovered = loaded.split()

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from testbed import nodes
+import testbed
 from testbed.engines.vkernel.kernel import cache_folder
 from testbed.errors import UserError
 
@@ -42,7 +42,7 @@ SYSTEM_FOLDERS = "/usr/bin:/bin:/usr/sbin:/sbin"
 
 REPOSITORY = "oae-node"
 HOME = "/opt/oae"
-"""Where ``nodes`` lies in the image."""
+"""Where the package ``testbed`` lies in the image: ``testbed.nodes``, and nothing else of it."""
 SOCKET_FOLDER = "/run/oae"
 SOCKET = f"{SOCKET_FOLDER}/agent.sock"
 """Where the agent finds its fabric: a folder that each container is given."""
@@ -102,10 +102,9 @@ class Image:
 @cache
 def image_name() -> str:
     """The image that belongs to the present sources of ``nodes``, and to this recipe."""
-    root = Path(str(nodes.__file__)).parent
     digest = hashlib.sha256(Path(__file__).read_bytes())
-    for path in _sources(root):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for name, path in _sources().items():
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return f"{REPOSITORY}:{digest.hexdigest()[:12]}"
 
 
@@ -185,9 +184,8 @@ def _lay_out(root: Path) -> None:
     extensions = sorted((inside / "lib-dynload").glob("*.so"))
     for path, name in _libraries([*programs, *extensions]).items():
         _copy(path, root / name.lstrip("/"))
-    home = Path(str(nodes.__file__)).parent
-    for path in _sources(home):
-        _copy(path, root / HOME.lstrip("/") / "nodes" / path.relative_to(home))
+    for name, path in _sources().items():
+        _copy(path, root / HOME.lstrip("/") / name)
     for folder in (inside, root / HOME.lstrip("/")):
         _run([str(python), "-I", "-c", _COMPILE, str(folder), str(root)], "compiling it")
     for path in root.rglob("*"):
@@ -195,8 +193,11 @@ def _lay_out(root: Path) -> None:
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)  # whatever our mask is
 
 
-def _sources(root: Path) -> list[Path]:
-    return sorted(root.rglob("*.py"))
+def _sources() -> dict[str, Path]:
+    """What nodes run, by its name in the image's HOME."""
+    package = Path(str(testbed.__file__)).parent
+    files = [package / "__init__.py", *sorted((package / "nodes").rglob("*.py"))]
+    return {path.relative_to(package.parent).as_posix(): path for path in files}
 
 
 def _python() -> tuple[Path, Path]:
