@@ -20,6 +20,7 @@ from testbed.cli import (
     explain,
     explore,
     export,
+    fit,
     flp,
     image,
     kernel,
@@ -52,6 +53,7 @@ app.command("scenarios")(listing.scenarios)
 app.add_typer(topo.app, name="topo")
 app.command("schema")(schema.schema)
 app.command("explain")(explain.explain)
+app.command("fit")(fit.fit)
 app.command("export")(export.export)
 app.command("up")(up.up)
 app.command("ps")(ps.ps)

@@ -13,6 +13,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -20,6 +21,7 @@ from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from testbed.study.document import human
+from testbed.study.fit import CONFIDENCE, Fit
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#B87A00", "#444B55")
 _MARKERS = ("o", "^", "D", "v", "P", "X")
@@ -435,3 +437,28 @@ def has_shares(results: Mapping[str, Any]) -> bool:
     return all(
         len(variant["sim"]) > 1 and any(row["swaps"] for row in variant["sim"]) for variant in results["variants"]
     )
+
+
+def fit_plot(fitted: Fit) -> Figure:
+    """Samples with their band, the table and what was drawn: the distribution functions, and the upper tails."""
+    samples = fitted.curves["samples"]
+    with mpl.rc_context(_STYLE):
+        figure, (whole, tail) = plt.subplots(1, 2, figsize=(10.4, 4.6), layout="constrained")
+        at = np.concatenate([samples.at[:1], samples.at])  # from 0 on
+        up_to = np.concatenate([[0.0], samples.up_to])
+        low, high = np.clip(up_to - fitted.band, 0, 1), np.clip(up_to + fitted.band, 0, 1)
+        told = f"what was measured, {CONFIDENCE:.0%} sure"
+        whole.fill_between(at / 1e3, low, high, step="post", color=COLOURS[0], alpha=0.18, linewidth=0, label=told)
+        for (name, steps), colour, line in zip(
+            fitted.curves.items(), COLOURS, ("-", "--", ":", "-.", "-"), strict=False
+        ):
+            x, left = steps.at / 1e3, 1 - np.concatenate([[0.0], steps.up_to[:-1]])
+            whole.step(x, steps.up_to, where="post", color=colour, linestyle=line, linewidth=1.6, label=name)
+            tail.step(x, left, where="pre", color=colour, linestyle=line, linewidth=1.6, label=name)
+        tail.set_yscale("log")
+        tail.set_ylim(0.5 / fitted.samples, 1.4)
+        for axes, title in ((whole, "P(delay \u2264 x)"), (tail, "P(delay \u2265 x)")):
+            axes.set_title(title, loc="left", fontsize=11)
+            axes.set_xlabel("delay x in \u00b5s")
+        whole.legend(fontsize=9.5)
+    return figure
