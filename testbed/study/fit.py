@@ -23,10 +23,10 @@ from testbed.scenario import Scenario, compile_plan, from_data
 from testbed.scenario.model import MeasuredDelays
 from testbed.scenario.samples import load_samples
 from testbed.scenario.settings import make_impairment
+from testbed.topologies.impairment import Impairment
+from testbed.topologies.tables import SCALE, delay_values, greatest_delay_ns, least_delay_ns
 from testbed.verdicts.bands import dkw_band
 from testbed.verdicts.comparison import frame_delays
-from topologies.impairment import Impairment
-from topologies.tables import SCALE, delay_values, greatest_delay_ns, least_delay_ns
 
 CONFIDENCE = 0.95
 SHARES = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
