@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +23,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as protocol.window=200us; repeatable."),
 ]
+_NAMED = 6
 
 
 def load_scenario(name: str, pairs: list[str] | None, seed: int | None = None) -> Scenario:
@@ -83,6 +86,25 @@ def _fabric_from_file(pairs: list[tuple[str, str]]) -> Fabric:
     except ValidationError as error:
         known = [key for key in FromFileTopology.model_fields if key != "kind"]
         raise UserError(problem_lines(error, Document(given, "--set"), lambda *_: known)[0]) from None
+
+
+def unknown_node(word: str, hosts: Sequence[str], switches: Sequence[str]) -> str:
+    """What is said of a word that is no node of a fabric: Mininet's users call hosts h1 and switches s1."""
+    from testbed.scenario.errors import suggestion
+
+    by_mininet = re.fullmatch(r"([hs])(\d+)", word)
+    if by_mininet and by_mininet[1] == "h" and f"host{by_mininet[2]}" in hosts:
+        return f"{word}: hosts are called {hosts[0]}, not h1, here; did you mean 'host{by_mininet[2]}'?"
+    if by_mininet:
+        kind, there = ("hosts", hosts) if by_mininet[1] == "h" else ("switches", switches)
+        return f"{word}: there is no such node; {kind} here: {shortened(there)}"
+    return f"{word}: there is no such node; {suggestion(word, (*hosts, *switches))}"
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first few of them."""
+    shown = ", ".join(names[:_NAMED]) or "none"
+    return f"{shown}, ... {names[-1]}" if len(names) > _NAMED else shown
 
 
 def path_with_system_folders() -> str:

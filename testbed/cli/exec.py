@@ -25,13 +25,13 @@ def exec_(
     as well, others share this machine's. Options stand before the node.
     """
     from testbed.cli import fabrics
-    from testbed.cli.common import path_with_system_folders
+    from testbed.cli.common import path_with_system_folders, unknown_node
 
     entry = fabrics.find(fabric)
     if not entry.inside:
         raise UserError(f"{entry.name} is still coming up")
     if node not in entry.nodes:
-        raise UserError(f"{node}: {entry.name} has no such node; there are {', '.join(entry.nodes)}")
+        raise UserError(f"{entry.name}: {unknown_node(node, tuple(entry.hosts), entry.switches)}")
     os.environ["PATH"] = path_with_system_folders()
     if node in entry.commands:
         in_container = [*entry.commands[node], *command]

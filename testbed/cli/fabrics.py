@@ -59,9 +59,9 @@ class Running:
 @contextmanager
 def announced(
     fabric: Fabric, asked: str, called: str | None = None
-) -> Iterator[Callable[[tuple[int, dict[str, Any]]], Running]]:
-    """While inside, this process can be found by `testbed down`, `ps` and `exec`. What is yielded tells that the fabric
-    is up (see ``heard``). Raises UserError when another one is ``called`` so."""
+) -> Iterator[tuple[str, Callable[[tuple[int, dict[str, Any]]], Running]]]:
+    """While inside, this process can be found by `testbed down`, `ps` and `exec`. What is yielded: what it is called,
+    and what tells that it is up (see ``heard``). Raises UserError when another one is ``called`` so."""
     me = os.getpid()
     path = state_folder() / f"fabric-{me}.json"
     shape = _shape_of(me)
@@ -76,7 +76,7 @@ def announced(
             _write(path, found)
             return found
 
-        yield tell
+        yield entry.name, tell
     finally:
         path.unlink(missing_ok=True)
         shape.unlink(missing_ok=True)

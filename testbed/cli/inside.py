@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
 import socket
 import sys
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from testbed.cli.prompt import Prompt
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live.mininet_fabric import MininetFabric
 from testbed.engines.live.wires import NETEM_ADVICE
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _COMMAND_FAILED = 1
 _USER_ERROR = 2
+_INTERRUPTED = 130
 _FEW = 128  # hosts; that each knows all others takes the square of it
 # There is no choice of engine here: `up` has this host's kernel only.
 _ADVICE = (
@@ -30,7 +31,7 @@ _ADVICE = (
 
 
 def main(descriptor: int) -> int:
-    """Reads {fabric, exec, json, detached, report} from ``descriptor``, brings the fabric up, works, takes it down."""
+    """Reads {fabric, called, exec, json, detached, report} from ``descriptor``; brings the fabric up and down again."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with os.fdopen(descriptor, encoding="utf-8") as file:
         job = json.load(file)
@@ -42,7 +43,13 @@ def main(descriptor: int) -> int:
             _report(running, containers, job["report"])
             if job["detached"]:
                 signal.pause()
-            return _commands(running.net, job) if job["exec"] else _interactive(running.net)
+            prompt = Prompt(running.net, job["called"])
+            if job["exec"]:
+                return _commands(prompt, job)
+            prompt.talk(sys.stdin)
+            return 0
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     except EngineUnavailable as error:
         advice = _ADVICE if error.advice == NETEM_ADVICE else error.advice
         print(f"testbed: error: {error.what}: {error.why}. {advice}", file=sys.stderr)
@@ -72,60 +79,16 @@ def _containers(job: dict[str, Any]) -> Containers | None:
     return Containers(settings, Container(**job["container"]))
 
 
-def _interactive(net: Any) -> int:
-    from mininet.cli import CLI
-    from mininet.log import setLogLevel
-
-    setLogLevel("info")
-    CLI(net)
-    return 0
-
-
-def _commands(net: Any, job: dict[str, Any]) -> int:
+def _commands(prompt: Prompt, job: dict[str, Any]) -> int:
     results = []
     for command in job["exec"]:
-        output, code = _command(net, command)
+        output, code = prompt.perform(command)
         results.append({"command": command, "output": output, "exit_code": code})
         if not job["json"]:
             print(output, end="" if output.endswith("\n") or not output else "\n", flush=True)
     if job["json"]:
         print(json.dumps(results, indent=2), flush=True)
     return _COMMAND_FAILED if any(result["exit_code"] for result in results) else 0
-
-
-def _command(net: Any, command: str) -> tuple[str, int]:
-    """``host1 ip addr`` runs in the host and tells its exit code; anything else is Mininet's own command."""
-    node, _, rest = command.strip().partition(" ")
-    if node in net and rest.strip():
-        words = [_address(net, word) for word in rest.split()]
-        output, error, code = net[node].pexec(" ".join(words), shell=True)
-        return output + error, int(code)
-    from mininet.cli import CLI
-    from mininet.log import lg, setLogLevel
-
-    class OneCommand(CLI):  # type: ignore[misc]
-        """Mininet's command line without its endless prompt."""
-
-        def run(self) -> None:
-            self.onecmd(command)
-
-    setLogLevel("output")
-    said = io.StringIO()
-    streams = [handler.stream for handler in lg.handlers]
-    for handler in lg.handlers:
-        handler.stream = said
-    try:
-        with redirect_stdout(said):
-            OneCommand(net)
-    finally:
-        for handler, stream in zip(lg.handlers, streams, strict=True):
-            handler.stream = stream
-    return said.getvalue(), 0
-
-
-def _address(net: Any, word: str) -> str:
-    """Names of hosts mean their addresses, as at Mininet's prompt."""
-    return str(net[word].IP() or word) if word in net else word
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from testbed.cli import fabrics
-from testbed.cli.common import SetOption, named_ground, path_with_system_folders
+from testbed.cli.common import SetOption, named_ground, path_with_system_folders, unknown_node
 from testbed.cli.output import DEFECT, JsonFlag, print_json, verb
 from testbed.engines.base import SCRATCH
 from testbed.engines.live.isolation import isolated_popen
@@ -99,12 +99,12 @@ def _hold(
 ) -> int:
     """Brings the fabric up and stays with it; the exit code of what ran inside. called: as what the user asked for, and
     how it is to be called. ``told`` once it is up."""
-    with fabrics.announced(fabric, *called) as tell, _hosted(container) as settings:
+    with fabrics.announced(fabric, *called) as (name, tell), _hosted(container) as settings:
         if settings is not None:
             job |= {"settings": asdict(settings), "container": asdict(container or Container())}
         ours, theirs = fabrics.reporting()
         descriptor = os.memfd_create("fabric")
-        os.write(descriptor, json_module.dumps(job | {"report": theirs.fileno()}).encode())
+        os.write(descriptor, json_module.dumps(job | {"called": name, "report": theirs.fileno()}).encode())
         os.lseek(descriptor, 0, os.SEEK_SET)
         passed = (descriptor, theirs.fileno(), *(() if settings is None else (settings.host_proc,)))
         # Ctrl-C at Mininet's prompt belongs to the command that runs there, not to the fabric.
@@ -187,20 +187,18 @@ def _hosted(container: Container | None) -> Iterator[Settings | None]:
 
 def check_command(command: str, fabric: Fabric) -> None:
     """Mininet only grumbles at what it does not know, and goes on. Raises UserError."""
-    from cmd import Cmd
-
-    from mininet.cli import CLI
+    from testbed.cli.prompt import Prompt
 
     words = command.split(maxsplit=1)
     if words and words[0] in (*fabric.hosts, *fabric.switches):
         if len(words) == 1:
             raise UserError(f"--exec {command!r}: say what {words[0]} is to run, for example '{words[0]} ip addr'")
         return
-    name, _, _ = Cmd().parseline(command)
-    if not name or not hasattr(CLI, f"do_{name}"):
+    if not words or not Prompt.has(command):
+        told = unknown_node(words[0], fabric.hosts, fabric.switches) if words else "it is empty"
         raise UserError(
-            f"--exec {command!r}: begin with a node of {fabric.name} ({', '.join(fabric.hosts[:3])}, ...) or with a "
-            f"command of Mininet's (pingall, net, links, ...)"
+            f"--exec {command!r}: {told}. Begin with a node of {fabric.name} or with a command of Mininet's "
+            "(pingall, net, links, ...)"
         )
 
 

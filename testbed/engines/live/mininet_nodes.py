@@ -403,6 +403,7 @@ class StaticBridge(_ShellOnDemand, Switch):  # type: ignore[misc]
     ) -> None:
         self.wiring = wiring or _plain_use
         self.forwarding = forwarding
+        self._stopped = False
         self.wiring.add_bridge(name)
         Node.__init__(self, name, **{**params, "inNamespace": False})
         self.dpid = self.defaultDpid(dpid or f"{self.wiring.bridges[name]:x}")
@@ -416,7 +417,11 @@ class StaticBridge(_ShellOnDemand, Switch):  # type: ignore[misc]
         return self.wiring.rtnl
 
     def start(self, controllers: Any = None) -> None:  # noqa: ARG002
-        """Forwarding entries; they are sent with those of all bridges (batchStartup)."""
+        """Forwarding entries; they are sent with those of all bridges (batchStartup). After a stop: as it was."""
+        if self._stopped:
+            self._stopped = False
+            self.rtnl.do(requests.link_up(self.wiring.bridges[self.name]))
+            return
         if self.forwarding is None:
             self.forwarding = _computed_forwarding(self.wiring)[self.name]
         self.wiring.forward(self.name, self.forwarding)
@@ -436,10 +441,14 @@ class StaticBridge(_ShellOnDemand, Switch):  # type: ignore[misc]
         return switches
 
     def stop(self, deleteIntfs: bool = True) -> None:  # noqa: N803
-        """Takes this one bridge down (the CLI's ``switch <name> stop``)."""
+        """Takes this one bridge away; without ``deleteIntfs`` (the CLI's ``switch <name> stop``) only down, until the
+        next start: its ports stay, with their entries, and forward nothing."""
         if deleteIntfs:
             self.deleteIntfs()
-        self.wiring.remove_bridge(self.name)
+            self.wiring.remove_bridge(self.name)
+        else:
+            self._stopped = True
+            self.rtnl.do(requests.link_down(self.wiring.bridges[self.name]))
 
 
 def _computed_forwarding(wiring: Wiring) -> dict[str, dict[str, str]]:
