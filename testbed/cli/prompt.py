@@ -82,7 +82,7 @@ class Prompt(CLI):  # type: ignore[misc]
         with _heard() as (told, failed):
             self.stdout = told
             self.onecmd(self.precmd(command))
-        return told.getvalue(), _COMMAND_FAILED if failed() else 0
+        return told.getvalue().replace("\r\n", "\n"), _COMMAND_FAILED if failed() else 0
 
     def _address(self, word: str) -> str:
         """Names of hosts mean their addresses, as at Mininet's prompt."""
