@@ -195,10 +195,10 @@ def check_command(command: str, fabric: Fabric) -> None:
             raise UserError(f"--exec {command!r}: say what {words[0]} is to run, for example '{words[0]} ip addr'")
         return
     if not words or not Prompt.has(command):
-        told = unknown_node(words[0], fabric.hosts, fabric.switches) if words else "it is empty"
+        told = f"; {unknown_node(words[0], fabric.hosts, fabric.switches)}" if words else ""
         raise UserError(
-            f"--exec {command!r}: {told}. Begin with a node of {fabric.name} or with a command of Mininet's "
-            "(pingall, net, links, ...)"
+            f"--exec {command!r}: begin with a node of {fabric.name} or with a command of Mininet's "
+            f"(pingall, net, links, ...){told}"
         )
 
 

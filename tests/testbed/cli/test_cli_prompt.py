@@ -133,8 +133,8 @@ def test_at_the_prompt_nothing_that_is_typed_ends_the_fabric(here: Path) -> None
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("h1 ls", "h1: hosts are called host1, not h1, here; did you mean 'host1'?. Begin with a node of"),
-        ("s1 ls", "s1: there is no such node; switches here: leaf1, leaf2, spine1. Begin with a node of"),
+        ("h1 ls", "net, links, ...); h1: hosts are called host1, not h1, here; did you mean 'host1'?\n"),
+        ("s1 ls", "net, links, ...); s1: there is no such node; switches here: leaf1, leaf2, spine1\n"),
         ("frobnicate", "frobnicate: there is no such node; there are host1, host2,"),
     ],
 )
