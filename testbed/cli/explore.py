@@ -76,6 +76,13 @@ def explore(
     time: TimeOption = None,
     pitfall: Pitfalls = None,
     set_: Settings = None,
+    symmetry: Annotated[
+        bool,
+        typer.Option(
+            "--symmetry",
+            help="Of worlds that differ in names of nodes only, look at one, where the engine allows it.",
+        ),
+    ] = False,
     depth: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps from the beginning.")] = None,
     states: Annotated[int | None, typer.Option(min=1, help="Stop after so many distinct states.")] = None,
     memory: Annotated[
@@ -114,7 +121,10 @@ def explore(
     full = memory_limit(memory)
     going_on = resume is not None and resume.exists()
     code = code_fingerprint("sim") if resume is not None else ""
-    looking = take_up(resume, asked, code) if resume is not None and going_on else Search(worlds)
+    if resume is not None and going_on:
+        looking = take_up(resume, asked, code, symmetry)
+    else:
+        looking = Search(worlds, symmetric=symmetry)
     worlds = looking.worlds
     with progress_bar() as bar, interruptible() as interrupted:
         task = bar.add_task(f"exploring {engine}", total=None, state="")
@@ -132,7 +142,7 @@ def explore(
     if found.broken:
         kept = write_found(schedule_of(asked, worlds, found.path, found.broken), out or Path(f"{engine}.schedule.yaml"))
         draw(picture, worlds, found.path, f"{engine}: {found.broken}")
-    show(found, asked, worlds, kept, json)
+    show(found, asked, worlds, kept, json, looking.renamings if symmetry else None)
     if found.broken:
         raise typer.Exit(EXPECTATION_FAILED)
     if found.end is End.INTERRUPTED:
@@ -262,14 +272,17 @@ _COVERED = {
 }
 
 
-def show(found: Found, asked: Asked, worlds: Worlds, kept: Path | None, json: bool) -> None:
-    """What a search has seen, and the shortest way to what is wrong."""
+def show(
+    found: Found, asked: Asked, worlds: Worlds, kept: Path | None, json: bool, renamings: int | None = None
+) -> None:
+    """What a search has seen, and the shortest way to what is wrong. renamings: how many worlds one stands for."""
     from testbed.explore.schedule import step_data, story
 
     if json:
         steps = [step_data(worlds, step) for step in found.path]
         data = {"engine": asked.engine, "end": str(found.end), "distinct_states": found.states}
         data |= {"generated_states": found.made, "depth": found.levels, "broken": found.broken or None}
+        data |= {} if renamings is None else {"renamings": renamings}
         print_json({**data, "steps": steps, "schedule": None if kept is None else str(kept)})
         return
     screen = console()
@@ -279,6 +292,9 @@ def show(found: Found, asked: Asked, worlds: Worlds, kept: Path | None, json: bo
     verdict = f"[bold red]broken[/] after {len(found.path)} steps" if found.broken else f"[green]held[/]: {holds}"
     screen.print(f"states     {found.states:,} distinct, {found.made + 1:,} generated; depth {found.levels}")
     screen.print(f"covered    {_COVERED[found.end]}")
+    if renamings is not None:
+        alike = f"names change in {renamings} ways" if renamings > 1 else "none: this engine tells its nodes apart"
+        screen.print(f"symmetry   {alike}")
     screen.print(f"invariants {verdict}")
     if kept is not None:
         screen.print(f"[dim]schedule: {kept}; told again by: testbed explore --replay {kept}[/]", soft_wrap=True)

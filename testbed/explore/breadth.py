@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from testbed.errors import UserError
+from testbed.explore.symmetry import AsymmetryError, Symmetry, check, groups
 from testbed.explore.worlds import UNBOUNDED, Step, World, Worlds
 
 Progress = Callable[[int, int, int], None]
@@ -51,9 +52,12 @@ class Search:
 
     What has been seen is a set of digests; of how a state was come to, the state before and the step are kept, by their
     numbers; whole worlds only of the level that is under work and the one after it.
+
+    symmetric: of worlds that differ in the names of nodes only, one is looked at. Where an engine turns out to tell
+    nodes apart, the search begins anew with fewer renamings, at last with none.
     """
 
-    def __init__(self, worlds: Worlds, state: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, worlds: Worlds, state: Mapping[str, Any] | None = None, symmetric: bool = False) -> None:
         """state: that of an earlier search in the same worlds, to go on with."""
         rules = worlds.rules
         if rules.timers == UNBOUNDED and not worlds.model.ends:
@@ -61,23 +65,53 @@ class Search:
         if UNBOUNDED in (rules.crashes, rules.restarts, rules.copies):
             raise UserError("crashes, restarts and copies without end lead to states without end; say how many")
         self.worlds = worlds
-        first = worlds.begin()
-        self.seen = {worlds.digest(first)}
+        self.symmetric = symmetric
+        if symmetric:
+            check(rules)
+        self.groups = groups(worlds.model) if symmetric else []
+        self.symmetry: Symmetry | None = None
+        if state is None:
+            self._begin()
+        else:
+            kept = dict(state)
+            symmetry = kept.pop("symmetry")
+            self.symmetry = None if symmetry is None else Symmetry.take_up(worlds, symmetry)
+            vars(self).update(kept)
+
+    def _begin(self) -> None:
+        """At the first world, with the largest group of renamings that is not known to be too large."""
+        self.symmetry = self._symmetry()
+        first = self.worlds.begin()
+        self.seen = {self.worlds.digest(first)}
         self.parents = array("I", [0])
         self.steps = array("I", [0])
+        self.turns = array("H", [0])  # by which renaming the world became the one that stands for it
         self.step_numbers: dict[Step, int] = {}
         self.level = 1
         self.made = 0
         self.layer: list[tuple[int, World]] = [(0, first)]
         self.place = 0  # in the layer: what comes before has been looked at
         self.following: list[tuple[int, World]] = []
-        self.broken = worlds.broken(first)
+        self.broken = self.worlds.broken(first)
         self.broken_at = 0
-        vars(self).update(state or {})
+
+    def _symmetry(self) -> Symmetry | None:
+        while self.groups and len(self.groups[0]) > 1:
+            try:
+                return Symmetry(self.worlds, self.groups[0])
+            except AsymmetryError:
+                self.groups.pop(0)
+        return None
+
+    @property
+    def renamings(self) -> int:
+        """How many worlds one stands for, at most: 1 where nodes are told apart."""
+        return 1 if self.symmetry is None else len(self.symmetry.group)
 
     def state(self) -> dict[str, Any]:
         """All but the worlds, as it can be pickled."""
-        return {key: value for key, value in vars(self).items() if key != "worlds"}
+        kept = {key: value for key, value in vars(self).items() if key != "worlds"}
+        return kept | {"symmetry": None if self.symmetry is None else self.symmetry.kept()}
 
     def run(
         self,
@@ -99,13 +133,17 @@ class Search:
                 return self._found(End.STATES)
             if (asked := stop()) is not None:
                 return self._found(asked)
-            self._work(min(self.place + _BATCH, len(self.layer)))
+            try:
+                self._work(min(self.place + _BATCH, len(self.layer)))
+            except AsymmetryError:
+                self.groups.pop(0)
+                self._begin()
             progress(self.level, len(self.seen), len(self.layer) - self.place + len(self.following))
         return self._found(End.BROKEN)
 
     def _work(self, until: int) -> None:
         worlds, seen, following = self.worlds, self.seen, self.following
-        numbers, parents, steps = self.step_numbers, self.parents, self.steps
+        numbers, parents, steps, symmetry = self.step_numbers, self.parents, self.steps, self.symmetry
         choices, after, digest, broken = worlds.choices, worlds.after, worlds.digest, worlds.broken
         for place in range(self.place, until):
             parent, world = self.layer[place]
@@ -114,6 +152,10 @@ class Search:
                 new = after(world, step)
                 if new is world:
                     continue
+                turn = 0
+                if symmetry is not None:
+                    symmetry.learn(world, step)
+                    new, turn = symmetry.canonical(new)
                 name = digest(new)
                 if name in seen:
                     continue
@@ -121,6 +163,7 @@ class Search:
                 number = len(parents)
                 parents.append(parent)
                 steps.append(numbers.setdefault(step, len(numbers)))
+                self.turns.append(turn)
                 following.append((number, new))
                 if wrong := broken(new):
                     self.broken, self.broken_at = wrong, number
@@ -133,11 +176,14 @@ class Search:
 
     def _path(self) -> list[Step]:
         names = list(self.step_numbers)
-        path, at = [], self.broken_at
+        path, turns, at = [], [], self.broken_at
         while at:
             path.append(names[self.steps[at]])
+            turns.append(self.turns[at])
             at = self.parents[at]
-        return path[::-1]
+        if self.symmetry is None:
+            return path[::-1]
+        return self.symmetry.unturned(path[::-1], turns[::-1])
 
 
 _BATCH = 200

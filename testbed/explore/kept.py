@@ -20,12 +20,12 @@ def keep(search: Search, asked: Asked, code: str, path: Path) -> None:
     unfinished = path.with_name(f"{path.name}.unfinished")
     with unfinished.open("wb") as file:
         file.write(_MAGIC)
-        pickle.dump((code, asked), file, pickle.HIGHEST_PROTOCOL)
+        pickle.dump((code, asked, search.symmetric), file, pickle.HIGHEST_PROTOCOL)
         pickle.dump((search.worlds.states, search.state()), file, pickle.HIGHEST_PROTOCOL)
     os.replace(unfinished, path)
 
 
-def take_up(path: Path, asked: Asked, code: str) -> Search:
+def take_up(path: Path, asked: Asked, code: str, symmetric: bool = False) -> Search:
     """The search in the file. What is read is run: take up files of your own only.
 
     Raises UserError where it holds none, another one, or one of other code, whose states may not be those of today.
@@ -34,8 +34,8 @@ def take_up(path: Path, asked: Asked, code: str) -> Search:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise UserError(f"{path} holds no search; name another file with --resume")
         try:
-            was_code, was_asked = pickle.load(file)
-            if was_asked != asked:
+            was_code, *was_asked = pickle.load(file)
+            if was_asked != [asked, symmetric]:
                 raise UserError(f"{path} holds a search that asks for something else; name another file with --resume")
             if was_code != code:
                 raise UserError(f"{path} was made with other code; delete it, or name another file with --resume")

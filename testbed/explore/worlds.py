@@ -137,7 +137,7 @@ class Worlds:
             nodes.append(born.state)
             wire += born.sent
         left = Left(rules.crashes, rules.restarts, rules.drops, rules.copies, rules.timers, rules.omits)
-        return World(tuple(nodes), self._ordered(wire), now_ns, left)
+        return World(tuple(nodes), self.ordered(wire), now_ns, left)
 
     def digest(self, world: World) -> bytes:
         """16 bytes that tell worlds apart."""
@@ -232,10 +232,10 @@ class Worlds:
         for verb, node, event, _ in steps:
             state = world.nodes[node]
             if self.states.up[state]:
-                for done, _ in self.states.deaths(state, event, self._time(world, node, event)):
+                for done, _ in self.states.deaths(state, event, self.time_of(world, node, event)):
                     yield Step(verb, node, event, done)
 
-    def _time(self, world: World, node: int, event: Event) -> int:
+    def time_of(self, world: World, node: int, event: Event) -> int:
         """When something happens, where all have one clock."""
         if self.model.time is not Time.TIMELY or not isinstance(event, str):
             return world.now_ns
@@ -253,7 +253,7 @@ class Worlds:
             if not self.states.up[nodes[node]]:
                 return World(nodes, wire, now_ns, left)
         elif verb is Verb.FIRE:
-            later_ns = self._time(world, node, event)
+            later_ns = self.time_of(world, node, event)
             if later_ns > now_ns:  # what is under way then is for nodes that are down, and is lost there
                 now_ns, wire = later_ns, ()
                 left = left._replace(omits=self.rules.omits, omitting=NOBODY)
@@ -264,7 +264,7 @@ class Worlds:
             return World(nodes, _without(wire, event), now_ns, self._lost(left, cast(int, event)))
         elif verb is Verb.COPY:
             return World(
-                nodes, self._ordered((*wire, cast(int, event))), now_ns, left._replace(copies=_less(left.copies))
+                nodes, self.ordered((*wire, cast(int, event))), now_ns, left._replace(copies=_less(left.copies))
             )
         else:
             dead = self.states.killed(nodes[node])
@@ -274,11 +274,11 @@ class Worlds:
             if state == nodes[node] and not sent and wire is world.wire and left == world.left:
                 return world
             if sent:
-                wire = self._ordered((*wire, *self._heard(sent, nodes, left)))
+                wire = self.ordered((*wire, *self._heard(sent, nodes, left)))
             return World(_put(nodes, node, state), wire, now_ns, left)
         ways = self.states.deaths(nodes[node], event, now_ns)
         state, sent = next(outcome for died, outcome in ways if died == done)
-        wire = self._ordered((*wire, *self._heard(sent, nodes, left)))
+        wire = self.ordered((*wire, *self._heard(sent, nodes, left)))
         return self._mourned(_put(nodes, node, state), wire, now_ns, left)
 
     def _lost(self, left: Left, packet: int) -> Left:
@@ -299,8 +299,8 @@ class Worlds:
         left = left._replace(crashes=_less(left.crashes))
         return World(nodes, self._heard(wire, nodes, left), now_ns, left)
 
-    def _ordered(self, wire: list[int] | tuple[int, ...]) -> tuple[int, ...]:
-        """In the order that is the same for equal worlds."""
+    def ordered(self, wire: list[int] | tuple[int, ...]) -> tuple[int, ...]:
+        """What is under way, in the order that is the same for equal worlds."""
         if len(self._channels) < len(self.states.packets):
             self._learn()
         if self.rules.network is Network.SET:
