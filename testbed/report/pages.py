@@ -13,8 +13,10 @@ from testbed.faults import describe
 from testbed.history import History
 from testbed.nodes.registry import engine_spec
 from testbed.plan import Plan
+from testbed.report.maps import maps
 from testbed.report.operations import drawn
 from testbed.report.spacetime import instance_caption, instance_diagram, nanoseconds, swap_diagram
+from testbed.report.words import probability
 from testbed.study.document import human
 from testbed.study.losses import LOSSES
 from testbed.verdicts.model import Verdicts, power_words
@@ -44,11 +46,6 @@ def _environment() -> Environment:
         of=lambda number, what: f"{number} {what}" if number == 1 else f"{number} {what}{'e' * what.endswith('h')}s",
     )
     return environment
-
-
-def probability(value: float) -> str:
-    """A probability for people: 0, 0.00031, 0.25."""
-    return "0" if value == 0 else f"{value:.3g}" if value >= 1e-4 else f"{value:.2e}"
 
 
 class Story(NamedTuple):
@@ -110,16 +107,21 @@ def study_page(
     from testbed.report import plots
 
     losses = results["measure"] == "losses"
-    shares = plots.svg_of(plots.swaps_plot(results)) if not losses and plots.has_shares(results) else ""
+    many = bool(results["across"])  # a curve of each would hide those of the others
+    shares = plots.svg_of(plots.swaps_plot(results)) if not losses and not many and plots.has_shares(results) else ""
     return (
         _environment()
         .get_template("study.html.j2")
         .render(
             results=results,
             plot=plots.svg_of(plots.study_plot(results)),
-            close=plots.svg_of(plots.study_plot(results, close=True)) if plots.close_range(results) else "",
+            close=plots.svg_of(plots.study_plot(results, close=True))
+            if not many and plots.close_range(results)
+            else "",
             consensus=(
-                plots.svg_of(plots.consensus_plot(results)) if not losses and plots.has_consensus(results) else ""
+                plots.svg_of(plots.consensus_plot(results))
+                if not losses and not many and plots.has_consensus(results)
+                else ""
             ),
             shares=shares,
             arrows=not losses and plots.has_arrows(results),
@@ -132,6 +134,8 @@ def study_page(
             commands=commands,
             pictures=pictures,
             label=plots.parameter_label(results["parameters"]),
+            across=plots.parameter_label(results["across"]),
+            maps=maps(results) if plots.has_map(results) else (),
             brackets={
                 variant["name"]: bracket(variant.get("break_point"), results["kind"]) for variant in results["variants"]
             },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,17 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from testbed.study.document import human
+from testbed.report.maps import Map, maps
+from testbed.report.words import probability
+from testbed.study.document import human, parameter_name
 from testbed.study.fit import CONFIDENCE, Fit
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#B87A00", "#444B55")
@@ -42,6 +48,11 @@ _STYLE: Any = {
     "svg.hashsalt": "oae-testbed",
 }
 _DECADES_FOR_LOG = 1.2
+_MAP = mpl.colormaps["cividis"].resampled(48)  # even in lightness: the same in grey, and to colour-blind eyes
+_NOTHING_SEEN, _BREAK = (0.93, 0.94, 0.95, 1.0), "#D55E00"
+_MOST_WRITTEN = 14  # columns of a map in whose cells there is room for figures
+_MOST_LETTERS = 75  # of names that stand side by side
+_TOLD = "told:"
 
 
 def svg_of(figure: Figure) -> str:
@@ -51,7 +62,12 @@ def svg_of(figure: Figure) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return re.sub(rf'<g id="{_TOLD}([^"]*)">', r"<g><title>\1</title>", text[text.index("<svg") :])
+
+
+def _tell(axes: Axes, x: float, y: float, text: str, size: float = 12.0) -> None:
+    """What a reader is told who points at this place: an invisible mark there, which svg_of gives a title."""
+    axes.plot([x], [y], marker="s", markersize=size, alpha=0, linestyle="none", gid=_TOLD + text, zorder=9)
 
 
 def save_png(figure: Figure, path: Path) -> None:
@@ -69,6 +85,8 @@ def study_plot(results: Mapping[str, Any], close: bool = False) -> Figure:
     """
     if results["measure"] == "losses":
         return losses_plot(results)
+    if has_map(results) and not close:
+        return heat_plot(results)
     with mpl.rc_context(_STYLE):
         figure, axes = plt.subplots(figsize=(7.6, 4.9), layout="constrained")
         shown = _cut(results, close_range(results)) if close else results
@@ -111,7 +129,8 @@ def _draw_beside_each_other(axes: Axes, results: Mapping[str, Any]) -> None:
             ha="center",
             fontsize=10,
         )
-    axes.set_xticks(range(len(names)), names)
+    crowded = sum(map(len, names)) > _MOST_LETTERS
+    axes.set_xticks(range(len(names)), names, rotation=35 if crowded else 0, ha="right" if crowded else "center")
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.set_ylim(0, 1.15 * max(row["high"] for row in _rows(results)))
     axes.set_ylabel(_quantity(results))
@@ -173,11 +192,10 @@ def _legend(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
 
 
 def parameter_label(parameters: Sequence[str]) -> str:
-    """``links.default.jitter`` -> jitter (links default)."""
-    names = list(dict.fromkeys(path.split(".")[-1].replace("_", " ") for path in parameters))
+    """``links.default.jitter`` -> jitter of links default."""
     links = dict.fromkeys(".".join(path.split(".")[1:-1]) for path in parameters if path.startswith("links."))
     where = ", ".join(links)
-    return " and ".join(names) + (f" of links {where}" if where else "")
+    return parameter_name(parameters) + (f" of links {where}" if where else "")
 
 
 def _rows(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -367,6 +385,66 @@ def consensus_plot(results: Mapping[str, Any]) -> Figure:
 
 
 _LOSS_MARKS = {"deadline": ("o", COLOURS[0]), "availability": ("^", COLOURS[4]), "agreement": ("X", COLOURS[1])}
+
+
+def has_map(results: Mapping[str, Any]) -> bool:
+    """Whether two parameters were swept and a probability was counted at each pair of values."""
+    return bool(results["across"]) and results["measure"] != "losses"
+
+
+def heat_plot(results: Mapping[str, Any]) -> Figure:
+    """P over two parameters, a map a variant, with each probability and its interval written in its cell, and where a
+    break point was searched for along the first, a line through its estimates. The colours' lightness alone tells."""
+    drawn = maps(results)
+    columns, rows = len(drawn[0].columns), len(drawn[0].rows)
+    seen = [cell.p for item in drawn for row in item.cells for cell in row if cell and cell.p > 0]
+    log = bool(seen) and max(seen) / min(seen) > 10**_DECADES_FOR_LOG
+    norm = LogNorm(min(seen), max(seen)) if log else Normalize(0, max(seen, default=1.0))
+    with mpl.rc_context({**_STYLE, "axes.grid": False}):
+        size = (max(7.6, 1.9 + 0.95 * columns), 0.9 + len(drawn) * (0.75 + 0.6 * rows))
+        figure, grid = plt.subplots(len(drawn), 1, figsize=size, layout="constrained", squeeze=False, sharex=True)
+        for axes, item in zip(grid[:, 0], drawn, strict=True):
+            _draw_map(axes, item, norm)
+            axes.set_ylabel(parameter_label(results["across"]))
+            if len(drawn) > 1:
+                axes.set_title(item.name, fontsize=10.5, loc="left")
+        grid[-1, 0].set_xlabel(parameter_label(results["parameters"]))
+        bar = figure.colorbar(ScalarMappable(norm, _MAP), ax=grid[:, 0].tolist(), label=_quantity(results), pad=0.02)
+        bar.outline.set_visible(False)
+    return figure
+
+
+def _draw_map(axes: Axes, item: Map, norm: Normalize) -> None:
+    columns = len(item.columns)
+    for y, row in enumerate(item.cells):
+        for x, cell in enumerate(row):
+            if cell is None:
+                continue
+            shade = _MAP(norm(cell.p)) if cell.p > 0 else _NOTHING_SEEN
+            hatch = None if cell.p > 0 else "///"
+            axes.add_patch(
+                Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=shade, edgecolor="#FFFFFF", linewidth=1.5, hatch=hatch)
+            )
+            if columns <= _MOST_WRITTEN:
+                light = 0.299 * shade[0] + 0.587 * shade[1] + 0.114 * shade[2] > 0.5
+                colour = "#000000" if light else "#FFFFFF"
+                axes.text(x, y + 0.27, probability(cell.p), color=colour, ha="center", va="center", fontsize=9.5)
+                axes.text(x, y - 0.29, cell.interval, color=colour, ha="center", va="center", fontsize=7)
+            _tell(axes, x, y, cell.title, 26)
+    for mark in item.breaks:
+        for colour, wider in (("#FFFFFF", 2.5), (_BREAK, 0.0)):
+            axes.plot([mark.low, mark.high], [mark.row, mark.row], color=colour, linewidth=2 + wider, zorder=5)
+            axes.plot([mark.at], [mark.row], color=colour, marker="D", markersize=6 + wider, zorder=6)
+    for run in item.contours:
+        for colour, wider in (("#FFFFFF", 2.0), (_BREAK, 0.0)):
+            axes.plot([one.at for one in run], [one.row for one in run], color=colour, linewidth=1.6 + wider, zorder=4)
+    axes.set_xlim(-0.5, columns - 0.5)
+    axes.set_ylim(-0.5, len(item.rows) - 0.5)
+    axes.set_xticks(range(columns), item.columns, rotation=45 if max(map(len, item.columns)) > 8 else 0)
+    axes.set_yticks(range(len(item.rows)), item.rows)
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
 
 
 def losses_plot(results: Mapping[str, Any]) -> Figure:

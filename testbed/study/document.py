@@ -3,6 +3,7 @@
 name: jitter-leaf-spine
 scenario: ../scenarios/leaf-spine.yaml        # or the scenario itself, in place
 sweep: {parameter: links.default.jitter, from: 1us, to: 100us, steps: 12, scale: linear}
+across: {parameter: protocol.depth, values: [2, 4, 6]}   # all of it again at each of these: a map of two parameters
 measure: broken_round
 break_point: {probability: 0.01, confidence: 0.99, rounds: 60000}
 sim: {batch: 500}
@@ -16,12 +17,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from testbed.nodes.registry import engine_spec
 from testbed.plan import Plan
@@ -49,7 +52,10 @@ UNITS = {
     "": ("number", 1.0),
 }
 _QUANTITY = re.compile(r"^\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*([a-zµμ%]*)\s*$")
+_NAME = re.compile(r"[A-Za-z_]")
 _MAX_STEPS = 1000
+_TOLD_APART = 12  # digits, so that different values have different names
+_MOST_ARMS = 200
 
 
 class _Part(BaseModel):
@@ -57,7 +63,8 @@ class _Part(BaseModel):
 
 
 class Sweep(_Part):
-    """The swept parameter: a dotted path into the scenario (or several that get the same value), and its values."""
+    """The swept parameter: a dotted path into the scenario (or several that get the same value), and its values:
+    numbers with their units, or names (of engines, topologies, policies), which are compared side by side."""
 
     parameter: str | list[str]
     values: list[str | float] | None = None
@@ -84,13 +91,22 @@ class Sweep(_Part):
 
     @property
     def kind(self) -> str:
-        """time (x in ns), share, rate (bit/s) or number."""
+        """time (x in ns), share, rate (bit/s), number or name."""
         return self.resolved()[1]
 
     @property
     def grid(self) -> tuple[float, ...]:
-        """The swept values in base units."""
+        """The swept values in base units. Names are no points on an axis but variants (Study.arms): one point is
+        left."""
         return self.resolved()[0]
+
+    @property
+    def choices(self) -> list[tuple[str | float | int, str]]:
+        """What the parameter is set to, one value after the other, and how people read that."""
+        points, kind = self.resolved()
+        if kind == "name":
+            return [(str(name), str(name)) for name in self.values or ()]
+        return [(spelled(x, kind), human(x, kind, _TOLD_APART)) for x in points]
 
     @property
     def integral(self) -> bool:
@@ -105,6 +121,10 @@ class Sweep(_Part):
 
     def resolved(self) -> tuple[tuple[float, ...], str]:
         """The values in base units, and their kind."""
+        if self.values and all(isinstance(value, str) and _NAME.match(value) for value in self.values):
+            if len(set(self.values)) < len(self.values):
+                raise ValueError("the swept names must differ")
+            return (0.0,), "name"
         if self.values is not None:
             pairs = [quantity(value) for value in self.values]
             points = [value for value, _ in pairs]
@@ -201,7 +221,8 @@ class Losses(_Part):
 
 
 class StudyDocument(_Part):
-    """A study as written. measure: broken_round (sweeps P(broken round)), disagreement (counts instances that disagree,
+    """A study as written. across: a second parameter; the whole sweep, its search for a break point with it, is done at
+    each of its values. measure: broken_round (sweeps P(broken round)), disagreement (counts instances that disagree,
     one instance a run, over ``runs`` runs at each swept value) or losses (what the clients of a service lose first:
     ``runs`` runs of the whole scenario at each swept value without ``crashes`` and, if there are any, as many with).
     causes: tell what broke each swap on ``sim`` too, for which every message must be recorded (on ``vkernel`` it is
@@ -212,6 +233,7 @@ class StudyDocument(_Part):
     scenario: str | dict[str, Any]
     paths_from: str = "."
     sweep: Sweep
+    across: Sweep | None = None
     measure: Literal["broken_round", "disagreement", "losses"] = "broken_round"
     break_point: BreakPointSpec | None = None
     sim: SimSpec = SimSpec()
@@ -225,11 +247,20 @@ class StudyDocument(_Part):
     expect_engines_agree: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**64)] = 1
 
+    @field_validator("sweep", "across", mode="before")
+    @classmethod
+    def _one_sweep(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            raise ValueError("one parameter is swept here; the second one of two goes under across:")
+        return value
+
     @model_validator(mode="after")
     def _sound(self) -> StudyDocument:
         names = [variant.name for variant in self.variants]
         if len(set(names)) < len(names):
             raise ValueError("two variants have the same name")
+        if self.across is not None and set(self.across.parameters) & set(self.sweep.parameters):
+            raise ValueError("sweep and across must name different parameters")
         if self.break_point is not None:
             self._sound_search(self.break_point)
         elif self.sim.batch > self.sim.rounds:
@@ -245,6 +276,8 @@ class StudyDocument(_Part):
         return self
 
     def _sound_search(self, wanted: BreakPointSpec) -> None:
+        if self.sweep.kind == "name":
+            raise ValueError("a break point lies between two numbers, and names are swept; put the names under across:")
         if "rounds" in self.sim.model_fields_set:
             raise ValueError(
                 "a search has no sim.rounds at each point; say in break_point.rounds what all of it may cost"
@@ -257,6 +290,21 @@ class StudyDocument(_Part):
 
 
 @dataclass(frozen=True)
+class Arm:
+    """One of the things that a study compares: a variant, with what else is the same along its sweep set in it.
+
+    of: the variant's name in the document; place: its place there. across: the value of the second parameter, swept: of
+    the first where that takes names; as people read them, empty where there is none.
+    """
+
+    variant: Variant
+    of: str
+    place: int
+    across: str = ""
+    swept: str = ""
+
+
+@dataclass(frozen=True)
 class Study:
     """A study ready to run: the document and its base scenario, already validated. source: where it came from."""
 
@@ -265,13 +313,54 @@ class Study:
     source: str
 
     def scenario_at(self, variant: Variant, x: float) -> Scenario:
-        """The scenario of one variant at one swept value. Raises ScenarioError when that makes no sense."""
+        """The scenario of one arm's variant at one swept value. Raises ScenarioError when that makes no sense."""
         scenario = self.scenario
         for path, value in variant.set.items():
             scenario = scenario.with_override(path, value)
+        if self.document.sweep.kind == "name":  # set in the variant
+            return scenario
         for path in self.document.sweep.parameters:
             scenario = scenario.with_override(path, spelled(x, self.document.sweep.kind))
         return scenario
+
+    @cached_property
+    def arms(self) -> tuple[Arm, ...]:
+        """All that is compared: each variant, at each value of the second parameter, with each name that is swept."""
+        document = self.document
+        swept = document.sweep if document.sweep.kind == "name" else None
+        alone = "variants" not in document.model_fields_set
+        return tuple(
+            _arm(Arm(variant, variant.name, place), alone, (document.across, second), (swept, first))
+            for place, variant in enumerate(document.variants)
+            for second in (document.across.choices if document.across else _NO_CHOICE)
+            for first in (swept.choices if swept else _NO_CHOICE)
+        )
+
+    def arm(self, name: str) -> Variant:
+        """The variant of the arm that results call so."""
+        return next(arm.variant for arm in self.arms if arm.variant.name == name)
+
+
+_Choice = tuple[str | float | int, str]
+_NO_CHOICE: list[_Choice] = [("", "")]
+
+
+def _arm(arm: Arm, alone: bool, across: tuple[Sweep | None, _Choice], swept: tuple[Sweep | None, _Choice]) -> Arm:
+    """The arm with these values set. alone: its variant is the only one, and nobody has named it."""
+    names, set_ = [] if alone else [arm.of], dict(arm.variant.set)
+    for sweep, (value, told) in (across, swept):
+        if sweep is not None:
+            set_ |= dict.fromkeys(sweep.parameters, value)
+            names.append(told if sweep.kind == "name" else f"{parameter_name(sweep.parameters)} {told}")
+    if names == [arm.of] or not names:
+        return arm
+    variant = arm.variant.model_copy(update={"name": ", ".join(names), "set": set_})
+    return replace(arm, variant=variant, across=across[1][1], swept=swept[1][1])
+
+
+def parameter_name(parameters: Sequence[str]) -> str:
+    """``[links.default.jitter]`` -> jitter."""
+    return " and ".join(dict.fromkeys(path.split(".")[-1].replace("_", " ") for path in parameters))
 
 
 def quantity(value: str | float) -> tuple[float, str]:
@@ -308,6 +397,8 @@ def human(x: float, kind: str, digits: int = 5) -> str:
         return _scaled(x, ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns")), digits)
     if kind == "rate":
         return _scaled(x, ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"), (1, "bit/s")), digits)
+    if kind == "name":
+        return "–"
     return f"{100 * x:.4g} %" if kind == "share" else f"{x:.6g}"
 
 
@@ -354,25 +445,41 @@ def study_schema() -> dict[str, Any]:
 
 def _check_points(study: Study, document: Document) -> None:
     """Every point of the sweep, for every variant: what makes no sense is told before anything runs."""
-    sweep = study.document.sweep
-    for place, variant in enumerate(study.document.variants):
-        where: KeyPath = ("variants", place) if "variants" in document.data else ("sweep",)
+    sweep, across = study.document.sweep, study.document.across
+    if len(study.arms) > _MOST_ARMS:
+        what = f"{len(study.arms)} things to compare; a study takes at most {_MOST_ARMS}: fewer values, or variants"
+        raise ScenarioError(document.problem(("across",) if across else ("sweep",), what))
+    for arm in study.arms:
+        where: KeyPath = ("variants", arm.place) if "variants" in document.data else ("sweep",)
         for x in sweep.grid:
             try:
-                _check_scenario(study, study.scenario_at(variant, x))
+                _check_scenario(study, study.scenario_at(arm.variant, x))
             except ScenarioError as error:
-                what = f"at {human(x, sweep.kind)}: {error.problems[0]}"
-                raise ScenarioError(document.problem(where, what)) from None
+                told = f"{parameter_name(across.parameters)} {arm.across}" if across else ""
+                at = ", ".join(filter(None, (told, arm.swept or human(x, sweep.kind))))
+                raise ScenarioError(document.problem(where, f"at {at}: {error.problems[0]}")) from None
             except FieldError as error:
-                raise ScenarioError(document.problem(error.path, f"{variant.name}: {error}")) from None
-        if len(sweep.grid) > 1 and _bare_plan(study, variant, sweep.grid[0]) == _bare_plan(
-            study, variant, sweep.grid[-1]
-        ):
-            what = (
-                f"{', '.join(sweep.parameters)} changes nothing for {variant.name!r}: seed, rounds and "
-                "capture are the study's own, and a later selector overrides an earlier one; sweep what matters"
-            )
-            raise ScenarioError(document.problem(("sweep", "parameter"), what))
+                raise ScenarioError(document.problem(error.path, f"{arm.variant.name}: {error}")) from None
+    for place, variant in enumerate(study.document.variants):
+        arms = [arm.variant for arm in study.arms if arm.place == place]
+        names = len(sweep.choices) if sweep.kind == "name" else 1
+        first, last = sweep.grid[0], sweep.grid[-1]
+        if len(sweep.choices) > 1 and _same(study, (arms[0], first), (arms[names - 1], last)):
+            raise ScenarioError(document.problem(("sweep", "parameter"), _no_effect(sweep, variant.name)))
+        if across and len(across.choices) > 1 and _same(study, (arms[0], first), (arms[-names], first)):
+            raise ScenarioError(document.problem(("across", "parameter"), _no_effect(across, variant.name)))
+
+
+def _same(study: Study, one: tuple[Variant, float], other: tuple[Variant, float]) -> bool:
+    """Whether both come to the same plan, but for what the study sets itself."""
+    return _bare_plan(study, *one) == _bare_plan(study, *other)
+
+
+def _no_effect(sweep: Sweep, name: str) -> str:
+    return (
+        f"{', '.join(sweep.parameters)} changes nothing for {name!r}: seed, rounds and "
+        "capture are the study's own, and a later selector overrides an earlier one; sweep what matters"
+    )
 
 
 def _check_scenario(study: Study, scenario: Scenario) -> None:

@@ -50,7 +50,8 @@ def expectations(study: Study, variants: Sequence[VariantResult], confidence: fl
     """What the document expects, variant by variant."""
     document = study.document
     wanted, kind = document.break_point, document.sweep.kind
-    for variant, result in zip(document.variants, variants, strict=True):
+    for arm, result in zip(study.arms, variants, strict=True):
+        variant = arm.variant
         if variant.expect.disagreements is not None:
             yield _disagreements(variant, result)
         yield from (_keeps(lost, result) for lost in variant.expect.keeps)

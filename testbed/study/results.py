@@ -47,7 +47,8 @@ class Specimen:
 
 @dataclass(frozen=True, slots=True)
 class VariantResult:
-    """One variant. closed_form: (x, p). A break point is None where none was asked for, or nothing confirmed it."""
+    """One variant at one value of a second parameter (see document.Arm for of, across, swept). closed_form: (x, p). A
+    break point is None where none was asked for, or nothing confirmed it."""
 
     name: str
     set: Mapping[str, Any]
@@ -59,10 +60,14 @@ class VariantResult:
     window_ns: int = 0
     specimens: tuple[Specimen, ...] = ()
     lost: tuple[LostUnder, ...] = ()
+    of: str = ""
+    across: str = ""
+    swept: str = ""
 
     def to_dict(self, measure: str) -> dict[str, Any]:
         """What belongs to ``measure``."""
-        common = {"name": self.name, "set": dict(self.set), "sim": [row.to_dict() for row in self.sim]}
+        named = {name: getattr(self, name) for name in ("name", "of", "across", "swept")}
+        common = {**named, "set": dict(self.set), "sim": [row.to_dict() for row in self.sim]}
         if measure == "disagreement":
             return {**common, "specimens": [asdict(item) for item in self.specimens]}
         if measure == "losses":
@@ -88,7 +93,8 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All of it. missing: why an engine did not run. code: engine -> fingerprint. seed: the document's."""
+    """All of it. grid: the values that were asked for. across: the second parameter's paths. missing: why an engine did
+    not run. code: engine -> fingerprint. seed: the document's."""
 
     name: str
     about: str
@@ -96,6 +102,8 @@ class Results:
     parameters: Sequence[str]
     kind: str
     scale: str
+    grid: Sequence[float]
+    across: Sequence[str]
     seed: int
     source: str
     confidence: float
@@ -113,6 +121,8 @@ class Results:
         return {
             **{name: getattr(self, name) for name in plain},
             "parameters": list(self.parameters),
+            "grid": list(self.grid),
+            "across": list(self.across),
             "crashes": dict(self.crashes),
             "losses": dict(self.losses),
             "variants": [variant.to_dict(self.measure) for variant in self.variants],

@@ -11,12 +11,14 @@ A study's directory
 ==================  ==================================================================================================
 
 ``results.json`` is results.Results: name, about, source, seed (of the document), measure, parameters, kind (time: x in
-ns, share: of 1, rate: bit/s, number) and scale of the sweep, confidence, crashes and losses as written, code (engine ->
+ns, share: of 1, rate: bit/s, number, name: x is 0), scale and grid (values of x) of the sweep, across (the second
+swept parameter, if there is one), confidence, crashes and losses as written, code (engine ->
 fingerprint), missing (why an engine did not run), notes, expectations (what, held: true, false or null, seen), and
-variants, each with name, set, window_ns, break_point and vkernel_break_point (search.BreakPoint), closed_form (x, p),
-specimens (x, seed, instance), and a row per point under sim and vkernel: x, p with its interval low .. high, looked,
-the sums of the columns of trials.parquet, and for vkernel also twin_broken and twin_same_rounds (``sim`` on the same
-plan).
+variants (at each value of the second parameter), each with name, of (its name in the document), across and swept (the
+value of the second parameter, or of the first where that is a name, as people read them), set, window_ns, break_point
+and vkernel_break_point (search.BreakPoint), closed_form (x, p), specimens (x, seed, instance), and a row per point
+under sim and vkernel: x, p with its interval low .. high, looked, the sums of the columns of trials.parquet, and for
+vkernel also twin_broken and twin_same_rounds (``sim`` on the same plan).
 
 Of measure losses a row is losses.LossRow in place of p, low .. high; and a variant has ``lost``: without and with
 crashes, between which values each loss comes, and which is first (losses.LostUnder).
@@ -104,13 +106,14 @@ def _results(study: Study, sampler: Sampler, vkernel: bool) -> Results:
     confidence = document.break_point.confidence if document.break_point else 0.99
     confirmer, notes = Confirmer(sampler), dict[str, None]()
     variants = []
-    for variant in document.variants:
+    for arm in study.arms:
         if document.measure == "broken_round":
-            variants.append(_broken_rounds(sampler, confirmer if vkernel else None, variant, confidence, notes))
+            found = _broken_rounds(sampler, confirmer if vkernel else None, arm.variant, confidence, notes)
         elif document.losses is not None:
-            variants.append(_losses(sampler, document.losses, variant, confidence))
+            found = _losses(sampler, document.losses, arm.variant, confidence)
         else:
-            variants.append(_disagreements(sampler, variant, confidence))
+            found = _disagreements(sampler, arm.variant, confidence)
+        variants.append(replace(found, of=arm.of, across=arm.across, swept=arm.swept))
     return Results(
         name=document.name,
         about=document.about,
@@ -118,6 +121,8 @@ def _results(study: Study, sampler: Sampler, vkernel: bool) -> Results:
         parameters=document.sweep.parameters,
         kind=document.sweep.kind,
         scale=document.sweep.scale,
+        grid=document.sweep.grid,
+        across=document.across.parameters if document.across else (),
         seed=document.seed,
         source=study.source,
         confidence=confidence,
@@ -193,8 +198,7 @@ def _losses(sampler: Sampler, wanted: Losses, variant: Variant, confidence: floa
 
 def specimen(study: Study, variant: str, x: float, seed: int) -> tuple[Plan, History]:
     """One run of a disagreement study again, in full: the same seed gives the same run."""
-    chosen = next(item for item in study.document.variants if item.name == variant)
-    scenario = study.scenario_at(chosen, x)
+    scenario = study.scenario_at(study.arm(variant), x)
     instance_rounds = compile_plan(scenario).protocol.instance_rounds
     plan = compiled(scenario.with_count(instance_rounds), seed, study.document.crashes, capture=True)
     return plan, SimEngine().run(plan)

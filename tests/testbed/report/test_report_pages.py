@@ -14,7 +14,9 @@ import yaml
 
 from testbed.engines.sim import SimEngine
 from testbed.report import plots
+from testbed.report.maps import maps
 from testbed.report.pages import Story, bracket, distrusted, estimate, probability, run_page, study_page
+from testbed.report.plots import has_map
 from testbed.scenario import compile_plan, parse
 from testbed.study.document import load_study
 from testbed.study.runner import run_study
@@ -201,6 +203,85 @@ def test_a_sweep_over_whole_numbers_is_drawn_too(tmp_path: Path) -> None:
     page = Page(study_page(found))
     assert "breakpoints" not in page.ids
     assert "close" not in page.ids
+
+
+MAP = """
+name: map
+scenario:
+  name: pair
+  topology: {kind: pair}
+  links: {default: {delay: 50us, jitter: 5us}}
+  protocol: {consensus: none, depth: 2, window: 110us}
+sweep: {parameter: links.default.jitter, values: [4us, 12us, 20us]}
+across: {parameter: protocol.window, values: [105us, 110us, 115us]}
+break_point: {probability: 0.05, confidence: 0.95, resolution: 0.3, rounds: 1200}
+sim: {batch: 100}
+seed: 3
+"""
+
+
+@pytest.fixture(scope="module")
+def mapped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("map")
+    (folder / "study.yaml").write_text(MAP)
+    return run_study(load_study(folder / "study.yaml"), folder / "out", jobs=0).to_dict()
+
+
+def test_two_parameters_make_a_map_whose_cells_are_what_was_counted(mapped: dict[str, Any]) -> None:
+    (drawn,) = maps(mapped)
+    assert drawn.columns == ("4 µs", "12 µs", "20 µs")
+    assert drawn.rows == ("105 µs", "110 µs", "115 µs")
+    for arm, cells in zip(mapped["variants"], drawn.cells, strict=True):
+        rows = {row["x"]: row for row in arm["sim"]}
+        for x, cell in zip(mapped["grid"], cells, strict=True):
+            assert cell is not None
+            assert (cell.p, cell.low, cell.high) == (rows[x]["p"], rows[x]["low"], rows[x]["high"])
+            assert cell.counted == f"{rows[x]['broken']} of {rows[x]['rounds']} rounds broke"
+
+
+def test_the_line_of_break_points_runs_where_their_estimates_are(mapped: dict[str, Any]) -> None:
+    (drawn,) = maps(mapped)
+    found = [arm["break_point"] for arm in mapped["variants"]]
+    assert [mark.row for mark in drawn.breaks] == [1, 2], "at 105 µs it breaks more than 5 % of rounds everywhere"
+    assert [found[mark.row]["status"] for mark in drawn.breaks] == ["bracketed"] * 2
+    for mark in drawn.breaks:  # columns are 8 µs apart
+        assert mark.at == pytest.approx((found[mark.row]["estimate"] - 4000) / 8000)
+        assert mark.low < mark.at < mark.high
+    (line,) = drawn.contours
+    assert len(line) == 2
+    apart = replace(drawn, breaks=(drawn.breaks[0], replace(drawn.breaks[1], row=3)))
+    assert [len(run) for run in apart.contours] == [1, 1], "no line across a row that has no break point"
+
+
+def test_a_map_is_drawn_and_written_out_and_told_to_those_who_point_at_it(mapped: dict[str, Any]) -> None:
+    text = study_page(mapped)
+    assert_self_contained(text)
+    page = Page(text)
+    assert "The same as a table" in page.text
+    assert "Diamonds are estimates" in page.text
+    (drawn,) = maps(mapped)
+    assert all(f"<title>{cell.title}</title>" in text for row in drawn.cells for cell in row if cell)
+    assert not has_map({**mapped, "across": []})
+
+
+def test_names_that_are_swept_stand_side_by_side_and_make_columns_of_a_map(tmp_path: Path) -> None:
+    document = yaml.safe_load(MAP)
+    del document["break_point"]
+    document["sim"] = {"batch": 100, "rounds": 100}
+    document["sweep"] = {"parameter": "protocol.horizon", "values": ["abort", "hold"]}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
+    (drawn,) = maps(run_study(load_study(tmp_path / "study.yaml"), tmp_path / "map", jobs=0).to_dict())
+    assert drawn.columns == ("abort", "hold")
+    assert len(drawn.cells) == 3
+    assert drawn.breaks == ()
+    del document["across"]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
+    found = run_study(load_study(tmp_path / "study.yaml"), tmp_path / "bars", jobs=0).to_dict()
+    axes = plots.study_plot(found).axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["abort", "hold"]
+    assert [text.get_text() for text in axes.texts] == [
+        f"{arm['sim'][0]['broken']} of 100 rounds" for arm in found["variants"]
+    ]
 
 
 RUN = """

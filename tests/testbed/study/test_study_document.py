@@ -69,9 +69,49 @@ def test_several_parameters_get_the_same_value(tmp_path: Path) -> None:
     assert (settings_.jitter, settings_.delay) == (20_000, 20_000)
 
 
+WINDOWS = {"parameter": "protocol.window", "values": ["105us", "110us"]}
+ENGINES = {"parameter": "protocol.consensus", "values": ["oae", "floodset"]}
+
+
+def test_a_second_parameter_makes_each_variant_one_for_each_of_its_values(tmp_path: Path) -> None:
+    variants = [{"name": "shallow"}, {"name": "deep", "set": {"protocol.depth": 4}}]
+    study = loaded(tmp_path, document(across=WINDOWS, variants=variants))
+    assert [(arm.variant.name, arm.of, arm.across) for arm in study.arms] == [
+        ("shallow, window 105 µs", "shallow", "105 µs"),
+        ("shallow, window 110 µs", "shallow", "110 µs"),
+        ("deep, window 105 µs", "deep", "105 µs"),
+        ("deep, window 110 µs", "deep", "110 µs"),
+    ]
+    last = study.scenario_at(study.arm("deep, window 105 µs"), 20_000.0).written
+    assert (last.protocol.window, last.protocol.depth, last.links["default"].jitter) == (105_000, 4, 20_000)
+
+
+def test_swept_names_are_compared_side_by_side(tmp_path: Path) -> None:
+    study = loaded(tmp_path, document(sweep=ENGINES, across=WINDOWS))
+    assert study.document.sweep.grid == (0.0,)
+    assert [(arm.variant.name, arm.across, arm.swept) for arm in study.arms] == [
+        ("window 105 µs, oae", "105 µs", "oae"),
+        ("window 105 µs, floodset", "105 µs", "floodset"),
+        ("window 110 µs, oae", "110 µs", "oae"),
+        ("window 110 µs, floodset", "110 µs", "floodset"),
+    ]
+    assert study.scenario_at(study.arms[1].variant, 0.0).protocol.consensus == "floodset"
+
+
 @pytest.mark.parametrize(
     ("changes", "where", "what"),
     [
+        ({"across": {**WINDOWS, "values": ["5us", "1us"]}}, "across", "must ascend"),
+        ({"across": [WINDOWS]}, "across", "the second one of two goes under across:"),
+        ({"sweep": [WINDOWS, WINDOWS]}, "sweep", "the second one of two goes under across:"),
+        ({"sweep": WINDOWS, "across": WINDOWS}, "", "must name different parameters"),
+        ({"across": {"parameter": "seed", "values": [1, 2]}}, "across.parameter", "seed changes nothing"),
+        ({"across": {"parameter": "protocol.depth", "values": [1, 2]}}, "sweep", "at depth 1, 1 µs: "),
+        ({"across": {"parameter": "protocol.depth", "from": 2, "to": 800, "steps": 799}}, "across", "at most 200"),
+        ({"sweep": {**ENGINES, "values": ["oae", "oae"]}}, "sweep", "names must differ"),
+        ({"sweep": {**ENGINES, "values": ["oae", "5us"]}}, "sweep", "no number with a unit"),
+        ({"sweep": {**ENGINES, "values": ["oae", "oat"]}}, "sweep", "did you mean 'oae'?"),
+        ({"sweep": ENGINES, "break_point": {"probability": 0.1}}, "", "put the names under across:"),
         ({"swep": 1}, "swep", "did you mean 'sweep'?"),
         ({"sweep": {"parameter": "links.default.jitter"}}, "sweep", "give either values"),
         ({"sweep": {"parameter": "a", "values": ["5us", "1us"]}}, "sweep", "must ascend"),
