@@ -28,6 +28,7 @@ _required: frozenset[str] = frozenset()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-traces", action="store_true", help="write the output in tests/traces/*.txt anew")
+    parser.addoption("--rewrite-examples", action="store_true", help="write the output in docs' pages anew")
 
 
 def pytest_configure() -> None:

@@ -20,6 +20,8 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 DOCUMENTS = {"run": "scenarios", "compare": "scenarios", "explain": "scenarios", "study": "studies"}
 PLACEHOLDERS = {"SCENARIO", "…"}
 GROUPS = {group.name for group in app.registered_groups}
+DONE = [path for folder in ("tutorial", "how-to") for path in sorted((ROOT / "docs" / folder).glob("*.md"))]
+"""Pages whose commands are run one by one (test_docs_examples.py)."""
 page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 
 
@@ -32,7 +34,7 @@ def commands(text: str, program: str) -> list[list[str]]:
     return [words[1:] for words in found if len(words) > 1]
 
 
-@page
+@pytest.mark.parametrize("page", [*PAGES, *DONE], ids=lambda path: path.name)
 def test_links_lead_to_files(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)\)", page.read_text())
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
