@@ -27,7 +27,7 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-from testbed.errors import UserError
+from testbed.errors import UserError, installing
 
 MODULES = (
     "testbed.nodes.agent.loop",
@@ -145,7 +145,7 @@ def build() -> Path:
         from setuptools import Distribution, Extension  # type: ignore[import-untyped]
         from setuptools.errors import BaseError  # type: ignore[import-untyped]
     except ImportError as error:
-        raise UserError(f"compiled: {error}; make setup installs what is missing") from None
+        raise UserError(f"compiled: {error}; {installing('dev')}") from None
     with _alone(place.parent), tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=place.parent) as scratch:
         if place.is_dir():  # while we waited
             return place

@@ -3,3 +3,8 @@
 
 class UserError(Exception):
     """What is wrong, where, and what to do, in one line."""
+
+
+def installing(extra: str) -> str:
+    """How to install what only some uses of the testbed need; ``extra``: what pyproject.toml calls it."""
+    return f"pip install 'oae-testbed[{extra}]'; in a clone: make setup"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
-from testbed.actions.find import SHIPPED
+from testbed.shipped import shipped
 
 
 class Kind(StrEnum):
@@ -24,7 +24,7 @@ class Kind(StrEnum):
 def _documents(folder: str) -> list[tuple[str, str]]:
     from testbed.scenario.document import read_document, story
 
-    files = sorted((SHIPPED / folder).glob("*.yaml"))
+    files = sorted(shipped(folder).glob("*.yaml"))
     return [(file.stem, story(read_document(file.read_text(encoding="utf-8"), file.name))) for file in files]
 
 

@@ -6,22 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.errors import UserError
+from testbed.shipped import shipped
 
 if TYPE_CHECKING:
     from testbed.engines.base import Engine
 
-SHIPPED = Path(__file__).resolve().parents[2]
-
 
 def find_document(name: str, folder: str) -> Path:
     """A file as named, or one that ships in ``folder`` (scenarios, studies), with or without its ending."""
-    asked = Path(name)
-    for path in (asked, Path(f"{name}.yaml"), SHIPPED / folder / name, SHIPPED / folder / f"{name}.yaml"):
+    ours = shipped(folder)
+    for path in (Path(name), Path(f"{name}.yaml"), ours / name, ours / f"{name}.yaml"):
         if path.is_file():
             return path
-    shipped = ", ".join(sorted(path.stem for path in (SHIPPED / folder).glob("*.yaml")))
+    names = ", ".join(sorted(path.stem for path in ours.glob("*.yaml")))
     what = folder.removesuffix("s") if folder != "studies" else "study"
-    raise UserError(f"{name or repr(name)}: there is no such {what}; a file is wanted, or one that ships: {shipped}")
+    raise UserError(f"{name or repr(name)}: there is no such {what}; a file is wanted, or one that ships: {names}")
 
 
 def named_engine(name: str) -> Engine:
@@ -33,4 +32,4 @@ def named_engine(name: str) -> Engine:
     try:
         return engine_by_name(name)
     except ImportError as error:
-        raise UserError(f"engine {name} cannot be loaded: {error}; run make setup") from None
+        raise UserError(f"engine {name} cannot be loaded: {error}; install it anew (in a clone: make setup)") from None

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from testbed.actions.compare import compared
-from testbed.actions.find import SHIPPED
 from testbed.cli.common import SetOption, load_scenario
 from testbed.cli.output import (
     EXPECTATION_FAILED,
@@ -21,6 +20,7 @@ from testbed.cli.output import (
     verb,
 )
 from testbed.errors import UserError
+from testbed.shipped import shipped
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -94,9 +94,7 @@ def compare(
 
 
 def _shipped() -> list[str]:
-    return [
-        str(path) for folder in ("scenarios", "benchmarks/plans") for path in sorted((SHIPPED / folder).glob("*.yaml"))
-    ]
+    return [str(path) for folder in ("scenarios", "plans") for path in sorted(shipped(folder).glob("*.yaml"))]
 
 
 def _plans(names: list[str], set_: list[str] | None, seed: int | None) -> Iterator[Plan]:

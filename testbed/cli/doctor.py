@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 from testbed.cli.common import path_with_system_folders
 from testbed.cli.output import JsonFlag, console, print_json, verb
+from testbed.errors import installing
 
 _COLOURS = {"ok": "green", "limited": "yellow", "missing": "red"}
 _MARK = max(map(len, _COLOURS))
@@ -171,7 +172,7 @@ def _mininet() -> Check:
     try:
         from mininet.net import VERSION
     except ImportError as error:
-        return Check("mininet", "missing", str(error), "live, vkernel, up", "make setup")
+        return Check("mininet", "missing", str(error), "live, vkernel, up", "install the testbed anew")
     return Check("mininet", "ok", VERSION, "live, vkernel, up")
 
 
@@ -236,9 +237,7 @@ def _ansible() -> Check:
     lacking = [name for name in ("ansible", "ansible_runner") if find_spec(name) is None]
     if lacking:
         found = f"lacks {' and '.join(lacking)}"
-        return Check(
-            "ansible", "missing", found, "playbooks, several machines", "pip install ansible-core ansible-runner"
-        )
+        return Check("ansible", "missing", found, "playbooks, several machines", installing("ansible"))
     return Check("ansible", "ok", "ansible-core and ansible-runner", "playbooks, several machines")
 
 

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from testbed.actions.find import SHIPPED
 from testbed.cli.output import existing
-from testbed.errors import UserError
+from testbed.errors import UserError, installing
+from testbed.shipped import shipped
 
 if TYPE_CHECKING:
     from testbed.engines.live.machines.several import Address
@@ -40,10 +40,10 @@ def read_machines(inventory: str) -> list[Address]:
 def _listed(inventory: str) -> dict[str, Any]:
     program = Path(sys.executable).with_name("ansible-inventory")
     if not program.exists():
-        raise UserError("--inventory: Ansible is not installed; run make setup, or: pip install ansible-core")
+        raise UserError(f"--inventory: Ansible is not installed; {installing('ansible')}")
     environment = {
         **os.environ,
-        "ANSIBLE_CONFIG": str(SHIPPED / "ansible.cfg"),
+        "ANSIBLE_CONFIG": str(shipped("ansible.cfg")),
         "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "1",
     }
     told = subprocess.run(

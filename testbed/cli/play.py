@@ -11,11 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
-from testbed.actions.find import SHIPPED
 from testbed.cli.output import existing, fail, overrides, verb
-from testbed.errors import UserError
+from testbed.errors import UserError, installing
+from testbed.shipped import shipped
 
-PLAYBOOKS = SHIPPED / "playbooks"
+PLAYBOOKS = shipped("playbooks")
 _LOST = {"runner_on_unreachable": "can't be reached", "runner_on_failed": "failed"}
 
 
@@ -64,7 +64,8 @@ def run_playbook(path: Path, inventory: str, variables: dict[str, str]) -> list[
     ansible = _ansible_runner()
     environment = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-        "ANSIBLE_CONFIG": str(SHIPPED / "ansible.cfg"),
+        "ANSIBLE_CONFIG": str(shipped("ansible.cfg")),
+        "OAE_STARTED_IN": str(Path.cwd()),
         "OAE_TESTBED_FABRIC": variables.get("testbed_fabric", ""),
     }
     with tempfile.TemporaryDirectory(prefix="oae-testbed-play-") as scratch:
@@ -82,9 +83,7 @@ def _ansible_runner() -> Any:
     try:
         import ansible_runner
     except ImportError:
-        raise UserError(
-            "Ansible is not installed; run make setup, or: pip install ansible-core ansible-runner"
-        ) from None
+        raise UserError(f"Ansible is not installed; {installing('ansible')}") from None
     return ansible_runner
 
 

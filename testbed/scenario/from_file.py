@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
+from testbed.errors import installing
 from testbed.scenario.document import Document, read_document
 from testbed.scenario.errors import FieldError, ScenarioError, shown
 from testbed.scenario.model import FromFileTopology
@@ -218,8 +219,10 @@ def _say(node: _Node, name: str, line: int, key: str, value: str) -> None:
 
 
 def _graphml(text: str) -> _Graph:
-    import networkx as nx  # takes a while, and nothing else needs it
-
+    try:
+        import networkx as nx  # takes a while, and nothing else needs it
+    except ImportError as error:
+        raise _FileError(0, f"GraphML is read by networkx ({error}): {installing('graphml')}") from None
     try:
         read = nx.parse_graphml(text, node_type=str)
     except ParseError as error:

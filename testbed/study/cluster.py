@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from testbed import compiled
-from testbed.errors import UserError
+from testbed.errors import UserError, installing
 from testbed.study.fingerprint import code_fingerprint, computed_with
 from testbed.study.workers import WorkerDiedError
 
@@ -144,7 +144,7 @@ def _connected(address: str) -> Client:
         from distributed import Client
         from distributed.versions import VersionMismatchWarning
     except ImportError as error:
-        raise ClusterError(f"--workers {address}: Dask is not installed ({error}); pip install distributed") from None
+        raise ClusterError(f"--workers {address}: Dask is not installed ({error}); {installing('dask')}") from None
     # What Dask logs about a connection that breaks stands in the one line that the user gets; what the versions must
     # have in common each worker sees to itself.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)

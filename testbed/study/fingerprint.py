@@ -1,9 +1,9 @@
 """The identity of a trial: all that its result depends on, in one hash.
 
 It covers every file of ``testbed`` (machines, fabrics, both engines, patches, the guest's init, verdicts, this package)
-but what only shows results (``cli``, ``report``) or only tells of the code (``.md``);
-the versions of Python and of the libraries that compute; and for vkernel the kernel that was built. It does not cover
-the host's own programs that a guest borrows (its shell, ``mount``), which set no time and draw no number.
+but what only shows results (``cli``, ``report``), what plans are made of (``shipped``) or only tells of the code
+(``.md``); the versions of Python and of the libraries that compute; and for vkernel the kernel that was built. It does
+not cover the host's own programs that a guest borrows (its shell, ``mount``), which set no time and draw no number.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 FORMAT = 3
 _LIBRARIES = ("numpy", "scipy", "mininet")
-_ONLY_SHOWN = ("testbed/cli/", "testbed/report/", "testbed/setup.sh")
+_LEFT_OUT = ("testbed/cli/", "testbed/report/", "testbed/setup.sh", "testbed/shipped/")
 _ONLY_A_REAL_KERNELS = ("testbed/engines/live/", "testbed/engines/vkernel/")
 
 
@@ -49,7 +49,7 @@ def covered_files(engine: str) -> dict[str, Path]:
     """The files that a result on ``engine`` may depend on, by name; sim's on none of those that run a real kernel."""
     import testbed
 
-    left_out = _ONLY_SHOWN + (_ONLY_A_REAL_KERNELS if engine == "sim" else ())
+    left_out = _LEFT_OUT + (_ONLY_A_REAL_KERNELS if engine == "sim" else ())
     root = Path(str(testbed.__file__)).parent
     files = {}
     # In a clone some folders of the package are links; names are the same whether they are.

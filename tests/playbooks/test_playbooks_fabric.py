@@ -88,7 +88,7 @@ def test_without_ansible_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "ansible_runner", None)
     told = CliRunner().invoke(app, ["play", "provision"])
     assert (told.exit_code, told.stderr.count("\n")) == (2, 1)
-    assert "Ansible is not installed; run make setup" in told.stderr
+    assert "Ansible is not installed; pip install 'oae-testbed[ansible]'" in told.stderr
 
 
 @pytest.mark.parametrize(

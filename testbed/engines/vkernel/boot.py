@@ -126,7 +126,7 @@ def boot(guest: Guest, stop: threading.Event | None = None, cpu: int = -1) -> Gu
     """
     kernel = guest.kernel or find_kernel()
     if kernel is None:
-        raise VKernelUnavailable("virtual-time kernel", "none has been built", "Build it with `make kernel`")
+        raise VKernelUnavailable("virtual-time kernel", "none has been built", "Build it: testbed kernel build")
     job_dir = guest.job_dir.resolve()
     console = job_dir / CONSOLE
     _write_spec(guest, job_dir)

@@ -54,7 +54,7 @@ class VKernelEngine:
         """Raises EngineUnavailable when no kernel has been built."""
         if find_kernel() is None:
             raise EngineUnavailable(
-                "engine vkernel", "the virtual-time kernel has not been built", "Build it once with `make kernel`"
+                "engine vkernel", "the virtual-time kernel has not been built", "Build it once: testbed kernel build"
             )
         if plan.container is not None:
             _containers_in_guest()

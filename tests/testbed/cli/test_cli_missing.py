@@ -83,7 +83,8 @@ def test_several_machines_without_ansible(tmp_path: Path, monkeypatch: pytest.Mo
     )
     assert said.exit_code == 2
     assert said.stderr == (
-        "testbed: error: --inventory: Ansible is not installed; run make setup, or: pip install ansible-core\n"
+        "testbed: error: --inventory: Ansible is not installed; "
+        "pip install 'oae-testbed[ansible]'; in a clone: make setup\n"
     )
     assert not (tmp_path / "out").exists()
 

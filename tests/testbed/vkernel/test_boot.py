@@ -102,7 +102,7 @@ def test_a_reboot_in_the_guest_does_not_run_the_job_again(guest) -> None:  # typ
 
 def test_without_a_kernel_the_advice_is_to_build_one(guest, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("OAE_KERNEL", "/nowhere")
-    with pytest.raises(boots.VKernelUnavailable, match="make kernel"):
+    with pytest.raises(boots.VKernelUnavailable, match="testbed kernel build"):
         boot(guest("true", kernel=None))
 
 

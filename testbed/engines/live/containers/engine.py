@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from testbed.engines.base import EngineUnavailable
+from testbed.errors import installing
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -171,7 +172,8 @@ def _client(address: str, version: str) -> APIClient:
     try:
         from docker import APIClient
     except ImportError as error:
-        raise EngineUnavailable(WHAT, f"the Docker SDK for Python is missing ({error})", "Run make setup") from None
+        why = f"the Docker SDK for Python is missing ({error})"
+        raise EngineUnavailable(WHAT, why, f"Install it: {installing('containers')}") from None
     with in_words(address):
         return APIClient(base_url=address, version=version, timeout=_TIMEOUT_S)
 
