@@ -31,7 +31,7 @@ shape_options  = $(foreach pair,SPINES:spines LEAVES:leaves HOSTS_PER_LEAF:hosts
 export PYTHON VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock kernel image fabric scenario study test bench soak lint report clean
+.PHONY: help setup lock wheel kernel image fabric scenario study test bench soak lint report clean
 .PHONY: provision play remote-fabric remote-scenario remote-study
 
 help: ## list the targets
@@ -50,6 +50,9 @@ compiled: setup ## compile sim's loop and what runs in it (optional; used for as
 .PHONY: compiled-if-possible
 compiled-if-possible: setup
 	@$(BIN)/python -m testbed.compiled >/dev/null || echo "going on without the compiled build: sim runs, more slowly" >&2
+
+wheel: setup ## pack all of it into one file for pip, and an archive of the sources, in dist/
+	@rm -rf build && $(BIN)/python -c 'from setuptools import build_meta as b; b.build_sdist("dist"); b.build_wheel("dist")' >/dev/null && rm -rf build && ls dist/*
 
 kernel: setup ## build the virtual-time kernel, once, into the user's cache
 	@$(TESTBED) kernel build >&2

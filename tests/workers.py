@@ -44,6 +44,7 @@ MADE_ONCE: Mapping[str, str] = {
     "test_scenario_golden.py": "the shipped scenarios on sim",
     "test_sim_compiled.py": "the shipped scenarios on sim",
     "test_study_cluster.py": "a scheduler, and a study done without it",
+    "test_wheel.py": "the wheel, and an environment with it",
 }
 """Files with something that takes long to make and is made for all their tests: those with the same are run by one
 worker."""

@@ -59,6 +59,15 @@ def test_no_engine(tmp_path: Path) -> None:
     )
 
 
+def test_no_words_to_speak_to_an_engine(listening: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "docker", None)
+    with pytest.raises(
+        EngineUnavailable, match=r"^nodes in containers: the Docker SDK for Python is missing"
+    ) as caught:
+        ContainerEngine(f"unix://{listening}").about()
+    assert str(caught.value).endswith("Install it: pip install 'oae-testbed[containers]'; in a clone: make setup")
+
+
 def test_an_engine_that_is_not_running(deserted: Path) -> None:
     assert f"nobody answers at {deserted}: the engine is not running. Start it: " in refusal(f"unix://{deserted}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import networkx as nx
@@ -105,6 +106,12 @@ def test_hosts_can_be_put_on_the_switches_of_a_bare_graph(tmp_path):
     assert built.switches == ("bonn", "lima", "paris", "rome")
     assert len(built.hosts) == 8
     assert built.hosts[0] == "host1"
+
+
+def test_without_networkx_one_line_says_so(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "networkx", None)
+    with pytest.raises(ScenarioError, match=r"GraphML is read by networkx .*: pip install 'oae-testbed\[graphml\]'"):
+        fabric_of(tmp_path, "g.graphml", GRAPHML)
 
 
 def test_graphml_is_read_with_roles_and_with_what_mininet_knows_of_links(tmp_path):

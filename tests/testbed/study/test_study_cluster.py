@@ -247,5 +247,5 @@ def test_a_scheduler_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatc
 
 def test_without_dask_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ClusterError, match=r"Dask is not installed .*; pip install distributed"):
+    with pytest.raises(ClusterError, match=r"Dask is not installed .*; pip install 'oae-testbed\[dask\]'"):
         ClusterWorkers(do_task, "dask://127.0.0.1:8786")
