@@ -80,8 +80,8 @@ def write_run(
     (directory / EVENTS).mkdir()
     for kind in KINDS:
         if history.events.count(kind):
-            _write_table(directory / _events_file(kind), _events_table(history.events.table(kind)))
-    _write_table(directory / HOPS, _hops_table(history.hops))
+            _write_table(directory / _events_file(kind), events_table(history.events.table(kind)))
+    _write_table(directory / HOPS, hops_table(history.hops))
     _put_captures(directory, plan, history)
     _write_json(directory / VERDICTS, verdicts.to_dict())
     meta = {
@@ -278,7 +278,7 @@ def _write_table(path: Path, table: pa.Table) -> None:
 _ARROW = {int: pa.int64(), bool: pa.bool_(), str: pa.string(), bytes: pa.binary()}
 
 
-def _names(codes: np.ndarray[Any, Any], values: Iterable[str]) -> pa.Array:
+def text_column(codes: np.ndarray[Any, Any], values: Iterable[str]) -> pa.Array:
     """A column of texts, some of which may be the same; a negative code is null.
 
     Each text is in the dictionary once: a column whose dictionary repeats itself is written without one, and Arrow 26
@@ -296,16 +296,26 @@ def _column(column: Any, holds: type) -> pa.Array:
     return pa.array(column)
 
 
-def _events_table(table: Table) -> pa.Table:
-    columns = {"order": pa.array(table.order), "t_ns": pa.array(table.t_ns), "node": _names(table.node, table.names)}
+def events_table(table: Table) -> pa.Table:
+    """What ``events/<kind>.parquet`` holds of the events of one kind."""
+    columns = {
+        "order": pa.array(table.order),
+        "t_ns": pa.array(table.t_ns),
+        "node": text_column(table.node, table.names),
+    }
     columns |= {column.name: _column(table[column.name], column.holds) for column in schema(table.kind).columns}
     return pa.table(columns)
 
 
-def _hops_table(hops: Hops) -> pa.Table:
+def hops_table(hops: Hops) -> pa.Table:
+    """What ``hops.parquet`` holds."""
     nodes, nics = zip(*hops.places, strict=True) if hops.places else ((), ())
-    columns = {"t_ns": pa.array(hops.t_ns), "node": _names(hops.place, nodes), "nic": _names(hops.place, nics)}
-    columns["what"] = _names(hops.what.astype(np.int32), WHATS)
+    columns = {
+        "t_ns": pa.array(hops.t_ns),
+        "node": text_column(hops.place, nodes),
+        "nic": text_column(hops.place, nics),
+    }
+    columns["what"] = text_column(hops.what.astype(np.int32), WHATS)
     rest = hops.columns()
     return pa.table(columns | {name: pa.array(rest[name]) for name in _REST_OF_HOP})
 

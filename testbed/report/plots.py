@@ -10,10 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -60,7 +56,6 @@ def svg_of(figure: Figure) -> str:
     buffer = io.StringIO()
     with mpl.rc_context(_STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    plt.close(figure)
     text = buffer.getvalue()
     return re.sub(rf'<g id="{_TOLD}([^"]*)">', r"<g><title>\1</title>", text[text.index("<svg") :])
 
@@ -74,7 +69,12 @@ def save_png(figure: Figure, path: Path) -> None:
     """The figure as a picture, for a README."""
     with mpl.rc_context(_STYLE):
         figure.savefig(path, dpi=160)
-    plt.close(figure)
+
+
+def _single(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    """A figure with one plot. Not by pyplot, whose state is that of the whole process: a notebook's own plots go on."""
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots()
 
 
 def study_plot(results: Mapping[str, Any], close: bool = False) -> Figure:
@@ -88,7 +88,7 @@ def study_plot(results: Mapping[str, Any], close: bool = False) -> Figure:
     if has_map(results) and not close:
         return heat_plot(results)
     with mpl.rc_context(_STYLE):
-        figure, axes = plt.subplots(figsize=(7.6, 4.9), layout="constrained")
+        figure, axes = _single((7.6, 4.9))
         shown = _cut(results, close_range(results)) if close else results
         if _one_value(results):
             _draw_beside_each_other(axes, results)
@@ -327,9 +327,8 @@ def swaps_plot(results: Mapping[str, Any]) -> Figure:
     colours = ("#9AD0BC", "#D9B8D4", "#D55E00", "#E8C06A")
     with mpl.rc_context(_STYLE):
         variants = results["variants"]
-        figure, grid = plt.subplots(
-            len(variants), 1, figsize=(7.6, 1.2 + 1.7 * len(variants)), layout="constrained", squeeze=False, sharex=True
-        )
+        figure = Figure(figsize=(7.6, 1.2 + 1.7 * len(variants)), layout="constrained")
+        grid = figure.subplots(len(variants), 1, squeeze=False, sharex=True)
         for axes, variant in zip(grid[:, 0], variants, strict=True):
             rows = variant["sim"]
             totals = [max(1, sum(row["swaps"].get(name, 0) for name in outcomes)) for row in rows]
@@ -359,7 +358,7 @@ def swaps_plot(results: Mapping[str, Any]) -> Figure:
 def consensus_plot(results: Mapping[str, Any]) -> Figure:
     """What became of consensus: the shares of instances that did not decide everywhere, and of those that disagree."""
     with mpl.rc_context(_STYLE):
-        figure, axes = plt.subplots(figsize=(7.6, 3.9), layout="constrained")
+        figure, axes = _single((7.6, 3.9))
         for index, variant in enumerate(results["variants"]):
             rows = [row for row in variant["sim"] if row["instances"]]
             if not rows:
@@ -455,7 +454,8 @@ def losses_plot(results: Mapping[str, Any]) -> Figure:
     kind, xs = results["kind"], sorted({row["x"] for row in _rows(results)})
     with mpl.rc_context(_STYLE):
         size = (4.6 * len(conditions) + 2.2, 1.6 + 0.52 * len(variants))
-        figure, grid = plt.subplots(1, len(conditions), figsize=size, layout="constrained", squeeze=False, sharey=True)
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(1, len(conditions), squeeze=False, sharey=True)
         for column, (axes, crashes) in enumerate(zip(grid[0], conditions, strict=True)):
             for row, variant in enumerate(variants):
                 where = variant["lost"][column]["where"]
@@ -521,7 +521,8 @@ def fit_plot(fitted: Fit) -> Figure:
     """Samples with their band, the table and what was drawn: the distribution functions, and the upper tails."""
     samples = fitted.curves["samples"]
     with mpl.rc_context(_STYLE):
-        figure, (whole, tail) = plt.subplots(1, 2, figsize=(10.4, 4.6), layout="constrained")
+        figure = Figure(figsize=(10.4, 4.6), layout="constrained")
+        whole, tail = figure.subplots(1, 2)
         at = np.concatenate([samples.at[:1], samples.at])  # from 0 on
         up_to = np.concatenate([[0.0], samples.up_to])
         low, high = np.clip(up_to - fitted.band, 0, 1), np.clip(up_to + fitted.band, 0, 1)

@@ -31,8 +31,8 @@ from testbed.verdicts.timeline import Timeline
 
 COMMITTED, ABORTED, IN_DOUBT = "committed", "aborted", "in_doubt"
 _BOTH_WAYS = "committed and aborted"
-_ENDINGS = (COMMITTED, ABORTED, IN_DOUBT, _BOTH_WAYS, "")
-_COMMITTED, _ABORTED, _IN_DOUBT, _BOTH, _NONE = range(len(_ENDINGS))  # how columns hold them
+SWAP_ENDS = (COMMITTED, ABORTED, IN_DOUBT, _BOTH_WAYS, "")
+_COMMITTED, _ABORTED, _IN_DOUBT, _BOTH, _NONE = range(len(SWAP_ENDS))  # how columns hold them
 
 
 class Ending(NamedTuple):
@@ -70,15 +70,52 @@ class Rounds:
     links: tuple[LinkSwaps, ...] = ()
 
 
+class _Look(NamedTuple):
+    """Every swap of every judged round, rounds by pairs. kinds: what is the matter with each, places in SWAP_KINDS."""
+
+    rounds: Ints
+    pairs: list[Pair]
+    ends: _Ends
+    kinds: Ints
+    start_ns: Ints
+    deadline_ns: Ints
+    late_ns: Ints
+    live: Mask
+    honest: Mask
+
+
 def judge_rounds(plan: Plan, history: History, paths: Paths, timeline: Timeline) -> Rounds:
     """Every round that some node started and that ended, timer tolerance included, before the run did.
 
     Linear in events and in rounds x pairs.
     """
+    look = _look(plan, history, paths, timeline)
+    if look is None:
+        return Rounds(0, (), {COMMITTED: 0, ABORTED: 0, "split": 0, "blocked": 0, "excluded": 0}, (), 0)
+    rounds, pairs, ends, kinds, start_ns, deadline_ns, late_ns, live, honest = look
+    excluded = kinds == SWAP_KINDS.index("excluded")
+    broken = []
+    for row, column in np.argwhere((kinds > 0) & ~excluded).tolist():
+        times = (int(start_ns[row]), int(deadline_ns[row]))
+        swap, kind = SwapId(int(rounds[row]), *pairs[column]), SWAP_KINDS[kinds[row, column]]
+        broken.append(Broken(swap, kind, *times, *ends.endings(row, column), ends.why(row, column, swap, paths)))
+    broken_rounds = tuple(dict.fromkeys(swap.swap.round for swap in broken))
+    excluded_splits = int(np.count_nonzero(ends.split() & excluded & honest))
+    links: tuple[LinkSwaps, ...] = ()
+    if plan.cells:
+        on_links = [(pair, Pair(*hop)) for pair in pairs for hop in paths.hops(*pair)]
+        parts = _Ends(history, rounds, on_links, len(paths.hosts), plan.liars)
+        near, far = np.array([hop for _, hop in on_links]).T
+        part_kinds = parts.kinds((live[near] & live[far]).T, deadline_ns, late_ns, plan.epsilon_ns)
+        links = _by_link(on_links, part_kinds, parts, paths)
+    return Rounds(len(rounds), broken_rounds, _counted(kinds, ends), tuple(broken), excluded_splits, links)
+
+
+def _look(plan: Plan, history: History, paths: Paths, timeline: Timeline) -> _Look | None:
+    """None where nobody swaps with anybody."""
     pairs = paths.pairs()
-    swaps = {COMMITTED: 0, ABORTED: 0, "split": 0, "blocked": 0, "excluded": 0}
     if not pairs:
-        return Rounds(0, (), swaps, (), 0)
+        return None
     tolerance_ns = timer_tolerance_ns(history.meta)
     rounds = _judged_rounds(plan, history, timeline, tolerance_ns)
     ends = _Ends(history, rounds, [(pair, pair) for pair in pairs], len(paths.hosts), plan.liars)
@@ -89,36 +126,54 @@ def judge_rounds(plan: Plan, history: History, paths: Paths, timeline: Timeline)
         live[node] = timeline.alive_through_all(paths.hosts[node], start_ns, deadline_ns)
     low, high = np.array(pairs).T
     honest = ~np.isin(low, list(plan.liars)) & ~np.isin(high, list(plan.liars))
-    both_live = (live[low] & live[high]).T & honest
-    is_split = ends.split()
     late_ns = deadline_ns[:, None] + tolerance_ns
-    kinds = ends.kinds(both_live, deadline_ns, late_ns, plan.epsilon_ns)
-    excluded = kinds == _KINDS.index("excluded")
-    swaps = _counted(kinds, ends)
-    broken = []
-    for row, column in np.argwhere((kinds > 0) & ~excluded).tolist():
-        times = (int(start_ns[row]), int(deadline_ns[row]))
-        swap, kind = SwapId(int(rounds[row]), *pairs[column]), _KINDS[kinds[row, column]]
-        broken.append(Broken(swap, kind, *times, *ends.endings(row, column), ends.why(row, column, swap, paths)))
-    broken_rounds = tuple(dict.fromkeys(swap.swap.round for swap in broken))
-    excluded_splits = int(np.count_nonzero(is_split & excluded & honest))
-    links: tuple[LinkSwaps, ...] = ()
-    if plan.cells:
-        on_links = [(pair, Pair(*hop)) for pair in pairs for hop in paths.hops(*pair)]
-        parts = _Ends(history, rounds, on_links, len(paths.hosts), plan.liars)
-        near, far = np.array([hop for _, hop in on_links]).T
-        part_kinds = parts.kinds((live[near] & live[far]).T, deadline_ns, late_ns, plan.epsilon_ns)
-        links = _by_link(on_links, part_kinds, parts, paths)
-    return Rounds(len(rounds), broken_rounds, swaps, tuple(broken), excluded_splits, links)
+    kinds = ends.kinds((live[low] & live[high]).T & honest, deadline_ns, late_ns, plan.epsilon_ns)
+    return _Look(rounds, pairs, ends, kinds, start_ns, deadline_ns, late_ns, live, honest)
+
+
+class Swaps(NamedTuple):
+    """Every swap of every judged round, in columns: by round, then by pair.
+
+    low, high: the numbers of its ends. kind: a place in SWAP_KINDS, what broke in it (see model.Break; "" nothing).
+    low_end, high_end: places in SWAP_ENDS, how each end ended in the end; low_ns, high_ns: when it first said so, on
+    the run's clock (0 where it never did).
+    """
+
+    round: Ints
+    low: Ints
+    high: Ints
+    kind: Ints
+    low_end: Ints
+    high_end: Ints
+    low_ns: Ints
+    high_ns: Ints
+
+
+def every_swap(plan: Plan, history: History) -> Swaps:
+    """What judge_rounds counts, swap by swap."""
+    timeline = Timeline(plan, history)
+    look = _look(plan, history, Paths(plan, timeline.tables), timeline)
+    if look is None:
+        return Swaps(*(np.empty(0, dtype=np.int64) for _ in Swaps._fields))
+    low, high = np.array(look.pairs).T
+    ends = np.where(look.ends.final == _NONE, look.ends.first, look.ends.final)  # in doubt to the end, or nothing
+    times = look.ends.t_ns
+    return Swaps(
+        np.repeat(look.rounds, len(look.pairs)),
+        np.tile(low, len(look.rounds)),
+        np.tile(high, len(look.rounds)),
+        look.kinds.ravel(),
+        *(column.ravel() for column in (ends[:, :, 0], ends[:, :, 1], times[:, :, 0], times[:, :, 1])),
+    )
 
 
 def _counted(kinds: Ints, ends: _Ends) -> dict[str, int]:
     """How many swaps ended how."""
-    whole = np.isin(kinds, [_KINDS.index(kind) for kind in _WHOLE])
+    whole = np.isin(kinds, [SWAP_KINDS.index(kind) for kind in _WHOLE])
     return {
         COMMITTED: int(np.count_nonzero(whole & (ends.final[:, :, 0] == _COMMITTED))),
         ABORTED: int(np.count_nonzero(whole & (ends.final[:, :, 0] == _ABORTED))),
-        **{kind: int(np.count_nonzero(kinds == _KINDS.index(kind))) for kind in ("split", "blocked", "excluded")},
+        **{kind: int(np.count_nonzero(kinds == SWAP_KINDS.index(kind))) for kind in ("split", "blocked", "excluded")},
     }
 
 
@@ -133,7 +188,7 @@ def _by_link(on_links: list[tuple[Pair, Pair]], kinds: Ints, parts: _Ends, paths
     )
 
 
-_KINDS = ("", "excluded", "split", "blocked", "late", "skew")
+SWAP_KINDS = ("", "excluded", "split", "blocked", "late", "skew")
 """What can be the matter with a swap; of several, the one that stands first."""
 
 _WHOLE = ("", "late", "skew")
@@ -164,7 +219,7 @@ class _Ends:
         table = history.events.table(Resolve)
         row, known_round = _places(rounds, table["swap_round"])
         seat, known_seat = _places(seats, (table["swap_low"] * hosts + table["swap_high"]) * hosts + table.node)
-        outcome = np.array([_ENDINGS.index(value) for value in table["outcome"].values], dtype=np.int64)
+        outcome = np.array([SWAP_ENDS.index(value) for value in table["outcome"].values], dtype=np.int64)
         outcome = outcome[table["outcome"].codes] if len(table) else np.empty(0, dtype=np.int64)
         chosen = np.flatnonzero(known_round & known_seat)
         slot = row * len(seats) + seat
@@ -200,7 +255,7 @@ class _Ends:
         return some
 
     def kinds(self, both_live: Mask, deadline_ns: Ints, late_ns: Ints, epsilon_ns: int) -> Ints:
-        """What is the matter with each swap, as places in _KINDS."""
+        """What is the matter with each swap, as places in SWAP_KINDS."""
         return np.select(
             [
                 ~both_live,
@@ -209,7 +264,7 @@ class _Ends:
                 self.t_ns.max(axis=2) > late_ns,
                 self.skew_ns(deadline_ns) > epsilon_ns,
             ],
-            range(1, len(_KINDS)),
+            range(1, len(SWAP_KINDS)),
             0,
         )
 
@@ -226,7 +281,7 @@ class _Ends:
     def endings(self, row: int, column: int) -> tuple[Ending | None, Ending | None]:
         """Of one swap, by its places."""
         low, high = (
-            None if first == _NONE else Ending(_ENDINGS[first], t_ns, _ENDINGS[final])
+            None if first == _NONE else Ending(SWAP_ENDS[first], t_ns, SWAP_ENDS[final])
             for first, t_ns, final in zip(
                 self.first[row, column].tolist(),
                 self.t_ns[row, column].tolist(),
