@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from testbed.history import History
     from testbed.plan import Plan
     from testbed.report.pages import Story
-    from testbed.scenario import Scenario
+    from testbed.scenario import Expectation, Scenario
     from testbed.verdicts.model import Verdicts
 
 
@@ -104,22 +104,28 @@ def write_page(directory: Path, text: str, plan: Plan, history: History, verdict
 
 
 def _story(text: str, verdicts: Verdicts) -> Story:
-    """What the scenario says of its run. Runs of earlier versions may state what nobody can read any more."""
+    from testbed.report.pages import Story
+    from testbed.scenario import unmet
+    from testbed.verdicts.words import counted
+
+    about, expect = told_by(text)
+    stated = expect.model_dump(mode="json", exclude_none=True)
+    return Story(about, counted(stated) if stated else "", unmet(expect, verdicts.to_dict()))
+
+
+def told_by(text: str) -> tuple[str, Expectation]:
+    """A scenario's description, and what it states of its run. Nothing of either where nobody can read it any more:
+    runs of earlier versions may state what there no longer is, or name files that are gone."""
     from pydantic import ValidationError
 
-    from testbed.report.pages import Story
-    from testbed.scenario import Expectation, ScenarioError, unmet
+    from testbed.scenario import Expectation, ScenarioError
     from testbed.scenario.document import read_document
-    from testbed.verdicts.words import counted
 
     try:
         data = read_document(text, "scenario").data
-        expect = Expectation.model_validate(data.get("expect") or {})
+        return str(data.get("description", "")), Expectation.model_validate(data.get("expect") or {})
     except (ScenarioError, ValidationError):
-        return Story()
-    stated = expect.model_dump(mode="json", exclude_none=True)
-    failed = unmet(expect, verdicts.to_dict())
-    return Story(str(data.get("description", "")), counted(stated) if stated else "", failed)
+        return "", Expectation()
 
 
 def commands_for(directory: Path, engine: str, text: str) -> list[str]:

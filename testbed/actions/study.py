@@ -21,6 +21,23 @@ def claim(directory: Path) -> Path:
     return directory
 
 
+def read_results(directory: Path) -> dict[str, Any]:
+    """What the study in ``directory`` found. Raises UserError when it has not ended, or was damaged."""
+    import json
+
+    path = directory / "results.json"
+    go_on = f"go on with: testbed study {directory / 'study.yaml'} --out {directory}"
+    if not path.is_file():
+        raise UserError(f"{directory}: this study has not ended; {go_on}")
+    try:
+        results = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}; {go_on}") from None
+    if not isinstance(results, dict) or "variants" not in results:
+        raise UserError(f"{path} is damaged: it holds no results of a study; {go_on}")
+    return results
+
+
 def write_report(loaded: Study, results: dict[str, Any], directory: Path) -> Path:
     """report.html, and the plot as PNG and SVG beside it."""
     from testbed.report import plots

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.actions.find import named_engine
-from testbed.actions.run import claimed, executed, expectation_of, keep as keep_run, page
+from testbed.actions.run import claimed, executed, told_by
+from testbed.actions.run import keep as keep_run
 from testbed.api import tables
 from testbed.api.fabrics import Fabric
 from testbed.api.scenarios import Scenario, scenario_of
@@ -38,9 +39,9 @@ class Run:
     >>> import testbed
     >>> run = testbed.run("last-message-lost")
     >>> run
-    <Run last-message-lost on sim, seed 1: 20 rounds, 1 broken; trusted>
+    <Run last-message-lost on sim, seed 42: 40 rounds, 1 broken; trusted>
     >>> run.swaps.to_pandas().outcome.value_counts().to_dict()
-    {'committed': 19, 'split': 1}
+    {'committed': 39, 'split': 1, 'aborted': 0, 'blocked': 0, 'excluded': 0}
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Run:
     @cached_property
     def expectations(self) -> Expectations:
         """What the scenario states under ``expect:``, and what of it did not hold."""
-        expect = expectation_of(self._text)
+        _, expect = told_by(self._text)
         stated = expect.model_dump(mode="json", exclude_none=True)
         return Expectations(stated, tuple(unmet(expect, self._verdicts.to_dict())))
 
@@ -109,7 +110,7 @@ class Run:
 
         >>> import testbed
         >>> len(testbed.run("last-message-lost").events_of("resolve"))
-        40
+        80
         """
         try:
             return Table(tables.events_of(self._history, kind), f"{kind} events")
@@ -162,12 +163,14 @@ class Run:
 
         >>> import testbed
         >>> testbed.run("last-message-lost").spacetime()
-        <Diagram: round 8, host1<->host2: split (lost)>
+        <Diagram: round 17, host1<->host2: split (crashed)>
         """
         from testbed.report.spacetime import swap_diagram
         from testbed.verdicts.model import Break
 
-        found = next((one for one in self._verdicts.bisynchrony.breaks if _meant(one.round, one.link, round, link)), None)
+        found = next(
+            (one for one in self._verdicts.bisynchrony.breaks if _meant(one.round, one.link, round, link)), None
+        )
         if found is None:
             at = next((row for row in self.swaps.rows() if _meant(row["round"], _link(row), round, link)), None)
             if at is None:
@@ -176,12 +179,6 @@ class Run:
             found = Break(at["round"], _link(at), at["outcome"], "", "", "", "")
         title = f"round {found.round}, {found.link}: {found.kind}" + (f" ({found.cause})" if found.cause else "")
         return Diagram(swap_diagram(self._plan, self._history, found), title)
-
-    def report(self, path: str | Path) -> Path:
-        """Write the report as one HTML page, which ``testbed run`` leaves too; where it is."""
-        target = Path(path)
-        target.write_text(page(target.parent, self._text, self._plan, self._history, self._verdicts), encoding="utf-8")
-        return target
 
     def save(self, directory: str | Path) -> Path:
         """Keep the run in a directory, as ``testbed run`` does: plan, tables, captures, verdicts, report; where it is.
@@ -223,7 +220,7 @@ def run(
     returns, or raises: KeyboardInterrupt too.
 
     >>> import testbed
-    >>> testbed.run("nic-crash-mid-swap", seed=8).verdict.trusted
+    >>> testbed.run("last-message-lost", seed=8).trusted
     True
     """
     asked = scenario_of(scenario)
@@ -248,7 +245,7 @@ def open_run(directory: str | Path) -> Run:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     kept = testbed.run("last-message-lost", keep=f"{folder}/kept").directory
     ...     testbed.open_run(kept).verdict.bisynchrony.broken_rounds
-    (8,)
+    (17,)
     """
     where = Path(directory)
     return Run(*read_run(where), where)

@@ -145,8 +145,8 @@ class Scenario:
 
     def _repr_html_(self) -> str:
         story = f"<p>{escape(self.description)}</p>" if self.description else ""
-        told = f"<pre>{escape(self.explain())}</pre>"
-        return f"<h4>{escape(self.name)}</h4>{story}{self.fabric._repr_html_()}<details><summary>every value</summary>{told}</details>"
+        told = f"<details><summary>every value</summary><pre>{escape(self.explain())}</pre></details>"
+        return f"<h4>{escape(self.name)}</h4>{story}{self.fabric._repr_html_()}{told}"
 
 
 def load(name: str | Path) -> Scenario:

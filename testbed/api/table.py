@@ -55,7 +55,7 @@ class Table:
             column = self._arrow.column(name)
             if column.null_count and pa.types.is_integer(column.type):
                 frame[name] = pandas.array(column.to_pylist(), dtype="Int64")
-        return frame  # type: ignore[no-any-return]
+        return frame
 
     def to_polars(self) -> pl.DataFrame:
         """The table as a Polars DataFrame. Raises testbed.Error when Polars is not installed."""

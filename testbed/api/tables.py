@@ -88,9 +88,9 @@ _FIDELITY = {
     "n": "delays compared",
     "ok": "whether nothing was off",
     "remark": "what was not checked here, and why",
-    "fixed_cost_ns": "what every frame took beyond what was asked for",
+    "fixed_cost_ns": "how far the realised delays lie above those asked for, as a whole",
     "median_asked_ns": "the median delay asked for",
-    "median_realised_ns": "the median delay that was realised, fixed cost taken off",
+    "median_realised_ns": "the median delay that was realised",
     "p99_asked_ns": "the 99th percentile asked for",
     "p99_realised_ns": "the 99th percentile that was realised",
     "loss_asked": "the share of frames that was to be lost",
@@ -215,7 +215,7 @@ def operations(plan: Plan, history: History) -> pa.Table:
         seen.add(what.operation)
         spec = service_spec(plan.service)
         ended_ns, result = returned.get(what.operation, (None, None))
-        told = spec.result_text(what.call, result) if result is not None else None
+        told = spec.result_text(result) if result is not None else None
         latency_ns = ended_ns - t_ns if ended_ns is not None else None
         name = operation_name(plan, what.operation)
         rows.append((name, client, spec.call_text(what.call), told, t_ns, ended_ns, latency_ns))

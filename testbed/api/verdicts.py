@@ -14,7 +14,7 @@ class Expectations(NamedTuple):
     """What a scenario states of its run. stated: the statements, by name. unmet: a sentence for each that did not hold.
 
     >>> import testbed
-    >>> testbed.run("nic-crash-mid-swap").expectations.held
+    >>> testbed.run("last-message-lost").expectations.held
     True
     """
 

@@ -9,7 +9,6 @@ import typer
 
 from testbed.cli.common import study_directory
 from testbed.cli.output import JsonFlag, print_json, verb
-from testbed.errors import UserError
 
 
 @verb
@@ -26,21 +25,10 @@ def report(
 
 
 def _study(directory: Path) -> Path:
-    import json as json_module
-
-    from testbed.actions.study import write_report
+    from testbed.actions.study import read_results, write_report
     from testbed.study.document import load_study
 
-    path = directory / "results.json"
-    go_on = f"go on with: testbed study {directory / 'study.yaml'} --out {directory}"
-    if not path.is_file():
-        raise UserError(f"{directory}: this study has not ended; {go_on}")
-    try:
-        results = json_module.loads(path.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}; {go_on}") from None
-    if not isinstance(results, dict) or "variants" not in results:
-        raise UserError(f"{path} is damaged: it holds no results of a study; {go_on}")
+    results = read_results(directory)
     return write_report(load_study(directory / "study.yaml"), results, directory)
 
 
