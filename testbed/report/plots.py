@@ -401,7 +401,8 @@ def heat_plot(results: Mapping[str, Any]) -> Figure:
     norm = LogNorm(min(seen), max(seen)) if log else Normalize(0, max(seen, default=1.0))
     with mpl.rc_context({**_STYLE, "axes.grid": False}):
         size = (max(7.6, 1.9 + 0.95 * columns), 0.9 + len(drawn) * (0.75 + 0.6 * rows))
-        figure, grid = plt.subplots(len(drawn), 1, figsize=size, layout="constrained", squeeze=False, sharex=True)
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(len(drawn), 1, squeeze=False, sharex=True)
         for axes, item in zip(grid[:, 0], drawn, strict=True):
             _draw_map(axes, item, norm)
             axes.set_ylabel(parameter_label(results["across"]))
