@@ -35,6 +35,7 @@ All of them are run by one worker; what they clean and list of their container e
 MADE_ONCE: Mapping[str, str] = {
     "test_captures_files.py": "runs with captures",
     "test_captures_running.py": "two fabrics that are up",
+    "test_cli_attach.py": "a fabric in the background",
     "test_cli_missing.py": "what every verb says on a full disk and on a read-only one",
     "test_cli_verbs.py": "a study that is done",
     "test_determinism.py": "a guest that others are held against",

@@ -59,14 +59,32 @@ def named_ground(name: str, pairs: list[str] | None) -> tuple[Fabric, Container 
         plan = compile_plan(load_scenario(name, pairs))
         return plan.fabric, plan.container
     parameters: dict[str, int] = {}
+    links: list[tuple[str, str]] = []
     for key, value in overrides(pairs):
-        if not value.isdigit():
-            raise UserError(f"--set {key}={value}: {key} of {name} must be a whole number")
-        parameters[key] = int(value)
+        if key.startswith("links."):
+            links.append((key, value))
+        elif value.isdigit():
+            parameters[key] = int(value)
+        else:
+            raise UserError(
+                f"--set {key}={value}: {key} of {name} must be a whole number (what links do is set as in "
+                "links.default.delay=10ms)"
+            )
     try:
-        return make_fabric(name, parameters), None
+        bare = make_fabric(name, parameters)
     except ValueError as error:
         raise UserError(str(error)) from None
+    return (_with_links(name, parameters, links) if links else bare), None
+
+
+def _with_links(kind: str, parameters: dict[str, int], links: list[tuple[str, str]]) -> Fabric:
+    """What a scenario with nothing but this topology and these links would run on."""
+    from testbed.scenario import compile_plan, from_data
+
+    scenario = from_data({"name": kind, "topology": {"kind": kind, **parameters}}, "--set")
+    for key, value in links:
+        scenario = scenario.with_override(key, value)
+    return compile_plan(scenario).fabric
 
 
 def _fabric_from_file(pairs: list[tuple[str, str]]) -> Fabric:

@@ -13,12 +13,12 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from testbed.errors import UserError
 from testbed.processes import mark_is_dead, own_mark, start_time, state_folder
@@ -27,6 +27,7 @@ from testbed.topologies.fabric import Fabric, fabric_from_json
 _PATIENCE_S = 5.0
 _REPORT_BYTES = 1 << 20
 _SHAPE = ".shape"
+_DOOR = ".door"
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _SCM_CREDENTIALS = 2  # socket(7); Python 3.11 has no name for it
 
@@ -38,6 +39,7 @@ class Running:
 
     inside: the process in the fabric's namespaces, 0 until the fabric is up. hosts: the path of each host's network
     namespace as seen from there. commands: what runs a command in a host that is a container, up to its name.
+    detached: whether it is in the background.
     """
 
     pid: int
@@ -49,6 +51,7 @@ class Running:
     hosts: dict[str, str] = field(default_factory=dict)
     switches: tuple[str, ...] = ()
     commands: dict[str, list[str]] = field(default_factory=dict)
+    detached: bool = False
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -58,7 +61,7 @@ class Running:
 
 @contextmanager
 def announced(
-    fabric: Fabric, asked: str, called: str | None = None
+    fabric: Fabric, asked: str, called: str | None = None, detached: bool = False
 ) -> Iterator[tuple[str, Callable[[tuple[int, dict[str, Any]]], Running]]]:
     """While inside, this process can be found by `testbed down`, `ps` and `exec`. What is yielded: what it is called,
     and what tells that it is up (see ``heard``). Raises UserError when another one is ``called`` so."""
@@ -68,6 +71,7 @@ def announced(
     try:
         with _claiming():
             entry = Running(me, start_time(me) or 0, own_mark(), fabric.name, _free_name(asked, called))
+            entry = replace(entry, detached=detached)
             shape.write_text(json.dumps(asdict(replace(fabric, forwarding={}))), encoding="utf-8")
             _write(path, entry)
 
@@ -78,8 +82,8 @@ def announced(
 
         yield entry.name, tell
     finally:
-        path.unlink(missing_ok=True)
-        shape.unlink(missing_ok=True)
+        for suffix in (".json", _SHAPE, _DOOR):
+            path.with_suffix(suffix).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -125,16 +129,83 @@ def heard(ours: socket.socket) -> tuple[int, dict[str, Any]] | None:
     return pid, json.loads(data)
 
 
+def opened_door() -> socket.socket:
+    """Where prompts on the fabric of this process are asked for (see come_in); gone with its state file."""
+    door = socket.socket(socket.AF_UNIX)
+    with _short_path(os.getpid()) as path:
+        Path(path).unlink(missing_ok=True)
+        door.bind(path)
+    door.listen()
+    return door
+
+
+def come_in(entry: Running, passed: Sequence[int]) -> None:
+    """Asks a fabric in the background for a prompt on these descriptors. Raises UserError when there is none."""
+    from testbed.cli.attached import BUSY
+
+    if not entry.inside:
+        raise UserError(f"{entry.name} is still coming up")
+    if not entry.detached:
+        raise UserError(
+            f"{entry.name} has its prompt in the terminal that it was brought up from; attach goes with "
+            "fabrics of testbed up --detach (a command in a node: testbed exec)"
+        )
+    with socket.socket(socket.AF_UNIX) as door, _short_path(entry.pid) as path:
+        door.connect(path)
+        socket.send_fds(door, [b"."], passed)
+        if door.recv(len(BUSY)) == BUSY:
+            raise UserError(f"{entry.name}: a prompt is attached already; leave it first, or use testbed exec")
+
+
+@contextmanager
+def _short_path(pid: int) -> Iterator[str]:
+    """Of a door: the kernel takes no more than 107 bytes, and state folders may lie deep."""
+    folder = os.open(state_folder(), os.O_PATH)
+    try:
+        yield f"/proc/self/fd/{folder}/fabric-{pid}{_DOOR}"
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def document(data: Any) -> Iterator[int]:
+    """A descriptor that another process can read ``data`` from, as JSON."""
+    descriptor = os.memfd_create("document")
+    try:
+        os.write(descriptor, json.dumps(data).encode())
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def said_by(entry: Running) -> TextIO:
+    """What a fabric in the background has said until now, and goes on to say. Raises UserError when it is in none."""
+    if not entry.detached:
+        raise UserError(
+            f"{entry.name} speaks on the terminal that it was brought up from; logs are of those of --detach"
+        )
+    try:
+        return open(f"/proc/{entry.pid}/fd/1", encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        raise UserError(f"{entry.name} is not up any more") from None
+
+
+def is_up(entry: Running) -> bool:
+    """Whether it still is."""
+    return start_time(entry.pid) == entry.started
+
+
 def running(tidy: bool = True) -> list[Running]:
     """This user's fabrics that are up; files of those that ended otherwise are removed."""
     found = []
     for path in sorted(state_folder().glob("fabric-*.json")):
         entry = _read(path)
-        if entry is not None and start_time(entry.pid) == entry.started:
+        if entry is not None and is_up(entry):
             found.append(entry)
         elif tidy and _is_gone(path):
-            path.unlink(missing_ok=True)
-            path.with_suffix(_SHAPE).unlink(missing_ok=True)
+            for suffix in (".json", _SHAPE, _DOOR):
+                path.with_suffix(suffix).unlink(missing_ok=True)
     return found
 
 

@@ -10,7 +10,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from testbed.cli.prompt import Prompt
+from testbed.cli import attached
+from testbed.cli.prompt import Prompt, carry_out
 from testbed.engines.base import EngineUnavailable
 from testbed.engines.live.mininet_fabric import MininetFabric
 from testbed.engines.live.wires import NETEM_ADVICE
@@ -19,19 +20,17 @@ from testbed.topologies.fabric import fabric_from_json
 if TYPE_CHECKING:
     from testbed.engines.live.containers.owner import Containers
 
-_COMMAND_FAILED = 1
 _USER_ERROR = 2
 _INTERRUPTED = 130
 _FEW = 128  # hosts; that each knows all others takes the square of it
-# There is no choice of engine here: `up` has this host's kernel only.
 _ADVICE = (
-    "Bring up a bare topology (testbed topo list), run the scenario with `testbed run ... --engine vkernel`, or load "
-    "the module: modprobe sch_netem (see testbed doctor)"
+    "Run commands in virtual time (testbed up ... -e vkernel -x 'host1 ping -c 3 host2'), bring up a bare topology, or "
+    "load the module: modprobe sch_netem (see testbed doctor)"
 )
 
 
 def main(descriptor: int) -> int:
-    """Reads {fabric, called, exec, json, detached, report} from ``descriptor``; brings the fabric up and down again."""
+    """Reads {fabric, called, exec, json, detached, door, report} from ``descriptor``; brings the fabric up, works."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with os.fdopen(descriptor, encoding="utf-8") as file:
         job = json.load(file)
@@ -42,10 +41,10 @@ def main(descriptor: int) -> int:
                 running.net.wiring.set_arp()  # else they come with the first command at the prompt
             _report(running, containers, job["report"])
             if job["detached"]:
-                signal.pause()
+                attached.serve(running.net, job["called"], job["door"])
             prompt = Prompt(running.net, job["called"])
             if job["exec"]:
-                return _commands(prompt, job)
+                return carry_out(prompt, job["exec"], job["json"])
             prompt.talk(sys.stdin)
             return 0
     except KeyboardInterrupt:
@@ -77,18 +76,6 @@ def _containers(job: dict[str, Any]) -> Containers | None:
 
     settings = Settings(**job["settings"])
     return Containers(settings, Container(**job["container"]))
-
-
-def _commands(prompt: Prompt, job: dict[str, Any]) -> int:
-    results = []
-    for command in job["exec"]:
-        output, code = prompt.perform(command)
-        results.append({"command": command, "output": output, "exit_code": code})
-        if not job["json"]:
-            print(output, end="" if output.endswith("\n") or not output else "\n", flush=True)
-    if job["json"]:
-        print(json.dumps(results, indent=2), flush=True)
-    return _COMMAND_FAILED if any(result["exit_code"] for result in results) else 0
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import traceback
 import typer
 
 from testbed.cli import (
+    attach,
     cap,
     capture,
     clean,
@@ -25,6 +26,7 @@ from testbed.cli import (
     image,
     kernel,
     listing,
+    logs,
     play,
     ps,
     replay,
@@ -58,6 +60,8 @@ app.command("export")(export.export)
 app.command("up")(up.up)
 app.command("ps")(ps.ps)
 app.command("exec", context_settings={"allow_interspersed_args": False})(exec_)
+app.command("attach")(attach.attach)
+app.command("logs")(logs.logs)
 app.command("capture")(capture.capture)
 app.command("down")(down.down)
 app.command("play")(play.play)

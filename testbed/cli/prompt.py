@@ -15,7 +15,7 @@ import os
 import re
 import subprocess
 from cmd import Cmd
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from mininet.cli import CLI
 from mininet.log import error, info, lg, output, setLogLevel
 
 from testbed.cli.common import unknown_node
+from testbed.cli.output import print_json
 
 _COMMAND_FAILED = 1
 _IDENTIFIERS = Cmd.identchars + "-.:"  # names of nodes may have these in them
@@ -32,13 +33,14 @@ _TERMINALS = {"xterm": "xterm", "gterm": "gnome-terminal"}
 
 
 class Prompt(CLI):  # type: ignore[misc]
-    """Mininet's command line. called: what the fabric is called, for the commands that its words name."""
+    """Mininet's command line. called: what the fabric is called, for the commands that its words name. note: told each
+    line."""
 
     identchars = _IDENTIFIERS
     helpStr = re.sub(r"\bh(\d+)\b", r"host\1", CLI.helpStr)  # noqa: N815 - as Mininet calls it
 
-    def __init__(self, net: Any, called: str) -> None:
-        self._called = called
+    def __init__(self, net: Any, called: str, note: Callable[[str], object] = lambda _: None) -> None:
+        self._called, self._note = called, note
         self._in_person = False
         self._quiet_end, self._never_closed = os.pipe()  # an input on which nothing ever comes
         super().__init__(net, stdin=os.fdopen(self._quiet_end))
@@ -75,14 +77,25 @@ class Prompt(CLI):  # type: ignore[misc]
         """One command: all that it said, and its exit code: that of a node's command, else 1 where it failed."""
         node, _, rest = command.strip().partition(" ")
         if node in self.mn and rest.strip():
-            words = [self._address(word) for word in rest.split()]
-            said, complaint, code = self.mn[node].pexec(" ".join(words), shell=True)
+            self._note(command)
+            line = re.sub(r"\S+", lambda word: self._address(word[0]), rest)  # blanks in quotes stay as they are
+            said, complaint, code = self.mn[node].pexec(line, shell=True)
             return said + complaint + "".join(f"{hint}\n" for hint in self._hints(rest) if code), int(code)
         setLogLevel("output")
         with _heard() as (told, failed):
             self.stdout = told
             self.onecmd(self.precmd(command))
         return told.getvalue().replace("\r\n", "\n"), _COMMAND_FAILED if failed() else 0
+
+    def performed(self, commands: Iterable[str], told: bool = False) -> list[dict[str, Any]]:
+        """Each of the commands with its output, ``told`` at once as well, and its exit code."""
+        results = []
+        for command in commands:
+            said, code = self.perform(command)
+            if told:
+                print_said(said)
+            results.append({"command": command, "output": said, "exit_code": code})
+        return results
 
     def _address(self, word: str) -> str:
         """Names of hosts mean their addresses, as at Mininet's prompt."""
@@ -107,6 +120,7 @@ class Prompt(CLI):  # type: ignore[misc]
 
     def onecmd(self, line: str) -> Any:
         """One line; what goes wrong in it is told in one line, and the prompt goes on."""
+        self._note(line)
         try:
             return super().onecmd(line)
         except SystemExit:  # py exit()
@@ -275,6 +289,24 @@ class Prompt(CLI):  # type: ignore[misc]
                 super().do_switch(line)
             else:
                 error(f"*** switch: {name} is a host\n")
+
+
+def carry_out(prompt: Prompt, commands: Iterable[str], json: bool) -> int:
+    """What commands said, as it comes or as JSON at the end; the exit code of the whole."""
+    results = prompt.performed(commands, told=not json)
+    if json:
+        print_json(results)
+    return exit_code(results)
+
+
+def print_said(said: str) -> None:
+    """What a command said, up to the end of a line."""
+    print(said, end="" if said.endswith("\n") or not said else "\n", flush=True)
+
+
+def exit_code(results: Iterable[dict[str, Any]]) -> int:
+    """Whether any of the commands failed."""
+    return _COMMAND_FAILED if any(result["exit_code"] for result in results) else 0
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -28,6 +28,13 @@ from testbed.plan import Container
 if TYPE_CHECKING:
     from testbed.engines.live.containers.settings import Settings
     from testbed.topologies.fabric import Fabric
+
+
+class Kernel(StrEnum):
+    """Whose kernel the fabric is in."""
+
+    LIVE = "live"
+    VKERNEL = "vkernel"
 
 
 class Nodes(StrEnum):
@@ -56,13 +63,21 @@ def up(
     called: Annotated[
         str | None, typer.Option("--name", help="What it is called in ps, exec and down (default: as its topology).")
     ] = None,
+    engine: Annotated[
+        Kernel, typer.Option("--engine", "-e", help="This host's kernel, or one in virtual time (with -x only).")
+    ] = Kernel.LIVE,
     json: JsonFlag = False,
 ) -> None:
     """Bring a fabric up, isolated from the host's network, and open Mininet's command line on it.
 
     The fabric lives as long as this command: leave with `exit`, or end it from elsewhere with `testbed down`. With
-    --detach it stays up when the command has returned.
+    --detach it stays up when the command has returned; `testbed attach` opens a prompt on it. Links are impaired by
+    --set links.default.delay=10ms, for a kind of topology, too.
+
+    With -e vkernel the commands of -x run on a kernel in virtual time, in which delays are exact, without root.
     """
+    if engine is Kernel.VKERNEL:
+        _check_virtual(exec_, detach, nodes)
     if detach and exec_:
         raise UserError("--exec does not go with --detach; run commands in it with: testbed exec host1 ip addr")
     if json and not exec_ and not detach:
@@ -77,6 +92,9 @@ def up(
     os.environ["PATH"] = path_with_system_folders()
     signal.signal(signal.SIGTERM, _as_interrupt)
     signal.signal(signal.SIGHUP, _as_interrupt)
+    if engine is Kernel.VKERNEL:
+        _in_virtual_time(fabric, container, exec_ or [], json)
+        return
     job = {"fabric": asdict(fabric), "exec": exec_ or [], "json": json, "detached": detach}
     if detach:
         entry = in_background(lambda told: _hold(fabric, container, (Path(name).stem, called), job, told))
@@ -90,6 +108,34 @@ def up(
         raise typer.Exit(code)
 
 
+def _check_virtual(commands: list[str] | None, detach: bool, nodes: Nodes | None) -> None:
+    """Raises UserError for what a fabric in virtual time can't be asked for."""
+    if nodes is Nodes.CONTAINER:
+        raise UserError("-e vkernel: up has no containers in virtual time; testbed run -e vkernel has")
+    if detach or not commands:
+        wish = "--detach" if detach else "a prompt"
+        raise UserError(
+            f"-e vkernel does not go with {wish}: its clock stands still while it waits for somebody; give commands, "
+            "as in: testbed up leaf_spine -e vkernel -x pingall"
+        )
+
+
+def _in_virtual_time(fabric: Fabric, container: Container | None, commands: list[str], json: bool) -> None:
+    from testbed.cli.prompt import exit_code, print_said
+    from testbed.cli.virtual import in_virtual_time
+
+    if container is not None:
+        print("testbed: hosts are plain namespaces here: up has no containers in virtual time", file=sys.stderr)
+    results = in_virtual_time(fabric, commands)
+    if json:
+        print_json(results)
+    else:
+        for result in results:
+            print_said(result["output"])
+    if code := exit_code(results):
+        raise typer.Exit(code)
+
+
 def _hold(
     fabric: Fabric,
     container: Container | None,
@@ -99,14 +145,18 @@ def _hold(
 ) -> int:
     """Brings the fabric up and stays with it; the exit code of what ran inside. called: as what the user asked for, and
     how it is to be called. ``told`` once it is up."""
-    with fabrics.announced(fabric, *called) as (name, tell), _hosted(container) as settings:
+    announced = fabrics.announced(fabric, *called, detached=job["detached"])
+    with announced as (name, tell), _hosted(container) as settings, ExitStack() as kept:
         if settings is not None:
             job |= {"settings": asdict(settings), "container": asdict(container or Container())}
         ours, theirs = fabrics.reporting()
-        descriptor = os.memfd_create("fabric")
-        os.write(descriptor, json_module.dumps(job | {"called": name, "report": theirs.fileno()}).encode())
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        passed = (descriptor, theirs.fileno(), *(() if settings is None else (settings.host_proc,)))
+        passed = [theirs.fileno(), *(() if settings is None else (settings.host_proc,))]
+        if job["detached"]:
+            door = kept.enter_context(fabrics.opened_door())
+            job |= {"door": door.fileno()}
+            passed.append(door.fileno())
+        descriptor = kept.enter_context(fabrics.document(job | {"called": name, "report": theirs.fileno()}))
+        passed.append(descriptor)
         # Ctrl-C at Mininet's prompt belongs to the command that runs there, not to the fabric.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN) if not job["exec"] else None
         process = None

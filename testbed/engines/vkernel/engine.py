@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,29 +95,34 @@ class VKernelEngine:
             shutil.rmtree(job)  # of an earlier, interrupted run of the same plan
         job.mkdir(parents=True)
         (job / "plan.json").write_text(plan.to_json(), encoding="utf-8")
-        packages = _where_packages_are()
-        build = compiled.folder()
-        built = build.is_dir() and os.environ.get("OAE_COMPILED") != "0"
-        needed = [Path(folder) for folder in (*packages, str(build)) if os.path.isdir(folder)]
-        memory_mib = _MEMORY_MIB + _MEMORY_PER_HOST_MIB * len(plan.fabric.hosts)
+        memory_mib, needed = 0, []
         if plan.container is not None:
             settings = _containers_in_guest()
             settings.write(job)
-            needed += [Path(settings.image), Path(settings.program).parent]
-            memory_mib += _MEMORY_PER_CONTAINER_MIB * len(plan.nodes)
-        return Guest(
-            argv=(sys.executable, "-m", "testbed.engines.vkernel.inside", str(JOB)),
-            job_dir=job,
-            cwd=_REPOSITORY,
-            env=(
-                ("PYTHONPATH", os.pathsep.join(packages)),
-                ("OAE_CACHE", str(build.parents[2])),
-                ("OAE_COMPILED", "1" if built else "0"),
-            ),
-            visible=tuple(needed),
-            memory_mib=self.memory_mib or memory_mib,
-            limit_s=self.limit_s,
-        )
+            needed = [Path(settings.image), Path(settings.program).parent]
+            memory_mib = _MEMORY_PER_CONTAINER_MIB * len(plan.nodes)
+        guest = python_guest("testbed.engines.vkernel.inside", job, len(plan.fabric.hosts), needed, self.limit_s)
+        return replace(guest, memory_mib=self.memory_mib or guest.memory_mib + memory_mib)
+
+
+def python_guest(module: str, job: Path, hosts: int, visible: Sequence[Path] = (), limit_s: float = _LIMIT_S) -> Guest:
+    """A guest in which a module of ours runs, with the path of its job folder as its argument: for so many hosts."""
+    packages = _where_packages_are()
+    build = compiled.folder()
+    built = build.is_dir() and os.environ.get("OAE_COMPILED") != "0"
+    return Guest(
+        argv=(sys.executable, "-m", module, str(JOB)),
+        job_dir=job,
+        cwd=_REPOSITORY,
+        env=(
+            ("PYTHONPATH", os.pathsep.join(packages)),
+            ("OAE_CACHE", str(build.parents[2])),
+            ("OAE_COMPILED", "1" if built else "0"),
+        ),
+        visible=(*visible, *(Path(folder) for folder in (*packages, str(build)) if os.path.isdir(folder))),
+        memory_mib=_MEMORY_MIB + _MEMORY_PER_HOST_MIB * hosts,
+        limit_s=limit_s,
+    )
 
 
 def _containers_in_guest() -> Settings:

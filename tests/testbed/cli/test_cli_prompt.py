@@ -69,6 +69,7 @@ TYPED: list[tuple[str, int, str]] = [
     ("x host1 xclock", 1, "no display here"),
     ("x host9 xclock", 1, "*** host9: there is no such node"),
     ("host1 ping -c 1 h2", 2, "hosts are called host1, not h1, here; did you mean 'host2'?"),
+    ("host1 echo 'two  blanks'", 0, "two  blanks\n"),
     ("host1 exit 7", 7, ""),
     ("EOF", 0, "\n"),
     ("quit", 0, ""),
