@@ -18,6 +18,7 @@ from testbed.nodes.core.commuting import Commuting, by_number
 from testbed.nodes.core.config import CLIENT, MEMBER, RELAY
 from testbed.nodes.core.inputs import Inputs, Submissions
 from testbed.nodes.core.lies import Liar
+from testbed.nodes.core.own import EngineName, OwnEngine
 from testbed.nodes.core.segmented import Segmented
 
 if TYPE_CHECKING:
@@ -37,8 +38,12 @@ def engine_names() -> tuple[str, ...]:
 
 
 @cache
-def engine_spec(name: str) -> EngineSpec:
+def engine_spec(name: EngineName) -> EngineSpec:
     """What the engine says about itself. Raises ValueError for a name that is no engine."""
+    if isinstance(name, OwnEngine):
+        from testbed.nodes.consensus.own import own_spec
+
+        return own_spec(name)
     spec: EngineSpec = _spec(testbed.nodes.consensus, name, engine_names(), "engine")
     return spec
 
@@ -107,10 +112,18 @@ def build_machine(config: NodeConfig, pitfalls: Collection[str] = ()) -> Machine
 
 def member(config: NodeConfig, pitfalls: Collection[str]) -> Machine:
     """A fresh machine of a member, with ``pitfalls`` planted in it."""
+    if isinstance(config.protocol.consensus, OwnEngine):
+        from testbed.nodes.consensus.own import Guarded
+
+        return Guarded(config, lambda: _member(config, pitfalls))
+    return _member(config, pitfalls)
+
+
+def _member(config: NodeConfig, pitfalls: Collection[str]) -> Machine:
     if config.ways:
         from testbed.nodes.oae.carried import CarriedEnd, inner_config
 
-        return CarriedEnd(config, member(inner_config(config), pitfalls))
+        return CarriedEnd(config, _member(inner_config(config), pitfalls))
     spec = engine_spec(config.protocol.consensus)
     engine = spec.build(config, tuple(name for name in pitfalls if name in spec.pitfalls))
     if spec.order == "partial":

@@ -336,7 +336,7 @@ class Plan:
             **{
                 **data,
                 "fabric": fabric_from_json(data["fabric"]),
-                "protocol": ProtocolConfig(**data["protocol"]),
+                "protocol": ProtocolConfig.from_json(data["protocol"]),
                 "nodes": tuple(_node_from_json(node) for node in data["nodes"]),
                 "faults": tuple(_fault_from_json(fault) for fault in data["faults"]),
                 "capture": _capture_from_json(data["capture"]),

@@ -1,6 +1,7 @@
 """What agent and supervisor say to each other, over a socket pair of packets: one short message each.
 
 agent -> supervisor    ready · strike <index> <t_ns> · died <t_ns> <why> · full <text> · crash <traceback>
+                       wrong <text> (in the user's own engine)
 supervisor -> agent    go <zero_ns> <begins_ns> · alive · clock <Clock as JSON> · slow <by_ns> <t_ns>
 """
 

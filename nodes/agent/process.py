@@ -26,6 +26,7 @@ from testbed.nodes.agent.timers import NEVER, TimerFd, no_timer_slack
 from testbed.nodes.core.config import RING_FRAMES, START_NS, NodeConfig, node_config_from_json
 from testbed.nodes.core.disk import State
 from testbed.nodes.core.moments import Moment
+from testbed.nodes.core.own import OwnEngineError
 from testbed.nodes.frames import CARRIED_BYTES, MAX_WIRE_BYTES, WIRE_BYTES
 from testbed.nodes.registry import build_machine, engine_spec
 
@@ -191,6 +192,9 @@ def run(payload: dict[str, Any], fds: Sequence[int]) -> int:
     except JournalFullError as error:
         tell(channels[failing()], "full", error)
         return _EXIT_FULL
+    except OwnEngineError as error:
+        tell(channels[failing()], "wrong", error)
+        return _EXIT_CRASHED
     except Exception:
         traceback.print_exc()  # where a container's log can be read
         tell(channels[failing()], "crash", traceback.format_exc()[-MAX_BYTES // 2 :])

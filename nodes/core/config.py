@@ -7,6 +7,7 @@ from typing import Any
 
 from testbed.nodes.core.clock import Clock
 from testbed.nodes.core.lies import Lie
+from testbed.nodes.core.own import EngineName, OwnEngine
 
 START_NS = -1_000_000
 """When machines of first lives are started, on the run's clock: 1 ms before round 0, so that all is set by then."""
@@ -54,17 +55,17 @@ NOWHERE = -1
 class ProtocolConfig:
     """Which machine runs and its parameters; times in nanoseconds. All nodes of a run share it.
 
-    consensus: an engine's name (testbed.nodes.registry). handshake: alternating | simultaneous.
-    depth: messages per swap (k). horizon: abort | hold | reconcile. window_ns: W. period_ns: from one round's start
-    to the next (>= W), and from one instance's to the next for engines that are not made of swaps. rounds: how many are
-    run. instances: how many of consensus there are; for swaps those that the rounds hold whole. settle_ns: from the
-    beginning of the last instance (of swaps: of the last round) until whatever is to come of it should have come.
-    f: crashes that the engine must bear. retry_ns: the retransmission interval.
-    instance_rounds: rounds that one consensus instance may take. inputs: distinct | random. parameters: the engine's
-    own settings, whose type its spec names.
+    consensus: an engine's name (testbed.nodes.registry), or an engine of the user's own, whole. handshake: alternating
+    | simultaneous. depth: messages per swap (k). horizon: abort | hold | reconcile. window_ns: W. period_ns: from one
+    round's start to the next (>= W), and from one instance's to the next for engines that are not made of swaps.
+    rounds: how many are run. instances: how many of consensus there are; for swaps those that the rounds hold whole.
+    settle_ns: from the beginning of the last instance (of swaps: of the last round) until whatever is to come of it
+    should have come. f: crashes that the engine must bear. retry_ns: the retransmission interval. instance_rounds:
+    rounds that one consensus instance may take. inputs: distinct | random. parameters: the engine's own settings, whose
+    type its spec names.
     """
 
-    consensus: str = PLAIN_SWAPS
+    consensus: EngineName = PLAIN_SWAPS
     handshake: str = "alternating"
     depth: int = 4
     horizon: str = "abort"
@@ -84,6 +85,13 @@ class ProtocolConfig:
     def length_ns(self) -> int:
         """From the beginning of the first round or instance to the end of the last one's period."""
         return max(self.rounds, self.instances) * self.period_ns
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> ProtocolConfig:
+        """The inverse of ``dataclasses.asdict``."""
+        engine = data["consensus"]
+        own = engine if isinstance(engine, str) else OwnEngine.from_json(engine)
+        return ProtocolConfig(**{**data, "consensus": own})
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +158,7 @@ def node_config_from_json(data: dict[str, Any]) -> NodeConfig:
             **data,
             "peers": tuple(Peer(**peer) for peer in data["peers"]),
             "members": tuple(data["members"]),
-            "protocol": ProtocolConfig(**data["protocol"]),
+            "protocol": ProtocolConfig.from_json(data["protocol"]),
             "program": Program(**data["program"]),
             "lies": tuple(map(Lie.from_json, data["lies"])),
             "clock": Clock.from_json(data["clock"]) if data["clock"] else None,

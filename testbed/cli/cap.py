@@ -12,6 +12,7 @@ from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, console, print_json
 from testbed.errors import UserError
 
 if TYPE_CHECKING:
+    from testbed.nodes.consensus.spec import EngineSpec
     from testbed.scenario.load import Scenario
     from testbed.verdicts.model import Consensus
     from testbed.verdicts.sides import Side, Sides
@@ -25,7 +26,8 @@ def cap(
         str, typer.Argument(help="A scenario with a partition: a file, or one that ships.")
     ] = "partition-and-heal",
     consensus: Annotated[
-        list[str] | None, typer.Option(help="An engine of consensus; repeatable (default: all).")
+        list[str] | None,
+        typer.Option(help="An engine of consensus, or mine.py:Mine, one of your own; repeatable (default: all)."),
     ] = None,
     engine: Annotated[str, typer.Option("--engine", "-e", help="What to run it on.")] = "sim",
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed.")] = None,
@@ -37,15 +39,13 @@ def cap(
     What members propose in the first half of the partition counts as asked; as answered what they decide there before
     it ends. Exit code 1 when an engine disagrees that promises not to, whatever is late.
     """
-    from testbed.nodes.registry import engine_spec
-
     base = load_scenario(scenario, set_, seed)
     rows = [(name, *_judged(with_consensus(base, name), engine)) for name in consensus or _all_that_decide()]
     if json:
         print_json([_data(name, found, sides) for name, found, sides in rows])
     else:
         _show(rows)
-    if any(found.disagreements and engine_spec(name).indulgent for name, found, _ in rows):
+    if any(found.disagreements and _spec(base, name).indulgent for name, found, _ in rows):
         raise typer.Exit(EXPECTATION_FAILED)
 
 
@@ -58,14 +58,11 @@ def _all_that_decide() -> list[str]:
 def with_consensus(base: Scenario, name: str) -> Scenario:
     """The scenario with another engine: as many periods as before, as many crashes to bear as it can, its own settings
     as they are by themselves. Raises UserError."""
-    from testbed.nodes.registry import engine_names, engine_spec
     from testbed.scenario import as_written, compile_plan, from_data
 
-    if name not in engine_names() or not engine_spec(name).decides:
-        raise UserError(f"--consensus {name}: there are {', '.join(_all_that_decide())}")
-    spec, data = engine_spec(name), as_written(base)
+    spec, data = _spec(base, name), as_written(base)
     written = dict(data["protocol"])
-    kept = {key: value for key, value in written.items() if key not in ("rounds", "instances", "consensus")}
+    kept = {key: value for key, value in written.items() if key not in ("rounds", "instances", "consensus", "custom")}
     if name != written.get("consensus"):
         kept = {key: value for key, value in kept.items() if key != "parameters"}
     if not spec.made_of_swaps:
@@ -75,6 +72,17 @@ def with_consensus(base: Scenario, name: str) -> Scenario:
     data["protocol"] = {"consensus": name, "rounds" if spec.made_of_swaps else "instances": base.protocol.count, **kept}
     data.pop("expect", None)
     return from_data(data, base.document.source, base.base_dir)
+
+
+def _spec(base: Scenario, name: str) -> EngineSpec:
+    """Of an engine that a user names. Raises UserError."""
+    from testbed.nodes.registry import engine_spec
+    from testbed.own_engines import Files, engine_called
+
+    engine = engine_called(name, Files(base.base_dir))
+    if engine is None or not engine_spec(engine).decides:
+        raise UserError(f"--consensus {name}: there are {', '.join(_all_that_decide())}; mine.py:Mine is one of yours")
+    return engine_spec(engine)
 
 
 def _judged(scenario: Scenario, on: str) -> tuple[Consensus, Sides]:
@@ -88,7 +96,7 @@ def _judged(scenario: Scenario, on: str) -> tuple[Consensus, Sides]:
         raise UserError(f"{plan.name}: nobody is parted from anybody; name a scenario with a partition")
     runner.check(plan)
     with progress_bar() as bar:
-        task = bar.add_task(plan.protocol.consensus, total=1.0, state="")
+        task = bar.add_task(str(plan.protocol.consensus), total=1.0, state="")
         history = runner.run(plan, None, lambda stage, share: bar.update(task, completed=share, state=stage))
     if not history.complete:
         raise UserError(f"{plan.name} with {plan.protocol.consensus} was cut short: {history.why}")

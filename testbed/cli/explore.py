@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from testbed.explore.schedule import Asked
     from testbed.explore.worlds import Step, Worlds
 
-ENGINE = typer.Argument(help="An engine, link (plain swaps between two nodes), or two_phase_commit.")
+ENGINE = typer.Argument(
+    help="An engine, mine.py:Mine (one of your own), link (plain swaps between two nodes), or two_phase_commit."
+)
 Nodes = Annotated[int | None, typer.Option(min=1, help="How many nodes (default: 3; a link has 2).")]
 Bears = Annotated[int | None, typer.Option("--f", min=0, help="Crashes the engine must bear (default: the most).")]
 Crashes = Annotated[int, typer.Option(min=0, help="Nodes that may die, between events or in the middle of one.")]
@@ -140,7 +142,7 @@ def explore(
         keep(looking, asked, code, resume)
     kept = None
     if found.broken:
-        kept = write_found(schedule_of(asked, worlds, found.path, found.broken), out or Path(f"{engine}.schedule.yaml"))
+        kept = write_found(schedule_of(asked, worlds, found.path, found.broken), out or schedule_file(asked))
         draw(picture, worlds, found.path, f"{engine}: {found.broken}")
     show(found, asked, worlds, kept, json, looking.renamings if symmetry else None)
     if found.broken:
@@ -186,6 +188,7 @@ def asked_for(
     from testbed.explore.schedule import Asked
     from testbed.explore.worlds import UNBOUNDED, Network, Rules
     from testbed.nodes.core.disk import State
+    from testbed.own_engines import Files, engine_called
 
     usual = Network.SET if engine == TWO_PHASE_COMMIT else Network.ANY
     rules = Rules(
@@ -199,7 +202,15 @@ def asked_for(
         omissions,
     )
     taken = None if time is None else _one_of(Time, "--time", time)
-    return Asked(engine, nodes, f, tuple(pitfall or ()), taken, _settings(set_), rules)
+    return Asked(
+        engine_called(engine, Files()) or engine, nodes, f, tuple(pitfall or ()), taken, _settings(set_), rules
+    )
+
+
+def schedule_file(asked: Asked, what: str = "") -> Path:
+    """Where a schedule goes unless another file is named."""
+    engine = asked.engine if isinstance(asked.engine, str) else asked.engine.object
+    return Path(f"{engine}{what}.schedule.yaml")
 
 
 def _one_of(kind: Any, option: str, word: str) -> Any:
@@ -280,7 +291,7 @@ def show(
 
     if json:
         steps = [step_data(worlds, step) for step in found.path]
-        data = {"engine": asked.engine, "end": str(found.end), "distinct_states": found.states}
+        data = {"engine": str(asked.engine), "end": str(found.end), "distinct_states": found.states}
         data |= {"generated_states": found.made, "depth": found.levels, "broken": found.broken or None}
         data |= {} if renamings is None else {"renamings": renamings}
         print_json({**data, "steps": steps, "schedule": None if kept is None else str(kept)})

@@ -19,6 +19,7 @@ from testbed.cli.explore import (
     TimeOption,
     asked_for,
     draw,
+    schedule_file,
     write_found,
 )
 from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, console, print_json, progress_bar, verb
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 @verb
 def flp(
-    engine: Annotated[str, typer.Argument(help="An engine of consensus.")],
+    engine: Annotated[str, typer.Argument(help="An engine of consensus, or mine.py:Mine, one of your own.")],
     nodes: Nodes = None,
     f: Bears = None,
     steps: Annotated[int, typer.Option(min=1, help="How long the schedule is that decides nothing.")] = 40,
@@ -84,7 +85,7 @@ def flp(
         with progress_bar() as bar:
             task = bar.add_task(f"{engine}, undecided", total=steps, state="")
             ever = stays.ever(steps, lambda done: bar.update(task, completed=done, state=f"{done:,} steps"))
-        kept = write_found(schedule_of(longer, worlds, ever.steps, ""), out or Path(f"{engine}.flp.schedule.yaml"))
+        kept = write_found(schedule_of(longer, worlds, ever.steps, ""), out or schedule_file(asked, ".flp"))
         data["lemma_3"] = [_successor_data(worlds, one) for one in successors]
         data["ever"] = _ever_data(worlds, ever) | {"schedule": str(kept)}
         data["steps"] = [step_data(worlds, step) for step in ever.steps]

@@ -89,9 +89,11 @@ def _rewrapped(text: str | None) -> str | None:
 
 
 def _is_users_business(error: Exception) -> bool:
+    from testbed.nodes.core.own import OwnEngineError
+
     if isinstance(error, (UserError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)):
         return True
-    return type(error) is OSError and error.errno in _ADVICE
+    return (type(error) is OSError and error.errno in _ADVICE) or isinstance(error, OwnEngineError)
 
 
 def _told(error: Exception) -> str:

@@ -25,6 +25,7 @@ from testbed.cli.explore import (
     TimeOption,
     asked_for,
     draw,
+    schedule_file,
     write_found,
 )
 from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, console, print_json, progress_bar, verb
@@ -92,7 +93,7 @@ def search(
         found = hunt(worlds, schedules, seed, steps, report)
     kept = None
     if found.broken:
-        path = out or Path(f"{engine}.schedule.yaml")
+        path = out or schedule_file(asked)
         kept = write_found(schedule_of(asked, worlds, found.shrunk, found.broken), path)
         draw(picture, worlds, found.shrunk, f"{engine}: {found.broken}")
     if json:

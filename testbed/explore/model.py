@@ -11,7 +11,8 @@ from testbed.errors import UserError
 from testbed.explore.invariants import Invariant, invariants_of
 from testbed.nodes.consensus.spec import PARTIAL
 from testbed.nodes.core import Machine
-from testbed.nodes.core.config import NodeConfig, Peer, ProtocolConfig
+from testbed.nodes.core.config import PLAIN_SWAPS, NodeConfig, Peer, ProtocolConfig
+from testbed.nodes.core.own import EngineName
 from testbed.nodes.core.text import Says, body_text
 from testbed.nodes.registry import commuting, engine_names, engine_spec, member
 
@@ -71,7 +72,7 @@ def model_names() -> tuple[str, ...]:
 
 
 def model_of(
-    name: str,
+    name: EngineName,
     nodes: int | None = None,
     f: int | None = None,
     pitfalls: Sequence[str] = (),
@@ -89,20 +90,24 @@ def model_of(
         if pitfalls or settings or time not in (None, Time.STILL):
             raise UserError(f"{TWO_PHASE_COMMIT} has no settings, no pitfalls and no clocks; leave them out")
         return two_phase_commit(3 if nodes is None else nodes)
-    if name not in model_names():
-        raise UserError(f"{name}: there is no such engine; there are {', '.join(model_names())}")
+    if isinstance(name, str) and name not in model_names():
+        raise UserError(
+            f"{name}: there is no such engine; there are {', '.join(model_names())}; mine.py:Mine is one of yours"
+        )
     return _engine_model(name, nodes, f, tuple(pitfalls), time, settings)
 
 
 def _engine_model(
-    name: str,
+    name: EngineName,
     nodes: int | None,
     f: int | None,
     pitfalls: tuple[str, ...],
     time: Time | None,
     settings: dict[str, Any],
 ) -> Model:
-    spec = engine_spec("none" if name == LINK else name)
+    spec = engine_spec(PLAIN_SWAPS if name == LINK else name)
+    if not spec.decides and name != LINK:
+        raise UserError(f"{name}: nothing is decided in it, so that nothing can go wrong")
     n = nodes if nodes is not None else 2 if name == LINK else 3
     if not 1 <= n <= 9 or (name == LINK and n != 2):
         raise UserError(f"--nodes {n}: " + ("a link has 2 ends" if name == LINK else "1 to 9 can be explored"))
@@ -119,7 +124,7 @@ def _engine_model(
     taken = settings.pop("rounds", spec.rounds_per_instance(bears))
     protocol = ProtocolConfig(
         **{
-            "consensus": spec.name,
+            "consensus": PLAIN_SWAPS if name == LINK else name,
             "f": bears,
             "instances": instances,
             "instance_rounds": taken,
@@ -134,7 +139,7 @@ def _engine_model(
     except (ValueError, TypeError) as error:
         raise UserError(f"{name}: {error}") from None
     return Model(
-        name,
+        str(name),
         tuple(configs),
         lambda config: member(config, pitfalls),
         invariants_of(spec, commuting(protocol, "") if spec.order == PARTIAL else None),

@@ -14,15 +14,17 @@ from testbed.explore.states import FIRST, Packet
 from testbed.explore.worlds import Network, Rules, Step, Verb, World, Worlds
 from testbed.nodes.core import CancelTimer, Effect, Life, Persist, SetTimer
 from testbed.nodes.core.disk import State
+from testbed.nodes.core.own import EngineName
 from testbed.nodes.core.text import effect_text, message_text, time_text
 from testbed.nodes.frames import Kind, Message
+from testbed.own_engines import Files, engine_called
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What is explored and under which rules, as a user says it. settings: of the protocol (model_of)."""
 
-    engine: str
+    engine: EngineName
     nodes: int | None = None
     f: int | None = None
     pitfalls: tuple[str, ...] = ()
@@ -108,7 +110,7 @@ def write_schedule(schedule: Schedule, name: str) -> str:
     asked, rules = schedule.asked, asdict(schedule.asked.rules)
     rules |= {"network": str(rules["network"]), "finds": [str(find) for find in rules["finds"]]}
     head = {
-        "engine": asked.engine,
+        "engine": asked.engine if isinstance(asked.engine, str) else asked.engine.reference,
         "nodes": asked.nodes,
         "f": asked.f,
         "pitfalls": list(asked.pitfalls),
@@ -147,7 +149,7 @@ def read_schedule(text: str, name: str) -> Schedule:
             raise ValueError(f"rules: {', '.join(sorted(unknown))} unknown")
         rules |= {"network": Network(rules["network"]), "finds": tuple(State(find) for find in rules["finds"])}
         asked = Asked(
-            str(data["engine"]),
+            engine_called(str(data["engine"]), Files()) or str(data["engine"]),
             data["nodes"],
             data["f"],
             tuple(data["pitfalls"]),

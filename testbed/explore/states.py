@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from testbed.errors import UserError
 from testbed.explore.disks import Disk
 from testbed.explore.invariants import Facts, fact
 from testbed.explore.model import Model, Time
@@ -263,9 +264,12 @@ class States:
         return machine
 
     def _pickled(self, machine: Machine) -> bytes:
-        """Without the configuration, which all of a node's life share."""
+        """Without the configuration, which all of a node's life share. Raises UserError for what can't be copied."""
         buffer = io.BytesIO()
-        _Pickler(buffer, self._named).dump(machine)
+        try:
+            _Pickler(buffer, self._named).dump(machine)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise UserError(f"{self.model.name}: a machine's state must be plain data: {error}") from error
         return buffer.getvalue()
 
 

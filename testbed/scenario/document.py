@@ -26,11 +26,14 @@ _MOST_VALUES = 100_000
 
 @dataclass(frozen=True)
 class Document:
-    """data: mappings, lists, text, numbers. lines: where each key or list item stands (1-based). source: its name."""
+    """data: mappings, lists, text, numbers. lines: where each key or list item stands (1-based). source: its name.
+    files: the texts of files that it names, by their paths, as far as they have been read: what is made of the document
+    anew, here or on another machine, is made of the same texts."""
 
     data: Any
     source: str
     lines: dict[Path, int] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
     def where(self, path: Path) -> str:
         """``file:line`` of the nearest thing above or at ``path`` that stands in the document."""
@@ -43,7 +46,7 @@ class Document:
     def below(self, key: str) -> Document:
         """What stands under ``key`` as a document of its own, with its lines."""
         lines = {path[1:]: line for path, line in self.lines.items() if path[:1] == (key,)}
-        return Document(copy.deepcopy(self.data[key]), self.source, lines)
+        return Document(copy.deepcopy(self.data[key]), self.source, lines, self.files)
 
     def problem(self, path: Path, what: str) -> str:
         """One line about the value at ``path``."""

@@ -95,9 +95,9 @@ def _protocol(scenario: Scenario, plan: Plan) -> str:
     protocol = plan.protocol
     engine = engine_spec(protocol.consensus)
     participants = scenario.resolved.participants
-    rows = [("consensus", protocol.consensus + (f", f = {protocol.f}" if engine.decides else ""))]
+    rows = [("consensus", engine.name + (f", f = {protocol.f}" if engine.decides else ""))]
     if protocol.parameters:
-        rows.append(("parameters", parameters_text(engine.name, protocol.parameters)))
+        rows.append(("parameters", parameters_text(engine, protocol.parameters)))
     if engine.made_of_swaps:
         rows.append(("swaps", f"{protocol.handshake}, depth {protocol.depth}, horizon {protocol.horizon}"))
         rows.append(("window", f"{spell_time(protocol.window_ns)} of a period of {spell_time(protocol.period_ns)}"))

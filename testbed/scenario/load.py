@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from testbed.own_engines import Files
 from testbed.scenario.document import Document, read_document, resolve_scalar
 from testbed.scenario.errors import Path as KeyPath
 from testbed.scenario.errors import ScenarioError, shown
@@ -99,7 +100,7 @@ def from_data(data: Any, source: str = "scenario", base_dir: str | Path = ".") -
 
 def from_document(document: Document, base_dir: Path) -> Scenario:
     """Validates and resolves; keeps the document, so that values can be replaced and problems found in it."""
-    written = _validated(document)
+    written = _validated(document, base_dir)
     return Scenario(written, document, base_dir, resolve(written, document, base_dir))
 
 
@@ -120,7 +121,7 @@ def override(scenario: Scenario, path: str, value: Any) -> Scenario:
     old = scenario.document
     data = copy.deepcopy(old.data)
     _put(data, keys, plain, path)
-    document = Document(data, old.source, old.lines)
+    document = replace(old, data=data)
     if keys == ("seed",) and isinstance(plain, int) and not isinstance(plain, bool) and 0 <= plain < 2**64:
         written = scenario.written.model_copy(update={"seed": plain})  # what was resolved knows no seed
         return replace(scenario, written=written, document=document)
@@ -150,11 +151,11 @@ def split_path(path: str) -> KeyPath:
     return tuple(keys)
 
 
-def _validated(document: Document) -> Written:
+def _validated(document: Document, base_dir: Path) -> Written:
     if not isinstance(document.data, dict):
         raise ScenarioError(document.problem((), f"a scenario is a mapping (key: value), not {shown(document.data)}"))
     try:
-        return Written.model_validate(document.data)
+        return Written.model_validate(document.data, context=Files(base_dir, document.files))
     except ValidationError as error:
         raise ScenarioError(problem_lines(error, document)) from None
 

@@ -12,7 +12,10 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PrivateAttr,
     Tag,
+    ValidationInfo,
+    WithJsonSchema,
     create_model,
     field_validator,
     model_validator,
@@ -24,8 +27,11 @@ from testbed.nodes.core import LinkState
 from testbed.nodes.core.config import PLAIN_SWAPS
 from testbed.nodes.core.disk import State
 from testbed.nodes.core.lies import LieKind
+from testbed.nodes.core.own import EngineName as ConsensusName
+from testbed.nodes.core.own import OwnEngine, OwnEngineError
 from testbed.nodes.registry import engine_names, engine_spec, service_names
-from testbed.scenario.errors import FieldError
+from testbed.own_engines import Files, engine_called, own_engine
+from testbed.scenario.errors import FieldError, shown, suggestion
 from testbed.scenario.fault_text import parse_order, spell_order
 from testbed.scenario.neighbourhoods import ALL, OF_SOME_WIDTH
 from testbed.scenario.neighbourhoods import KINDS as KINDS_OF_NEIGHBOURHOOD
@@ -48,13 +54,11 @@ if TYPE_CHECKING:
     StateName = str
     DiskState = str
     KindOfLie = str
-    Consensus = str
     ServiceName = str
     Reads = str
     NeighbourhoodKind = str
 else:
     NeighbourhoodKind = Literal[KINDS_OF_NEIGHBOURHOOD]
-    Consensus = Literal[engine_names()]
     ServiceName = Literal[service_names()]
     Reads = Literal[READS]
     VerbName = Literal[tuple(VERBS)]
@@ -79,6 +83,69 @@ class Part(BaseModel):
     """A mapping in the document: no unknown keys, no silent conversions."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+def _consensus(value: object, info: ValidationInfo) -> object:
+    """The name of an engine that ships, or the engine in a file of the user's: ``mine.py:Mine``."""
+    if not isinstance(value, str):
+        return value
+    try:
+        found = engine_called(value, _files(info))
+    except OwnEngineError as error:
+        raise ValueError(str(error)) from None
+    if found is None:
+        known = suggestion(value, engine_names())
+        raise ValueError(f"{shown(value)} is not known here; {known}; one of your own is called mine.py:Mine")
+    return found
+
+
+def _files(info: ValidationInfo) -> Files:
+    """The files that the document names; it stands in the present folder where nobody says where it stands."""
+    return info.context if isinstance(info.context, Files) else Files()
+
+
+_SHIPPED_OR_OWN = {"anyOf": [{"enum": list(engine_names())}, {"type": "string", "pattern": r"^.+\.py:[A-Za-z_]\w*$"}]}
+
+Consensus = Annotated[
+    str | OwnEngine,
+    BeforeValidator(_consensus),
+    WithJsonSchema(_SHIPPED_OR_OWN),
+]
+
+
+class CustomEngine(Part):
+    """An engine of consensus in a Python file of the user's: a class, or an EngineSpec."""
+
+    file: Annotated[str, Field(description="The file; its path counts from the scenario's directory.")]
+    class_: Annotated[
+        str,
+        Field(
+            alias="class",
+            description="What in the file is the engine: a machine, an algorithm made of rounds, or an EngineSpec.",
+        ),
+    ]
+    args: Annotated[
+        dict[str, int | float | str | bool],
+        Field(description="The class's own settings: its keyword-only arguments. The same as protocol.parameters."),
+    ] = Field(default_factory=dict)
+    _engine: OwnEngine = PrivateAttr()
+
+    @property
+    def engine(self) -> OwnEngine:
+        """What is in the file."""
+        return self._engine
+
+    @model_validator(mode="after")
+    def _read(self, info: ValidationInfo) -> CustomEngine:
+        if not self.file.endswith(".py"):
+            raise FieldError("file", f"{shown(self.file)} is no Python file; its name ends in .py")
+        if not self.class_.isidentifier():
+            raise FieldError("class", f"{shown(self.class_)} can be no name in a Python file")
+        try:
+            self._engine = own_engine(self.file, self.class_, _files(info))
+        except OwnEngineError as error:
+            raise FieldError("file", str(error)) from None
+        return self
 
 
 class CustomClass(Part):
@@ -221,6 +288,7 @@ class LinkSettings(Part):
 class Protocol(Part):
     """The machine on every participant.
 
+    consensus: an engine that ships, or mine.py:Mine, one in a file of the user's; custom says that at more length.
     window: W, from a round's start to its horizon. period: from one round's start (or instance's) to the next
     (default: window). rounds: how many are run, for engines made of swaps. instances: how many are run, for engines
     that are not. f: crashes to bear. retry: retransmission interval (default: window). parameters: the engine's own
@@ -232,6 +300,7 @@ class Protocol(Part):
     """
 
     consensus: Consensus = PLAIN_SWAPS
+    custom: CustomEngine | None = None
     handshake: Literal["alternating", "simultaneous"] = "alternating"
     depth: Annotated[int, Field(ge=1, le=255)] = 4
     horizon: Literal["abort", "hold", "reconcile"] = "abort"
@@ -253,9 +322,19 @@ class Protocol(Part):
         return self.window if self.period is None else self.period
 
     @property
+    def engine(self) -> ConsensusName:
+        """The engine that runs, by its name or whole."""
+        return self.consensus if self.custom is None else self.custom.engine
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The engine's own, as they are written."""
+        return self.parameters if self.custom is None else {**self.custom.args, **self.parameters}
+
+    @property
     def counted(self) -> str:
         """What a run of this engine is so many of: ``rounds`` or ``instances``."""
-        return "rounds" if engine_spec(self.consensus).made_of_swaps else "instances"
+        return "rounds" if engine_spec(self.engine).made_of_swaps else "instances"
 
     @property
     def count(self) -> int:
@@ -271,11 +350,18 @@ class Protocol(Part):
     def _fits(self) -> Protocol:
         if self.period is not None and self.window > self.period:
             raise FieldError("window", "is longer than period; a round must end before the next begins")
+        if self.custom is not None and "consensus" in self.model_fields_set:
+            raise FieldError("custom", "stands beside consensus; one of them says which engine runs")
+        try:
+            engine_spec(self.engine)
+        except OwnEngineError as error:
+            where = "consensus" if self.custom is None else ("custom", "class")
+            raise FieldError(where, str(error)) from None
         if self.counted == "rounds" and self.instances is not None:
-            what = f"{self.consensus} is made of rounds of swaps; say how many rounds: are run, in place of instances:"
+            what = f"{self.engine} is made of rounds of swaps; say how many rounds: are run, in place of instances:"
             raise FieldError("instances", what)
         if self.counted == "instances" and self.rounds is not None:
-            what = f"{self.consensus} has no rounds of swaps; say how many instances: are run, in place of rounds:"
+            what = f"{self.engine} has no rounds of swaps; say how many instances: are run, in place of rounds:"
             raise FieldError("rounds", what)
         if self.neighbourhood_width is not None and self.neighbourhood not in OF_SOME_WIDTH:
             raise FieldError("neighbourhood_width", f"means nothing with neighbourhood {self.neighbourhood or ALL}")
@@ -801,7 +887,7 @@ class Written(Part):
             raise FieldError("clients", "ask for nothing: there is no service; add service: kv, or another")
         if self.service is not None and self.clients is None:
             raise FieldError("service", "is asked for by nobody; add clients: {hosts: ...}")
-        engine = engine_spec(self.protocol.consensus)
+        engine = engine_spec(self.protocol.engine)
         if self.service is not None and not engine.can_serve:
             able = [name for name in engine_names() if engine_spec(name).can_serve]
             what = f"decides a {engine.carries} at a time" if engine.decides else "decides nothing"
@@ -817,7 +903,7 @@ class Written(Part):
         """Cells carry swaps, and nothing else."""
         if self.switches == "plain":
             return self
-        engine = engine_spec(self.protocol.consensus)
+        engine = engine_spec(self.protocol.engine)
         if not engine.made_of_swaps:
             able = [name for name in engine_names() if engine_spec(name).made_of_swaps]
             what = (

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, cast, get_args, get_type_hints
 
 from pydantic import Field, create_model
 
+from testbed.nodes.consensus.spec import EngineSpec
+from testbed.nodes.core.own import EngineName
 from testbed.nodes.registry import engine_spec, engine_specs, service_names, service_spec
 from testbed.scenario.model import Part
 from testbed.scenario.units import Time
@@ -18,9 +20,9 @@ from testbed.topologies.draw import spell_time
 
 
 @cache
-def parameters_model(engine: str) -> type[Part]:
+def parameters_model(engine: EngineName) -> type[Part]:
     """What may be written for ``engine``: the fields of its parameters with their bounds, times with units."""
-    return _model(engine, "Parameters", engine_spec(engine).parameters)
+    return _model(engine if isinstance(engine, str) else engine.object, "Parameters", engine_spec(engine).parameters)
 
 
 @cache
@@ -51,9 +53,9 @@ def _kind(hint: Any) -> Any:
     return list[_model(inside.__name__, "", inside)]  # type: ignore[misc]
 
 
-def parameters_text(engine: str, parameters: Mapping[str, Any]) -> str:
+def parameters_text(engine: EngineSpec, parameters: Mapping[str, Any]) -> str:
     """``patience 4, changes (at_ns 5ms, members 0 1 2)``: an engine's own settings, as a plan has them, in words."""
-    return _text(engine_spec(engine).parameters, parameters)
+    return _text(engine.parameters, parameters)
 
 
 def _text(type_: type, values: Mapping[str, Any]) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from testbed.nodes.core.config import PLAIN_SWAPS
 from testbed.scenario.document import Document
 from testbed.scenario.errors import FieldError, Path, shown, suggestion
 from testbed.scenario.model import (
@@ -18,6 +17,7 @@ from testbed.scenario.model import (
     ClockSync,
     ContainerNodes,
     CustomClass,
+    CustomEngine,
     Expectation,
     FaultOrder,
     LieOrder,
@@ -30,7 +30,7 @@ from testbed.scenario.model import (
     Trigger,
     Written,
 )
-from testbed.scenario.parameters import mix_model, parameters_model
+from testbed.scenario.parameters import mix_model
 
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): Written,
@@ -41,6 +41,7 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("clocks", "*"): ClockSettings,
     ("clocks", "*", "sync"): ClockSync,
     ("protocol",): Protocol,
+    ("protocol", "custom"): CustomEngine,
     ("service",): Service,
     ("clients",): Clients,
     ("faults",): RandomPlan,
@@ -132,8 +133,6 @@ def _path_in(data: Any, loc: tuple[int | str, ...], keep_last: bool) -> Path:
 
 
 def _model_at(path: Path, data: Any) -> type[BaseModel] | None:
-    if path == ("protocol", "parameters"):
-        return parameters_model(data["protocol"].get("consensus", PLAIN_SWAPS))
     if path == ("clients", "mix"):
         service = data.get("service")
         return mix_model(service if isinstance(service, str) else service["kind"])

@@ -125,7 +125,7 @@ class _Resolver:
         self.document = document
         self.base_dir = base_dir
         self.problems = _Problems(document)
-        self.engine = engine_spec(scenario.protocol.consensus)
+        self.engine = engine_spec(scenario.protocol.engine)
         self.drawn: tuple[str, ...] = ()
 
     def resolve(self) -> Resolved:
@@ -439,7 +439,7 @@ class _Resolver:
         instance_rounds = self.engine.rounds_per_instance(protocol.f)
         before = len(self.problems.errors)
         config = ProtocolConfig(
-            consensus=protocol.consensus,
+            consensus=protocol.engine,
             handshake=protocol.handshake,
             depth=protocol.depth,
             horizon=protocol.horizon,
@@ -475,10 +475,15 @@ class _Resolver:
 
     def _parameters(self) -> dict[str, Any]:
         """The engine's own settings, all of them, times in nanoseconds."""
+        protocol = self.scenario.protocol
+        model = parameters_model(protocol.engine)
+        below: KeyPath = (
+            ("protocol", "custom", "args") if protocol.custom and protocol.custom.args else ("protocol", "parameters")
+        )
         try:
-            return parameters_model(self.engine.name).model_validate(self.scenario.protocol.parameters).model_dump()
+            return model.model_validate(protocol.settings).model_dump()
         except ValidationError as error:
-            self.problems.errors += problem_lines(error, self.document, below=("protocol", "parameters"))
+            self.problems.errors += problem_lines(error, self.document, lambda *_: list(model.model_fields), below)
             return {}
 
     # -- faults -------------------------------------------------------------------------------------------------
@@ -786,7 +791,7 @@ class _Resolver:
         if not self.engine.made_of_swaps and (when.enters or when.leaves):
             self.problems.error(
                 (*path, "when"),
-                f"{protocol.consensus} is not made of swaps: no link state is entered; use after_sends or after_writes",
+                f"{self.engine.name} is not made of swaps: no link state is entered; use after_sends or after_writes",
             )
         if when.round is not None and when.round >= protocol.count:
             self.problems.error(
@@ -916,7 +921,7 @@ class _Resolver:
         if self.engine.decides and protocol.count < instance_rounds:
             self.problems.warn(
                 ("protocol", "rounds"),
-                f"{protocol.count} are too few for one instance: {protocol.consensus} with f = {protocol.f} takes "
+                f"{protocol.count} are too few for one instance: {self.engine.name} with f = {protocol.f} takes "
                 f"{instance_rounds} rounds",
             )
 

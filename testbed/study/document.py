@@ -485,12 +485,12 @@ def _no_effect(sweep: Sweep, name: str) -> str:
 def _check_scenario(study: Study, scenario: Scenario) -> None:
     """Raises FieldError when nothing of what the study measures would happen."""
     protocol, crashes = scenario.protocol, study.document.crashes
-    engine = engine_spec(protocol.consensus)
+    engine = engine_spec(protocol.engine)
     crashed = crashes.nodes + crashes.nics if crashes else 0
     if protocol.f < crashed:
         raise FieldError("crashes", f"{crashed} nodes crash, but protocol.f is {protocol.f}; raise f")
     if study.document.measure == "broken_round" and not engine.made_of_swaps:
-        raise FieldError("measure", f"{protocol.consensus} is not made of swaps: no round can break; take another")
+        raise FieldError("measure", f"{protocol.engine} is not made of swaps: no round can break; take another")
     if study.document.measure == "disagreement" and not engine.decides:
         raise FieldError("measure", "nobody decides anything, so nobody can disagree; set protocol.consensus")
     if study.document.measure == "losses" and scenario.written.service is None:

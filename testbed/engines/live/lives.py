@@ -30,6 +30,7 @@ from testbed.nodes.agent.journal import read_journal
 from testbed.nodes.agent.nvram import set_full
 from testbed.nodes.core.disk import DISK_BYTES, State
 from testbed.nodes.core.moments import Moment
+from testbed.nodes.core.own import OwnEngineError
 from testbed.plan import Plan
 
 if TYPE_CHECKING:
@@ -227,7 +228,8 @@ class Lives:
     def messages(self, timeout_s: float | None) -> list[tuple[Life, list[str]]]:
         """Waits for the timer, a message, or an exit; returns the messages of lives that go on.
 
-        Raises RunAborted when a life has ended or can't go on, and no fault of the plan asked for it.
+        Raises RunAborted when a life has ended or can't go on, and no fault of the plan asked for it; OwnEngineError
+        when the user's own engine is why.
         """
         messages = []
         exits = False
@@ -253,6 +255,8 @@ class Lives:
             where.write_text(told, encoding="utf-8")
             reason = told.strip().splitlines()[-1]
             raise RunAborted(f"the agent of {life.node} failed: {reason} (traceback in {where.name})")
+        if words[0] == "wrong":  # in the user's own engine: not an outcome of a run, but something to mend
+            raise OwnEngineError(" ".join(words[1:]))
         if words[0] == "full":
             raise RunAborted(
                 f"{life.node} recorded more than fits into memory ({' '.join(words[1:])}); run fewer rounds at a time"

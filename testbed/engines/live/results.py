@@ -24,6 +24,7 @@ from testbed.engines.live.sightings import FRAME_COLUMNS, Sightings, at_all_nics
 from testbed.errors import UserError
 from testbed.history import NOBODY, WHATS, Events, History, Hops, Ints, TableBuilder, node_names, packed
 from testbed.nodes.agent.journal import Rows, decode_all
+from testbed.nodes.core.own import OwnEngineError
 from testbed.nodes.core.record import KINDS, Overrun, Received, Started, Struck, TimerFired, What
 from testbed.pcapng import Packets, Wires, write_captures
 from testbed.plan import Nic, Plan
@@ -61,7 +62,8 @@ class Tap(NamedTuple):
 
 
 def collect(directory: Path, plan: Plan, engine_name: str) -> History:
-    """Reads the raw results in ``directory``. Raises EngineUnavailable or RunFailed when there are none."""
+    """Reads the raw results in ``directory``. Raises EngineUnavailable or RunFailed when there are none, OwnEngineError
+    where the user's own engine is why."""
     _raise_failure(directory)
     result = json.loads((directory / "result.json").read_text(encoding="utf-8"))
     meta: dict[str, Any] = result["meta"]
@@ -97,6 +99,8 @@ def _raise_failure(directory: Path) -> None:
         failure = json.loads(path.read_text(encoding="utf-8"))
         if all(failure["unavailable"]):
             raise EngineUnavailable(*failure["unavailable"])
+        if "own" in failure:
+            raise OwnEngineError(failure["own"])
         raise RunFailed(failure["error"] + _pointer("traceback", directory / "failure.txt"))
     if not (directory / "result.json").exists():
         raise RunFailed(f"the supervisor ended without results: {_last_words(directory)}")

@@ -25,7 +25,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from testbed.engines.live.capture import Capture, CaptureError, Tapped, tapped_nics
 from testbed.engines.live.clock import POLICIES, ClockPolicy, now_ns, offset_ns
@@ -40,6 +40,7 @@ from testbed.faults.schedule import Phase, Schedule
 from testbed.nodes.agent.control import tell
 from testbed.nodes.agent.journal import encode
 from testbed.nodes.agent.timers import NEVER, TimerFd, no_timer_slack
+from testbed.nodes.core.own import OwnEngineError
 from testbed.nodes.core.record import Died, Struck
 from testbed.nodes.registry import build_machine
 from testbed.plan import Fault, Plan, derive_seed
@@ -379,7 +380,9 @@ def main(argv: list[str]) -> int:
     except Exception as error:
         (workdir / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
         unavailable = [getattr(error, name, None) for name in ("what", "why", "advice")]
-        failure = {"error": f"{type(error).__name__}: {error}", "unavailable": unavailable}
+        failure: dict[str, Any] = {"error": f"{type(error).__name__}: {error}", "unavailable": unavailable}
+        if isinstance(error, OwnEngineError):
+            failure["own"] = str(error)
         (workdir / "failure.json").write_text(json.dumps(failure), encoding="utf-8")
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
