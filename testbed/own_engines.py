@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
+import testbed.nodes
 import testbed.nodes.agent
 import testbed.nodes.registry
 from testbed.nodes.core.inputs import draw
@@ -57,7 +58,7 @@ ONLY_COMPUTES = [
 ]
 """Modules of Python's library that an engine may import."""
 
-_NODES = nodes.__name__
+_NODES = testbed.nodes.__name__
 _NOT_FOR_MACHINES = (testbed.nodes.agent.__name__, testbed.nodes.registry.__name__)
 _NOT_TO_BE_CALLED = {
     "open": "reads and writes files",

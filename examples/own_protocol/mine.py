@@ -1,5 +1,4 @@
-"""A protocol of one's own: what the first member proposes is decided. It bears no crash, and costs one message
-delay."""
+"""A protocol of one's own: what the first member proposes is decided. It bears no crash and costs one delay."""
 
 from __future__ import annotations
 
