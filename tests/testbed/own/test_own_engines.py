@@ -131,7 +131,7 @@ def test_a_class_made_of_rounds_and_a_spec_are_engines_too(here: Path) -> None:
     for name, engine in {"ours": "floodset", "least": "least.py:Least", "spec": "least.py:SPEC"}.items():
         text = (
             f"name: {name}\ntopology: {{kind: star, hosts: 5}}\nlinks: {{default: {late}}}\n"
-            f"protocol: {{consensus: {engine}, depth: 4, window: 170us, rounds: 60, f: 1}}\nseed: 11\n"
+            f"protocol: {{consensus: {engine}, depth: 4, window: 170us, rounds: 60, f: 2}}\nseed: 11\n"
         )
         (here / f"{name}.yaml").write_text(text, encoding="utf-8")
 
