@@ -16,10 +16,10 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
-from examples import Block, PageError, agrees, blocks, commands, rewritten, steps, tidy
 from needs import NEEDS, lacking
 from typer.testing import CliRunner
 
+from examples import Block, PageError, agrees, blocks, commands, rewritten, steps, tidy
 from testbed.cli.main import app
 from testbed.cli.output import USER_ERROR
 
