@@ -5,7 +5,8 @@ Only Mininet's ``Topo`` is imported, so that ``mn --custom`` can load the files 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from mininet.topo import Topo
 
@@ -25,6 +26,9 @@ class FabricTopo(Topo):  # type: ignore[misc]
     joins_everybody = True
     """Whether every host reaches every other. Hosts do not forward: where they are joined directly, or by switches that
     do not meet, only neighbours do."""
+
+    meanings: ClassVar[Mapping[str, str]] = {}
+    """What each parameter of ``build`` means, in a sentence."""
 
     _hosts = 0  # how many there are; Topo's constructor builds, so they stand here
     _switches = 0

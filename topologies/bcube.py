@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 try:
     from testbed.topologies.base import FabricTopo, at_least
@@ -24,8 +25,13 @@ class BCube(FabricTopo):
 
     joins_everybody = False
 
+    meanings: ClassVar[dict[str, str]] = {
+        "n": "Ports of a switch; at least 2.",
+        "levels": "Levels; a host has a NIC on each.",
+    }
+
     def build(self, n: int = 4, levels: int = 2) -> None:
-        """n: ports of a switch, at least 2. levels: NICs of a host (the paper's k + 1). Switch ``b1_3`` is the third of
+        """levels is the paper's k + 1. Switch ``b1_3`` is the third of
         level 1; a host's number less 1, in digits of base n, names its switches: level l leaves digit l out."""
         at_least("n", n, 2)
         at_least("levels", levels, 1)

@@ -29,11 +29,12 @@ MOST_CABLES = 200_000  # beside those of hosts; more than the greatest fat tree 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of topology: its class, and what may be chosen (all whole numbers) with the default."""
+    """One kind of topology: its class, and what may be chosen (all whole numbers) with the default and its meaning."""
 
     name: str
     topo: type[FabricTopo]
     parameters: dict[str, int]
+    meanings: dict[str, str]
     description: str
 
 
@@ -43,6 +44,7 @@ def _kind(name: str, topo: type[FabricTopo]) -> Kind:
         name=name,
         topo=topo,
         parameters={parameter.name: parameter.default for parameter in chosen},
+        meanings={parameter.name: topo.meanings[parameter.name] for parameter in chosen},
         description=(inspect.getdoc(topo) or "").split("\n")[0],
     )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 try:
     from testbed.topologies.base import FabricTopo, at_least
@@ -23,12 +24,19 @@ except ImportError:  # run by `mn --custom`, which knows the file but not its pa
 class Clos(FabricTopo):
     """Pods of leaf and aggregation switches under cores; oversubscription: hosts per uplink of a leaf."""
 
+    meanings: ClassVar[dict[str, str]] = {
+        "pods": "Pods.",
+        "leaves": "Leaves of each pod.",
+        "aggregations": "Aggregation switches of each pod.",
+        "cores": "Cores on each aggregation switch.",
+        "oversubscription": "Hosts per uplink of a leaf.",
+    }
+
     def build(
         self, pods: int = 4, leaves: int = 2, aggregations: int = 2, cores: int = 2, oversubscription: int = 1
     ) -> None:
-        """leaves, aggregations: of each pod. cores: on each aggregation; the first aggregations of all pods share the
-        first ones, and so on. A leaf has aggregations x oversubscription hosts; pods add leaves / cores to 1 of their
-        own. Hosts are numbered leaf by leaf."""
+        """The first aggregations of all pods share the first cores, and so on. A leaf has aggregations x
+        oversubscription hosts; pods add leaves / cores to 1 of their own. Hosts are numbered leaf by leaf."""
         for name, value in (("pods", pods), ("leaves", leaves), ("aggregations", aggregations), ("cores", cores)):
             at_least(name, value, 1)
         at_least("oversubscription", oversubscription, 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 try:
     from testbed.topologies.base import FabricTopo, at_least
@@ -22,9 +23,15 @@ except ImportError:  # run by `mn --custom`, which knows the file but not its pa
 class Dragonfly(FabricTopo):
     """a h + 1 groups of a routers, all joined inside a group, one link between each two groups, p hosts on a router."""
 
+    meanings: ClassVar[dict[str, str]] = {
+        "a": "Routers of a group.",
+        "p": "Hosts of a router.",
+        "h": "Links of a router to other groups. Balanced when a = 2 p = 2 h.",
+    }
+
     def build(self, a: int = 4, p: int = 2, h: int = 2) -> None:
-        """a: routers of a group; p: hosts of a router; h: its links to other groups. Balanced when a = 2 p = 2 h. Port
-        number j of a group, counted over its routers, leads j + 1 groups on. Hosts are numbered router by router."""
+        """Port number j of a group, counted over its routers, leads j + 1 groups on. Hosts are numbered router by
+        router."""
         at_least("a", a, 1)
         at_least("p", p, 1)
         at_least("h", h, 1)

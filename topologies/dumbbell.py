@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 try:
     from testbed.topologies.base import FabricTopo, at_least
@@ -18,6 +19,8 @@ except ImportError:  # run by `mn --custom`, which knows the file but not its pa
 
 class Dumbbell(FabricTopo):
     """Hosts left and right of one link, on a switch each side."""
+
+    meanings: ClassVar[dict[str, str]] = {"left": "Hosts on the left switch.", "right": "Hosts on the right switch."}
 
     def build(self, left: int = 2, right: int = 2) -> None:
         """left, right: hosts on each side; the bottleneck is ``left<->right``. Hosts are numbered left ones first."""

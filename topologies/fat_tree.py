@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 try:
     from testbed.topologies.base import FabricTopo, at_least
@@ -22,8 +23,10 @@ except ImportError:  # run by `mn --custom`, which knows the file but not its pa
 class FatTree(FabricTopo):
     """k pods of k/2 edge and k/2 aggregation switches, (k/2)^2 cores, k^3/4 hosts."""
 
+    meanings: ClassVar[dict[str, str]] = {"k": "Ports of a switch; even, at least 2."}
+
     def build(self, k: int = 4) -> None:
-        """k: ports of a switch, even, at least 2. Hosts are numbered edge by edge."""
+        """Hosts are numbered edge by edge."""
         if at_least("k", k, 2) % 2:
             raise ValueError(f"k must be even, not {k}: half of a switch's ports go up, half down")
         half = k // 2

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 try:
     from testbed.topologies.base import FabricTopo, at_least
@@ -20,6 +21,8 @@ class Lattice(FabricTopo):
     """Hosts on a grid, each joined directly to its eight neighbours; no switch."""
 
     joins_everybody = False
+
+    meanings: ClassVar[dict[str, str]] = {"rows": "Rows of hosts.", "columns": "Columns of hosts."}
 
     def build(self, rows: int = 3, columns: int = 3) -> None:
         """The grid's borders are open: a host there has five neighbours, or three. At least two hosts."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 try:
     from testbed.topologies.base import FabricTopo, at_least
@@ -21,6 +22,12 @@ except ImportError:  # run by `mn --custom`, which knows the file but not its pa
 
 class LeafSpine(FabricTopo):
     """Hosts under leaf switches; each leaf is linked to each spine."""
+
+    meanings: ClassVar[dict[str, str]] = {
+        "spines": "Switches of the upper tier.",
+        "leaves": "Switches of the lower tier.",
+        "hosts_per_leaf": "Hosts under each leaf.",
+    }
 
     def build(self, spines: int = 2, leaves: int = 4, hosts_per_leaf: int = 2) -> None:
         """All at least 1. Hosts are numbered leaf by leaf."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 try:
     from testbed.topologies.base import FabricTopo, at_least
@@ -22,8 +23,13 @@ except ImportError:  # run by `mn --custom`, which knows the file but not its pa
 class Ring(FabricTopo):
     """Switches in a circle, each with its hosts."""
 
+    meanings: ClassVar[dict[str, str]] = {
+        "switches": "Switches in the circle; at least 3.",
+        "hosts_per_switch": "Hosts on each switch.",
+    }
+
     def build(self, switches: int = 6, hosts_per_switch: int = 1) -> None:
-        """switches: at least 3. Hosts are numbered switch by switch."""
+        """Hosts are numbered switch by switch."""
         at_least("switches", switches, 3)
         at_least("hosts_per_switch", hosts_per_switch, 1)
         for place in range(switches):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 try:
     from testbed.topologies.base import FabricTopo, at_least
@@ -18,6 +19,8 @@ except ImportError:  # run by `mn --custom`, which knows the file but not its pa
 
 class Star(FabricTopo):
     """All hosts on one switch."""
+
+    meanings: ClassVar[dict[str, str]] = {"hosts": "Hosts on the switch."}
 
     def build(self, hosts: int = 3) -> None:
         """hosts: how many, at least 1."""

@@ -12,6 +12,7 @@ import sys
 from itertools import product
 from math import prod
 from pathlib import Path
+from typing import ClassVar
 
 try:
     from testbed.topologies.base import FabricTopo, at_least
@@ -24,10 +25,16 @@ except ImportError:  # run by `mn --custom`, which knows the file but not its pa
 class Torus(FabricTopo):
     """Switches on a grid that closes on itself, in two dimensions or three, each with its hosts."""
 
+    meanings: ClassVar[dict[str, str]] = {
+        "x": "Switches in the first direction; at least 2.",
+        "y": "Switches in the second direction; at least 2.",
+        "z": "Switches in the third direction; 1: two dimensions.",
+        "hosts_per_switch": "Hosts on each switch.",
+    }
+
     def build(self, x: int = 4, y: int = 4, z: int = 1, hosts_per_switch: int = 1) -> None:
-        """x, y, z: switches along each dimension; z = 1 makes it two-dimensional. Along a dimension of two there is one
-        link, not two. Switches are named ``t1_2`` or ``t1_2_3`` by their place; hosts are numbered switch by switch,
-        the last dimension first."""
+        """Along a dimension of two there is one link, not two. Switches are named ``t1_2`` or ``t1_2_3`` by their
+        place; hosts are numbered switch by switch, the last dimension first."""
         sizes = [at_least(name, size, least) for name, size, least in (("x", x, 2), ("y", y, 2), ("z", z, 1))]
         at_least("hosts_per_switch", hosts_per_switch, 1)
         if z == 1:

@@ -21,10 +21,17 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PlannedChange:
-    """From this time on these are the voters: their places among the members, from 0."""
+    """From some time on these are the voters."""
 
-    at_ns: int = field(default=0, metadata={"time": True})
-    members: list[int] = field(default_factory=list, metadata={"min_length": 1})
+    at_ns: int = field(default=0, metadata={"about": "When, on the run's clock.", "time": True})
+    members: list[int] = field(
+        default_factory=list,
+        metadata={
+            "about": "The voters: their places among the members, from 0.",
+            "example": [0, 1, 2],
+            "min_length": 1,
+        },
+    )
 
     def among(self, members: Sequence[int]) -> Change:
         """The same with the members' numbers."""

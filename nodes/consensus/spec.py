@@ -71,9 +71,10 @@ class EngineSpec:
     promised and checked (testbed.verdicts.consensus); none: nobody decides anything. indulgent: whether agreement
     holds whatever is late, lost or restarted with its state; else only while no window is missed. all_pairs: whether
     every two members must be peers. parameters: a frozen dataclass of its own settings (``protocol.parameters`` of a
-    scenario), each with a default; a field's metadata may bound it (ge, gt, le, lt) and say that it is a time
-    (``time: True``); it may be a list of such dataclasses. wrong: what is wrong with them among so many members, in a
-    line, where bounds don't say it; empty: nothing.
+    scenario), each with a default; a field's metadata says what it means (about), may bound it (ge, gt, le, lt), say
+    that it is a time (``time: True``), and give an example that tells more than the default; it may be a list of such
+    dataclasses. wrong: what is wrong with them among so many members, in a line, where bounds don't say it; empty:
+    nothing.
     order: ``instances``, each proposed in and decided by itself (testbed.nodes.core.Consensus), one ``log`` of all that
     is submitted (testbed.nodes.core.Log), or a ``partial`` order of it (testbed.nodes.core.PartialLog), with a
     parameter ``classes``.

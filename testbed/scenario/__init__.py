@@ -6,7 +6,7 @@ from testbed.scenario.expect import unmet
 from testbed.scenario.explain import explain
 from testbed.scenario.load import Scenario, as_written, from_data, load, parse
 from testbed.scenario.model import Expectation
-from testbed.scenario.schema import json_schema, write_schema
+from testbed.scenario.schema import json_schema
 
 __all__ = [
     "Expectation",
@@ -20,5 +20,4 @@ __all__ = [
     "load",
     "parse",
     "unmet",
-    "write_schema",
 ]

@@ -85,6 +85,12 @@ class Part(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+def shown_as(*examples: dict[str, Any]) -> ConfigDict:
+    """The config of a part of a document with whole examples of it: every key's own example makes sense in the first
+    that has the key, or else in the first (testbed.scenario.keys)."""
+    return ConfigDict(json_schema_extra={"examples": list(examples)})
+
+
 def _consensus(value: object, info: ValidationInfo) -> object:
     """The name of an engine that ships, or the engine in a file of the user's: ``mine.py:Mine``."""
     if not isinstance(value, str):
@@ -114,20 +120,21 @@ Consensus = Annotated[
 
 
 class CustomEngine(Part):
-    """An engine of consensus in a Python file of the user's: a class, or an EngineSpec."""
+    """An engine of consensus in a Python file of the user's."""
 
-    file: Annotated[str, Field(description="The file; its path counts from the scenario's directory.")]
-    class_: Annotated[
-        str,
-        Field(
-            alias="class",
-            description="What in the file is the engine: a machine, an algorithm made of rounds, or an EngineSpec.",
-        ),
-    ]
-    args: Annotated[
-        dict[str, int | float | str | bool],
-        Field(description="The class's own settings: its keyword-only arguments. The same as protocol.parameters."),
-    ] = Field(default_factory=dict)
+    model_config = shown_as({"file": "dictator.py", "class": "Dictator"})
+
+    file: str = Field(description="The Python file, from the scenario's directory.", examples=["dictator.py"])
+    class_: str = Field(
+        alias="class",
+        description="What in the file is the engine: a machine, an algorithm made of rounds, or an EngineSpec.",
+        examples=["Dictator"],
+    )
+    args: dict[str, int | float | str | bool] = Field(
+        default_factory=dict,
+        description="The class's own settings: its keyword-only arguments. The same as protocol.parameters.",
+        examples=[{"patience": 2}],
+    )
     _engine: OwnEngine = PrivateAttr()
 
     @property
@@ -149,43 +156,68 @@ class CustomEngine(Part):
 
 
 class CustomClass(Part):
-    """A Mininet Topo class in a Python file of the user's (the path counts from the scenario's directory)."""
+    """A Mininet Topo class in a Python file of the user's."""
 
-    file: str
-    class_: str = Field(alias="class")
-    args: dict[str, int | float | str | bool] = Field(default_factory=dict)
+    model_config = shown_as({"file": "mine.py", "class": "Mine", "args": {"size": 5}})
+
+    file: str = Field(description="The Python file, from the scenario's directory.", examples=["mine.py"])
+    class_: str = Field(alias="class", description="The name of the Topo class in it.", examples=["Mine"])
+    args: dict[str, int | float | str | bool] = Field(
+        default_factory=dict, description="What the class is built with, by name.", examples=[{"size": 5}]
+    )
 
 
 class CustomTopology(Part):
     """A fabric from a Mininet Topo class of the user's."""
 
-    custom: CustomClass
+    model_config = shown_as({"custom": {"file": "mine.py", "class": "Mine"}})
+
+    custom: CustomClass = Field(
+        description="The file and the class in it.", examples=[{"file": "mine.py", "class": "Mine"}]
+    )
 
 
 class FromFileTopology(Part):
-    """A fabric from a file: an adjacency list, GraphML, or a topology of containerlab's.
+    """A fabric from a file: an adjacency list, GraphML, or a topology of containerlab's."""
 
-    file: its path, from the scenario's directory. format: default by the file's ending (.adj and .txt, .graphml, .yml
-    and .yaml). hosts_per_switch: so many hosts are put on every switch of the file; nodes that it does not say to be
-    hosts are then switches (without: a node with one link is a host, one with more a switch).
-    """
+    model_config = shown_as(
+        {"kind": "from_file", "file": "mine.adj"},
+        {"kind": "from_file", "file": "switches.adj", "hosts_per_switch": 2},
+    )
 
-    kind: Literal["from_file"]
-    file: Annotated[str, Field(min_length=1)]
-    format: Literal["adjacency", "graphml", "containerlab"] | None = None
-    hosts_per_switch: Annotated[int, Field(ge=0, le=MOST_HOSTS)] = 0
+    kind: Literal["from_file"] = Field(description="That it comes from a file.", examples=["from_file"])
+    file: Annotated[str, Field(min_length=1)] = Field(
+        description="Its path, from the scenario's directory.", examples=["mine.adj"]
+    )
+    format: Literal["adjacency", "graphml", "containerlab"] | None = Field(
+        default=None,
+        description="What is in it; default by the file's ending (.adj and .txt, .graphml, .yml and .yaml).",
+        examples=["adjacency"],
+    )
+    hosts_per_switch: Annotated[int, Field(ge=0, le=MOST_HOSTS)] = Field(
+        default=0,
+        description="So many hosts are put on every switch of the file; nodes that it does not say to be hosts are "
+        "then switches. 0: a node with one link is a host, one with more a switch.",
+        examples=[2],
+    )
 
 
 def _topology_model(kind: str) -> type[Part]:
+    known = KINDS[kind]
     fields: dict[str, Any] = {
-        name: (Annotated[int, Field(ge=1, le=MOST_HOSTS)], default) for name, default in KINDS[kind].parameters.items()
+        name: (
+            Annotated[int, Field(ge=1, le=MOST_HOSTS)],
+            Field(default=default, description=known.meanings[name], examples=[default]),
+        )
+        for name, default in known.parameters.items()
     }
+    tag = Field(description="Which fabric.", examples=[kind])
     return create_model(
         "".join(word.capitalize() for word in kind.split("_")) + "Topology",
         __base__=Part,
         __module__=__name__,
-        __doc__=KINDS[kind].description,
-        **{"kind": (Literal[kind], ...), **fields},
+        __doc__=known.description,
+        **{"kind": (Literal[kind], tag), **fields},
     )
 
 
@@ -216,31 +248,61 @@ else:
 
 
 class BurstLoss(Part):
-    """Gilbert-Elliott loss: p good to bad, r bad to good (per frame), and the loss in either state."""
+    """Gilbert-Elliott loss: a direction is in a good or a bad state, and loses frames in either."""
 
-    p: Share
-    r: Share
-    loss_bad: Share = 1.0
-    loss_good: Share = 0.0
+    model_config = shown_as({"p": "1%", "r": "20%"})
+
+    p: Share = Field(description="Chance, per frame, to go from the good state to the bad one.", examples=["1%"])
+    r: Share = Field(description="Chance, per frame, to go from the bad state back to the good one.", examples=["20%"])
+    loss_bad: Share = Field(
+        default=1.0, description="Share of frames that are lost in the bad state.", examples=["80%"]
+    )
+    loss_good: Share = Field(
+        default=0.0, description="Share of frames that are lost in the good state.", examples=["0.1%"]
+    )
 
 
 class MeasuredDelays(Part):
     """Delays measured by the user: a column of a table, what ping, owping or sockperf prints, or a capture in which
-    (or two between which) frames are seen twice; which of these a file is, is told by what stands in it.
+    (or two between which) frames are seen twice; which of these a file is, is told by what stands in it. delay and
+    jitter default to the samples' mean and standard deviation."""
 
-    delay and jitter default to the samples' mean and standard deviation. column: of a table; a name from the header, or
-    a number from 1 (default: the only one that looks like delays). unit: of values that carry none (default: what the
-    column's name ends with, else us). of: what a value is, a delay of one way or a round trip, of which the half is
-    taken (default: rtt for ping and for sockperf's round trips). received: a second capture, in which the frames of
-    the first arrive. between: the interface of the captures at which a frame is seen first, and the other.
-    """
+    model_config = shown_as(
+        {"file": "rtt.csv", "column": "rtt_us"},
+        {"file": "sent.pcapng", "received": "received.pcapng"},
+        {"file": "run.pcapng", "between": ["host1-eth0", "host2-eth0"]},
+    )
 
-    file: Annotated[str, Field(min_length=1)]
-    column: Annotated[int, Field(ge=1)] | str | None = None
-    unit: Literal["ns", "us", "ms", "s"] | None = None
-    of: Literal["delay", "rtt"] | None = None
-    received: str | None = None
-    between: Annotated[tuple[str, str], Field(strict=False)] | None = None
+    file: Annotated[str, Field(min_length=1)] = Field(
+        description="The file, from the scenario's directory.", examples=["rtt.csv"]
+    )
+    column: Annotated[int, Field(ge=1)] | str | None = Field(
+        default=None,
+        description="Of a table: a name from the header, or a number from 1 (default: the only one that looks like "
+        "delays).",
+        examples=["rtt_us"],
+    )
+    unit: Literal["ns", "us", "ms", "s"] | None = Field(
+        default=None,
+        description="Of values that carry none (default: what the column's name ends with, else us).",
+        examples=["us"],
+    )
+    of: Literal["delay", "rtt"] | None = Field(
+        default=None,
+        description="What a value is: a delay of one way, or a round trip, of which the half is taken (default: rtt "
+        "for ping and for sockperf's round trips, else delay).",
+        examples=["rtt"],
+    )
+    received: str | None = Field(
+        default=None,
+        description="A second capture, in which the frames of the first arrive.",
+        examples=["received.pcapng"],
+    )
+    between: Annotated[tuple[str, str], Field(strict=False)] | None = Field(
+        default=None,
+        description="The interface of the captures at which a frame is seen first, and the other.",
+        examples=[["host1-eth0", "host2-eth0"]],
+    )
 
 
 def _distribution_tag(value: object) -> str:
@@ -255,24 +317,58 @@ Distribution = Annotated[
 
 
 class LinkSettings(Part):
-    """What a selector sets on link directions; what it leaves out stays as earlier selectors set it.
+    """What a selector sets on link directions; what it leaves out stays as earlier selectors set it."""
 
-    jitter: half the width for uniform, the standard deviation otherwise. order: fifo keeps frames in order. limit:
-    frames that the direction can hold (default: computed). rate includes preamble, FCS and gap, and keeps the order.
-    """
+    model_config = shown_as({"delay": "20us", "jitter": "2us"})
 
-    delay: Time | None = None
-    jitter: Annotated[Time, Field(le=INT_MAX)] | None = None
-    distribution: Distribution | None = None
-    correlation: Share | None = None
-    loss: Share | None = None
-    loss_correlation: Share | None = None
-    burst_loss: BurstLoss | None = None
-    duplicate: Share | None = None
-    corrupt: Share | None = None
-    order: Literal["free", "fifo"] | None = None
-    rate: Rate | None = None
-    limit: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    delay: Time | None = Field(default=None, description="How long a frame is on the link.", examples=["20us"])
+    jitter: Annotated[Time, Field(le=INT_MAX)] | None = Field(
+        default=None,
+        description="How much the delay varies: half the width of a uniform distribution, the standard deviation of "
+        "any other.",
+        examples=["2us"],
+    )
+    distribution: Distribution | None = Field(
+        default=None,
+        description="How the delay is distributed: by name, or as measured delays have it.",
+        examples=["normal"],
+    )
+    correlation: Share | None = Field(
+        default=None,
+        description="Of a frame's delay with that of the frame before it (netem's; it narrows the jitter).",
+        examples=["25%"],
+    )
+    loss: Share | None = Field(
+        default=None, description="Share of frames that are lost, each by itself.", examples=["0.1%"]
+    )
+    loss_correlation: Share | None = Field(
+        default=None, description="Of a frame's loss with that of the frame before it.", examples=["25%"]
+    )
+    burst_loss: BurstLoss | None = Field(
+        default=None, description="Loss in bursts, in place of loss.", examples=[{"p": "1%", "r": "20%"}]
+    )
+    duplicate: Share | None = Field(default=None, description="Share of frames that come twice.", examples=["0.1%"])
+    corrupt: Share | None = Field(
+        default=None,
+        description="Share of frames in which a bit flips; who reads such a frame drops it.",
+        examples=["0.1%"],
+    )
+    order: Literal["free", "fifo"] | None = Field(
+        default=None,
+        description="free: a frame with a shorter delay overtakes; fifo: frames stay in order, and wait for those "
+        "before them.",
+        examples=["fifo"],
+    )
+    rate: Rate | None = Field(
+        default=None,
+        description="How fast frames are put on the link, preamble, FCS and gap included; it keeps their order.",
+        examples=["10gbit"],
+    )
+    limit: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None,
+        description="Frames that the direction can hold; more are lost (default: computed, so that none are).",
+        examples=[1000],
+    )
 
     @model_validator(mode="after")
     def _one_loss(self) -> LinkSettings:
@@ -286,35 +382,92 @@ class LinkSettings(Part):
 
 
 class Protocol(Part):
-    """The machine on every participant.
+    """The machine on every participant."""
 
-    consensus: an engine that ships, or mine.py:Mine, one in a file of the user's; custom says that at more length.
-    window: W, from a round's start to its horizon. period: from one round's start (or instance's) to the next
-    (default: window). rounds: how many are run, for engines made of swaps. instances: how many are run, for engines
-    that are not. f: crashes to bear. retry: retransmission interval (default: window). parameters: the engine's own
-    settings. participants: patterns of the hosts that take part (names, or role:server, group:pod1). neighbourhood: who
-    of them is whose peer: all; tree (parent and children), groups (all of a group, and its first with those of the
-    others), lattice (a grid), links (direct links only), or reach (whoever frames get to without another host between);
-    default: all where all reach each other, else reach. neighbourhood_width: children in a tree (2), members of a group
-    or columns of a lattice (default: the root of the participants' number).
-    """
+    model_config = shown_as(
+        {"consensus": "oae", "rounds": 100},
+        {"consensus": "paxos", "instances": 20},
+        {"custom": {"file": "dictator.py", "class": "Dictator"}, "instances": 20},
+        {"neighbourhood": "tree", "neighbourhood_width": 3},
+    )
 
-    consensus: Consensus = PLAIN_SWAPS
-    custom: CustomEngine | None = None
-    handshake: Literal["alternating", "simultaneous"] = "alternating"
-    depth: Annotated[int, Field(ge=1, le=255)] = 4
-    horizon: Literal["abort", "hold", "reconcile"] = "abort"
-    window: Annotated[Time, Field(gt=0)] = 300_000
-    period: Annotated[Time, Field(gt=0)] | None = None
-    rounds: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None = None
-    instances: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None = None
-    f: Annotated[int, Field(ge=0)] = 0
-    retry: Annotated[Time, Field(gt=0)] | None = None
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    inputs: Literal["distinct", "random"] = "distinct"
-    participants: Names = Field(default_factory=lambda: ["*"])
-    neighbourhood: NeighbourhoodKind | None = None
-    neighbourhood_width: Annotated[int, Field(ge=1, le=MOST_HOSTS)] | None = None
+    consensus: Consensus = Field(
+        default=PLAIN_SWAPS,
+        description="The engine of consensus: one that ships (none: swaps, and nothing to decide), or mine.py:Mine, "
+        "one in a file of the user's.",
+        examples=["oae"],
+    )
+    custom: CustomEngine | None = Field(
+        default=None,
+        description="An engine in a file of the user's, in place of consensus.",
+        examples=[{"file": "dictator.py", "class": "Dictator"}],
+    )
+    handshake: Literal["alternating", "simultaneous"] = Field(
+        default="alternating",
+        description="Of a swap: alternating (one speaks, the other answers, and so on) or simultaneous (both speak at "
+        "once).",
+        examples=["simultaneous"],
+    )
+    depth: Annotated[int, Field(ge=1, le=255)] = Field(
+        default=4, description="Messages of an alternating handshake.", examples=[6]
+    )
+    horizon: Literal["abort", "hold", "reconcile"] = Field(
+        default="abort",
+        description="What an end does that has not heard enough when the window has passed: give the swap up (abort), "
+        "wait on (hold), or ask until both know the same (reconcile).",
+        examples=["reconcile"],
+    )
+    window: Annotated[Time, Field(gt=0)] = Field(
+        default=300_000, description="W, from a round's start to its horizon.", examples=["300us"]
+    )
+    period: Annotated[Time, Field(gt=0)] | None = Field(
+        default=None,
+        description="From one round's start (or instance's) to the next (default: window).",
+        examples=["400us"],
+    )
+    rounds: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None = Field(
+        default=None, description="How many rounds are run, for engines made of swaps (default: 1).", examples=[1000]
+    )
+    instances: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None = Field(
+        default=None,
+        description="How many instances are run, for engines that are not made of swaps (default: 1).",
+        examples=[20],
+    )
+    f: Annotated[int, Field(ge=0)] = Field(default=0, description="Crashes that the engine has to bear.", examples=[1])
+    retry: Annotated[Time, Field(gt=0)] | None = Field(
+        default=None,
+        description="From a message to its retransmission where no answer comes (default: window).",
+        examples=["100us"],
+    )
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="The engine's own settings; which there are stands with each engine.",
+        examples=[{}],
+    )
+    inputs: Literal["distinct", "random"] = Field(
+        default="distinct",
+        description="What nodes propose: each its own number (distinct), or a number drawn from the run's seed "
+        "(random).",
+        examples=["random"],
+    )
+    participants: Names = Field(
+        default_factory=lambda: ["*"],
+        description="Patterns of the hosts that take part: names, role:server, group:pod1.",
+        examples=[["host1", "host2", "host3"]],
+    )
+    neighbourhood: NeighbourhoodKind | None = Field(
+        default=None,
+        description="Who of them is whose peer: all; tree (parent and children), groups (all of a group, and its first "
+        "with those of the others), lattice (a grid), links (direct links only), or reach (whoever frames "
+        "get to without another host between). Default: all where all reach each other, else reach.",
+        examples=["tree"],
+    )
+    neighbourhood_width: Annotated[int, Field(ge=1, le=MOST_HOSTS)] | None = Field(
+        default=None,
+        description="Children in a tree (2), members of a group or columns of a lattice (default: the root of the "
+        "participants' number).",
+        examples=[3],
+    )
 
     @property
     def period_ns(self) -> int:
@@ -371,18 +524,25 @@ class Protocol(Part):
 
 
 class Service(Part):
-    """What the participants replicate: a state machine on a log whose entries the consensus decides.
+    """What the participants replicate: a state machine on a log whose entries the consensus decides."""
 
-    batch: most operations in one entry. snapshot_every: after so many entries a replica writes its state down in their
-    place. reads: commands that only read stand in the log like all others; or the replica that is asked carries them
-    out by its own state, once the consensus says that it is not old (by a read index, by a leader's lease), or at once
-    (local), which need not be linearizable.
-    """
+    model_config = shown_as({"kind": "kv", "reads": "index"})
 
-    kind: ServiceName
-    batch: Annotated[int, Field(ge=1, le=10_000)] = 64
-    snapshot_every: Annotated[int, Field(ge=1, le=1_000_000)] = 64
-    reads: Reads = "log"
+    kind: ServiceName = Field(description="Which service.", examples=["kv"])
+    batch: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=64, description="Most operations in one entry.", examples=[32]
+    )
+    snapshot_every: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=64, description="After so many entries a replica writes its state down in their place.", examples=[100]
+    )
+    reads: Reads = Field(
+        default="log",
+        description="How commands that only read are carried out: as entries of the log like all others (log); by the "
+        "own state of the replica that is asked, once the consensus says that it is not old, by a read "
+        "index (index) or by a leader's lease (lease); or by that state at once (local), which need not be "
+        "linearizable.",
+        examples=["index"],
+    )
 
 
 def _as_service(value: object) -> object:
@@ -393,19 +553,34 @@ NamedService = Annotated[Service, BeforeValidator(_as_service, json_schema_input
 
 
 class Clients(Part):
-    """Hosts that ask for the service, besides the participants.
+    """Hosts that ask for the service, besides the participants."""
 
-    hosts: name patterns. operations: how many each asks for. think: from an answer to the next call (closed loop).
-    every: from one call to the next, answered or not, in place of think (open loop). timeout: without an answer for so
-    long, the next replica is asked (default: ten windows). mix: what is asked for, the service's own settings.
-    """
+    model_config = shown_as({"hosts": ["host4"], "operations": 50}, {"hosts": ["host4"], "every": "1ms"})
 
-    hosts: Names
-    operations: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] = 100
-    think: Time | None = None
-    every: Annotated[Time, Field(gt=0)] | None = None
-    timeout: Annotated[Time, Field(gt=0)] | None = None
-    mix: dict[str, Any] = Field(default_factory=dict)
+    hosts: Names = Field(description="Patterns of the hosts that ask.", examples=[["host4"]])
+    operations: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] = Field(
+        default=100, description="How many operations each asks for.", examples=[50]
+    )
+    think: Time | None = Field(
+        default=None,
+        description="From an answer to the next call: a closed loop (default: at once).",
+        examples=["100us"],
+    )
+    every: Annotated[Time, Field(gt=0)] | None = Field(
+        default=None,
+        description="From one call to the next, answered or not, in place of think: an open loop.",
+        examples=["1ms"],
+    )
+    timeout: Annotated[Time, Field(gt=0)] | None = Field(
+        default=None,
+        description="Without an answer for so long, the next replica is asked (default: ten windows).",
+        examples=["5ms"],
+    )
+    mix: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What is asked for: the service's own settings; which there are stands with each service.",
+        examples=[{}],
+    )
 
     @model_validator(mode="after")
     def _one_loop(self) -> Clients:
@@ -418,40 +593,67 @@ class ClockSync(Part):
     """The synchronisation that a fabric would have: every clock is set at the multiples of ``every`` on the run's
     clock, to within so much of true time; how far off it is then is drawn from the run's seed."""
 
-    every: Annotated[Time, Field(gt=0)]
-    within: Time = 0
+    model_config = shown_as({"every": "10ms", "within": "1us"})
+
+    every: Annotated[Time, Field(gt=0)] = Field(description="From one synchronisation to the next.", examples=["10ms"])
+    within: Time = Field(
+        default=0, description="How far off true time a clock may be right after it.", examples=["1us"]
+    )
 
 
 class ClockSettings(Part):
-    """A host's own clock.
+    """A host's own clock. What is left out stays as earlier patterns set it."""
 
-    offset: how far it is ahead of true time (behind, if negative) at the start; where it is synchronised, every time it
-    is set. drift: how much it gains. What is left out stays as earlier patterns set it.
-    """
+    model_config = shown_as({"offset": "3us", "drift": "-20ppm"})
 
-    offset: SignedTime | None = None
-    drift: Drift | None = None
-    sync: ClockSync | None = None
+    offset: SignedTime | None = Field(
+        default=None,
+        description="How far it is ahead of true time (behind, if negative) at the start; where it is synchronised, "
+        "every time it is set.",
+        examples=["-5us"],
+    )
+    drift: Drift | None = Field(default=None, description="How much it gains (loses, if negative).", examples=["20ppm"])
+    sync: ClockSync | None = Field(
+        default=None,
+        description="How it is synchronised (default: never).",
+        examples=[{"every": "10ms", "within": "1us"}],
+    )
 
 
 class Trigger(Part):
     """The protocol moment at which a fault strikes, once: a link state entered or left, or so many frames sent, or
-    records written.
+    records written."""
 
-    node: at whom, by name, role:server or group:pod1; at several, it strikes once for each. enters, leaves: a link
-    state. after_sends: right after that many sends of a round. after_writes: when so many records of one life have been
-    written to the node's disk, before the last is synced. round: only in this one. peer: only in the swap with this
-    host. after: so much later.
-    """
+    model_config = shown_as(
+        {"node": "host2", "enters": "REFLECTING"},
+        {"node": "host2", "leaves": "TENTATIVE"},
+        {"node": "host2", "after_sends": 3},
+        {"node": "host2", "after_writes": 2},
+    )
 
-    node: str
-    enters: StateName | None = None
-    leaves: StateName | None = None
-    after_sends: Annotated[int, Field(ge=1)] | None = None
-    after_writes: Annotated[int, Field(ge=1)] | None = None
-    round: Annotated[int, Field(ge=0)] | None = None
-    peer: str | None = None
-    after: Time = 0
+    node: str = Field(
+        description="At whom, by name, role:server or group:pod1; at several, it strikes once for each.",
+        examples=["host2"],
+    )
+    enters: StateName | None = Field(
+        default=None, description="The link state that it enters.", examples=["REFLECTING"]
+    )
+    leaves: StateName | None = Field(default=None, description="The link state that it leaves.", examples=["TENTATIVE"])
+    after_sends: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Right after that many sends of a round.", examples=[3]
+    )
+    after_writes: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="When so many records of one life have been written to the node's disk, before the last is synced.",
+        examples=[2],
+    )
+    round: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Only in this round (default: in any).", examples=[17]
+    )
+    peer: str | None = Field(
+        default=None, description="Only in the swap with this host (default: with any).", examples=["host3"]
+    )
+    after: Time = Field(default=0, description="So much later.", examples=["5us"])
 
     @model_validator(mode="after")
     def _one_moment(self) -> Trigger:
@@ -500,41 +702,124 @@ def _example(verb: str) -> str:
 
 
 class FaultOrder(LinkSettings):
-    """One fault: what it does, on whom, and when (at or from an instant, or at a protocol moment). A mapping, or a line
-    of text: ``at 10ms partition host1,host2 | host3``, ``when host2 enters REFLECTING: nic_down host2 for 5ms``.
+    """One fault: what it does, on whom, and when (at or from an instant, or at a protocol moment). A mapping, or a
+    line of text: ``at 10ms partition host1,host2 | host3``, ``when host2 enters REFLECTING: nic_down host2 for
+    5ms``. Link settings given here are what changes on links."""
 
-    on: hosts by name pattern, role:server or group:pod1, or interfaces (host1-eth0); default with ``when``: the node of
-    the moment. for: undone after this long. until: undone then, or where it happens over and over, until then. every:
-    strikes again and again, so long after each other (``rolling_restart``: from host to host; ``churn``: how long a
-    host is up on average). times: how often, in place of until. groups: of a partition; who shares one hears each
-    other. one_way: what the first group sends does not reach the second. to: the hosts that nic_deaf is deaf to.
-    direction: tx or rx for nic_half. state: what a restarted node finds on its disk: all that it had written (kept),
-    what it had also synced (unsynced_lost), all but the last unsynced record, which was cut (torn), or nothing (lost,
-    the default). by: how far clock_step sets a clock forward, or back; how much
-    longer a slow node takes for each frame and timer. drift: what a clock gains by clock_drift.
-    reroute: so long after a link or switch went down, and after it came back, switches forward around what is down.
-    links: selectors of the links that go down or come up, or, for jitter, delay, loss, duplicate, corrupt and
-    rate_limit, of those whose settings are others then (default: all); the link settings given here are what changes.
-    """
+    model_config = shown_as(
+        {"at": "10ms", "do": "nic_down", "on": ["host1"], "for": "5ms"},
+        {"at": "10ms", "do": "jitter", "jitter": "100us", "links": ["leaf*<->spine*"], "for": "5ms"},
+        {"at": "10ms", "do": "partition", "groups": [["host1"], ["host2", "host3"]], "one_way": True},
+        {"from": "1ms", "until": "9ms", "do": "flap", "on": ["host1"], "every": "2ms", "for": "1ms"},
+        {"at": "1ms", "do": "nic_mute", "on": ["host1"], "every": "2ms", "times": 3, "for": "1ms"},
+        {"when": {"node": "host2", "enters": "REFLECTING"}, "do": "nic_down"},
+        {"at": "10ms", "do": "nic_half", "on": ["host1"], "direction": "tx"},
+        {"at": "10ms", "do": "nic_deaf", "on": ["host1"], "to": ["host2"]},
+        {"at": "10ms", "do": "node_kill", "on": ["host1"], "for": "5ms", "state": "kept"},
+        {"at": "10ms", "do": "clock_step", "on": ["host1"], "by": "-5us"},
+        {"at": "10ms", "do": "clock_drift", "on": ["host1"], "drift": "20ppm"},
+        {"at": "10ms", "do": "link_down", "links": ["leaf1<->spine1"], "reroute": "1ms"},
+        {"at": "10ms", "do": "loss", "burst_loss": {"p": "1%", "r": "20%"}},
+        {
+            "at": "10ms",
+            "do": "jitter",
+            "jitter": "2us",
+            "delay": "20us",
+            "distribution": "normal",
+            "correlation": "25%",
+            "loss": "0.1%",
+            "loss_correlation": "25%",
+            "duplicate": "0.1%",
+            "corrupt": "0.1%",
+            "order": "fifo",
+            "rate": "10gbit",
+            "limit": 1000,
+        },
+    )
 
-    do: VerbName
-    on: Names | None = None
-    groups: Annotated[list[Names], Field(min_length=2)] | None = None
-    one_way: bool | None = None
-    at: Instant | None = None
-    from_: Instant | None = Field(None, alias="from")
-    until: Instant | None = None
-    when: Trigger | None = None
-    for_: Annotated[Time, Field(gt=0)] | None = Field(None, alias="for")
-    every: Annotated[Time, Field(gt=0)] | None = None
-    times: Annotated[int, Field(ge=1, le=MOST_BLOWS)] | None = None
-    direction: Literal["tx", "rx"] | None = None
-    to: Names | None = None
-    state: DiskState | None = None
-    by: SignedTime | None = None
-    drift: Drift | None = None
-    reroute: Time | None = None
-    links: Names | None = None
+    do: VerbName = Field(description="The verb.", examples=["nic_down"])
+    on: Names | None = Field(
+        default=None,
+        description="Hosts by name pattern, role:server or group:pod1, interfaces (host1-eth0), or switches; default "
+        "with when: the node of the moment.",
+        examples=[["host1"]],
+    )
+    groups: Annotated[list[Names], Field(min_length=2)] | None = Field(
+        default=None,
+        description="Of a partition, the groups; who shares one hears each other.",
+        examples=[[["host1"], ["host2", "host3"]]],
+    )
+    one_way: bool | None = Field(
+        default=None,
+        description="Of a partition of two groups: what the first sends does not reach the second, and no more than "
+        "that.",
+        examples=[True],
+    )
+    at: Instant | None = Field(
+        default=None,
+        description="The instant: a time on the run's clock, or a round's start and so much later.",
+        examples=["round 17 + 20us"],
+    )
+    from_: Instant | None = Field(
+        default=None,
+        alias="from",
+        description="The first instant of what goes on or happens over and over.",
+        examples=["1ms"],
+    )
+    until: Instant | None = Field(
+        default=None, description="Undone then; where it happens over and over, until then.", examples=["9ms"]
+    )
+    when: Trigger | None = Field(
+        default=None,
+        description="The protocol moment, in place of an instant.",
+        examples=[{"node": "host2", "enters": "REFLECTING"}],
+    )
+    for_: Annotated[Time, Field(gt=0)] | None = Field(
+        default=None, alias="for", description="Undone after this long.", examples=["1ms"]
+    )
+    every: Annotated[Time, Field(gt=0)] | None = Field(
+        default=None,
+        description="Strikes again and again, so long after each other (rolling_restart: from host to host; churn: how "
+        "long a host is up on average).",
+        examples=["2ms"],
+    )
+    times: Annotated[int, Field(ge=1, le=MOST_BLOWS)] | None = Field(
+        default=None, description="How often, in place of until.", examples=[3]
+    )
+    direction: Literal["tx", "rx"] | None = Field(
+        default=None, description="Of nic_half: what it sends (tx), or what comes to it (rx).", examples=["tx"]
+    )
+    to: Names | None = Field(
+        default=None, description="The hosts that nic_deaf is deaf to, and nic_hear hears again.", examples=[["host2"]]
+    )
+    state: DiskState | None = Field(
+        default=None,
+        description="What a restarted node finds on its disk: all that it had written (kept), what it had also synced "
+        "(unsynced_lost), all but the last unsynced record, which was cut (torn), or nothing (lost, the "
+        "default).",
+        examples=["kept"],
+    )
+    by: SignedTime | None = Field(
+        default=None,
+        description="How far clock_step sets a clock forward, or back; how much longer a node_slow node takes for each "
+        "frame and timer.",
+        examples=["-5us"],
+    )
+    drift: Drift | None = Field(
+        default=None, description="What a clock gains by clock_drift, besides what it did before.", examples=["20ppm"]
+    )
+    reroute: Time | None = Field(
+        default=None,
+        description="So long after a link or switch went down, and after it came back, switches forward around what is "
+        "down (default: never).",
+        examples=["1ms"],
+    )
+    links: Names | None = Field(
+        default=None,
+        description="Selectors of the links that go down or come up, or, for verbs that change link settings, of those "
+        "that are changed (default: all).",
+        examples=[["leaf1<->spine1"]],
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -673,27 +958,47 @@ def _as_orders(value: object) -> object:
 
 class RandomFaults(Part):
     """Faults at random instants from one on until another, so many of each; ``testbed explain`` prints them as lines
-    that can be pasted in their place.
+    that can be pasted in their place."""
 
-    seed: of these faults (the run's own seed does not change them). crashes: hosts that die and stay dead. restarts:
-    that come back, with any state. pauses, mutes: of hosts and NICs. flaps: NICs that come and go two to four times.
-    partitions: one-way ones among them. slows: nodes that take 1 us to a tenth of shortest longer for each event.
-    shortest, longest: how long those last that end. on: hosts by name pattern.
-    """
+    model_config = shown_as({"seed": 7, "until": "25ms", "crashes": 1, "partitions": 2})
 
-    seed: Annotated[int, Field(ge=0, lt=2**64)]
-    from_: Instant = Field("0s", alias="from")
-    until: Instant
-    crashes: Annotated[int, Field(ge=0, le=1000)] = 0
-    restarts: Annotated[int, Field(ge=0, le=1000)] = 0
-    pauses: Annotated[int, Field(ge=0, le=1000)] = 0
-    mutes: Annotated[int, Field(ge=0, le=1000)] = 0
-    flaps: Annotated[int, Field(ge=0, le=1000)] = 0
-    partitions: Annotated[int, Field(ge=0, le=1000)] = 0
-    slows: Annotated[int, Field(ge=0, le=1000)] = 0
-    shortest: Annotated[Time, Field(gt=1)] = 100_000
-    longest: Annotated[Time, Field(gt=1)] = 2_000_000
-    on: Names = Field(default_factory=lambda: ["*"])
+    seed: Annotated[int, Field(ge=0, lt=2**64)] = Field(
+        description="Of these faults; the run's own seed does not change them.", examples=[7]
+    )
+    from_: Instant = Field(
+        default="0s", alias="from", description="The instant from which on they come.", examples=["2ms"]
+    )
+    until: Instant = Field(description="The instant until which they come.", examples=["25ms"])
+    crashes: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=0, description="Hosts that die and stay dead, different ones.", examples=[1]
+    )
+    restarts: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=0, description="Hosts that die and come back, with any state.", examples=[2]
+    )
+    pauses: Annotated[int, Field(ge=0, le=1000)] = Field(default=0, description="Pauses of hosts.", examples=[2])
+    mutes: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=0, description="NICs that fall silent for a while.", examples=[2]
+    )
+    flaps: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=0, description="NICs that come and go two to four times.", examples=[2]
+    )
+    partitions: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=0, description="Partitions, one-way ones among them.", examples=[3]
+    )
+    slows: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=0,
+        description="Nodes that take 1 us to a tenth of shortest longer for each event, for a while.",
+        examples=[1],
+    )
+    shortest: Annotated[Time, Field(gt=1)] = Field(
+        default=100_000, description="How long those last at least that end.", examples=["100us"]
+    )
+    longest: Annotated[Time, Field(gt=1)] = Field(
+        default=2_000_000, description="How long they last at most.", examples=["2ms"]
+    )
+    on: Names = Field(
+        default_factory=lambda: ["*"], description="The hosts that are struck, by name pattern.", examples=[["host*"]]
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> RandomFaults:
@@ -705,7 +1010,11 @@ class RandomFaults(Part):
 class RandomPlan(Part):
     """Faults that are drawn instead of listed."""
 
-    random: RandomFaults
+    model_config = shown_as({"random": {"seed": 7, "until": "25ms", "crashes": 1}})
+
+    random: RandomFaults = Field(
+        description="How many of which faults, and when.", examples=[{"seed": 7, "until": "25ms", "crashes": 1}]
+    )
 
 
 def _faults_tag(value: object) -> str:
@@ -728,23 +1037,49 @@ else:
 
 
 class LieOrder(Part):
-    """One lie: what a host says that its machine does not. Verdicts bind the hosts that have none to tell.
+    """One lie: what a host says that its machine does not. Verdicts bind the hosts that have none to tell."""
 
-    kind: equivocate (another value to ``to``, or to each peer its own), wrong_value (one to all), withhold (nothing to
-    ``to``), silent (nothing to anybody), replay (an old message again behind each), delay (``by`` so much later). on:
-    hosts by name pattern, role:server or group:pod1; default with ``when``: the node of the moment. to: the peers that
-    it is told to (default: all). from, until: instants (default: all of the run); for: so long. when: the protocol
-    moment of the liar's own at which it begins.
-    """
+    model_config = shown_as(
+        {"kind": "silent", "on": ["host1"], "from": "1ms", "until": "9ms"},
+        {"kind": "equivocate", "on": ["host1"], "to": ["host2"]},
+        {"kind": "delay", "on": ["host1"], "by": "50us"},
+        {"kind": "silent", "when": {"node": "host1", "enters": "REFLECTING"}, "for": "5ms"},
+    )
 
-    kind: KindOfLie
-    on: Names | None = None
-    to: Names | None = None
-    from_: Instant | None = Field(None, alias="from")
-    until: Instant | None = None
-    for_: Annotated[Time, Field(gt=0)] | None = Field(None, alias="for")
-    when: Trigger | None = None
-    by: Annotated[Time, Field(gt=0)] | None = None
+    kind: KindOfLie = Field(
+        description="equivocate (another value to the peers of to, or to each peer its own), wrong_value (one to all), "
+        "withhold (nothing to those of to), silent (nothing to anybody), replay (an old message again "
+        "behind each), delay (by so much later).",
+        examples=["silent"],
+    )
+    on: Names | None = Field(
+        default=None,
+        description="The liars, by name pattern, role:server or group:pod1; default with when: the node of the moment.",
+        examples=[["host1"]],
+    )
+    to: Names | None = Field(
+        default=None, description="The peers that it is told to (default: all).", examples=[["host2"]]
+    )
+    from_: Instant | None = Field(
+        default=None,
+        alias="from",
+        description="The instant from which on it is told (default: from the start).",
+        examples=["1ms"],
+    )
+    until: Instant | None = Field(
+        default=None, description="The instant until which it is told (default: to the end).", examples=["9ms"]
+    )
+    for_: Annotated[Time, Field(gt=0)] | None = Field(
+        default=None, alias="for", description="So long, in place of until.", examples=["5ms"]
+    )
+    when: Trigger | None = Field(
+        default=None,
+        description="The protocol moment of the liar's own at which it begins.",
+        examples=[{"node": "host1", "enters": "REFLECTING"}],
+    )
+    by: Annotated[Time, Field(gt=0)] | None = Field(
+        default=None, description="Of delay: how much later.", examples=["50us"]
+    )
 
     @model_validator(mode="after")
     def _makes_sense(self) -> LieOrder:
@@ -769,13 +1104,21 @@ LEAST_MEMORY = 32 * 2**20  # with less the engine can't even start a node
 
 
 class ContainerNodes(Part):
-    """Nodes are containers. cpus: how many processors' worth of time each may take; memory: how much (default: no limit
-    of its own). What a node records counts.
-    """
+    """Nodes are containers. What a node records counts."""
 
-    kind: Literal["container"]
-    cpus: Annotated[float, Field(ge=0.01, le=1024)] | None = None
-    memory: Size | None = None
+    model_config = shown_as({"kind": "container", "cpus": 0.5, "memory": "256MiB"})
+
+    kind: Literal["container"] = Field(description="That they are containers.", examples=["container"])
+    cpus: Annotated[float, Field(ge=0.01, le=1024)] | None = Field(
+        default=None,
+        description="How many processors' worth of time each may take (default: no limit of its own).",
+        examples=[0.5],
+    )
+    memory: Size | None = Field(
+        default=None,
+        description="How much memory each may take, 32MiB at least (default: no limit of its own).",
+        examples=["256MiB"],
+    )
 
     @field_validator("memory")
     @classmethod
@@ -798,12 +1141,17 @@ Nodes = Annotated[
 
 
 class CaptureFiles(Part):
-    """A capture file for each of these links (selectors such as leaf*<->spine*; both ends) and nodes (patterns; all
-    NICs), in place of one of everything. What a run records beside them is the same.
-    """
+    """A capture file for each of these links and nodes, in place of one of everything. What a run records beside them
+    is the same."""
 
-    links: Names = Field(default_factory=list)
-    nodes: Names = Field(default_factory=list)
+    model_config = shown_as({"links": ["leaf*<->spine*"], "nodes": ["host1"]})
+
+    links: Names = Field(
+        default_factory=list, description="Selectors of links; both ends are captured.", examples=[["leaf*<->spine*"]]
+    )
+    nodes: Names = Field(
+        default_factory=list, description="Patterns of nodes; all their NICs are captured.", examples=[["host1"]]
+    )
 
     @model_validator(mode="after")
     def _of_something(self) -> CaptureFiles:
@@ -820,66 +1168,186 @@ Capture = Annotated[Annotated[bool, Tag("flag")] | Annotated[CaptureFiles, Tag("
 
 
 class Expectation(Part):
-    """What the run is expected to show. kinds: exactly these kinds of breaks occur. splits, blocked: how many swaps.
-    integrity, order: of a log (nothing is delivered more often than submitted, or out of the one order).
-    service: whether logs agree, every result follows from them, and what is promised of them holds. operations: how
-    many of those asked for returned. durability, exclusion, leadership, barrier, sums, staleness: of a service that
-    promises them (docs/services.md)."""
+    """What the run is expected to show; exit code 1 when it does not."""
 
-    bisynchrony: Literal["holds", "breaks"] | None = None
-    kinds: list[BreakKind] | None = None
-    splits: Annotated[int, Field(ge=0)] | None = None
-    blocked: Annotated[int, Field(ge=0)] | None = None
-    agreement: Literal["holds", "violated"] | None = None
-    validity: Literal["holds", "violated"] | None = None
-    integrity: Literal["holds", "violated"] | None = None
-    order: Literal["holds", "violated"] | None = None
-    termination: Literal["all", "some", "none"] | None = None
-    service: Literal["holds", "violated"] | None = None
-    durability: Literal["holds", "violated"] | None = None
-    exclusion: Literal["holds", "violated"] | None = None
-    leadership: Literal["holds", "violated"] | None = None
-    barrier: Literal["holds", "violated"] | None = None
-    sums: Literal["holds", "violated"] | None = None
-    staleness: Literal["holds", "violated"] | None = None
-    operations: Literal["all", "some", "none"] | None = None
-    fidelity: Literal["trusted", "not_checked", "not_trusted"] | None = None
+    model_config = shown_as({"bisynchrony": "holds"})
+
+    bisynchrony: Literal["holds", "breaks"] | None = Field(
+        default=None,
+        description="Whether every swap of every round ended alike at both ends, in time.",
+        examples=["holds"],
+    )
+    kinds: list[BreakKind] | None = Field(
+        default=None, description="Exactly these kinds of breaks occur.", examples=[["split", "late"]]
+    )
+    splits: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="So many swaps end with one end committed and the other aborted.", examples=[0]
+    )
+    blocked: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="So many swaps are still undecided at an end when the run is over.", examples=[0]
+    )
+    agreement: Literal["holds", "violated"] | None = Field(
+        default=None, description="Whether nobody decides otherwise than others.", examples=["holds"]
+    )
+    validity: Literal["holds", "violated"] | None = Field(
+        default=None, description="Whether only what somebody proposed is decided.", examples=["holds"]
+    )
+    integrity: Literal["holds", "violated"] | None = Field(
+        default=None,
+        description="Of a log: whether nothing is delivered more often than submitted.",
+        examples=["holds"],
+    )
+    order: Literal["holds", "violated"] | None = Field(
+        default=None, description="Of a log: whether all deliver in the one order.", examples=["holds"]
+    )
+    termination: Literal["all", "some", "none"] | None = Field(
+        default=None, description="How many of the instances are decided everywhere.", examples=["all"]
+    )
+    service: Literal["holds", "violated"] | None = Field(
+        default=None,
+        description="Whether logs agree, every result follows from them, and what is promised of them holds.",
+        examples=["holds"],
+    )
+    durability: Literal["holds", "violated"] | None = Field(
+        default=None,
+        description="Whether what a client was told to have happened stands in the log.",
+        examples=["holds"],
+    )
+    exclusion: Literal["holds", "violated"] | None = Field(
+        default=None,
+        description="Of a lock: one holder of each token, and nothing written under an older token after a newer one.",
+        examples=["holds"],
+    )
+    leadership: Literal["holds", "violated"] | None = Field(
+        default=None, description="Of an election: one leader of each term, and terms grow.", examples=["holds"]
+    )
+    barrier: Literal["holds", "violated"] | None = Field(
+        default=None, description="Of rounds that open: nobody is let through before all have come.", examples=["holds"]
+    )
+    sums: Literal["holds", "violated"] | None = Field(
+        default=None,
+        description="Of an all-reduce: each sum is that of what every worker contributed, once.",
+        examples=["holds"],
+    )
+    staleness: Literal["holds", "violated"] | None = Field(
+        default=None, description="Of a parameter server: no model is older than its bound.", examples=["holds"]
+    )
+    operations: Literal["all", "some", "none"] | None = Field(
+        default=None, description="How many of the operations that clients asked for returned.", examples=["all"]
+    )
+    fidelity: Literal["trusted", "not_checked", "not_trusted"] | None = Field(
+        default=None, description="Whether the run can be trusted as a measurement.", examples=["trusted"]
+    )
 
 
 class Written(Part):
-    """A scenario as it was written: a fabric, what its links do, the protocol on its hosts, what befalls them, and what
-    is expected.
+    """A scenario as it was written: a fabric, what its links do, the protocol on its hosts, what befalls them, and
+    what is expected."""
 
-    clocks: hosts' own clocks by name pattern, in order, each overriding the fields that it names; any other host
-    tells true time. service: what the participants replicate, a name or a mapping. clients: who asks for it.
+    model_config = shown_as(
+        {
+            "name": "example",
+            "topology": {"kind": "leaf_spine", "leaves": 2},
+            "protocol": {"rounds": 100},
+        },
+        {
+            "name": "example",
+            "topology": {"kind": "star", "hosts": 4},
+            "protocol": {"consensus": "raft", "participants": ["host1", "host2", "host3"], "instances": 10},
+            "service": {"kind": "kv"},
+            "clients": {"hosts": ["host4"]},
+        },
+    )
 
-    links: ``default`` applies first, then the others in the order in which they are written, each overriding the
-    fields that it names; a selector is host1<->leaf1, leaf*->spine*, role:spine or tier:core-aggregation. epsilon: the
-    greatest skew between the two ends of a swap (default: window). settle: how long the run goes on after the last
-    round (default: long enough for late frames). nodes: what a host is in live and vkernel: a plain namespace, or a
-    container; sim computes both alike. switches: plain ones, which forward, or cells: nodes that speak OAE and carry
-    swaps hop by hop. capture: whether it is recorded where each frame was when, and captured as pcapng; a mapping names
-    the files that are wanted.
-    """
-
-    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")]
-    description: str = ""
-    topology: Topology
-    links: dict[str, LinkSettings] = Field(default_factory=dict)
-    protocol: Protocol = Protocol()
-    service: NamedService | None = None
-    clients: Clients | None = None
-    clocks: dict[str, ClockSettings] = Field(default_factory=dict)
-    faults: Faults = Field(default_factory=list)
-    lies: list[LieOrder] = Field(default_factory=list)
-    seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
-    engine: EngineName = "sim"
-    nodes: Nodes = "namespace"
-    switches: Literal["plain", "cells"] = "plain"
-    capture: Capture = True
-    epsilon: Time | None = None
-    settle: Time | None = None
-    expect: Expectation = Expectation()
+    schema_: str | None = Field(
+        default=None,
+        alias="$schema",
+        description="Where this document's JSON Schema is, for editors; it changes nothing.",
+        examples=["../docs/scenario.schema.json"],
+    )
+    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")] = Field(
+        description="What it is called; of letters, digits, '.', '_' and '-'.", examples=["example"]
+    )
+    description: str = Field(
+        default="",
+        description="What it is about; the first sentence is its story in lists.",
+        examples=["A NIC falls silent in the middle of a swap."],
+    )
+    topology: Topology = Field(
+        description="The fabric: a kind with its parameters, a file, or a class of your own.",
+        examples=[{"kind": "star", "hosts": 4}],
+    )
+    links: dict[str, LinkSettings] = Field(
+        default_factory=dict,
+        description="What links do, by selector: default applies first, then the others in the order in which they are "
+        "written, each overriding the fields that it names. A selector is host1<->leaf1, leaf*->spine* (one "
+        "direction), role:spine or tier:core-aggregation.",
+        examples=[{"default": {"delay": "5us", "jitter": "1us"}}],
+    )
+    protocol: Protocol = Field(
+        default=Protocol(),
+        description="The machine on every participant.",
+        examples=[{"consensus": "oae", "rounds": 100}],
+    )
+    service: NamedService | None = Field(
+        default=None, description="What the participants replicate: a name, or a mapping.", examples=[{"kind": "kv"}]
+    )
+    clients: Clients | None = Field(
+        default=None, description="Who asks for the service.", examples=[{"hosts": ["host4"]}]
+    )
+    clocks: dict[str, ClockSettings] = Field(
+        default_factory=dict,
+        description="Hosts' own clocks by name pattern, in order, each overriding the fields that it names; any other "
+        "host tells true time.",
+        examples=[{"host1": {"drift": "20ppm"}}],
+    )
+    faults: Faults = Field(
+        default_factory=list,
+        description="What befalls nodes, NICs, links and switches: a list of mappings and lines of text, lines of text "
+        "alone, or so many at random.",
+        examples=[[{"at": "10ms", "do": "nic_mute", "on": ["host3"]}, "at 20ms node_kill host2 for 5ms"]],
+    )
+    lies: list[LieOrder] = Field(
+        default_factory=list,
+        description="What hosts say that their machines do not.",
+        examples=[[{"kind": "silent", "on": ["host1"]}]],
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**64)] = Field(
+        default=0, description="All that is drawn in a run comes of it.", examples=[7]
+    )
+    engine: EngineName = Field(
+        default="sim", description="What runs it unless the command line says otherwise.", examples=["vkernel"]
+    )
+    nodes: Nodes = Field(
+        default="namespace",
+        description="What a host is in live and vkernel: a plain namespace, or a container, with limits if wanted; sim "
+        "computes both alike.",
+        examples=["container"],
+    )
+    switches: Literal["plain", "cells"] = Field(
+        default="plain",
+        description="plain ones, which forward, or cells: nodes that speak OAE and carry swaps hop by hop.",
+        examples=["cells"],
+    )
+    capture: Capture = Field(
+        default=True,
+        description="Whether it is recorded where each frame was when, and captured as pcapng; a mapping names the "
+        "files that are wanted.",
+        examples=[False],
+    )
+    epsilon: Time | None = Field(
+        default=None,
+        description="The greatest skew between the two ends of a swap (default: window).",
+        examples=["50us"],
+    )
+    settle: Time | None = Field(
+        default=None,
+        description="How long the run goes on after the last round (default: long enough for late frames).",
+        examples=["5ms"],
+    )
+    expect: Expectation = Field(
+        default=Expectation(), description="What the run is expected to show.", examples=[{"bisynchrony": "holds"}]
+    )
 
     @model_validator(mode="after")
     def _served(self) -> Written:

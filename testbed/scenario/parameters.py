@@ -15,7 +15,7 @@ from testbed.nodes.consensus.spec import EngineSpec
 from testbed.nodes.core.own import EngineName
 from testbed.nodes.registry import engine_spec, engine_specs, service_names, service_spec
 from testbed.scenario.model import Part
-from testbed.scenario.units import Time
+from testbed.scenario.units import AsWritten, Time
 from testbed.topologies.draw import spell_time
 
 
@@ -36,9 +36,13 @@ def _model(name: str, what: str, type_: type) -> type[Part]:
     found: dict[str, Any] = {}
     for parameter in fields(type_):
         bounds = dict(parameter.metadata)
+        about = bounds.pop("about", None)
         kind = Time if bounds.pop("time", False) else _kind(hints[parameter.name])
-        default: Any = {"default_factory": list} if parameter.default is MISSING else {"default": parameter.default}
-        found[parameter.name] = (Annotated[kind, Field(**bounds)], Field(**default))
+        listed = parameter.default is MISSING
+        default: Any = {"default_factory": list} if listed else {"default": parameter.default}
+        example = bounds.pop("example", [] if listed else parameter.default)
+        shown = Field(**default, description=about, examples=[spell_time(example) if kind is Time else example])
+        found[parameter.name] = (Annotated[kind, Field(**bounds)], shown)
     title = "".join(word.capitalize() for word in name.split("_")) + what
     return create_model(title, __base__=Part, __module__=__name__, __doc__=type_.__doc__, **found)
 
@@ -76,23 +80,31 @@ def _text(type_: type, values: Mapping[str, Any]) -> str:
     return ", ".join(found)
 
 
-def parameters_schema() -> list[dict[str, Any]]:
-    """For the JSON schema of a protocol: which settings go with which engine."""
+def _schema(model: type[Part], definitions: dict[str, Any]) -> dict[str, Any]:
+    schema = model.model_json_schema(schema_generator=AsWritten)
+    definitions.update(schema.pop("$defs", {}))  # references count from the top of the whole schema
+    return schema
+
+
+def parameters_schema(definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    """For the JSON schema of a protocol: which settings go with which engine. What they refer to is added to
+    ``definitions``."""
     return [
         {
             "if": {"properties": {"consensus": {"const": spec.name}}, "required": ["consensus"]},
-            "then": {"properties": {"parameters": parameters_model(spec.name).model_json_schema()}},
+            "then": {"properties": {"parameters": _schema(parameters_model(spec.name), definitions)}},
         }
         for spec in engine_specs()
     ]
 
 
-def mixes_schema() -> list[dict[str, Any]]:
+def mixes_schema(definitions: dict[str, Any]) -> list[dict[str, Any]]:
     """For the JSON schema of a scenario: which mix goes with which service."""
     found = []
     for name in service_names():
-        chosen = [{"const": name}, {"properties": {"kind": {"const": name}}, "required": ["kind"]}]
-        mix = {"properties": {"mix": mix_model(name).model_json_schema()}}
+        kind = {"type": "object", "properties": {"kind": {"const": name}}, "required": ["kind"]}
+        chosen = [{"const": name}, kind]
+        mix = {"properties": {"mix": _schema(mix_model(name), definitions)}}
         found.append(
             {
                 "if": {"properties": {"service": {"anyOf": chosen}}, "required": ["service"]},

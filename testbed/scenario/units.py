@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
 
 from testbed.nodes.core.text import drift_text, time_text
 
@@ -137,6 +139,20 @@ def spell_exact_rate(bps: int) -> str:
         if bps and bps % size == 0:
             return f"{bps // size}{unit}"
     return f"{bps}bit"
+
+
+class AsWritten(GenerateJsonSchema):
+    """A JSON Schema whose defaults are told as a user writes them: ``300us``, not the number of nanoseconds."""
+
+    def get_default_value(self, schema: core_schema.WithDefaultSchema) -> Any:
+        """See GenerateJsonSchema, which tells them so in the schema of what is printed alone."""
+        default = super().get_default_value(schema)
+        inside: Any = schema["schema"]
+        while "serialization" not in inside and "schema" in inside:  # bounds stand around it
+            inside = inside["schema"]
+        spelling = inside.get("serialization", {})
+        spelled = default is not None and spelling.get("type") == "function-plain"
+        return spelling["function"](default) if spelled else default
 
 
 def _schema(pattern: str, example: str) -> WithJsonSchema:

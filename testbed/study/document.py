@@ -33,8 +33,10 @@ from testbed.scenario.document import Document, read_document
 from testbed.scenario.errors import FieldError, ScenarioError, shown
 from testbed.scenario.errors import Path as KeyPath
 from testbed.scenario.load import Scenario, from_document, load
+from testbed.scenario.model import shown_as
 from testbed.scenario.problems import problem_lines
-from testbed.scenario.units import Time
+from testbed.scenario.schema import DIALECT
+from testbed.scenario.units import AsWritten, Time
 
 UNITS = {
     "ns": ("time", 1.0),
@@ -66,12 +68,31 @@ class Sweep(_Part):
     """The swept parameter: a dotted path into the scenario (or several that get the same value), and its values:
     numbers with their units, or names (of engines, topologies, policies), which are compared side by side."""
 
-    parameter: str | list[str]
-    values: list[str | float] | None = None
-    from_: str | float | None = Field(None, alias="from")
-    to: str | float | None = None
-    steps: Annotated[int, Field(ge=2, le=_MAX_STEPS)] = 10
-    scale: Literal["linear", "log"] = "linear"
+    model_config = shown_as(
+        {"parameter": "links.default.jitter", "from": "1us", "to": "100us", "steps": 12},
+        {"parameter": "links.default.jitter", "values": ["1us", "10us", "100us"]},
+    )
+
+    parameter: str | list[str] = Field(
+        description="The dotted path, or several: as --set takes them.", examples=["links.default.jitter"]
+    )
+    values: list[str | float] | None = Field(
+        default=None,
+        description="The values, in place of from, to and steps: numbers with their units, ascending, or names.",
+        examples=[["1us", "10us", "100us"]],
+    )
+    from_: str | float | None = Field(
+        default=None, alias="from", description="The first value, with its unit.", examples=["1us"]
+    )
+    to: str | float | None = Field(default=None, description="The last value, with its unit.", examples=["100us"])
+    steps: Annotated[int, Field(ge=2, le=_MAX_STEPS)] = Field(
+        default=10, description="How many values, both ends included.", examples=[12]
+    )
+    scale: Literal["linear", "log"] = Field(
+        default="linear",
+        description="How they are spread between the two: evenly, or by equal factors.",
+        examples=["log"],
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Sweep:
@@ -150,59 +171,111 @@ def _steps(low: float, high: float, steps: int, scale: str) -> list[float]:
 
 
 class BreakPointSpec(_Part):
-    """The break point asked for: where P(broken round) crosses ``probability`` first, up or down, bracketed at this
-    confidence. rounds: what the search may cost on ``sim``, all points together. resolution: it ends before that when
-    the bracket is narrower than this fraction of its upper end."""
+    """The break point asked for: where P(broken round) crosses a probability first, up or down."""
 
-    probability: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.99
-    resolution: Annotated[float, Field(gt=0, le=1)] = 0.02
-    rounds: Annotated[int, Field(ge=1)] = 60_000
+    model_config = shown_as({"probability": 0.01, "confidence": 0.99})
+
+    probability: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.01, description="The share of broken rounds that is to be crossed.", examples=[0.01]
+    )
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
+        default=0.99, description="That the bracket holds the break point.", examples=[0.99]
+    )
+    resolution: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.02,
+        description="The search ends early when the bracket is narrower than this fraction of its upper end.",
+        examples=[0.02],
+    )
+    rounds: Annotated[int, Field(ge=1)] = Field(
+        default=60_000, description="What the search may cost on sim, all points together.", examples=[60000]
+    )
 
 
 class SimSpec(_Part):
-    """What ``sim`` runs: rounds at each point (of a study without a break point), and rounds in one run (a batch)."""
+    """What ``sim`` runs."""
 
-    rounds: Annotated[int, Field(ge=1)] = 20_000
-    batch: Annotated[int, Field(ge=1)] = 500
+    model_config = shown_as({"rounds": 2000, "batch": 500})
+
+    rounds: Annotated[int, Field(ge=1)] = Field(
+        default=20_000, description="Rounds at each point, of a study without a break point.", examples=[20000]
+    )
+    batch: Annotated[int, Field(ge=1)] = Field(default=500, description="Rounds in one run.", examples=[500])
 
 
 class VKernelSpec(_Part):
-    """Confirmation on the virtual-time kernel: so many points of so many rounds, within ``span`` (a factor) around the
-    break point and inside the sweep, or spread over it."""
+    """Confirmation on the virtual-time kernel."""
 
-    points: Annotated[int, Field(ge=1, le=100)] = 6
-    rounds: Annotated[int, Field(ge=1)] = 1000
-    around: Literal["break_point", "sweep"] = "break_point"
-    span: Annotated[float, Field(gt=1, le=100)] = 1.25
+    model_config = shown_as({"points": 6, "rounds": 1000})
+
+    points: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=6, description="So many points are confirmed.", examples=[6]
+    )
+    rounds: Annotated[int, Field(ge=1)] = Field(default=1000, description="Rounds at each of them.", examples=[1000])
+    around: Literal["break_point", "sweep"] = Field(
+        default="break_point",
+        description="Whether they lie around the break point, inside the sweep, or spread over it.",
+        examples=["sweep"],
+    )
+    span: Annotated[float, Field(gt=1, le=100)] = Field(
+        default=1.25, description="The factor around the break point within which they lie.", examples=[1.5]
+    )
 
 
 class Expect(_Part):
-    """What the study is expected to show; exit code 1 when it does not. disagreements: none or some. keeps: losses of
-    which no run may suffer any; loses: those that must come somewhere in the sweep, at the latest with crashes."""
+    """What a variant is expected to show; exit code 1 when it does not."""
 
-    disagreements: Literal["none", "some"] | None = None
-    keeps: list[Literal["deadline", "availability", "agreement"]] = Field(default_factory=list)
-    loses: list[Literal["deadline", "availability", "agreement"]] = Field(default_factory=list)
+    model_config = shown_as({"disagreements": "none"})
+
+    disagreements: Literal["none", "some"] | None = Field(
+        default=None, description="Whether any instance is decided in more than one way.", examples=["none"]
+    )
+    keeps: list[Literal["deadline", "availability", "agreement"]] = Field(
+        default_factory=list, description="Losses of which no run may suffer any.", examples=[["agreement"]]
+    )
+    loses: list[Literal["deadline", "availability", "agreement"]] = Field(
+        default_factory=list,
+        description="Losses that must come somewhere in the sweep, at the latest with crashes.",
+        examples=[["deadline"]],
+    )
 
 
 class Variant(_Part):
-    """One of several scenarios compared: dotted paths and what they are set to."""
+    """One of several scenarios compared."""
 
-    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._= -]+$")]
-    set: dict[str, Any] = Field(default_factory=dict)
-    expect: Expect = Expect()
-    vkernel: bool = True
+    model_config = shown_as({"name": "deeper", "set": {"protocol.depth": 6}})
+
+    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._= -]+$")] = Field(
+        description="What it is called in tables and plots.", examples=["deeper"]
+    )
+    set: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Dotted paths into the scenario, and what they are set to.",
+        examples=[{"protocol.depth": 6}],
+    )
+    expect: Expect = Field(
+        default=Expect(), description="What it is expected to show.", examples=[{"disagreements": "none"}]
+    )
+    vkernel: bool = Field(
+        default=True, description="Whether it is confirmed on the virtual-time kernel, too.", examples=[False]
+    )
 
 
 class Crashes(_Part):
-    """Random crashes put into every run, at uniformly random instants: so many different members are killed; of so many
-    others every NIC goes down for good, while they live on. within: how long after the start it may happen (the length
-    of all rounds or instances, if it is left out)."""
+    """Random crashes put into every run, at uniformly random instants."""
 
-    nodes: Annotated[int, Field(ge=0)] = 0
-    nics: Annotated[int, Field(ge=0)] = 0
-    within: Annotated[Time, Field(gt=0)] | None = None
+    model_config = shown_as({"nodes": 1, "within": "5ms"}, {"nics": 1, "within": "5ms"})
+
+    nodes: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="So many different members are killed.", examples=[1]
+    )
+    nics: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Of so many others every NIC goes down for good, while they live on.", examples=[1]
+    )
+    within: Annotated[Time, Field(gt=0)] | None = Field(
+        default=None,
+        description="How long after the start it may happen (default: the length of all rounds or instances).",
+        examples=["5ms"],
+    )
 
     @model_validator(mode="after")
     def _some(self) -> Crashes:
@@ -212,40 +285,145 @@ class Crashes(_Part):
 
 
 class Losses(_Part):
-    """What counts as lost to clients: an answer later than ``deadline``; an ``outage`` in which somebody waits and
-    nobody is answered. probability: a loss is told of where more than this share of runs suffers it."""
+    """What counts as lost to clients."""
 
-    deadline: Annotated[Time, Field(gt=0)]
-    outage: Annotated[Time, Field(gt=0)]
-    probability: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    model_config = shown_as({"deadline": "100ms", "outage": "250ms"})
+
+    deadline: Annotated[Time, Field(gt=0)] = Field(
+        description="An answer later than this is a lost deadline.", examples=["100ms"]
+    )
+    outage: Annotated[Time, Field(gt=0)] = Field(
+        description="Availability is lost when for so long somebody waits and nobody is answered.", examples=["250ms"]
+    )
+    probability: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.5, description="A loss is told of where more than this share of runs suffers it.", examples=[0.5]
+    )
 
 
 class StudyDocument(_Part):
-    """A study as written. across: a second parameter; the whole sweep, its search for a break point with it, is done at
-    each of its values. measure: broken_round (sweeps P(broken round)), disagreement (counts instances that disagree,
-    one instance a run, over ``runs`` runs at each swept value) or losses (what the clients of a service lose first:
-    ``runs`` runs of the whole scenario at each swept value without ``crashes`` and, if there are any, as many with).
-    causes: tell what broke each swap on ``sim`` too, for which every message must be recorded (on ``vkernel`` it is
-    always told). paths_from: the directory from which paths in here count, itself counted from this document's."""
+    """A study as written."""
 
-    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")]
-    about: str = ""
-    scenario: str | dict[str, Any]
-    paths_from: str = "."
-    sweep: Sweep
-    across: Sweep | None = None
-    measure: Literal["broken_round", "disagreement", "losses"] = "broken_round"
-    break_point: BreakPointSpec | None = None
-    sim: SimSpec = SimSpec()
-    vkernel: VKernelSpec | None = None
-    variants: list[Variant] = Field(default_factory=lambda: [Variant(name="as given")], min_length=1)
-    crashes: Crashes | None = None
-    losses: Losses | None = None
-    runs: Annotated[int, Field(ge=1)] = 1000
-    causes: bool = False
-    expect_closed_form: bool = False
-    expect_engines_agree: bool = False
-    seed: Annotated[int, Field(ge=0, lt=2**64)] = 1
+    model_config = shown_as(
+        {
+            "name": "example",
+            "scenario": "base.yaml",
+            "sweep": {"parameter": "links.default.jitter", "from": "1us", "to": "100us"},
+        },
+        {
+            "name": "example",
+            "scenario": "base.yaml",
+            "sweep": {"parameter": "links.default.jitter", "from": "1us", "to": "100us"},
+            "break_point": {"probability": 0.01},
+            "vkernel": {"points": 6},
+        },
+        {
+            "name": "example",
+            "scenario": "base.yaml",
+            "sweep": {"parameter": "links.default.jitter", "from": "1us", "to": "100us"},
+            "measure": "disagreement",
+            "runs": 500,
+            "crashes": {"nodes": 1},
+        },
+        {
+            "name": "example",
+            "scenario": "base.yaml",
+            "sweep": {"parameter": "links.default.jitter", "from": "1us", "to": "100us"},
+            "measure": "losses",
+            "losses": {"deadline": "100ms", "outage": "250ms"},
+            "variants": [{"name": "deeper", "set": {"protocol.depth": 6}}],
+            "runs": 500,
+        },
+    )
+
+    schema_: str | None = Field(
+        default=None,
+        alias="$schema",
+        description="Where this document's JSON Schema is, for editors; it changes nothing.",
+        examples=["../docs/study.schema.json"],
+    )
+    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")] = Field(
+        description="What it is called; of letters, digits, '.', '_' and '-'.", examples=["example"]
+    )
+    about: str = Field(
+        default="",
+        description="What it is about; the first sentence is its story in lists.",
+        examples=["Where does a deeper handshake break?"],
+    )
+    scenario: str | dict[str, Any] = Field(
+        description="The scenario: a file, from paths_from, or the scenario itself, in place.", examples=["base.yaml"]
+    )
+    paths_from: str = Field(
+        default=".",
+        description="The directory from which paths in here count, itself counted from this document's.",
+        examples=["../scenarios"],
+    )
+    sweep: Sweep = Field(
+        description="What is swept.", examples=[{"parameter": "links.default.jitter", "from": "1us", "to": "100us"}]
+    )
+    across: Sweep | None = Field(
+        default=None,
+        description="A second parameter; the whole sweep, its search for a break point with it, is done at each of its "
+        "values.",
+        examples=[{"parameter": "protocol.depth", "values": [2, 4, 6]}],
+    )
+    measure: Literal["broken_round", "disagreement", "losses"] = Field(
+        default="broken_round",
+        description="What is counted at each value: broken_round (the share of rounds in which bisynchrony breaks), "
+        "disagreement (instances that disagree, one instance a run), or losses (what the clients of a "
+        "service lose first; as many runs without crashes and, if there are any, as many with).",
+        examples=["disagreement"],
+    )
+    break_point: BreakPointSpec | None = Field(
+        default=None,
+        description="The break point that is searched for, with measure: broken_round.",
+        examples=[{"probability": 0.01, "confidence": 0.99}],
+    )
+    sim: SimSpec = Field(default=SimSpec(), description="What sim runs.", examples=[{"batch": 500}])
+    vkernel: VKernelSpec | None = Field(
+        default=None,
+        description="Points that are confirmed on the virtual-time kernel (default: none).",
+        examples=[{"points": 6, "rounds": 1000}],
+    )
+    variants: list[Variant] = Field(
+        default_factory=lambda: [Variant(name="as given")],
+        min_length=1,
+        description="The scenarios that are compared (default: the one as given).",
+        examples=[[{"name": "shallow", "set": {"protocol.depth": 2}}, {"name": "deep", "set": {"protocol.depth": 6}}]],
+    )
+    crashes: Crashes | None = Field(
+        default=None,
+        description="Random crashes in every run, with measure: disagreement and measure: losses.",
+        examples=[{"nodes": 1}],
+    )
+    losses: Losses | None = Field(
+        default=None,
+        description="What counts as lost, with measure: losses.",
+        examples=[{"deadline": "100ms", "outage": "250ms"}],
+    )
+    runs: Annotated[int, Field(ge=1)] = Field(
+        default=1000, description="Runs at each value, with measure: disagreement and measure: losses.", examples=[500]
+    )
+    causes: bool = Field(
+        default=False,
+        description="Whether it is told what broke each swap on sim too, for which every message must be recorded; on "
+        "vkernel it always is.",
+        examples=[True],
+    )
+    expect_closed_form: bool = Field(
+        default=False,
+        description="Whether the closed forms must agree with what was counted, where there is one; exit code 1 when "
+        "they do not.",
+        examples=[True],
+    )
+    expect_engines_agree: bool = Field(
+        default=False,
+        description="Whether vkernel must agree with sim at the points that both measured; exit code 1 when it does "
+        "not.",
+        examples=[True],
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**64)] = Field(
+        default=1, description="All that is drawn in a study comes of it.", examples=[7]
+    )
 
     @field_validator("sweep", "across", mode="before")
     @classmethod
@@ -439,8 +617,9 @@ def study_from(document: Document, folder: Path) -> Study:
 
 
 def study_schema() -> dict[str, Any]:
-    """The JSON Schema of study documents."""
-    return StudyDocument.model_json_schema(by_alias=True)
+    """The JSON Schema of study documents; a scenario that stands in one is as free there as it can be."""
+    schema = StudyDocument.model_json_schema(by_alias=True, schema_generator=AsWritten)
+    return {"$schema": DIALECT, **schema, "title": "OAE testbed study"}
 
 
 def _check_points(study: Study, document: Document) -> None:

@@ -14,10 +14,17 @@ from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """patience: heartbeats, one every retry_ns, that may stay out before a node is suspected for the first time; with
-    each suspicion in vain it is given twice as long."""
+    """Chandra and Toueg's own settings."""
 
-    patience: int = field(default=PATIENCE, metadata={"ge": 2, "le": 1000})
+    patience: int = field(
+        default=PATIENCE,
+        metadata={
+            "about": "Heartbeats, one every retry, that may stay out before a node is suspected for the first "
+            "time; with each suspicion in vain it is given twice as long.",
+            "ge": 2,
+            "le": 1000,
+        },
+    )
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> ChandraTouegMachine:

@@ -14,13 +14,27 @@ from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """classes: inputs conflict when their numbers are the same modulo this; with one all are put into one order. e: so
-    many crashes leave the fast path open; -1: as many as can. patience: intervals of retry_ns in which a command may
-    stand still before the next in line recovers it."""
+    """EPaxos*'s own settings."""
 
-    classes: int = field(default=2, metadata={"ge": 1, "le": 1000})
-    e: int = field(default=-1, metadata={"ge": -1})
-    patience: int = field(default=PATIENCE, metadata={"ge": 2, "le": 1000})
+    classes: int = field(
+        default=2,
+        metadata={
+            "about": "Inputs conflict when their numbers are the same modulo this; with 1 all are put into one order.",
+            "ge": 1,
+            "le": 1000,
+        },
+    )
+    e: int = field(
+        default=-1, metadata={"about": "So many crashes leave the fast path open; -1: as many as can.", "ge": -1}
+    )
+    patience: int = field(
+        default=PATIENCE,
+        metadata={
+            "about": "Intervals of retry in which a command may stand still before the next in line recovers it.",
+            "ge": 2,
+            "le": 1000,
+        },
+    )
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> EPaxosMachine:

@@ -15,14 +15,33 @@ from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """fast_crashes: crashes with which the fast ballot still decides (E; -1: as many as n > 2E + f allows). proposers:
-    how many members offer their values at once; when they are several, values collide. fast: false for classic ballots
-    only. patience: retransmissions that a ballot's owner is given before the next in line takes over."""
+    """Fast Paxos's own settings."""
 
-    fast_crashes: int = field(default=AUTO, metadata={"ge": AUTO, "le": 1 << 16})
-    proposers: int = field(default=1, metadata={"ge": 1, "le": 1 << 16})
-    fast: bool = True
-    patience: int = field(default=PATIENCE, metadata={"ge": 1, "le": 1000})
+    fast_crashes: int = field(
+        default=AUTO,
+        metadata={
+            "about": "Crashes with which the fast ballot still decides (E); -1: as many as n > 2E + f allows.",
+            "ge": AUTO,
+            "le": 1 << 16,
+        },
+    )
+    proposers: int = field(
+        default=1,
+        metadata={
+            "about": "How many members offer their values at once; when they are several, values collide.",
+            "ge": 1,
+            "le": 1 << 16,
+        },
+    )
+    fast: bool = field(default=True, metadata={"about": "false: classic ballots only."})
+    patience: int = field(
+        default=PATIENCE,
+        metadata={
+            "about": "Retransmissions that a ballot's owner is given before the next in line takes over.",
+            "ge": 1,
+            "le": 1000,
+        },
+    )
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> FastPaxosMachine:

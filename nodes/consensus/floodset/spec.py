@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from testbed.nodes.consensus.floodset.algorithm import FloodSet, Pitfall, falsify, rounds_needed, says
@@ -14,9 +14,14 @@ from testbed.nodes.oae.rounds import RoundMachine
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """early_deciding: decide in min(f' + 2, f + 1) rounds for f' actual crashes, not always in f + 1."""
+    """FloodSet's own settings."""
 
-    early_deciding: bool = True
+    early_deciding: bool = field(
+        default=True,
+        metadata={
+            "about": "Whether it decides in min(f' + 2, f + 1) rounds, of f' actual crashes, and not always in f + 1."
+        },
+    )
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> RoundMachine:

@@ -15,10 +15,16 @@ from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 @dataclass(frozen=True, slots=True)
 class Parameters(multi_paxos.Parameters):
-    """sites: the members in their order are split into so many, of sizes that differ by one at the most. patience,
-    drift_ppm: as for multi_paxos, which each site runs."""
+    """Hydra's own settings, beside those of multi_paxos, which each site runs."""
 
-    sites: int = field(default=SITES, metadata={"ge": 1, "le": 1 << 16})
+    sites: int = field(
+        default=SITES,
+        metadata={
+            "about": "The members in their order are split into so many, of sizes that differ by one at the most.",
+            "ge": 1,
+            "le": 1 << 16,
+        },
+    )
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> HydraMachine:

@@ -15,13 +15,24 @@ from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 @dataclass(frozen=True, slots=True)
 class Parameters(multi_paxos.Parameters):
-    """replication: members that must vote for an entry, the leader and its coordinator among them (0: a majority); a
-    new leader asks so many that any such quorum is met. delegate: who coordinates: one heard member after another
-    (rotate), always the next after the leader (next), or who has submitted the entry (submitter). patience, drift_ppm:
-    as for multi_paxos."""
+    """IOS's own settings, beside those of multi_paxos."""
 
-    replication: int = field(default=0, metadata={"ge": 0, "le": 1 << 16})
-    delegate: Delegate = Delegate.ROTATE
+    replication: int = field(
+        default=0,
+        metadata={
+            "about": "Members that must vote for an entry, the leader and its coordinator among them (0: a "
+            "majority); a new leader asks so many that any such quorum is met.",
+            "ge": 0,
+            "le": 1 << 16,
+        },
+    )
+    delegate: Delegate = field(
+        default=Delegate.ROTATE,
+        metadata={
+            "about": "Who coordinates: one heard member after another (rotate), always the next after the "
+            "leader (next), or who has submitted the entry (submitter)."
+        },
+    )
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> IosMachine:

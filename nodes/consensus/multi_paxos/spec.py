@@ -15,11 +15,26 @@ from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """patience: heartbeats, one every retry_ns, that a leader may leave out before the next in line takes over; a lease
-    lasts as long. drift_ppm: how much a clock gains or loses at the most; reads by lease are safe up to that."""
+    """Multi-Paxos's own settings."""
 
-    patience: int = field(default=PATIENCE, metadata={"ge": 2, "le": 1000})
-    drift_ppm: int = field(default=DRIFT_PPM, metadata={"ge": 0, "lt": 1_000_000})
+    patience: int = field(
+        default=PATIENCE,
+        metadata={
+            "about": "Heartbeats, one every retry, that a leader may leave out before the next in line takes "
+            "over; a lease lasts as long.",
+            "ge": 2,
+            "le": 1000,
+        },
+    )
+    drift_ppm: int = field(
+        default=DRIFT_PPM,
+        metadata={
+            "about": "How much a clock gains or loses at the most, in parts per million; reads by lease are "
+            "safe up to that.",
+            "ge": 0,
+            "lt": 1_000_000,
+        },
+    )
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> MultiPaxosMachine:

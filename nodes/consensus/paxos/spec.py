@@ -15,11 +15,24 @@ from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """patience: retransmissions that a proposer is given before the next in line takes over. value_bytes: how long the
-    proposed values are; 0 means that they are the bare numbers."""
+    """Paxos's own settings."""
 
-    patience: int = field(default=PATIENCE, metadata={"ge": 1, "le": 1000})
-    value_bytes: int = field(default=0, metadata={"ge": 0, "le": 1 << 20})
+    patience: int = field(
+        default=PATIENCE,
+        metadata={
+            "about": "Retransmissions that a proposer is given before the next in line takes over.",
+            "ge": 1,
+            "le": 1000,
+        },
+    )
+    value_bytes: int = field(
+        default=0,
+        metadata={
+            "about": "How many bytes the proposed values have; 0: they are the bare numbers.",
+            "ge": 0,
+            "le": 1 << 20,
+        },
+    )
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> PaxosMachine:

@@ -19,23 +19,47 @@ ELECTIONS = 4
 
 @dataclass(frozen=True, slots=True)
 class PlannedTransfer:
-    """At this time leadership goes over to this one: its place among the members, from 0."""
+    """At some time leadership goes over to a member."""
 
-    at_ns: int = field(default=0, metadata={"time": True})
-    to: int = field(default=0, metadata={"ge": 0})
+    at_ns: int = field(default=0, metadata={"about": "When, on the run's clock.", "time": True})
+    to: int = field(default=0, metadata={"about": "To whom: its place among the members, from 0.", "ge": 0})
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """patience: heartbeats that may stay away before a follower asks to be leader, and up to as many again. batch: most
-    entries in one message. voters: so many of the first members vote at first, the others only learn (0: all vote).
-    changes, transfers: in the order of their times."""
+    """Raft's own settings."""
 
-    patience: int = field(default=PATIENCE, metadata={"ge": 2, "le": 1000})
-    batch: int = field(default=BATCH, metadata={"ge": 1, "le": 10_000})
-    voters: int = field(default=0, metadata={"ge": 0, "le": 1 << 16})
-    changes: list[PlannedChange] = field(default_factory=list)
-    transfers: list[PlannedTransfer] = field(default_factory=list)
+    patience: int = field(
+        default=PATIENCE,
+        metadata={
+            "about": "Heartbeats that may stay away before a follower asks to be leader, and up to as many again.",
+            "ge": 2,
+            "le": 1000,
+        },
+    )
+    batch: int = field(default=BATCH, metadata={"about": "Most entries in one message.", "ge": 1, "le": 10_000})
+    voters: int = field(
+        default=0,
+        metadata={
+            "about": "So many of the first members vote at first, the others only learn (0: all vote).",
+            "ge": 0,
+            "le": 1 << 16,
+        },
+    )
+    changes: list[PlannedChange] = field(
+        default_factory=list,
+        metadata={
+            "about": "Changes of who votes, in the order of their times.",
+            "example": [{"at_ns": "5ms", "members": [0, 1, 2]}],
+        },
+    )
+    transfers: list[PlannedTransfer] = field(
+        default_factory=list,
+        metadata={
+            "about": "Transfers of leadership, in the order of their times.",
+            "example": [{"at_ns": "5ms", "to": 1}],
+        },
+    )
 
 
 def plans_of(config: NodeConfig) -> Plans:

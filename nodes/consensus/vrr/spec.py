@@ -17,13 +17,32 @@ from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """patience: heartbeats, one every retry_ns, that may stay away before a backup asks for the next view. voters: so
-    many of the first members vote at first, the others only learn (0: all vote). changes: in the order of their times;
-    each begins an epoch."""
+    """Viewstamped Replication Revisited's own settings."""
 
-    patience: int = field(default=PATIENCE, metadata={"ge": 2, "le": 1000})
-    voters: int = field(default=0, metadata={"ge": 0, "le": 1 << 16})
-    changes: list[PlannedChange] = field(default_factory=list, metadata={"max_length": 1000})
+    patience: int = field(
+        default=PATIENCE,
+        metadata={
+            "about": "Heartbeats, one every retry, that may stay away before a backup asks for the next view.",
+            "ge": 2,
+            "le": 1000,
+        },
+    )
+    voters: int = field(
+        default=0,
+        metadata={
+            "about": "So many of the first members vote at first, the others only learn (0: all vote).",
+            "ge": 0,
+            "le": 1 << 16,
+        },
+    )
+    changes: list[PlannedChange] = field(
+        default_factory=list,
+        metadata={
+            "about": "Changes of who votes, in the order of their times; each begins an epoch.",
+            "example": [{"at_ns": "5ms", "members": [0, 1, 2]}],
+            "max_length": 1000,
+        },
+    )
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> VrrMachine:

@@ -15,11 +15,21 @@ from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """patience: heartbeats, one every retry_ns, that may stay away before a follower gives its leader up, or a leader
-    its followers. batch: most transactions that are said again in one message."""
+    """Zab's own settings."""
 
-    patience: int = field(default=PATIENCE, metadata={"ge": 2, "le": 1000})
-    batch: int = field(default=BATCH, metadata={"ge": 1, "le": 10_000})
+    patience: int = field(
+        default=PATIENCE,
+        metadata={
+            "about": "Heartbeats, one every retry, that may stay away before a follower gives its leader up, "
+            "or a leader its followers.",
+            "ge": 2,
+            "le": 1000,
+        },
+    )
+    batch: int = field(
+        default=BATCH,
+        metadata={"about": "Most transactions that are said again in one message.", "ge": 1, "le": 10_000},
+    )
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> ZabMachine:

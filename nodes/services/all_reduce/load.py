@@ -12,9 +12,11 @@ from testbed.nodes.services.words import pack_words, read_words
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """elements: how many numbers each worker contributes."""
+    """What a worker contributes."""
 
-    elements: int = field(default=4, metadata={"ge": 1, "le": 10_000})
+    elements: int = field(
+        default=4, metadata={"about": "How many numbers each worker contributes to a round.", "ge": 1, "le": 10_000}
+    )
 
 
 class AllReduceLoad:

@@ -14,12 +14,16 @@ OFFICE = "office"
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """lease_ns: for how long a leader leads if it does not resign. observe: of a hundred calls, how many observe.
-    resign: of a hundred calls of a leader, how many resign."""
+    """What clients ask for."""
 
-    lease_ns: int = field(default=2_000_000, metadata={"ge": 1, "le": 1 << 62, "time": True})
-    observe: int = field(default=40, metadata={"ge": 0, "le": 100})
-    resign: int = field(default=30, metadata={"ge": 0, "le": 100})
+    lease_ns: int = field(
+        default=2_000_000,
+        metadata={"about": "For how long a leader leads if it does not resign.", "ge": 1, "le": 1 << 62, "time": True},
+    )
+    observe: int = field(default=40, metadata={"about": "Of a hundred calls, how many observe.", "ge": 0, "le": 100})
+    resign: int = field(
+        default=30, metadata={"about": "Of a hundred calls of a leader, how many resign.", "ge": 0, "le": 100}
+    )
 
 
 class ElectionLoad:

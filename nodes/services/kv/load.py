@@ -11,14 +11,18 @@ from testbed.nodes.services.spec import Asker
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """get, put, cas: how often each is asked for, in parts of their sum. keys: how many there are; the fewer, the more
-    clients meet. value_bytes: how long values are at least."""
+    """What clients ask for; get, put and cas are parts of their sum."""
 
-    get: int = field(default=1, metadata={"ge": 0, "le": 1_000_000})
-    put: int = field(default=1, metadata={"ge": 0, "le": 1_000_000})
-    cas: int = field(default=1, metadata={"ge": 0, "le": 1_000_000})
-    keys: int = field(default=4, metadata={"ge": 1, "le": 1_000_000})
-    value_bytes: int = field(default=0, metadata={"ge": 0, "le": 60_000})
+    get: int = field(default=1, metadata={"about": "How often a key is read.", "ge": 0, "le": 1_000_000})
+    put: int = field(default=1, metadata={"about": "How often a key is written.", "ge": 0, "le": 1_000_000})
+    cas: int = field(default=1, metadata={"about": "How often a key is compared and set.", "ge": 0, "le": 1_000_000})
+    keys: int = field(
+        default=4,
+        metadata={"about": "How many keys there are; the fewer, the more clients meet.", "ge": 1, "le": 1_000_000},
+    )
+    value_bytes: int = field(
+        default=0, metadata={"about": "How many bytes values have at least.", "ge": 0, "le": 60_000}
+    )
 
     def __post_init__(self) -> None:
         if self.get + self.put + self.cas == 0:

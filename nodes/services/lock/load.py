@@ -12,13 +12,24 @@ from testbed.nodes.services.words import pack_words, read_words
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """locks: how many there are; the fewer, the more clients meet. lease_ns: for how long a lock is held. writes: how
-    many under one token. reads: of a hundred calls without a lock, how many read instead of acquiring."""
+    """What clients ask for."""
 
-    locks: int = field(default=1, metadata={"ge": 1, "le": 1_000_000})
-    lease_ns: int = field(default=2_000_000, metadata={"ge": 1, "le": 1 << 62, "time": True})
-    writes: int = field(default=2, metadata={"ge": 0, "le": 1_000_000})
-    reads: int = field(default=20, metadata={"ge": 0, "le": 100})
+    locks: int = field(
+        default=1,
+        metadata={"about": "How many locks there are; the fewer, the more clients meet.", "ge": 1, "le": 1_000_000},
+    )
+    lease_ns: int = field(
+        default=2_000_000, metadata={"about": "For how long a lock is held.", "ge": 1, "le": 1 << 62, "time": True}
+    )
+    writes: int = field(default=2, metadata={"about": "How many writes under one token.", "ge": 0, "le": 1_000_000})
+    reads: int = field(
+        default=20,
+        metadata={
+            "about": "Of a hundred calls without a lock, how many read instead of acquiring.",
+            "ge": 0,
+            "le": 100,
+        },
+    )
 
 
 class LockLoad:

@@ -12,10 +12,17 @@ from testbed.nodes.services.words import pack_words, read_words
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """staleness: so many iterations a worker may be ahead of the slowest; 0: none. elements: numbers in the model."""
+    """What workers train."""
 
-    staleness: int = field(default=0, metadata={"ge": 0, "le": 1_000_000})
-    elements: int = field(default=4, metadata={"ge": 1, "le": 10_000})
+    staleness: int = field(
+        default=0,
+        metadata={
+            "about": "So many iterations a worker may be ahead of the slowest; 0: none.",
+            "ge": 0,
+            "le": 1_000_000,
+        },
+    )
+    elements: int = field(default=4, metadata={"about": "How many numbers the model has.", "ge": 1, "le": 10_000})
 
 
 class TrainingLoad:

@@ -12,12 +12,14 @@ from testbed.nodes.services.words import pack_words, read_words
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """read, write, cas: how often each is asked for, in parts of their sum. names: how many registers there are."""
+    """What clients ask for; read, write and cas are parts of their sum."""
 
-    read: int = field(default=2, metadata={"ge": 0, "le": 1_000_000})
-    write: int = field(default=1, metadata={"ge": 0, "le": 1_000_000})
-    cas: int = field(default=2, metadata={"ge": 0, "le": 1_000_000})
-    names: int = field(default=1, metadata={"ge": 1, "le": 1_000_000})
+    read: int = field(default=2, metadata={"about": "How often a register is read.", "ge": 0, "le": 1_000_000})
+    write: int = field(default=1, metadata={"about": "How often a register is written.", "ge": 0, "le": 1_000_000})
+    cas: int = field(
+        default=2, metadata={"about": "How often a register is compared and set.", "ge": 0, "le": 1_000_000}
+    )
+    names: int = field(default=1, metadata={"about": "How many registers there are.", "ge": 1, "le": 1_000_000})
 
     def __post_init__(self) -> None:
         if self.read + self.write + self.cas == 0:

@@ -24,11 +24,9 @@ from testbed.scenario import (
     compile_plan,
     explain,
     from_data,
-    json_schema,
     load,
     parse,
     unmet,
-    write_schema,
 )
 from testbed.scenario.model import Expectation, MeasuredDelays
 from testbed.scenario.samples import load_table
@@ -554,19 +552,6 @@ def test_the_delays_in_a_users_class_count_and_the_scenario_refines_them(tmp_pat
         ScenarioError, match=r"topology\.custom\.class: Slow can't be built: h1<->h2: color='red' can't be"
     ):
         parse(text.replace("class: Slow", "class: Slow, args: {color: red}"), "s", tmp_path)
-
-
-def test_the_published_schema_is_the_models():
-    published = json.loads((ROOT / "docs" / "scenario.schema.json").read_text(encoding="utf-8"))
-    assert published == json_schema(), "write it anew: testbed.scenario.write_schema(docs/scenario.schema.json)"
-    assert set(published["properties"]) >= {"name", "topology", "links", "protocol", "faults", "seed", "engine"}
-    assert "for" in published["$defs"]["FaultOrder"]["properties"]
-
-
-def test_writing_the_schema_twice_gives_the_same_bytes(tmp_path):
-    write_schema(tmp_path / "a")
-    write_schema(tmp_path / "b")
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def verdicts(**changes):
