@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 from math import hypot, log2
+from typing import NamedTuple
 
 from testbed.topologies.draw import link_label
 from testbed.topologies.fabric import Fabric, Link
@@ -15,15 +16,29 @@ MOST_LABELS = 24  # links whose impairments are written at them; more would lie 
 STUB = 22.0  # px: what is drawn of a link that leads around the grid
 HOST = "#ffffff"
 FILLS = ("#d7e8f7", "#fbe3c4", "#dcedd0", "#ead9ee")  # of switches, by tier
+STRUCK = "#a33b00"
 STYLE = (
-    "text{font:12px sans-serif;text-anchor:middle;fill:#1d2733}.s{font-size:11px;fill:#51606f}"
-    ".w{paint-order:stroke;stroke:#ffffff;stroke-width:4px}rect{stroke:#44525f}"
-    ".l{stroke:#8796a5;fill:none}.o{stroke:#8796a5;stroke-dasharray:3 3;fill:none}"
+    ".fabric text{font:12px sans-serif;text-anchor:middle;fill:#1d2733}.fabric .s{font-size:11px;fill:#51606f}"
+    ".fabric .w{paint-order:stroke;stroke:#ffffff;stroke-width:4px}.fabric rect{stroke:#44525f}"
+    ".fabric .l{stroke:#8796a5;fill:none}.fabric .o{stroke:#8796a5;stroke-dasharray:3 3;fill:none}"
 )
+"""Scoped: the picture may stand inside a page."""
+MARKED = f".fabric .m{{stroke:{STRUCK};fill:none}}.fabric .t{{fill:{STRUCK};font-weight:700}}"
 
 
-def draw_svg(fabric: Fabric) -> str:
-    """The whole picture; equal fabrics give equal text."""
+class Mark(NamedTuple):
+    """Something that befalls a node (its name), or the NIC at one end of a link, or a link (nodes: its ends, the struck
+    one first; nic: whether it is that end's NIC alone). text: what is written there; title: what is told of it."""
+
+    nodes: tuple[str, ...]
+    nic: bool
+    text: str
+    title: str
+
+
+def draw_svg(fabric: Fabric, marks: Sequence[Mark] = (), most_labels: int = MOST_LABELS) -> str:
+    """The whole picture, with crosses at what is marked; equal fabrics give equal text. most_labels: links up to which
+    their impairments are written at them."""
     drawing = layout(fabric)
     boxes = drawing.boxes
     left = min(box.x - box.width / 2 for box in boxes) - MARGIN
@@ -37,15 +52,16 @@ def draw_svg(fabric: Fabric) -> str:
     size = f'width="{width:.0f}" height="{height:.0f}" viewBox="{left:.0f} {top - 40:.0f} {width:.0f} {height:.0f}"'
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size}>',
+            f'<svg class="fabric" xmlns="http://www.w3.org/2000/svg" role="img" {size}>',
             f"<title>{escape(title)}</title>",
-            f"<style>{STYLE}</style>",
+            f"<style>{STYLE}{MARKED if marks else ''}</style>",
             f'<rect x="{left:.0f}" y="{top - 40:.0f}" width="{width:.0f}" height="{height:.0f}" fill="#ffffff" '
             'style="stroke:none"/>',
             *_open(drawing),
-            *_links(drawing),
+            *_links(drawing, most_labels),
             *(_box(box) for box in boxes),
             *(_text(x, y, "", text) for x, y, text in drawing.captions),
+            *_marks(drawing, marks),
             f'<text x="{left + MARGIN / 2:.0f}" y="{top - 12:.0f}" style="text-anchor:start">{escape(title)}</text>',
             "</svg>",
             "",
@@ -53,8 +69,8 @@ def draw_svg(fabric: Fabric) -> str:
     )
 
 
-def _links(drawing: Drawing) -> Iterator[str]:
-    named = len(drawing.links) <= MOST_LABELS
+def _links(drawing: Drawing, most_labels: int) -> Iterator[str]:
+    named = len(drawing.links) <= most_labels
     labels = []
     for (one, other), links in drawing.links.items():
         a, b = drawing.boxes[one], drawing.boxes[other]
@@ -108,6 +124,30 @@ def _box(box: Box) -> str:
 def _text(x: float, y: float, style: str, text: str) -> str:
     chosen = f' class="{style}"' if style else ""
     return f'<text{chosen} x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
+
+
+def _marks(drawing: Drawing, marks: Sequence[Mark]) -> Iterator[str]:
+    """A cross, what is written there beside it, and round a node, or a box with it inside, a dashed line."""
+    box_of = {node: box for box in drawing.boxes for node in box.nodes}
+    for mark in marks:
+        boxes = [box_of[node] for node in mark.nodes]
+        here, there = boxes[0], boxes[-1]
+        if here is there:
+            x, y = here.x + here.width / 2, here.y - BOX / 2
+            around = (
+                f'<rect x="{here.x - here.width / 2 - 5:.1f}" y="{here.y - BOX / 2 - 5:.1f}" '
+                f'width="{here.width + 10:.1f}" height="{BOX + 10:.0f}" rx="6" class="m" '
+                f'style="stroke:{STRUCK};stroke-width:2;stroke-dasharray:5 3"/>'
+            )
+        else:
+            length = hypot(there.x - here.x, there.y - here.y)
+            share = min(0.45, (BOX / 2 + 18) / length) if mark.nic else 0.5
+            x, y, around = here.x + (there.x - here.x) * share, here.y + (there.y - here.y) * share, ""
+        cross = f'<path class="m" style="stroke-width:3" d="M{x - 6:.1f} {y - 6:.1f}l12 12m0 -12l-12 12"/>'
+        words = (
+            f'<text class="t w" x="{x + 10:.1f}" y="{y + 4:.1f}" style="text-anchor:start">{escape(mark.text)}</text>'
+        )
+        yield f"<g><title>{escape(mark.title)}</title>{around}{cross}{words}</g>"
 
 
 def _told(links: Sequence[Link]) -> str:

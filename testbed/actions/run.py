@@ -95,11 +95,14 @@ def keep(directory: Path, text: str, plan: Plan, history: History, verdicts: Ver
 
 def write_page(directory: Path, text: str, plan: Plan, history: History, verdicts: Verdicts) -> Path:
     """The report of a run, ``text`` being its scenario; where it is."""
+    from testbed.actions.origin import origin
     from testbed.report.pages import run_page
+    from testbed.runs import CONTENTS, META
 
     target = directory / "report.html"
     commands = commands_for(directory, history.engine, text)
-    target.write_text(run_page(plan, history, verdicts, commands, _story(text, verdicts)), encoding="utf-8")
+    page = run_page(plan, history, verdicts, commands, _story(text, verdicts), origin(directory / META, CONTENTS))
+    target.write_text(page, encoding="utf-8")
     return target
 
 

@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from testbed.study.document import Study
 
 
+CONTENTS = {
+    "study.yaml": "the study, its scenario in place",
+    "results.json": "all that this page shows",
+    "trials.parquet": "a row for each trial that it is made of",
+    "trials.jsonl": "every trial as it came",
+    "plot.svg": "the first plot",
+    "plot.png": "the same as pixels",
+}
+"""What lies in a study's directory, for people."""
+
+
 def claim(directory: Path) -> Path:
     """``directory`` when a study may work in it: it is not there yet, empty, or a study's (known by its trials)."""
     if directory.exists() and not directory.is_dir():
@@ -40,6 +51,7 @@ def read_results(directory: Path) -> dict[str, Any]:
 
 def write_report(loaded: Study, results: dict[str, Any], directory: Path) -> Path:
     """report.html, and the plot as PNG and SVG beside it."""
+    from testbed.actions.origin import origin
     from testbed.report import plots
     from testbed.report.pages import study_page
     from testbed.report.spacetime import instance_caption, instance_diagram
@@ -56,9 +68,10 @@ def write_report(loaded: Study, results: dict[str, Any], directory: Path) -> Pat
                 caption = f"{variant['name']}, seed {found['seed']}: {told}"
                 pictures.append((caption, instance_diagram(plan, history, item)))
     commands = [f"testbed study {quote(str(directory / 'study.yaml'))} --out another-directory"]
-    page = study_page(results, commands, pictures)
-    target = directory / "report.html"
-    target.write_text(page, encoding="utf-8")
     plots.save_png(plots.study_plot(results), directory / "plot.png")
-    (directory / "plot.svg").write_text(plots.svg_of(plots.study_plot(results)), encoding="utf-8")
+    drawn = plots.svg_of(plots.study_plot(results), plots.study_label(results))
+    (directory / "plot.svg").write_text(drawn, encoding="utf-8")
+    target = directory / "report.html"
+    page = study_page(results, commands, pictures, origin(directory / "results.json", CONTENTS))
+    target.write_text(page, encoding="utf-8")
     return target

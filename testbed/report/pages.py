@@ -1,4 +1,4 @@
-"""HTML reports: one self-contained file each, without scripts and without anything from outside."""
+"""HTML reports: one self-contained file each, with nothing from outside; all of it can be read without its script."""
 
 from __future__ import annotations
 
@@ -13,16 +13,47 @@ from testbed.faults import describe
 from testbed.history import History
 from testbed.nodes.registry import engine_spec
 from testbed.plan import Plan
+from testbed.report.canvas import PALETTE
+from testbed.report.charts import by_name, over_rounds
+from testbed.report.glossary import GLOSSARY, anchor
 from testbed.report.maps import maps
 from testbed.report.operations import drawn
 from testbed.report.spacetime import instance_caption, instance_diagram, nanoseconds, swap_diagram
+from testbed.report.steps import instance_steps, swap_steps
+from testbed.report.struck import fabric_picture
 from testbed.report.words import probability
 from testbed.study.document import human
 from testbed.study.losses import LOSSES
-from testbed.verdicts.model import Verdicts, power_words
-from testbed.verdicts.words import promises
+from testbed.verdicts.model import Bisynchrony, Verdicts, power_words
+from testbed.verdicts.timeline import Timeline
+from testbed.verdicts.words import nothing_done, promises
 
 _SHOWN_BREAKS = 50
+_MOST_LISTED = 20  # broken swaps; of more, charts are told first
+_SHOWN_FAULTS = 60
+_SWAP_TERMS = (
+    *("round", "swap", "bisynchrony", "committed", "aborted", "split", "blocked", "excluded"),
+    *("window", "horizon", "depth", "hop"),
+)
+_STUDY_TERMS = {
+    "broken_round": (
+        "bisynchrony",
+        "round",
+        "swap",
+        "split",
+        "blocked",
+        "break point",
+        "interval",
+        "closed form",
+        "trusted",
+    ),
+    "disagreement": ("instance", "everywhere", "disagree", "interval", "trusted"),
+    "losses": ("interval", "trusted"),
+}
+_RUN_TERMS = (
+    *("instance", "everywhere", "connected", "disagree", "cut off"),
+    *("fidelity", "trusted", "would have shown", "quantile"),
+)
 _DIAGRAMS = 3
 _TOLD_QUANTILES = (0.01, 0.5, 0.99, 0.999)  # all are in verdicts.json
 
@@ -42,9 +73,12 @@ def _environment() -> Environment:
         probability=probability,
         drawn=drawn,
         promises=promises,
+        anchor=anchor,
+        whole=lambda text: text.replace(" ", "\u00a0"),
         count=lambda value: f"{value:,}".replace(",", "\u202f"),
         of=lambda number, what: f"{number} {what}" if number == 1 else f"{number} {what}{'e' * what.endswith('h')}s",
     )
+    environment.globals["colours"] = PALETTE
     return environment
 
 
@@ -57,37 +91,79 @@ class Story(NamedTuple):
     failed: Sequence[str] = ()
 
 
+class Origin(NamedTuple):
+    """Where a page comes from. made: with what, and when, in words. files: of its directory, (name, what is in it)."""
+
+    made: str = ""
+    files: Sequence[tuple[str, str]] = ()
+
+
 def run_page(
-    plan: Plan, history: History, verdicts: Verdicts, commands: Sequence[str] = (), story: Story | None = None
+    plan: Plan,
+    history: History,
+    verdicts: Verdicts,
+    commands: Sequence[str] = (),
+    story: Story | None = None,
+    origin: Origin | None = None,
 ) -> str:
     """The report of one run. commands: how it can be run again."""
     breaks = verdicts.bisynchrony.breaks
-    pictures = [(item, swap_diagram(plan, history, item)) for item in _telling(breaks)]
+    pictures = [(item, swap_diagram(plan, history, item), swap_steps(plan, history, item)) for item in _telling(breaks)]
     disagreements = verdicts.consensus.disagreements if verdicts.consensus else ()
     instances = [
-        (item, instance_diagram(plan, history, item), instance_caption(plan, history, item))
+        (
+            item,
+            instance_diagram(plan, history, item),
+            instance_caption(plan, history, item),
+            instance_steps(plan, history, item),
+        )
         for item in disagreements[:_DIAGRAMS]
     ]
+    struck = Timeline(plan, history).struck
+    charts = break_charts(verdicts.bisynchrony) if len(breaks) > _MOST_LISTED else ()
+    engine = engine_spec(plan.protocol.consensus)
+    origin = origin or Origin()
     return (
         _environment()
         .get_template("run.html.j2")
         .render(
             plan=plan,
             protocol=plan.protocol,
-            engine=engine_spec(plan.protocol.consensus),
+            engine=engine,
             history=history,
             verdicts=verdicts,
             kinds=Counter(kind for _, kind in {(item.round, item.kind) for item in breaks}),
             causes=Counter(cause for _, cause in {(item.round, item.cause) for item in breaks}),
-            breaks=breaks[:_SHOWN_BREAKS],
+            breaks=breaks[: _SHOWN_BREAKS if charts else _MOST_LISTED],
+            charts=charts,
             pictures=pictures,
             instances=instances,
             told=_TOLD_QUANTILES,
-            faults=[describe(plan.faults, index, plan.fabric) for index in range(len(plan.faults))],
+            fabric=fabric_picture(plan),
+            faults=[
+                (describe(plan.faults, index, plan.fabric), struck.get(index, ())) for index in range(len(plan.faults))
+            ],
+            shown_faults=_SHOWN_FAULTS,
+            nothing=nothing_done(verdicts),
             commands=commands,
             story=story or Story(),
+            made=origin.made,
+            files=origin.files,
+            glossary=GLOSSARY,
+            terms=[*(_SWAP_TERMS if engine.made_of_swaps else ()), *_RUN_TERMS],
         )
     )
+
+
+def break_charts(found: Bisynchrony) -> list[tuple[str, str]]:
+    """Of many breaks when and where they were: (title, svg), the latter without a page too."""
+    links = Counter(item.link for item in found.breaks)
+    hops = Counter(item.hop or "no hop captured" for item in found.breaks)
+    return [
+        ("Broken rounds over time", over_rounds(found.broken_rounds, max(found.rounds, *found.broken_rounds) + 1)),
+        ("Broken swaps by link", by_name(links, "broken swaps")),
+        ("Broken swaps by hop: the interface where the frame was lost or held up", by_name(hops, "broken swaps")),
+    ]
 
 
 def _telling(breaks: Sequence[Any]) -> list[Any]:
@@ -102,24 +178,31 @@ def study_page(
     results: Mapping[str, Any],
     commands: Sequence[str] = (),
     pictures: Sequence[tuple[str, str]] = (),
+    origin: Origin | None = None,
 ) -> str:
     """The report of a study. pictures: (caption, svg) of runs worth seeing."""
     from testbed.report import plots
 
+    origin = origin or Origin()
+
     losses = results["measure"] == "losses"
     many = bool(results["across"])  # a curve of each would hide those of the others
-    shares = plots.svg_of(plots.swaps_plot(results)) if not losses and not many and plots.has_shares(results) else ""
+    shares = (
+        plots.svg_of(plots.swaps_plot(results), "Shares of outcomes of swaps")
+        if not losses and not many and plots.has_shares(results)
+        else ""
+    )
     return (
         _environment()
         .get_template("study.html.j2")
         .render(
             results=results,
-            plot=plots.svg_of(plots.study_plot(results)),
+            plot=plots.svg_of(plots.study_plot(results), plots.study_label(results)),
             close=plots.svg_of(plots.study_plot(results, close=True))
             if not many and plots.close_range(results)
             else "",
             consensus=(
-                plots.svg_of(plots.consensus_plot(results))
+                plots.svg_of(plots.consensus_plot(results), "Shares of instances undecided and disagreeing")
                 if not losses and not many and plots.has_consensus(results)
                 else ""
             ),
@@ -133,6 +216,10 @@ def study_page(
             judged_in_full=judged_in_full(results),
             commands=commands,
             pictures=pictures,
+            made=origin.made,
+            files=origin.files,
+            glossary=GLOSSARY,
+            terms=_STUDY_TERMS[results["measure"]],
             label=plots.parameter_label(results["parameters"]),
             across=plots.parameter_label(results["across"]),
             maps=maps(results) if plots.has_map(results) else (),

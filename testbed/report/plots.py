@@ -6,6 +6,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.transforms import ScaledTranslation, Transform
 
 from testbed.report.maps import Map, maps
 from testbed.report.words import probability
@@ -33,6 +34,7 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "#8A8F98",
+    "text.color": "#2A2F36",
     "axes.labelcolor": "#2A2F36",
     "axes.grid": True,
     "grid.color": "#E3E6EA",
@@ -45,24 +47,39 @@ _STYLE: Any = {
 }
 _DECADES_FOR_LOG = 1.2
 _MAP = mpl.colormaps["cividis"].resampled(48)  # even in lightness: the same in grey, and to colour-blind eyes
-_NOTHING_SEEN, _BREAK = (0.93, 0.94, 0.95, 1.0), "#D55E00"
+_NOTHING_SEEN, _BREAK = (0.93, 0.94, 0.95, 1.0), "#D55E01"
 _MOST_WRITTEN = 14  # columns of a map in whose cells there is room for figures
 _MOST_LETTERS = 75  # of names that stand side by side
 _TOLD = "told:"
 
 
-def svg_of(figure: Figure) -> str:
-    """The figure as an SVG element to put into a page: the same figure gives the same text."""
+def svg_of(figure: Figure, label: str = "Plot") -> str:
+    """The figure as an SVG element to put into a page: the same figure gives the same text. label: what those are told
+    who can't see it."""
     buffer = io.StringIO()
     with mpl.rc_context(_STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
+    text = text.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
     return re.sub(rf'<g id="{_TOLD}([^"]*)">', r"<g><title>\1</title>", text[text.index("<svg") :])
 
 
-def _tell(axes: Axes, x: float, y: float, text: str, size: float = 12.0) -> None:
+def _tell(axes: Axes, x: float, y: float, text: str, size: float = 12.0, moved: Transform | None = None) -> None:
     """What a reader is told who points at this place: an invisible mark there, which svg_of gives a title."""
-    axes.plot([x], [y], marker="s", markersize=size, alpha=0, linestyle="none", gid=_TOLD + text, zorder=9)
+    where = moved or axes.transData
+    axes.plot([x], [y], "s", markersize=size, alpha=0, gid=_TOLD + text, zorder=9, transform=where)
+
+
+def point_words(results: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """``5 µs: 0.014, 99 % interval 0.009 – 0.02 (confidence sequence); 14 of 1000 rounds broke; trusted``."""
+    counted = f"{row['broken']} of {row['rounds']} rounds broke"
+    if results["measure"] != "broken_round":
+        counted = f"{row['disagreements']} of {row['instances']} instances disagree"
+    kind = "confidence sequence" if row["looked"] else "Clopper–Pearson"
+    interval = f"{probability(row['low'])} – {probability(row['high'])} ({kind})"
+    at = f"{human(row['x'], results['kind'])}: " if results["kind"] != "name" else ""
+    confidence, trust = f"{100 * results['confidence']:g} %", str(row["trust"]).replace("_", " ")
+    return f"{at}{probability(row['p'])}, {confidence} interval {interval}; {counted}; {trust}"
 
 
 def save_png(figure: Figure, path: Path) -> None:
@@ -105,6 +122,15 @@ def study_plot(results: Mapping[str, Any], close: bool = False) -> Figure:
     return figure
 
 
+def study_label(results: Mapping[str, Any]) -> str:
+    """What study_plot shows, in a sentence; the figures stand in tables below it."""
+    if results["measure"] == "losses":
+        return "Between which values each variant comes to lose what"
+    over = " and ".join(filter(None, map(parameter_label, (results["parameters"], results["across"]))))
+    names = ", ".join(dict.fromkeys(variant["of"] or variant["name"] for variant in results["variants"]))
+    return f"{_quantity(results)} over {over}: {names}"
+
+
 def _one_value(results: Mapping[str, Any]) -> bool:
     return len({row["x"] for row in _rows(results)}) == 1
 
@@ -121,6 +147,7 @@ def _draw_beside_each_other(axes: Axes, results: Mapping[str, Any]) -> None:
         counted = (row["broken"], row["rounds"], "rounds")
         if results["measure"] != "broken_round":
             counted = (row["disagreements"], row["instances"], "instances")
+        _tell(axes, index, row["p"], f"{variant['name']}, sim, {point_words(results, row)}", 24)
         axes.annotate(
             f"{counted[0]} of {counted[1]} {counted[2]}",
             (index, row["high"]),
@@ -233,9 +260,11 @@ def _draw_variant(
             label=f"{name}: closed form",
             zorder=2,
         )
-    _draw_points(axes, variant["sim"], floor, colour, _MARKERS[index % len(_MARKERS)], f"{name}: sim", False, shift)
+    _draw_points(
+        axes, results, variant["sim"], floor, colour, _MARKERS[index % len(_MARKERS)], f"{name}: sim", False, shift
+    )
     if variant.get("vkernel"):
-        _draw_points(axes, variant["vkernel"], floor, colour, "s", f"{name}: vkernel", True, shift)
+        _draw_points(axes, results, variant["vkernel"], floor, colour, "s", f"{name}: vkernel", True, shift)
     found = variant.get("break_point")
     if found and found["status"] == "bracketed":
         label = f"{name}: break point {human(found['estimate'], results['kind'], 3)}"
@@ -256,6 +285,7 @@ def _draw_estimate(axes: Axes, found: Mapping[str, Any], index: int, colour: str
 
 def _draw_points(
     axes: Axes,
+    results: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     floor: float | None,
     colour: str,
@@ -283,6 +313,8 @@ def _draw_points(
             label=label,
             zorder=5 if filled else 4,
         )
+    for row in seen:
+        _tell(axes, row["x"], row["p"], f"{label}, {point_words(results, row)}", moved=moved)
     empty = [row for row in rows if floor is not None and row["p"] == 0 and row["rounds"]]
     if empty and floor is not None:  # nothing broke: an arrow hangs from the upper limit
         highs = [max(row["high"], 1.5 * floor) for row in empty]
@@ -411,6 +443,8 @@ def heat_plot(results: Mapping[str, Any]) -> Figure:
         grid[-1, 0].set_xlabel(parameter_label(results["parameters"]))
         bar = figure.colorbar(ScalarMappable(norm, _MAP), ax=grid[:, 0].tolist(), label=_quantity(results), pad=0.02)
         bar.outline.set_visible(False)
+    if bar.solids is not None:
+        bar.solids.set_edgecolor("face")
     return figure
 
 
@@ -423,20 +457,20 @@ def _draw_map(axes: Axes, item: Map, norm: Normalize) -> None:
             shade = _MAP(norm(cell.p)) if cell.p > 0 else _NOTHING_SEEN
             hatch = None if cell.p > 0 else "///"
             axes.add_patch(
-                Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=shade, edgecolor="#FFFFFF", linewidth=1.5, hatch=hatch)
+                Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=shade, edgecolor="#FEFEFE", linewidth=1.5, hatch=hatch)
             )
             if columns <= _MOST_WRITTEN:
                 light = 0.299 * shade[0] + 0.587 * shade[1] + 0.114 * shade[2] > 0.5
-                colour = "#000000" if light else "#FFFFFF"
+                colour = "#0B0B0B" if light else "#FEFEFE"  # of the cell, not of the page: see canvas.PALETTE
                 axes.text(x, y + 0.27, probability(cell.p), color=colour, ha="center", va="center", fontsize=9.5)
                 axes.text(x, y - 0.29, cell.interval, color=colour, ha="center", va="center", fontsize=7)
-            _tell(axes, x, y, cell.title, 26)
+            _tell(axes, x, y, cell.title, 30)
     for mark in item.breaks:
-        for colour, wider in (("#FFFFFF", 2.5), (_BREAK, 0.0)):
+        for colour, wider in (("#FEFEFE", 2.5), (_BREAK, 0.0)):
             axes.plot([mark.low, mark.high], [mark.row, mark.row], color=colour, linewidth=2 + wider, zorder=5)
             axes.plot([mark.at], [mark.row], color=colour, marker="D", markersize=6 + wider, zorder=6)
     for run in item.contours:
-        for colour, wider in (("#FFFFFF", 2.0), (_BREAK, 0.0)):
+        for colour, wider in (("#FEFEFE", 2.0), (_BREAK, 0.0)):
             axes.plot([one.at for one in run], [one.row for one in run], color=colour, linewidth=1.6 + wider, zorder=4)
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(-0.5, len(item.rows) - 0.5)

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from testbed.history import Event, History, Hop
-from testbed.nodes.core import Propose, Resolve, SwapId, Transition
+from testbed.nodes.core import Decide, Propose, Resolve, SwapId, Transition
 from testbed.nodes.core.record import Died, Dropped, Received, Sent, Struck
 from testbed.nodes.frames import FrameKey
 from testbed.plan import Plan
@@ -42,7 +42,7 @@ def nanoseconds(value_ns: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Flight:
+class Flight:
     """One transmission: its send, the instants at which it came in somewhere, and where it was lost, if it was."""
 
     sent: Sent
@@ -62,9 +62,8 @@ def swap_diagram(plan: Plan, history: History, broken: Break) -> str:
     start_ns = broken.round * protocol.period_ns
     number = {name: place for place, name in enumerate(history.names)}
     swap = SwapId(broken.round, number[low], number[high])
-    flights = _flights(plan, history, swap)
-    columns = [history.names[node] for node in plan.way(swap.low, swap.high)] if plan.cells else []
-    columns = columns or _columns(flights, low, high)
+    flights = flights_of(plan, history, swap)
+    columns = columns_of(plan, history, flights, swap)
     latest = max([time for flight in flights for time, _ in flight.points] + [start_ns + protocol.window_ns])
     span_ns = min(max(1.18 * protocol.window_ns, 1.05 * (latest - start_ns)), 2.4 * protocol.window_ns)
     canvas = Canvas(height=_TOP + 470)
@@ -80,7 +79,7 @@ def swap_diagram(plan: Plan, history: History, broken: Break) -> str:
     _draw_window(canvas, at_y(start_ns + protocol.window_ns), protocol.window_ns)
     for flight in flights:
         _draw_flight(canvas, flight, place, at_y, bottom, guilty=flight.sent.key == broken.key)
-    states = _states(history, swap)
+    states = states_of(history, swap)
     for name in columns:
         side = "end" if name == low else "start"
         _draw_states(canvas, [event for event in states if event.node == name], place[name], side, at_y, bottom)
@@ -89,7 +88,7 @@ def swap_diagram(plan: Plan, history: History, broken: Break) -> str:
     return canvas.svg(title)
 
 
-def _states(history: History, swap: SwapId) -> list[Event]:
+def states_of(history: History, swap: SwapId) -> list[Event]:
     """What the ends of a swap went through, in order."""
     chosen: list[tuple[int, Event]] = []
     for kind in (Transition, Resolve, Died):
@@ -102,7 +101,7 @@ def _states(history: History, swap: SwapId) -> list[Event]:
     return [event for _, event in sorted(chosen, key=lambda entry: entry[0])]
 
 
-def _flights(plan: Plan, history: History, swap: SwapId) -> list[_Flight]:
+def flights_of(plan: Plan, history: History, swap: SwapId) -> list[Flight]:
     table = history.events.table(Sent)
     of_round = table.take(table["round"] == swap.round).rows()
     sends = [(event, event.what) for event in of_round if isinstance(event.what, Sent) and event.what.swap == swap]
@@ -128,7 +127,7 @@ def _flights(plan: Plan, history: History, swap: SwapId) -> list[_Flight]:
         arrived, receiver = sent.key in arrivals, history.names[sent.dst]
         end = [(arrivals[sent.key], receiver)] if arrived else []
         points = ((event.t_ns, event.node), *_first_visits(ways), *end)
-        flights.append(_Flight(sent, event.t_ns, event.node, receiver, points, lost, arrived))
+        flights.append(Flight(sent, event.t_ns, event.node, receiver, points, lost, arrived))
     return flights
 
 
@@ -140,8 +139,11 @@ def _first_visits(ways: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
     return [(time, node) for node, time in seen.items()]
 
 
-def _columns(flights: Sequence[_Flight], low: str, high: str) -> list[str]:
-    """The two ends outside, the switches between them in the order in which frames pass them."""
+def columns_of(plan: Plan, history: History, flights: Sequence[Flight], swap: SwapId) -> list[str]:
+    """The two ends outside, the cells or switches between them in the order in which frames pass them."""
+    if plan.cells:
+        return [history.names[node] for node in plan.way(swap.low, swap.high)]
+    low, high = history.names[swap.low], history.names[swap.high]
     ranks: dict[str, list[float]] = {}
     for flight in flights:
         inner = [node for _, node in flight.points if node not in (low, high)]
@@ -187,7 +189,7 @@ def _draw_window(canvas: Canvas, y: float, window_ns: int) -> None:
 
 def _draw_flight(
     canvas: Canvas,
-    flight: _Flight,
+    flight: Flight,
     place: dict[str, float],
     at_y: Callable[[float], float],
     bottom: float,
@@ -197,9 +199,10 @@ def _draw_flight(
     width = 2.6 if guilty else 1.5
     kind = "frame guilty" if guilty else "frame"
     points = [(place[node], at_y(time)) for time, node in flight.points if node in place]
+    times = [time for time, node in flight.points if node in place]
     if points[0][1] > bottom:
         return
-    for (x1, y1), (x2, y2) in pairwise(points):
+    for ((x1, y1), (x2, y2)), canvas.at_ns in zip(pairwise(points), times[1:], strict=True):
         if y1 >= bottom:
             break
         if y2 > bottom:
@@ -209,18 +212,21 @@ def _draw_flight(
             break
         canvas.line(x1, y1, x2, y2, colour, kind, width, arrow=(x2, y2) == points[-1] and flight.arrived)
     x, y = points[0]
+    canvas.at_ns = flight.t_ns
     ahead = 1 if place.get(flight.receiver, x) > x else -1
     canvas.text(x + ahead * 15, y + 17, f"{flight.sent.step}", "step", colour=colour, bold=True)
     if not flight.arrived and points[-1][1] <= bottom:
+        canvas.at_ns = flight.lost.t_ns if flight.lost else times[-1]
         _draw_loss(canvas, flight, points, ahead, colour, kind)
+    canvas.at_ns = None
 
 
-def _late(flight: _Flight) -> str:
+def _late(flight: Flight) -> str:
     return nanoseconds(flight.points[-1][0] - flight.t_ns) + " after it was sent"
 
 
 def _draw_loss(
-    canvas: Canvas, flight: _Flight, points: Sequence[tuple[float, float]], ahead: int, colour: str, kind: str
+    canvas: Canvas, flight: Flight, points: Sequence[tuple[float, float]], ahead: int, colour: str, kind: str
 ) -> None:
     x, y = points[-1]
     canvas.line(x, y, x + ahead * 44, y + 14, colour, kind, 2.0, "4 3")
@@ -240,6 +246,7 @@ def _draw_states(
         y, what = at_y(event.t_ns), event.what
         if y > bottom or y < _TOP - 1:
             continue
+        canvas.at_ns = event.t_ns
         if isinstance(what, Transition):
             state = what.new
             if (event.t_ns, state.lower()) in resolved:
@@ -254,6 +261,7 @@ def _draw_states(
             canvas.text(x + sign * 9, taken, what.outcome.replace("_", " "), "resolve", side, colour, bold=True)
         else:
             canvas.cross(x, y, VERMILION, "died", f"{event.node} died")
+    canvas.at_ns = None
 
 
 # -- one instance of consensus ----------------------------------------------------------------------------------------
@@ -261,7 +269,7 @@ def _draw_states(
 
 def instance_caption(plan: Plan, history: History, found: Disagreement) -> list[str]:
     """What each node decided, and what the letters in the picture stand for, a line each."""
-    letters = _letters(plan, history, found)
+    letters = letters_of(plan, history, found)
     decided = ", ".join(
         f"{node} decided {' and '.join(letters.get(value, value) for value in values)}"
         for node, values in sorted(found.decisions.items())
@@ -269,11 +277,11 @@ def instance_caption(plan: Plan, history: History, found: Disagreement) -> list[
     return [f"{decided}.", *(f"{letter}: {value}" for value, letter in letters.items())]
 
 
-def _letters(plan: Plan, history: History, found: Disagreement) -> dict[str, str]:
+def letters_of(plan: Plan, history: History, found: Disagreement) -> dict[str, str]:
     """Letters for what was decided and proposed in an instance, as the verdict tells it, where a picture has no room
     for it; else nothing."""
     told = [value for decided in found.decisions.values() for value in decided]
-    told += [value for _, value in _proposals(plan, history, found.instance)]
+    told += [value for _, value in proposals_of(plan, history, found.instance)]
     values = sorted(set(told), key=told.index)
     if max(map(len, values)) <= _SHORT:
         return {}
@@ -282,7 +290,7 @@ def _letters(plan: Plan, history: History, found: Disagreement) -> dict[str, str
 
 def instance_diagram(plan: Plan, history: History, found: Disagreement) -> str:
     """Who heard whom in each round of the instance, what each member proposed and decided; long values by letters."""
-    letters = _letters(plan, history, found)
+    letters = letters_of(plan, history, found)
     protocol = plan.protocol
     first = found.instance * protocol.instance_rounds
     rounds = list(range(first, first + min(protocol.instance_rounds, _MAX_INSTANCE_ROUNDS)))
@@ -307,7 +315,7 @@ def instance_diagram(plan: Plan, history: History, found: Disagreement) -> str:
         end = min(bottom, max(top, at_y(died[name]))) if name in died else bottom
         canvas.line(x, top, x, end, "#444B55", "node", 2.0)
         canvas.text(x, 40, name, "name", bold=True)
-    for name, value in _proposals(plan, history, found.instance):
+    for name, value in proposals_of(plan, history, found.instance):
         if name in place:
             canvas.text(place[name], 57, f"proposes {letters.get(value, value)}", "propose", colour=GREY)
     end_ns = start_ns + len(rounds) * protocol.period_ns
@@ -320,14 +328,18 @@ def instance_diagram(plan: Plan, history: History, found: Disagreement) -> str:
     for name, x in place.items():
         if name in died and died[name] < end_ns:
             y = max(top, at_y(died[name]))
+            canvas.at_ns = died[name]
             canvas.cross(x, y, VERMILION, "died", f"{name} died")
             beside, anchor = _beside(x, 10)
             canvas.text(beside, y + 4, "crashed", "died", anchor, VERMILION)
+    decided_ns = {event.node: event.t_ns for event in decisions_of(history, found.instance)}
     for name, made in found.decisions.items():
         for value in made:
             colour = (GREEN, VERMILION, BLUE, PURPLE, ORANGE)[values.index(value) % 5]
             words = f"decides {letters.get(value, value)}"
+            canvas.at_ns = decided_ns.get(name)
             canvas.text(place[name], bottom + 20, words, "decide", colour=colour, bold=True)
+    canvas.at_ns = None
     for name in names:
         if name not in found.decisions and name not in died:
             canvas.text(place[name], bottom + 20, "undecided", "undecided", colour=GREY)
@@ -344,7 +356,13 @@ def instance_diagram(plan: Plan, history: History, found: Disagreement) -> str:
     return canvas.svg(title)
 
 
-def _proposals(plan: Plan, history: History, instance: int) -> list[tuple[str, str]]:
+def decisions_of(history: History, instance: int) -> list[Event]:
+    """Who decided in it, and when; the first decision of each last, so that it stands in a mapping made of them."""
+    rows = history.events.table(Decide)
+    return list(rows.take(rows["instance"] == instance).rows())[::-1]
+
+
+def proposals_of(plan: Plan, history: History, instance: int) -> list[tuple[str, str]]:
     """Who proposed what in it."""
     rows = history.events.table(Propose)
     found = rows.take(rows["instance"] == instance).rows()
@@ -359,9 +377,11 @@ def _draw_faults(
         verb = event.what.verb if isinstance(event.what, Struck) else ""
         if event.node in place and verb.startswith("nic_"):
             y = max(at_y(event.t_ns), _TOP + 26)
+            canvas.at_ns = event.t_ns
             canvas.dot(place[event.node], y, VERMILION, "fault", f"{verb} at {nanoseconds(event.t_ns)}")
             beside, anchor = _beside(place[event.node], 9)
             canvas.text(beside, y + 14, verb.replace("_", " "), "fault", anchor, VERMILION)
+    canvas.at_ns = None
 
 
 def _beside(x: float, away: float) -> tuple[float, str]:
@@ -372,18 +392,20 @@ def _beside(x: float, away: float) -> tuple[float, str]:
 def _draw_heard(
     canvas: Canvas, history: History, round_: int, place: dict[str, float], top: float, bottom: float
 ) -> None:
-    outcomes: dict[tuple[str, str], str] = {}
+    outcomes: dict[tuple[str, str], tuple[int, str]] = {}
     resolutions = history.events.table(Resolve)
     for event in resolutions.take(resolutions["swap_round"] == round_).rows():
         if isinstance(event.what, Resolve):
             low, high = (history.names[number] for number in event.what.swap[1:])
-            outcomes.setdefault((event.node, high if event.node == low else low), event.what.outcome)
-    for (node, peer), outcome in sorted(outcomes.items()):
+            peer = high if event.node == low else low
+            outcomes.setdefault((event.node, peer), (event.t_ns, event.what.outcome))
+    for (node, peer), (canvas.at_ns, outcome) in sorted(outcomes.items()):
         if node not in place or peer not in place:
             continue
         x1, x2 = place[peer], place[node]
         x2 += 4 if x1 > x2 else -4
         if outcome == "committed":
             canvas.line(x1, top, x2, bottom, GREY, "heard", 1.3, arrow=True)
-        elif outcomes.get((peer, node)) == "committed":
+        elif outcomes.get((peer, node), (0, ""))[1] == "committed":
             canvas.line(x1, top, x2, bottom, VERMILION, "split", 2.2, "6 4", arrow=True)
+    canvas.at_ns = None

@@ -32,6 +32,23 @@ def summary(verdicts: Verdicts) -> list[tuple[str, str]]:
     return rows
 
 
+def nothing_done(verdicts: Verdicts) -> list[str]:
+    """Where nothing came about that could have gone wrong: what did not. So that it does not read as success."""
+    found, consensus, service = verdicts.bisynchrony, verdicts.consensus, verdicts.service
+    told = []
+    if consensus is not None and consensus.instances and not consensus.decided:
+        done = "decided" if consensus.of == "instances" else "delivered"
+        some = f"no instance was {done} everywhere" if consensus.rounds_to_decide else f"nothing was {done}"
+        told.append(some)
+    if found.rounds and not found.swaps.get("committed"):
+        told.append("no swap committed")
+    if not found.rounds and consensus is None:
+        told.append("no round could be judged")
+    if service is not None and not service.done:
+        told.append("no client was answered")
+    return told
+
+
 def service_row(service: Service) -> tuple[str, str]:
     """What became of a service, in a line."""
     wrong = f"{len(service.violations)} violations; " if service.violations else ""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -15,8 +17,19 @@ import yaml
 from testbed.engines.sim import SimEngine
 from testbed.report import plots
 from testbed.report.maps import maps
-from testbed.report.pages import Story, bracket, distrusted, estimate, probability, run_page, study_page
+from testbed.report.pages import (
+    Origin,
+    Story,
+    bracket,
+    break_charts,
+    distrusted,
+    estimate,
+    probability,
+    run_page,
+    study_page,
+)
 from testbed.report.plots import has_map
+from testbed.report.struck import fabric_picture
 from testbed.scenario import compile_plan, parse
 from testbed.study.document import load_study
 from testbed.study.runner import run_study
@@ -49,6 +62,7 @@ class Page(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
+        text = re.sub(r"<(script|style)>.*?</\1>", "", text, flags=re.S)
         self.open: list[str] = []
         self.ids: set[str] = set()
         self.words: list[str] = []
@@ -95,13 +109,16 @@ def with_vkernel(results: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def assert_self_contained(text: str) -> None:
+def assert_self_contained(text: str, files: Collection[str] = ()) -> None:
+    """Nothing is fetched: links lead inside the page, or to the files that lie beside it."""
     page = Page(text)
-    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "img"}
+    assert not {tag for tag, _ in page.tags} & {"link", "iframe", "img"}
     for _, attributes in page.tags:
-        for name in ("src", "href", "xlink:href"):
-            assert (attributes.get(name) or "#").startswith("#"), attributes
-    assert not re.search(r"@import|url\((?!#)", text)
+        assert "src" not in attributes
+        for name in ("href", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith("#") or attributes[name] in files, attributes
+    assert {link[1:] for _, found in page.tags if (link := found.get("href") or "").startswith("#")} <= page.ids
+    assert not re.search(r"@import|url\((?!#)|fetch\(|XMLHttpRequest|import\(", text)
 
 
 def test_a_study_page_is_one_file_and_escapes_what_it_is_given(results: dict[str, Any]) -> None:
@@ -306,12 +323,16 @@ def test_a_run_page_is_one_file_with_breaks_faults_and_fidelity() -> None:
     assert {"breaks", "faults", "fidelity"} <= page.ids
     assert "at 310us nic_down host1-eth0" in page.text
     assert "when host2 enters REFLECTING in round 30: node_kill host2" in page.text
+    assert {"fabric", "trust", "glossary"} <= page.ids
+    assert text.index('id="fabric"') < text.index('id="broke"') < text.index('id="trust"')
     assert "Disagreements" in page.text
     assert text.count('class="spacetime"') >= 2
     assert "distrusted" not in page.ids
 
 
-@pytest.mark.parametrize(("failed", "words"), [((), "Held: splits 1"), (["splits: expected 1, found 3"], "found 3")])
+@pytest.mark.parametrize(
+    ("failed", "words"), [((), "Expectations held: splits 1"), (["splits: expected 1, found 3"], "found 3")]
+)
 def test_a_run_page_tells_the_scenarios_story_and_what_became_of_what_it_expects(failed: list[str], words: str) -> None:
     plan = compile_plan(parse(RUN))
     history = SimEngine().run(plan)
@@ -398,3 +419,70 @@ def test_a_break_point_in_words(changes: dict[str, Any], words: str, about: str)
 @pytest.mark.parametrize(("value", "text"), [(0.0, "0"), (0.25, "0.25"), (0.0123456, "0.0123"), (1e-6, "1.00e-06")])
 def test_probabilities_for_people(value: float, text: str) -> None:
     assert probability(value) == text
+
+
+STUCK = """
+name: stuck
+topology: {kind: pair}
+links: {default: {delay: 10us, loss: 100%}}
+protocol: {consensus: oae, rounds: 12, f: 0}
+"""
+
+
+def test_where_nothing_came_about_the_page_says_so_before_all_figures() -> None:
+    """It was a green page: no round broke, nothing disagreed."""
+    plan = compile_plan(parse(STUCK))
+    history = SimEngine().run(plan)
+    verdicts = judge(plan, history)
+    assert verdicts.bisynchrony.holds
+    text = run_page(plan, history, verdicts)
+    assert text.index('id="nothing"') < text.index('class="facts"')
+    assert "Nothing was decided. No swap committed." in Page(text).text
+    assert "nothing" not in Page(run_page_of(RUN)).ids
+
+
+def run_page_of(scenario: str, origin: Origin | None = None) -> str:
+    plan = compile_plan(parse(scenario))
+    history = SimEngine().run(plan)
+    return run_page(plan, history, judge(plan, history), origin=origin)
+
+
+def test_a_page_says_what_made_it_and_links_to_what_lies_beside_it() -> None:
+    text = run_page_of(RUN, Origin("OAE testbed 1.2.3, 2026-01-02", [("plan.json", "the plan"), ("events/", "tables")]))
+    assert_self_contained(text, {"plan.json", "events/"})
+    assert "OAE testbed 1.2.3, 2026-01-02" in Page(text).text
+    assert "plan.json : the plan" in Page(text).text
+
+
+def test_faults_are_drawn_where_they_strike_by_their_numbers() -> None:
+    plan = compile_plan(parse(RUN))
+    picture = ElementTree.fromstring(fabric_picture(plan))
+    told = [title.text for title in picture.iter("{http://www.w3.org/2000/svg}title")]
+    assert "fault 0: at 310us nic_down host1-eth0" in told
+    assert "fault 1: when host2 enters REFLECTING in round 30: node_kill host2" in told
+    crosses = [path for path in picture.iter("{http://www.w3.org/2000/svg}path") if path.get("class") == "m"]
+    assert len(crosses) == 2
+    dashed = [rect for rect in picture.iter("{http://www.w3.org/2000/svg}rect") if rect.get("class") == "m"]
+    assert len(dashed) == 1, "round the node that is killed, not round the one whose NIC goes down"
+
+
+LOSSY = """
+name: lossy
+topology: {kind: star, hosts: 3}
+links: {default: {delay: 10us, loss: 2%}}
+protocol: {consensus: none, depth: 2, window: 70us, rounds: 300}
+"""
+
+
+def test_many_breaks_are_told_by_when_and_where_in_place_of_a_list() -> None:
+    plan = compile_plan(parse(LOSSY))
+    history = SimEngine().run(plan)
+    verdicts = judge(plan, history)
+    text = run_page(plan, history, verdicts)
+    assert "charts" in Page(text).ids
+    assert "charts" not in Page(run_page_of(RUN)).ids
+    over_time, by_link, by_hop = (svg for _, svg in break_charts(verdicts.bisynchrony))
+    told = [int(found) for found in re.findall(r"<title>rounds? [^:]*: (\d+) of", over_time)]
+    assert sum(told) == len(verdicts.bisynchrony.broken_rounds)
+    for chart in (by_link, by_hop):
+        assert sum(map(int, re.findall(r": (\d+) broken swaps</title>", chart))) == len(verdicts.bisynchrony.breaks)
