@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,11 @@ def find_document(name: str, folder: str) -> Path:
     for path in (Path(name), Path(f"{name}.yaml"), ours / name, ours / f"{name}.yaml"):
         if path.is_file():
             return path
-    names = ", ".join(sorted(path.stem for path in ours.glob("*.yaml")))
+    names = sorted(path.stem for path in ours.glob("*.yaml"))
+    close = get_close_matches(name, names, n=1)
+    advice = f"did you mean {close[0]}?" if close else f"a file is wanted, or one that ships: {', '.join(names)}"
     what = folder.removesuffix("s") if folder != "studies" else "study"
-    raise UserError(f"{name or repr(name)}: there is no such {what}; a file is wanted, or one that ships: {names}")
+    raise UserError(f"{name or repr(name)}: there is no such {what}; {advice}")
 
 
 def named_engine(name: str) -> Engine:

@@ -226,7 +226,7 @@ _WORDS = ("handshake", "horizon", "inputs")
 
 def _settings(pairs: list[str] | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for key, value in overrides(pairs):
+    for key, value in overrides(pairs, example="depth=3"):
         if key not in (*_NUMBERS, *_WORDS):
             raise UserError(f"--set {key}: there are {', '.join((*_NUMBERS, *_WORDS))}")
         if key in _NUMBERS and not value.isdigit():

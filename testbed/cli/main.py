@@ -40,9 +40,11 @@ from testbed.cli import (
 )
 from testbed.cli.exec import exec_
 from testbed.cli.output import DEFECT, verb
+from testbed.cli.usage import Verbs
 
 app = typer.Typer(
     name="testbed",
+    cls=Verbs,
     help="Find out where bisynchrony breaks: on which fabric, at which jitter, under which NIC crash.",
     no_args_is_help=True,
     add_completion=False,

@@ -47,6 +47,7 @@ _ADVICE = {
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOENT: "is the name right?",
     errno.ENOTDIR: "a directory is wanted there",
+    errno.EEXIST: "name another, or move what is there",
     errno.EISDIR: "a file is wanted there",
 }
 
@@ -61,7 +62,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except KeyboardInterrupt:
-            _say("interrupted")
+            say("interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             _print_no_more()
@@ -91,7 +92,9 @@ def _rewrapped(text: str | None) -> str | None:
 def _is_users_business(error: Exception) -> bool:
     from testbed.nodes.core.own import OwnEngineError
 
-    if isinstance(error, (UserError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)):
+    if isinstance(
+        error, (UserError, FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+    ):
         return True
     return (type(error) is OSError and error.errno in _ADVICE) or isinstance(error, OwnEngineError)
 
@@ -108,11 +111,12 @@ def _told(error: Exception) -> str:
 
 def fail(text: str, code: int = USER_ERROR) -> NoReturn:
     """End with one clear line on stderr."""
-    _say(f"error: {text}")
+    say(f"error: {text}")
     raise typer.Exit(code)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """A line about the work itself."""
     print(f"testbed: {text}", file=sys.stderr, flush=True)
 
 
@@ -169,17 +173,19 @@ class Milestones:
     def __call__(self, stage: str, share: float) -> None:
         """``share`` of the work is done, now comes ``stage``."""
         if not self._quiet and share >= self._next:
-            _say(f"{self._what}: {share:.0%} {stage}")
+            say(f"{self._what}: {share:.0%} {stage}")
             self._next = (int(share * 10) + 1) / 10
 
 
-def overrides(pairs: list[str] | None) -> list[tuple[str, str]]:
+def overrides(
+    pairs: list[str] | None, option: str = "--set", example: str = "protocol.window=200us"
+) -> list[tuple[str, str]]:
     """``--set key=value`` options; the scenario reads the values as its document would."""
     found = []
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
-            raise UserError(f"--set {pair}: write it as key=value, for example --set protocol.window=200us")
+            raise UserError(f"{option} {pair}: write it as key=value, for example {option} {example}")
         found.append((key.strip(), value.strip()))
     return found
 

@@ -38,7 +38,7 @@ def play(
     if fabric is not None and inventory is not None:
         raise UserError("--fabric and --inventory both say where to play it; give one of them")
     path = find_playbook(playbook)
-    variables = dict(overrides(extra))
+    variables = dict(overrides(extra, "--extra", "rounds=100"))
     if fabric is not None:
         inventory, variables["testbed_fabric"] = str(PLAYBOOKS / "fabric.testbed.yml"), fabrics.find(fabric).name
     elif inventory is None:

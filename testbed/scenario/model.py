@@ -306,12 +306,13 @@ class MeasuredDelays(Part):
 
 
 def _distribution_tag(value: object) -> str:
-    return "file" if isinstance(value, dict | MeasuredDelays) else "name"
+    """No tag may be a key that can stand below: a place in the document is found by leaving tags out."""
+    return "measured delays" if isinstance(value, dict | MeasuredDelays) else "name"
 
 
 Distribution = Annotated[
     Annotated[Literal["uniform", "normal", "pareto", "paretonormal"], Tag("name")]
-    | Annotated[MeasuredDelays, Tag("file")],
+    | Annotated[MeasuredDelays, Tag("measured delays")],
     Discriminator(_distribution_tag),
 ]
 

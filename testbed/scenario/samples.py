@@ -95,7 +95,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     try:
         facts = path.stat()
     except OSError as error:
-        raise ValueError(f"{path.name} can't be read: {error.strerror}") from None
+        raise ValueError(f"{path.name} can't be read: {error.strerror}; is the name right?") from None
     return facts.st_mtime_ns, facts.st_size
 
 
@@ -104,7 +104,7 @@ def _read(file: Path, received: Path | None, source: MeasuredDelays) -> Samples:
         with file.open("rb") as stream:
             magic = stream.read(4)
     except OSError as error:
-        raise ValueError(f"{file.name} can't be read: {error.strerror}") from None
+        raise ValueError(f"{file.name} can't be read: {error.strerror}; is the name right?") from None
     if magic == PCAPNG or magic in PCAP:
         _refuse(file, source, "a capture", ("column", "unit"))
         delays, where = delays_between(file, received, source.between)
@@ -267,6 +267,11 @@ def _of_table(file: Path, lines: Sequence[str], source: MeasuredDelays) -> Sampl
     rows, separator = _rows(file, lines)
     names = _names(rows[0])
     columns = _columns(rows, names, separator)
+    if source.column is None and not any(map(_is_number, (cell for column in columns for cell in column.cells))):
+        raise ValueError(
+            f"{file.name} holds no delays: it is no capture, no table with numbers, and not what ping, owping or "
+            "sockperf prints"
+        )
     column = _chosen(file, columns, names, source)
     if why := column.why_times:
         raise ValueError(f"{file.name}: column {column.called} {why}: these are no delays; {_others(columns, column)}")

@@ -323,66 +323,6 @@ def test_a_failed_expectation_is_exit_code_1(here: Path) -> None:
     assert call("run", "hopeful.yaml", "--set", "expect.bisynchrony=breaks", "--out", "b").exit_code == 0
 
 
-MISTAKES: list[tuple[list[str], str]] = [
-    (["run", "nowhere.yaml"], "there is no such scenario"),
-    (["run", "broken.yaml"], "broken.yaml:3"),
-    (["run", "unknown.yaml"], "did you mean 'protocol'?"),
-    (["run", "small.yaml", "--engine", "warp"], "there are sim, vkernel, live"),
-    (["run", "small.yaml", "--set", "protocol.window"], "key=value"),
-    (["run", "small.yaml", "--set", "protocol.window=0us"], "protocol.window"),
-    (["run", "small.yaml", "--set", "protocol.wndow=5us"], "wndow"),
-    (["run", "small.yaml", "--out", "full"], "full is not empty"),
-    (["explain", "small.yaml", "--set", "topology.kind=moebius"], "moebius"),
-    (["topo", "show", "moebius"], "neither a topology"),
-    (["topo", "show", "leaf_spine", "--set", "spines=many"], "whole number"),
-    (["topo", "show", "leaf_spine", "--set", "spines=0"], "at least 1"),
-    (["topo", "show", "leaf_spine", "--set", "rings=2"], "no parameter"),
-    (["study", "nowhere"], "there is no such study"),
-    (["study", "small.yaml", "--out", "x"], "sweep: is missing"),
-    (["replay", "nowhere"], "no such run directory"),
-    (["replay", "full"], "holds no run"),
-    (["report", "full"], "holds no run"),
-    (["report", "nowhere"], "no such directory"),
-    (["study", "st.yaml", "--out", "full"], "full is not empty and holds no study"),
-    (["study", "st.yaml", "--out", "st.yaml"], "st.yaml is a file; name a directory"),
-    (["study", "st.yaml", "--workers", "localhost:8786"], "write it as dask://HOST:PORT"),
-    (["study", "st.yaml", "--workers", "dask://h:1", "--jobs", "2"], "--jobs does not go with --workers"),
-    (["run", ""], "'': there is no such scenario"),
-    (["explain", "."], ".: there is no such scenario"),
-    (["topo", "show", "/"], "/: there is no such scenario"),
-    (["up", ""], "'': there is no such scenario"),
-    (["run", "x" * 300], "choose a shorter name"),
-    (["run", "small.yaml", "--out", "small.yaml/x"], "small.yaml/x: Not a directory"),
-    (["clean", "--runs", "nowhere"], "no such directory"),
-    (["clean", "--runs", "small.yaml"], "a directory is wanted there"),
-    (["up", "moebius"], "neither a topology"),
-    (["up", "pair", "-x", "host9 ls"], "begin with a node of pair"),
-    (["up", "pair", "-x", "host1"], "say what host1 is to run"),
-    (["up", "pair", "-x", " "], "begin with a node of pair"),
-    (["up", "--json"], "--json goes with --exec"),
-    (["up", "--detach", "-x", "nodes"], "--exec does not go with --detach"),
-    (["exec", "host1", "ls"], "no fabric of yours is up"),
-    (["down", "first"], "no fabric of yours is up"),
-]
-
-
-@pytest.mark.parametrize(
-    ("words", "told"), MISTAKES, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
-)
-def test_a_users_mistake_is_exit_code_2_and_one_clear_line(here: Path, words: list[str], told: str) -> None:
-    (here / "broken.yaml").write_text("name: x\ntopology: {kind: pair}\n  oops: [\n")
-    (here / "st.yaml").write_text(STUDY)
-    (here / "unknown.yaml").write_text("name: x\ntopology: {kind: pair}\nprotocl: {}\n")
-    (here / "full").mkdir()
-    (here / "full" / "letter.txt").write_text("mine")
-    result = call(*words)
-    assert result.exit_code == 2
-    assert told in result.stderr
-    assert "Traceback" not in result.stderr
-    assert result.stderr.startswith("testbed: error: ")
-    assert (here / "full" / "letter.txt").read_text() == "mine"
-
-
 def test_a_run_that_was_not_finished_tells_how_to_go_on(here: Path) -> None:
     data("run", "small.yaml", "--out", "kept")
     (here / "kept" / "meta.json").write_text('{"format": "oae-testbed run 4", "finished": false}')

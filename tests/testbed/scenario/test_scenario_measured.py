@@ -103,7 +103,8 @@ def test_delays_that_were_sorted_look_like_a_clock_which_is_said(tmp_path: Path)
 
 BAD_TABLES: list[tuple[str | bytes, dict[str, object], str]] = [
     ("\n \n", {}, "is empty"),
-    ("delay\nx\n", {}, "row 2 holds no delay in column delay"),
+    ("delay\n5\nx\n", {}, "row 3 holds no delay in column delay"),
+    ("dear diary\n", {}, "holds no delays: it is no capture, no table with numbers, and not what ping, owping or"),
     ("5\n-4\n", {}, "row 2 holds no delay"),
     ("a,b\n1,2\n3,4\n", {"column": "c"}, "has no column 'c'; there are a, b"),
     ("1\n2\n", {"column": 3}, "has no column 3; it has 1"),
