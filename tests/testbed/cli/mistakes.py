@@ -75,7 +75,6 @@ FILES: dict[str, str | bytes] = {
     "s_steps.yaml": OF_SMALL + SWEEP.replace("steps: 2", "steps: 0"),
     "s_gone.yaml": OF_SMALL.replace("small", "gone") + SWEEP,
     "s_batch.yaml": OF_SMALL + SWEEP + "sim: {batch: -1}\n",
-    "s_text.yaml": OF_SMALL + "sweep: {parameter: name, values: [a, b]}\n",
     # fabrics
     "bad.graphml": "<graphml><graph>",
     "bad.adj": "a b\nb c d e=\n",
@@ -353,7 +352,6 @@ MISTAKES: list[tuple[str, str]] = [
     ("study s_steps.yaml", "s_steps.yaml:3: sweep.steps: must be at least 2, not 0"),
     ("study s_gone.yaml", "gone.yaml: can't be read: No such file or directory; is the name right?"),
     ("study s_batch.yaml", "s_batch.yaml:4: sim.batch: must be at least 1, not -1"),
-    ("study s_text.yaml", "s_text.yaml:3: sweep: 'a' is no number with a unit; units are ns, us, µs, μs, ms"),
     ("study empty.yaml", "empty.yaml:1: the document is empty; `testbed list` names some to begin with"),
     ("study binary.yaml", "binary.yaml: not UTF-8 text; save it as UTF-8"),
     ("study full", "full: there is no such study; a file is wanted, or one that ships: cells, depth"),
