@@ -17,12 +17,12 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 class Verbs(TyperGroup):
     """The program's verbs. Help for a call without any argument stays help."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        """Run, and end the process with its exit code."""
-        if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run, and end the process with its exit code (unless ``standalone_mode`` is false)."""
+        if not options.get("standalone_mode", True):
+            return super().main(*args, **options)
         try:
-            sys.exit(super().main(*args, standalone_mode=False, **extra) or 0)
+            sys.exit(super().main(*args, **{**options, "standalone_mode": False}) or 0)
         except _USAGE_ERROR as error:
             if told := _told(error):
                 say(f"error: {told}")
