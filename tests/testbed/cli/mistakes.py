@@ -475,6 +475,10 @@ MISTAKES: list[tuple[str, str]] = [
     # down
     ("down first", "no fabric of yours is up; bring one up with: testbed up --detach leaf_spine"),
     ("down first second", "down: got unexpected extra argument(s) (second)"),
+    # attach, logs
+    ("attach first", "no fabric of yours is up; bring one up with: testbed up --detach leaf_spine"),
+    ("attach first second", "attach: got unexpected extra argument(s) (second)"),
+    ("logs first", "no fabric of yours is up; bring one up with: testbed up --detach leaf_spine"),
     # play
     ("play", "play: missing argument 'playbook'"),
     ("play nowhere", "nowhere: there is no such playbook; a file is wanted, or one that ships: fabric"),
