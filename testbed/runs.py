@@ -162,8 +162,14 @@ def _read(path: Path, read: Callable[[Path], T]) -> T:
 def told_runs(folder: Path) -> list[tuple[str, str]]:
     """The runs in ``folder``: each one's directory, and in a line what came of it."""
     directories = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    metas = [(directory, _read_meta(directory)) for directory in directories]
-    return [(str(directory), _told(directory, meta)) for directory, meta in metas if meta is not None]
+    found = [(str(directory), told_run(directory)) for directory in directories]
+    return [(directory, told) for directory, told in found if told is not None]
+
+
+def told_run(directory: Path) -> str | None:
+    """In a line what came of the run in ``directory``; None where there is none."""
+    meta = _read_meta(directory)
+    return None if meta is None else _told(directory, meta)
 
 
 def _told(directory: Path, meta: dict[str, Any]) -> str:

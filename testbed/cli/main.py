@@ -34,6 +34,7 @@ from testbed.cli import (
     run,
     schema,
     search,
+    serve,
     study,
     topo,
     up,
@@ -75,6 +76,7 @@ app.command("search")(search.search)
 app.command("flp")(flp.flp)
 app.command("cap")(cap.cap)
 app.command("report")(report.report)
+app.command("serve")(serve.serve)
 app.command("replay")(replay.replay)
 app.add_typer(kernel.app, name="kernel")
 app.add_typer(image.app, name="image")

@@ -58,15 +58,16 @@ _DIAGRAMS = 3
 _TOLD_QUANTILES = (0.01, 0.5, 0.99, 0.999)  # all are in verdicts.json
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Of all templates."""
+    made = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    made.filters.update(
         ns=nanoseconds,
         power=power_words,
         human=human,
@@ -78,8 +79,8 @@ def _environment() -> Environment:
         count=lambda value: f"{value:,}".replace(",", "\u202f"),
         of=lambda number, what: f"{number} {what}" if number == 1 else f"{number} {what}{'e' * what.endswith('h')}s",
     )
-    environment.globals["colours"] = PALETTE
-    return environment
+    made.globals["colours"] = PALETTE
+    return made
 
 
 class Story(NamedTuple):
@@ -124,7 +125,7 @@ def run_page(
     engine = engine_spec(plan.protocol.consensus)
     origin = origin or Origin()
     return (
-        _environment()
+        environment()
         .get_template("run.html.j2")
         .render(
             plan=plan,
@@ -193,7 +194,7 @@ def study_page(
         else ""
     )
     return (
-        _environment()
+        environment()
         .get_template("study.html.j2")
         .render(
             results=results,
