@@ -31,7 +31,9 @@ local f = {
     reserved = ProtoField.uint8("oae.reserved", "Reserved", base.HEX),
     length = ProtoField.uint16("oae.length", "Length of the body"),
     src = ProtoField.uint16("oae.src", "Sender"),
+    src_name = ProtoField.string("oae.src.name", "Sender's name"),
     dst = ProtoField.uint16("oae.dst", "Receiver"),
+    dst_name = ProtoField.string("oae.dst.name", "Receiver's name"),
     epoch = ProtoField.uint32("oae.epoch", "Sender's life"),
     peer_epoch = ProtoField.uint32("oae.peer_epoch", "Receiver's life as the sender knows it"),
     round = ProtoField.uint32("oae.round", "Round or instance"),
@@ -75,6 +77,7 @@ for word, text in pairs(PROBLEMS) do
 end
 
 local eth_dst, eth_src = Field.new("eth.dst"), Field.new("eth.src")
+local comments, described = Field.new("frame.comment"), Field.new("frame.interface_description")
 
 -- -- CRC-32 of IEEE 802.3 ---------------------------------------------------------------------------------------------
 
@@ -103,8 +106,26 @@ end
 local joining -- sender, its life, receiver, number -> {count, left, [place] = bytes}
 local joined -- the same -> {frame in which the last part came, the message}
 
+local names -- of nodes, by number
+
 function oae.init()
-    joining, joined = {}, {}
+    joining, joined, names = {}, {}, {}
+end
+
+-- -- names ------------------------------------------------------------------------------------------------------------
+
+local function name_of(node) return names[node] or tostring(node) end
+
+-- A capture of the testbed's names all nodes in a comment on its first frame.
+local function learn_names()
+    for _, comment in ipairs({ comments() }) do
+        local listed = tostring(comment):match("^nodes ([^;]*)") or ""
+        for number, name in listed:gmatch("(%d+) ([^,]+)") do names[tonumber(number)] = name end
+    end
+end
+
+local function add_name(field, tree, node)
+    if names[node] then tree:add(field, names[node]):set_generated() end
 end
 
 local function take_part(name, frame, place, count, bytes)
@@ -148,7 +169,7 @@ end
 
 local function add_carried(body, pinfo, tree)
     local kind, src, dst = body(0, 1):uint(), body(2, 2):uint(), body(4, 2):uint()
-    pinfo.cols.info:append(string.format(" carrying %s %d>%d", KINDS[kind] or "?", src, dst))
+    pinfo.cols.info:append(" carrying " .. (KINDS[kind] or "?") .. " " .. name_of(src) .. ">" .. name_of(dst))
     tree:add(f.carried_kind, body(0, 1))
     tree:add(f.carried_src, body(2, 2))
     tree:add(f.carried_dst, body(4, 2))
@@ -197,6 +218,7 @@ end
 
 function oae.dissector(tvb, pinfo, root)
     pinfo.cols.protocol = "OAE"
+    learn_names()
     local tree = root:add(oae, tvb())
     if tvb:len() < LEAST then
         pinfo.cols.info = "OAE"
@@ -216,7 +238,9 @@ function oae.dissector(tvb, pinfo, root)
     tree:add(f.reserved, tvb(3, 1))
     tree:add(f.length, tvb(4, 2))
     tree:add(f.src, tvb(6, 2))
+    add_name(f.src_name, tree, src)
     tree:add(f.dst, tvb(8, 2))
+    add_name(f.dst_name, tree, dst)
     tree:add(f.epoch, tvb(10, 4))
     tree:add(f.peer_epoch, tvb(14, 4))
     tree:add(f.round, tvb(18, 4))
@@ -229,7 +253,8 @@ function oae.dissector(tvb, pinfo, root)
         tree:add(f.swap, swap_name(one, other, round)):set_generated()
     end
 
-    pinfo.cols.info = string.format("%s %d>%d round %d step %d", KINDS[kind] or "?", src, dst, round, step)
+    local way = name_of(src) .. ">" .. name_of(dst)
+    pinfo.cols.info = string.format("%s %s round %d step %d", KINDS[kind] or "?", way, round, step)
     local word = problem_of(tvb, kind, length, good)
     local carried = math.min(length, crc_at - HEAD)
     if carried > 0 then

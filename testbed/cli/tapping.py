@@ -22,7 +22,7 @@ from testbed.engines.live.capture import RETIRE_MS, Tap, enter, tapped_nics
 from testbed.engines.live.sightings import Sightings, at_all_nics, identify, join, sightings_in
 from testbed.nodes.core.text import message_text
 from testbed.nodes.frames import Message, carried
-from testbed.pcapng import Packets, Wires, packet_blocks, write_head
+from testbed.pcapng import About, Packets, Wires, packet_blocks, write_head
 from testbed.plan import Nic, interface_name
 from testbed.topologies.fabric import Fabric, fabric_from_json
 
@@ -182,7 +182,7 @@ def main(descriptor: int) -> int:
     frames = 0
     with open(job["out"], "wb", closefd=False) if job["out"] >= 0 else open(os.devnull, "wb") as out:
         try:
-            frames = _capture(watch, job, names, fabric.hosts, out, read)
+            frames = _capture(watch, job, names, About.of(fabric), out, read)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
@@ -191,11 +191,9 @@ def main(descriptor: int) -> int:
     return 0
 
 
-def _capture(
-    watch: _Watch, job: dict[str, Any], names: Sequence[str], hosts: Sequence[str], out: BinaryIO, stop: int
-) -> int:
+def _capture(watch: _Watch, job: dict[str, Any], names: Sequence[str], about: About, out: BinaryIO, stop: int) -> int:
     """How many frames there were."""
-    write_head(out, names)
+    write_head(out, names, about=about)
     out.flush()
     poll = select.epoll()
     poll.register(stop, select.EPOLLIN)
@@ -213,13 +211,14 @@ def _capture(
         seen = seen.take(np.arange(len(seen.at_ns))[:left])
         if not len(seen.at_ns):
             continue
-        frames += len(seen.at_ns)
         left = None if left is None else left - len(seen.at_ns)
         wires = Wires.of(seen.wires)
-        out.write(packet_blocks(Packets(seen.place.astype(np.int32), seen.at_ns, seen.outgoing, seen.wire, wires)))
+        packets = Packets(seen.place.astype(np.int32), seen.at_ns, seen.outgoing, seen.wire, wires)
+        out.write(packet_blocks(packets.noted("" if frames else about.numbered(), ())))
         out.flush()
+        frames += len(seen.at_ns)
         if job["lines"]:
-            _print_lines(names, hosts, seen)
+            _print_lines(names, about.nodes, seen)
     return frames
 
 

@@ -80,7 +80,7 @@ class LiveEngine:
         history = collect(job, plan, self.name)
         history.meta["host"] = {"cpus": os.cpu_count(), "load": os.getloadavg()[0], "kernel": platform.release()}
         if plan.capture:
-            write_pcapng(job, plan)
+            write_pcapng(job, plan, history)
         return history
 
     def _run_here(self, plan: Plan, job: Path, progress: Progress | None) -> None:

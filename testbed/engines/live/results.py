@@ -26,7 +26,7 @@ from testbed.history import NOBODY, WHATS, Events, History, Hops, Ints, TableBui
 from testbed.nodes.agent.journal import Rows, decode_all
 from testbed.nodes.core.own import OwnEngineError
 from testbed.nodes.core.record import KINDS, Overrun, Received, Started, Struck, TimerFired, What
-from testbed.pcapng import Packets, Wires, write_captures
+from testbed.pcapng import Packets, Wires, fault_notes, write_captures
 from testbed.plan import Nic, Plan
 from testbed.quantiles import quantile
 
@@ -249,12 +249,12 @@ def _as_they_come(places: Ints) -> tuple[Ints, list[int]]:
 # -- pcapng ----------------------------------------------------------------------------------------------------------
 
 
-def write_pcapng(directory: Path, plan: Plan, zero_ns: int = 0) -> None:
+def write_pcapng(directory: Path, plan: Plan, history: History, zero_ns: int = 0) -> None:
     """The frames captured in a job directory, byte for byte, in the plan's capture files there. zero_ns: the instant
     since the epoch that their stamps count from."""
     places, seen = sightings(directory, plan)
     packets = Packets(seen.place.astype(np.int32), seen.at_ns - zero_ns, seen.outgoing, seen.wire, Wires.of(seen.wires))
-    write_captures(directory, plan, places, packets)
+    write_captures(directory, plan, places, packets, fault_notes(plan, history, history.meta["zero_ns"] - zero_ns))
 
 
 __all__ = ["RunFailed", "collect", "write_pcapng"]

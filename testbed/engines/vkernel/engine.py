@@ -178,6 +178,6 @@ def _progress_of(job: Path, progress: Progress | None) -> Iterator[None]:
 def _harvest(plan: Plan, job: Path, directory: Path | None) -> History:
     history = collect(job, plan, "vkernel")
     if directory is not None and plan.capture:
-        write_pcapng(job, plan, history.meta["zero_ns"])
+        write_pcapng(job, plan, history, history.meta["zero_ns"])
     history.meta["console"] = (job / CONSOLE).name
     return history

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,60 @@ def test_what_can_not_be_captured_is_told(capture: str, told: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         plan_of(f"{STORY}capture: {capture}\n")
     assert told in str(caught.value)
+
+
+NAMED = """
+name: named
+topology: {kind: star, hosts: 3}
+links: {default: {delay: 20us}}
+protocol: {consensus: none, depth: 2, window: 200us, rounds: 9}
+faults: [{at: 1ms, do: nic_mute, on: host2}, {at: 1.2ms, do: nic_down, on: host3}]
+"""
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("named") / "run"
+    ran(plan_of(NAMED), "sim", directory)
+    return directory / "frames.pcapng"
+
+
+def test_a_capture_names_its_nodes_and_says_when_faults_struck(named: Path) -> None:
+    seen = packets(named)
+    fields = ["oae.src", "oae.dst", "oae.src.name", "oae.dst.name", "frame.comment", "frame.interface_description"]
+    rows = dissected(named, fields)
+    hosts = ["host1", "host2", "host3"]
+    for one, row in zip(seen, rows, strict=True):
+        assert (row["oae.src.name"], row["oae.dst.name"]) == tuple(
+            hosts[int(row[f"oae.{way}"])] for way in ("src", "dst")
+        )
+        node, _, link = row["frame.interface_description"].partition(" on ")
+        assert one.interface.startswith(f"{node}-")
+        assert node in link.split("<->")
+    said = {number: row["frame.comment"] for number, row in enumerate(rows) if "frame.comment" in row}
+    after = [next(number for number, one in enumerate(seen) if one.at_ns >= at_ns) for at_ns in (1_000_000, 1_200_000)]
+    told = ["nodes 0 host1, 1 host2, 2 host3", "fault 0: nic_mute host2", "fault 1: nic_down host3"]
+    assert said == dict(zip([0, *after], told, strict=True))
+
+
+def test_a_block_of_names_resolves_the_addresses_of_all_nics(named: Path) -> None:
+    """As draft-ietf-opsawg-pcapng has it, for versions of Wireshark that read names of Ethernet's addresses."""
+    data, blocks, at = named.read_bytes(), [], 0
+    while at < len(data):
+        kind, size = struct.unpack_from("<II", data, at)
+        if kind == 4:
+            blocks.append(data[at + 8 : at + size - 4])
+        at += size
+    (block,) = blocks
+    names, at = {}, 0
+    while True:
+        kind, size = struct.unpack_from("<HH", block, at)
+        if kind == 0:
+            break
+        assert kind == 3
+        record = block[at + 4 : at + 4 + size]
+        assert record.endswith(b"\0")
+        names[record[:6].hex(":")] = record[6:-1].decode()
+        at += 4 + size + -size % 4
+    fabric = plan_of(NAMED).fabric
+    assert names == {end.mac: end.node for link in fabric.links for end in (link.a, link.b)}
