@@ -185,10 +185,13 @@ def _show_breaks(screen: Any, bisynchrony: Any) -> None:
 
 def _colours(verdicts: Verdicts) -> dict[str, str]:
     """Of the lines that say whether something held."""
-    colours = {"rounds": "green" if verdicts.bisynchrony.holds else "red"}
+    from testbed.verdicts.words import nothing_done
+
+    well = "yellow" if nothing_done(verdicts) else "green"
+    colours = {"nothing": "yellow", "rounds": well if verdicts.bisynchrony.holds else "red"}
     if verdicts.consensus is not None:
         found = verdicts.consensus
-        colours["consensus"] = "red" if found.disagreements or found.repeated or found.disordered else "green"
+        colours["consensus"] = "red" if found.disagreements or found.repeated or found.disordered else well
     return colours
 
 

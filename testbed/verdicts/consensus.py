@@ -75,9 +75,10 @@ def judge_consensus(plan: Plan, history: History, timeline: Timeline) -> Consens
         disagreements=tuple(_disagreements(plan, decisions)),
         invalid=tuple(_invalid(plan, proposals, decisions)),
         decided=sum(1 for end in ends.values() if end is _End.DECIDED),
-        undecided=tuple(instance for instance, end in ends.items() if end is _End.UNDECIDED),
+        undecided=tuple(instance for instance, end in ends.items() if end in (_End.UNDECIDED, _End.CONNECTED)),
         cut_off=tuple(instance for instance, end in ends.items() if end is _End.CUT_OFF),
         rounds_to_decide=_rounds_to_decide(plan, decisions),
+        connected=sum(1 for end in ends.values() if end in (_End.DECIDED, _End.CONNECTED)),
     )
 
 
@@ -110,12 +111,14 @@ def _rounds_to_decide(plan: Plan, decisions: dict[int, list[_Made]]) -> dict[int
 
 
 class _End(Enum):
-    """UNSEEN: nobody lived through it, and nobody decided. CUT_OFF: the run ended before it should have."""
+    """UNSEEN: nobody lived through it, and nobody decided. CUT_OFF: the run ended before it should have. CONNECTED: not
+    everybody who lived decided, but who was not cut off did."""
 
     DECIDED = "decided"
     UNDECIDED = "undecided"
     CUT_OFF = "cut off"
     UNSEEN = "unseen"
+    CONNECTED = "decided by all connected"
 
 
 class _Termination:
@@ -149,6 +152,9 @@ class _Termination:
         lived = {node for node in asked if self.timeline.alive_through(node, begin_ns, end_ns)}
         if lived <= deciders:
             return _End.DECIDED if deciders else _End.UNSEEN
+        connected = self.timeline.connected(sorted(lived), begin_ns, end_ns) if deciders else []
+        if connected and deciders.issuperset(connected) and not cut_off:
+            return _End.CONNECTED
         return _End.CUT_OFF if cut_off else _End.UNDECIDED
 
     @property

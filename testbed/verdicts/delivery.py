@@ -69,12 +69,13 @@ def judge_log(plan: Plan, history: History, timeline: Timeline) -> Consensus | N
         disagreements=tuple(told.disagreements()),
         invalid=tuple(told.invalid(times)),
         decided=ends.count(_DECIDED),
-        undecided=tuple(place for place, end in enumerate(ends) if end == _UNDECIDED),
+        undecided=tuple(place for place, end in enumerate(ends) if end in (_UNDECIDED, _CONNECTED)),
         cut_off=tuple(place for place, end in enumerate(ends) if end == _CUT_OFF),
         rounds_to_decide=dict(sorted(told.terms.items())),
         of=SUBMISSIONS,
         repeated=tuple(told.repeated(times)),
         disordered=tuple(told.disordered),
+        connected=ends.count(_DECIDED) + ends.count(_CONNECTED),
     )
 
 
@@ -204,6 +205,7 @@ class _ToldInPart(_Told):
 
 
 _DECIDED, _UNDECIDED, _CUT_OFF, _UNSEEN = "decided", "undecided", "cut off", "unseen"
+_CONNECTED = "decided by all connected"  # as in testbed.verdicts.consensus
 
 
 def _end(
@@ -219,4 +221,8 @@ def _end(
     lived = [node for node in members if timeline.alive_through(node, begin_ns, end_ns)]
     if all(told.knows(node, one.value, end_ns + tolerance_ns) for node in lived):
         return _DECIDED if one.value in told.first_ns else _UNSEEN
-    return _CUT_OFF if end_ns + tolerance_ns > timeline.end_ns else _UNDECIDED
+    if end_ns + tolerance_ns > timeline.end_ns:
+        return _CUT_OFF
+    connected = timeline.connected(lived, begin_ns, end_ns) if one.value in told.first_ns else []
+    reached = connected and all(told.knows(node, one.value, end_ns + tolerance_ns) for node in connected)
+    return _CONNECTED if reached else _UNDECIDED

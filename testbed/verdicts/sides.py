@@ -16,7 +16,7 @@ from testbed.nodes.consensus.spec import INSTANCES
 from testbed.nodes.core import Decide, Install, Propose
 from testbed.nodes.registry import engine_spec
 from testbed.plan import Plan
-from testbed.verdicts.timeline import Span, Timeline
+from testbed.verdicts.timeline import Span, Timeline, hearing_groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,7 @@ def _groups(members: list[str], timeline: Timeline, at_ns: int) -> Iterator[tupl
         return any(span.meets(at_ns, at_ns) for span in spans)
 
     parted = {(host, peer) for (host, _, peer), spans in timeline.deaf.items() if covers(spans)}
-    left = list(members)
-    while left:
-        group = [left.pop(0)]
-        for host in group:  # it grows
-            near = [other for other in left if (host, other) not in parted and (other, host) not in parted]
-            group += near
-            left = [other for other in left if other not in near]
-        yield tuple(sorted(group, key=members.index))
+    return map(tuple, hearing_groups(members, parted))
 
 
 def _questions(plan: Plan, history: History) -> Iterator[_Question]:

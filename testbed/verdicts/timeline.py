@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from testbed.history import NOBODY, Event, History, Ints, Mask
 from testbed.nodes.core.clock import Clock
 from testbed.nodes.core.record import KINDS, Died, Started, Struck
 from testbed.plan import Fault, Plan
+from testbed.topologies.fabric import LinkEnd
 from testbed.topologies.impairment import Impairment
 from testbed.topologies.netem import UNIFORM_TABLE, changed_params, netem_params
 from testbed.verdicts.paths import Direction, Tables
@@ -101,6 +103,33 @@ class Timeline:
         found = _first((span for span in spans if span.what != other), from_ns, to_ns)
         if found is None and direction != "tx":
             found = _first(self.deaf.get((node, nic, src), ()), from_ns, to_ns)
+        return found
+
+    def connected(self, hosts: Sequence[str], from_ns: int, to_ns: int) -> list[str]:
+        """Those of ``hosts`` that were connected all through the given time: each over a link with no fault at either
+        of its NICs, and all in the greatest group whose members hear each other, directly or over one another."""
+        if not self.nic_faults and not self.deaf:
+            return list(hosts)
+        left = [host for host in hosts if self._reached(host, from_ns, to_ns)]
+        parted = {
+            (host, peer)
+            for (host, _, peer), spans in self.deaf.items()
+            if _first(spans, from_ns, to_ns) is not None and host != peer
+        }
+        return max(hearing_groups(left, parted), key=len, default=[])
+
+    def _reached(self, host: str, from_ns: int, to_ns: int) -> bool:
+        return any(
+            all(_first(self.nic_faults.get((end.node, end.nic), ()), from_ns, to_ns) is None for end in ends)
+            for ends in self._links_of.get(host, ())
+        )
+
+    @cached_property
+    def _links_of(self) -> dict[str, list[tuple[LinkEnd, LinkEnd]]]:
+        found: dict[str, list[tuple[LinkEnd, LinkEnd]]] = {}
+        for link in self.plan.fabric.links:
+            for end in (link.a, link.b):
+                found.setdefault(end.node, []).append((link.a, link.b))
         return found
 
     def changed(self, link: int, way: str, from_ns: int, to_ns: int) -> Span | None:
@@ -225,6 +254,19 @@ class Timeline:
             return [fault.nic]
         ends = [end for link in self.plan.fabric.links for end in (link.a, link.b)]
         return [end.nic for end in ends if end.node == node]
+
+
+def hearing_groups(hosts: Sequence[str], parted: Collection[tuple[str, str]]) -> Iterator[list[str]]:
+    """Hosts that hear each other, each with all that it can reach over others; parted: (host, peer) that does not hear
+    it."""
+    left = list(hosts)
+    while left:
+        group = [left.pop(0)]
+        for host in group:  # it grows
+            near = [other for other in left if (host, other) not in parted and (other, host) not in parted]
+            group += near
+            left = [other for other in left if other not in near]
+        yield sorted(group, key=hosts.index)
 
 
 def _first(spans: Iterable[Span], from_ns: int, to_ns: int) -> Span | None:

@@ -16,7 +16,8 @@ MOST_LINKS = 6
 
 
 def summary(verdicts: Verdicts) -> list[tuple[str, str]]:
-    """(heading, what is to be said about it): rounds, swaps, and of broken ones their kinds and causes; consensus."""
+    """(heading, what is to be said about it): rounds, swaps, and of broken ones their kinds and causes; consensus; what
+    did not come about at all."""
     bisynchrony = verdicts.bisynchrony
     rows: list[tuple[str, str]] = []
     if bisynchrony.rounds:  # some engines are not made of swaps
@@ -29,6 +30,8 @@ def summary(verdicts: Verdicts) -> list[tuple[str, str]]:
         rows.append(("causes", _rounds_by(bisynchrony, "cause")))
     if verdicts.consensus is not None:
         rows.append(("consensus", _consensus(verdicts.consensus)))
+    if nothing := nothing_done(verdicts):
+        rows.append(("nothing", f"{'; '.join(nothing)}: what did not happen can't go wrong"))
     return rows
 
 
@@ -36,7 +39,7 @@ def nothing_done(verdicts: Verdicts) -> list[str]:
     """Where nothing came about that could have gone wrong: what did not. So that it does not read as success."""
     found, consensus, service = verdicts.bisynchrony, verdicts.consensus, verdicts.service
     told = []
-    if consensus is not None and consensus.instances and not consensus.decided:
+    if consensus is not None and consensus.instances and not (consensus.decided or consensus.connected):
         done = "decided" if consensus.of == "instances" else "delivered"
         some = f"no instance was {done} everywhere" if consensus.rounds_to_decide else f"nothing was {done}"
         told.append(some)
@@ -86,10 +89,13 @@ def _rounds_by(bisynchrony: Bisynchrony, name: str) -> str:
 def _consensus(consensus: Consensus) -> str:
     cut = f"{len(consensus.cut_off)} cut off by the run's end, " if consensus.cut_off else ""
     done = "decided" if consensus.of == "instances" else "delivered"
+    others = ""
+    if consensus.connected not in (None, consensus.decided):
+        others = f" ({consensus.connected} by all connected)"
     wrong = f"{len(consensus.disagreements)} disagree, {len(consensus.invalid)} invalid"
     if consensus.of != "instances":
         wrong += f", {len(consensus.repeated)} repeated, {len(consensus.disordered)} out of order"
-    return f"{consensus.decided} of {consensus.instances} {consensus.of} {done} everywhere, {cut}{wrong}"
+    return f"{consensus.decided} of {consensus.instances} {consensus.of} {done} everywhere{others}, {cut}{wrong}"
 
 
 def log_violations(consensus: Consensus) -> list[str]:

@@ -10,10 +10,11 @@ from testbed.nodes.core.lies import Lie, LieKind
 from testbed.nodes.core.record import Died, Started
 from testbed.nodes.core.values import of_int
 from testbed.nodes.registry import engine_specs
-from testbed.plan import Plan
+from testbed.plan import Fault, Plan
 from testbed.verdicts import judge
 from testbed.verdicts.consensus import PROPERTIES
 from testbed.verdicts.model import Consensus
+from testbed.verdicts.words import nothing_done, summary
 
 PLAN = plan_on(star(3), consensus="floodset", instance_rounds=2, rounds=6)
 HOSTS = PLAN.fabric.hosts
@@ -37,7 +38,58 @@ def told(
 
 def test_all_decide_one_proposed_value() -> None:
     verdict = told([(node, 10, 1) for node in HOSTS])
-    assert verdict == Consensus(1, (), (), 1, (), (), {2: 3})
+    assert verdict == Consensus(1, (), (), 1, (), (), {2: 3}, connected=1)
+
+
+def struck_story(*faults: Fault, struck_ns: int = WINDOW) -> Story:
+    """Five hosts; all but host5 decide the first of their instances, whose time is 3 windows."""
+    story = Story(plan_on(star(5), faults, consensus="floodset", instance_rounds=2, rounds=6))
+    for index, fault in enumerate(faults):
+        story.fault(struck_ns, fault.target, index)
+    for name in story.plan.fabric.hosts:
+        story.event(0, name, Propose(0, of_int(10)))
+        if name != "host5":
+            story.event(3 * WINDOW, name, Decide(0, of_int(10), 1))
+    return story
+
+
+def judge_of(story: Story) -> Consensus:
+    verdict = judge(story.plan, story.history()).consensus
+    assert verdict is not None
+    return verdict
+
+
+def test_who_was_cut_off_is_not_waited_for_by_those_that_were_connected() -> None:
+    for fault in (
+        Fault("nic_mute", at_ns=WINDOW, target="host5", nic="host5-eth0"),
+        Fault("link_down", at_ns=WINDOW, links=((4, "ab"),)),
+        Fault("nic_deaf", at_ns=WINDOW, target="host5", nic="host5-eth0", peers=("host1", "host2", "host3", "host4")),
+    ):
+        verdict = judge_of(struck_story(fault))
+        assert (verdict.decided, verdict.connected, verdict.undecided) == (0, 1, (0,)), fault.verb
+
+
+def test_who_was_connected_and_did_not_decide_is_waited_for() -> None:
+    for story in (
+        struck_story(),
+        struck_story(Fault("nic_mute", at_ns=WINDOW, target="host1", nic="host1-eth0")),
+        struck_story(
+            Fault("nic_mute", at_ns=3 * WINDOW + 1, target="host5", nic="host5-eth0"), struck_ns=3 * WINDOW + 1
+        ),
+    ):
+        verdict = judge_of(story)
+        assert (verdict.decided, verdict.connected) == (0, 0)
+
+
+def test_where_nothing_was_decided_words_say_so() -> None:
+    alone = Consensus(4, (), (), 0, (0, 1, 2, 3), (), {}, connected=0)
+    verdicts = replace(judge(PLAN, Story(PLAN).history()), consensus=alone)
+    assert nothing_done(verdicts)[0] == "nothing was decided"
+    assert summary(verdicts)[-1][0] == "nothing"
+    some = replace(verdicts, consensus=replace(alone, rounds_to_decide={1: 2}))
+    assert nothing_done(some)[0] == "no instance was decided everywhere"
+    for done in (replace(alone, connected=3), replace(alone, decided=1)):
+        assert "decided" not in " ".join(nothing_done(replace(verdicts, consensus=done)))
 
 
 def test_two_values_are_a_disagreement_and_name_who_decided_what() -> None:

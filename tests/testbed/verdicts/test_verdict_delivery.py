@@ -56,7 +56,7 @@ def place_of(lines: list[Line], node: str, entry: int) -> int:
 
 def test_a_log_that_is_the_same_everywhere_holds() -> None:
     verdict = told(good())
-    assert verdict == Consensus(4, (), (), 4, (), (), {1: 12}, "submissions", (), ())
+    assert verdict == Consensus(4, (), (), 4, (), (), {1: 12}, "submissions", (), (), 4)
     assert lost(verdict) == []
 
 
@@ -154,7 +154,7 @@ def in_orders(*orders: tuple[int, ...]) -> list[Line]:
 
 def test_in_a_partial_order_what_commutes_may_stand_in_any_order_and_what_conflicts_may_not() -> None:
     verdict = told(in_orders((0, 1, 2, 3), (1, 3, 0, 2), (1, 0, 2, 3)), IN_PART)
-    assert verdict == Consensus(4, (), (), 4, (), (), {1: 12}, "submissions", (), ())
+    assert verdict == Consensus(4, (), (), 4, (), (), {1: 12}, "submissions", (), (), 4)
     verdict = told(in_orders((0, 1, 2, 3), (1, 3, 0, 2), (1, 2, 0, 3)), IN_PART)
     assert lost(verdict) == ["agreement"]
     places, moved = verdict.disagreements[:2], verdict.disagreements[2:]
