@@ -60,10 +60,11 @@ class StudyResult:
 
     @property
     def points(self) -> Table:
-        """A row for each variant, engine and swept value. x: in base units (ns, bit/s, shares of 1); p: the share that
+        """A row for each variant, engine and swept value. of, across: the variant's name in the document and the value of
+        the second parameter, where there is one; swept: the name that is swept, where names are; x: in base units (ns, bit/s, shares of 1); p: the share that
         broke, with its interval low .. high; then the sums of its trials."""
         rows = [
-            {"variant": variant["name"], "engine": engine, **_flat(row)}
+            {"variant": variant["name"], **_second(variant), "engine": engine, **_flat(row)}
             for variant in self._results["variants"]
             for engine in ("sim", "vkernel")
             for row in variant.get(engine, ())
@@ -75,7 +76,7 @@ class StudyResult:
         """A row for each variant whose break point was asked for, and for each engine: between which values (lo, hi) it
         certainly lies, and where it is estimated to be, with an interval (estimate, low, high); in base units."""
         rows = [
-            {"variant": variant["name"], "engine": engine, **_flat(variant[key])}
+            {"variant": variant["name"], **_second(variant), "engine": engine, **_flat(variant[key])}
             for variant in self._results["variants"]
             for engine, key in (("sim", "break_point"), ("vkernel", "vkernel_break_point"))
             if variant.get(key)
@@ -183,6 +184,11 @@ def _run_in(
     if kept:
         write_report(loaded, results, directory)
     return StudyResult(results, trials, directory if kept else None)
+
+
+def _second(variant: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells variants apart where two parameters are swept, or names."""
+    return {name: variant[name] for name in ("of", "across", "swept") if variant.get("across") or variant.get("swept")}
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

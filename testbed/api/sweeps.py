@@ -19,6 +19,7 @@ from testbed.quantiles import quantile
 from testbed.study.confirm import usable_cores
 from testbed.study.document import quantity
 from testbed.study.measure import Task, do_task
+from testbed.study.results import Results, Row, VariantResult
 from testbed.study.statistics import clopper_pearson
 from testbed.study.trials import Trial, summed
 from testbed.study.workers import Workers
@@ -57,61 +58,68 @@ class Sweep(Table):
         self._axes, self.confidence = axes, confidence
 
     def curve(self, measure: str = "round") -> Diagram:
-        """The share that broke against the swept numbers, a series for each combination of the other values.
+        """The share that broke against the first of the swept numbers, a series for each combination of the others.
 
-        measure: ``"round"``, ``"run"`` or ``"disagree"``. Raises testbed.Error when no number is swept, or nothing of
-        that was counted.
+        measure: ``"round"`` or ``"disagree"``. Raises testbed.Error when no number is swept, or nothing of that was
+        counted.
         """
         from testbed.report import plots
 
-        results = self._as_study(measure)
+        results = self._as_study(measure).to_dict()
         return Diagram(plots.svg_of(plots.study_plot(results)), f"{self._name}: p_{measure}")
 
-    def _as_study(self, measure: str) -> dict[str, Any]:
-        """As testbed.report.plots takes the results of a study: one series is one variant."""
+    def _as_study(self, measure: str) -> Results:
+        """As plots take what a study found: one series is one variant."""
         if measure not in _MEASURES:
-            raise UserError(f"there is no p_{measure}; measure is one of {', '.join(_MEASURES)}")
+            raise UserError(f"there is no curve of p_{measure}; measure is one of {', '.join(_MEASURES)}")
         drawn = next((axis for axis in self._axes if axis.kind and len(axis.values) > 1), None)
         if drawn is None:
             raise UserError("no number is swept, so there is no curve; look at the table")
-        broken, of = _MEASURES[measure]
-        series: dict[str, list[dict[str, Any]]] = {}
+        series: dict[str, list[Row]] = {}
         for row in self.rows():
             if row[f"p_{measure}"] is None:
                 continue
             others = [f"{axis.short}={axis.spelled(row[axis.column])}" for axis in self._axes if axis is not drawn]
+            interval = (row[f"p_{measure}{end}"] for end in ("", "_low", "_high"))
+            totals = {"rounds": row["rounds"], "broken": row["broken_rounds"], "instances": row["instances"]}
             series.setdefault(", ".join(others) or self._name, []).append(
-                {
-                    "x": float(row[drawn.column]),
-                    "p": row[f"p_{measure}"],
-                    "low": row[f"p_{measure}_low"],
-                    "high": row[f"p_{measure}_high"],
-                    "rounds": row[of],
-                    "broken": row[broken],
-                }
+                Row(float(row[drawn.column]), *interval, looked=False, totals=totals)
             )
         if not series:
             raise UserError(f"nothing was counted that p_{measure} could be a share of")
-        return {
-            "measure": "disagreement" if measure == "disagree" else "broken_round",
-            "parameters": [drawn.path],
-            "kind": drawn.kind,
-            "variants": [{"name": name, "sim": rows} for name, rows in series.items()],
-        }
+        variants = (
+            VariantResult(name, {}, tuple(sorted(rows, key=lambda row: row.x))) for name, rows in series.items()
+        )
+        return Results(
+            name=self._name,
+            about="",
+            measure=_MEASURES[measure],
+            parameters=[drawn.path],
+            kind=drawn.kind,
+            scale="linear",
+            grid=sorted(float(base) for base in drawn.base),
+            across=(),
+            seed=0,
+            source="",
+            confidence=self.confidence,
+            crashes={},
+            losses={},
+            variants=tuple(variants),
+            expectations=(),
+            missing=(),
+            notes=(),
+            code={},
+        )
 
     def _repr_html_(self) -> str:
-        measure = next((name for name in _MEASURES if any(self[f"p_{name}"] > 0)), "round")
+        measure = "disagree" if not any(self["rounds"]) or any(self["disagreements"]) else "round"
         try:
             return self.curve(measure)._repr_html_() + super()._repr_html_()
         except UserError:
             return super()._repr_html_()
 
 
-_MEASURES = {
-    "round": ("broken_rounds", "rounds"),
-    "run": ("broken_runs", "runs"),
-    "disagree": ("disagreements", "instances"),
-}
+_MEASURES = {"round": "broken_round", "disagree": "disagreement"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +170,8 @@ def sweep(
     base = scenario_of(scenario)
     if runs < 1:
         raise UserError(f"runs: {runs} are none; say how many there are to be at each combination")
+    if not 0 < confidence < 1:
+        raise UserError(f"confidence lies between 0 and 1, not {confidence}")
     axes = [_axis(path, given) for path, given in values.items()]
     points = [
         base.with_(dict(zip(values, chosen, strict=True)))._inner for chosen in product(*(axis.values for axis in axes))

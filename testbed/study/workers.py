@@ -3,17 +3,20 @@
 concurrent.futures' workers outlive an owner that was killed with SIGKILL: each holds the write end of the queue that it
 waits on. Here every worker has one pipe to the owner and nothing else, so the owner's death is an end of file to it;
 and a worker's death is an end of file to the owner, which says so instead of waiting for ever.
+
+Nor are they multiprocessing's, which run the owner's script again: one that has no ``if __name__ == "__main__"`` would
+start workers in its workers.
 """
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import signal
+import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Protocol
@@ -21,6 +24,14 @@ from typing import Any, Protocol
 from testbed.errors import UserError
 
 _PR_SET_PDEATHSIG = 1
+_BORN = """
+import sys
+from multiprocessing.connection import Connection
+owner = Connection(int(sys.argv[1]))
+sys.path[:] = owner.recv()
+from testbed.study.workers import serve
+serve(owner, owner.recv(), int(sys.argv[2]))
+"""
 
 
 class Pool(Protocol):
@@ -50,8 +61,7 @@ class Workers:
     def __init__(self, work: Callable[[Any], Any], count: int) -> None:
         self._work = work
         self._count = count
-        self._context = multiprocessing.get_context("spawn")
-        self._workers: dict[Connection, Any] = {}
+        self._workers: dict[Connection, subprocess.Popen[bytes]] = {}
         self._idle: list[Connection] = []
 
     def __enter__(self) -> Workers:
@@ -69,7 +79,7 @@ class Workers:
                 process.kill()
             connection.close()
         for process in self._workers.values():
-            process.join()
+            process.wait()
         self._workers, self._idle = {}, []
 
     def map(self, tasks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
@@ -99,12 +109,15 @@ class Workers:
                 yield busy.pop(ready), result
 
     def _hire(self) -> Connection:
-        mine, its = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(its, self._work, os.getpid()), daemon=True)
-        with _interrupts_ignored():
-            process.start()
-        its.close()
+        mine, its = Pipe()
+        with its:
+            argv = [sys.executable, "-c", _BORN, str(its.fileno()), str(os.getpid())]
+            # A group of its own: a Ctrl-C goes to the whole terminal group, but is the owner's business.
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=[its.fileno()], process_group=0)
         self._workers[mine] = process
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died: told where its answer is awaited
+            mine.send(sys.path)
+            mine.send(self._work)
         return mine
 
     def _receive(self, connection: Connection) -> Any:
@@ -112,8 +125,7 @@ class Workers:
             ok, result = connection.recv()
         except (EOFError, ConnectionResetError):
             process = self._workers[connection]
-            process.join()
-            raise WorkerDiedError(f"a worker process ended by itself (exit code {process.exitcode})") from None
+            raise WorkerDiedError(f"a worker process ended by itself (exit code {process.wait()})") from None
         if not ok:
             raise result
         return result
@@ -122,21 +134,8 @@ class Workers:
 _NOTHING = object()
 
 
-@contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """A Ctrl-C goes to the whole terminal group, but is the owner's business: workers are born deaf to it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _serve(connection: Connection, work: Callable[[Any], Any], owner: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def serve(connection: Connection, work: Callable[[Any], Any], owner: int) -> None:
+    """What a worker does all its life."""
     die_with_parent(owner)
     with contextlib.suppress(EOFError, OSError):
         while True:
