@@ -60,9 +60,11 @@ class StudyResult:
 
     @property
     def points(self) -> Table:
-        """A row for each variant, engine and swept value. of, across: the variant's name in the document and the value of
-        the second parameter, where there is one; swept: the name that is swept, where names are; x: in base units (ns, bit/s, shares of 1); p: the share that
-        broke, with its interval low .. high; then the sums of its trials."""
+        """A row for each variant, engine and swept value.
+
+        of, across, swept (where names or a second parameter are swept): the variant's name in the document, the value
+        of the second parameter, the name that is swept. x: the swept value in base units (ns, bit/s, shares of 1). p:
+        the share that broke, with its interval low .. high. Then the sums of its trials."""
         rows = [
             {"variant": variant["name"], **_second(variant), "engine": engine, **_flat(row)}
             for variant in self._results["variants"]

@@ -80,10 +80,10 @@ class Sweep(Table):
             if row[f"p_{measure}"] is None:
                 continue
             others = [f"{axis.short}={axis.spelled(row[axis.column])}" for axis in self._axes if axis is not drawn]
-            interval = (row[f"p_{measure}{end}"] for end in ("", "_low", "_high"))
+            p, low, high = (row[f"p_{measure}{end}"] for end in ("", "_low", "_high"))
             totals = {"rounds": row["rounds"], "broken": row["broken_rounds"], "instances": row["instances"]}
             series.setdefault(", ".join(others) or self._name, []).append(
-                Row(float(row[drawn.column]), *interval, looked=False, totals=totals)
+                Row(float(row[drawn.column]), p, low, high, False, totals)
             )
         if not series:
             raise UserError(f"nothing was counted that p_{measure} could be a share of")
