@@ -16,10 +16,10 @@ from families import children, stat_of
 import testbed
 
 SWEPT = """
-import testbed
+import sys, testbed
 scenario = testbed.load("last-message-lost")
 found = testbed.sweep(scenario, {"protocol.depth": [2, 4]}, runs=2, jobs=1)
-print(found["broken_runs"].tolist())
+print(found["broken_runs"].tolist(), found.curve(), "matplotlib.pyplot" in sys.modules)
 """
 
 
@@ -29,10 +29,12 @@ def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_script_without_a_main_guard_sweeps_in_a_worker_process(tmp_path: Path) -> None:
-    """multiprocessing would run the script again in every worker, which would start workers of their own."""
+    """multiprocessing would run the script again in every worker, which would start workers of their own. And pictures
+    are not drawn by pyplot, whose state is that of the user's own plots."""
     (tmp_path / "mine.py").write_text(SWEPT, encoding="utf-8")
     done = python(tmp_path, "mine.py")
-    assert (done.stdout, done.stderr, done.returncode) == ("[0, 2]\n", "", 0)
+    told = "[0, 2] <Diagram: last-message-lost: p_round> False\n"
+    assert (done.stdout, done.stderr, done.returncode) == (told, "", 0)
 
 
 ENDLESS = """

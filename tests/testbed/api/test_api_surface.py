@@ -32,15 +32,6 @@ def test_names_are_there_for_completion_before_they_are_loaded() -> None:
     assert printed("import testbed; print(set(testbed.__all__) <= set(dir(testbed)))") == "True"
 
 
-def test_pictures_leave_a_notebooks_own_plots_alone() -> None:
-    code = (
-        "import sys, testbed;"
-        "testbed.sweep('last-message-lost', {'protocol.depth': [2, 4]}, runs=1, jobs=0).curve();"
-        "print('matplotlib.pyplot' in sys.modules)"
-    )
-    assert printed(code) == "False"
-
-
 def test_the_surface_is_the_same_for_readers_and_for_type_checkers() -> None:
     tree = ast.parse(Path(testbed.__file__).read_text(encoding="utf-8"))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
