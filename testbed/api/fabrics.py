@@ -83,8 +83,8 @@ class Fabric:
         counted = f"{len(fabric.hosts)} hosts, {len(fabric.switches)} switches, {len(fabric.links)} links"
         return f"<Fabric {self.name}: {counted}>"
 
-    def _repr_html_(self) -> str:
-        return self.draw()._repr_html_()
+    def _repr_svg_(self) -> str:
+        return self.draw()._repr_svg_()
 
 
 def fabric(kind: str, **parameters: int) -> Fabric:

@@ -165,7 +165,7 @@ class Run:
         >>> testbed.run("last-message-lost").spacetime()
         <Diagram: round 17, host1<->host2: split (crashed)>
         """
-        from testbed.report.spacetime import swap_diagram
+        from testbed.report.spacetime import swap_diagram, swap_title
         from testbed.verdicts.model import Break
 
         found = next(
@@ -177,8 +177,7 @@ class Run:
                 told = "" if link is None else f" of {link}"
                 raise UserError(f"{self.name}: no swap{told} was judged{'' if round is None else f' in round {round}'}")
             found = Break(at["round"], _link(at), at["outcome"], "", "", "", "")
-        title = f"round {found.round}, {found.link}: {found.kind}" + (f" ({found.cause})" if found.cause else "")
-        return Diagram(swap_diagram(self._plan, self._history, found), title)
+        return Diagram(swap_diagram(self._plan, self._history, found), swap_title(found))
 
     def save(self, directory: str | Path) -> Path:
         """Keep the run in a directory, as ``testbed run`` does: plan, tables, captures, verdicts, report; where it is.

@@ -146,7 +146,7 @@ class Scenario:
     def _repr_html_(self) -> str:
         story = f"<p>{escape(self.description)}</p>" if self.description else ""
         told = f"<details><summary>every value</summary><pre>{escape(self.explain())}</pre></details>"
-        return f"<h4>{escape(self.name)}</h4>{story}{self.fabric._repr_html_()}{told}"
+        return f"<h4>{escape(self.name)}</h4>{story}{self.fabric._repr_svg_()}{told}"
 
 
 def load(name: str | Path) -> Scenario:

@@ -10,7 +10,7 @@ from typing import Any
 _GOOD, _BAD, _OPEN = "#00654a", "#a33a00", "#5a5f68"  # white words on each are told from it, on whatever page
 _BADGE = "display:inline-block;padding:.1em .6em;border-radius:.6em;color:#fff;font-weight:600;background:{colour}"
 _CELL = "text-align:left;padding:.15em .8em .15em 0;vertical-align:top;background:none;color:inherit"
-_CARD = "background:#fff;color:#1a1d21;padding:8px;border-radius:6px;max-width:780px;overflow-x:auto"
+_ON_WHITE = "background:#fff;color:#1a1d21;max-width:100%"
 
 
 class Diagram:
@@ -37,15 +37,8 @@ class Diagram:
         return f"<Diagram: {self.title}>"
 
     def _repr_svg_(self) -> str:
-        return self.svg
-
-    def _repr_html_(self) -> str:
-        return card(self.svg)
-
-
-def card(svg: str) -> str:
-    """A picture on white: its colours are chosen for that."""
-    return f'<div style="{_CARD}">{svg}</div>'
+        """On white, for which its colours are chosen, whatever the page is."""
+        return self.svg.replace("<svg ", f'<svg style="{_ON_WHITE}" ', 1)
 
 
 def badge(text: str, held: bool | None) -> str:

@@ -112,7 +112,7 @@ class StudyResult:
 
     def _repr_html_(self) -> str:
         about = f"<p>{escape(self._results['about'])}</p>" if self._results["about"] else ""
-        return f"<h4>{escape(self.name)}</h4>{about}{self.curve()._repr_html_()}{self._broken()}{self._expected()}"
+        return f"<h4>{escape(self.name)}</h4>{about}{self.curve()._repr_svg_()}{self._broken()}{self._expected()}"
 
     def _broken(self) -> str:
         from testbed.report.pages import bracket, estimate

@@ -19,7 +19,7 @@ from testbed.quantiles import quantile
 from testbed.study.confirm import usable_cores
 from testbed.study.document import quantity
 from testbed.study.measure import Task, do_task
-from testbed.study.results import Results, Row, VariantResult
+from testbed.study.results import Results, Row, VariantResult, broken_row, disagreement_row
 from testbed.study.statistics import clopper_pearson
 from testbed.study.trials import Trial, summed
 from testbed.study.workers import Workers
@@ -53,9 +53,9 @@ class Sweep(Table):
     [[2, 2, 0], [4, 2, 2]]
     """
 
-    def __init__(self, arrow: pa.Table, name: str, axes: Sequence[_Axis], confidence: float) -> None:
-        super().__init__(arrow, name)
-        self._axes, self.confidence = axes, confidence
+    def __init__(self, name: str, axes: Sequence[_Axis], trials: Sequence[Sequence[Trial]], confidence: float) -> None:
+        super().__init__(_table(axes, trials, confidence), name)
+        self._axes, self._trials, self.confidence = axes, trials, confidence
 
     def curve(self, measure: str = "round") -> Diagram:
         """The share that broke against the first of the swept numbers, a series for each combination of the others.
@@ -75,16 +75,14 @@ class Sweep(Table):
         drawn = next((axis for axis in self._axes if axis.kind and len(axis.values) > 1), None)
         if drawn is None:
             raise UserError("no number is swept, so there is no curve; look at the table")
+        as_row = broken_row if measure == "round" else disagreement_row
         series: dict[str, list[Row]] = {}
-        for row in self.rows():
+        for row, trials in zip(self.rows(), self._trials, strict=True):
             if row[f"p_{measure}"] is None:
                 continue
             others = [f"{axis.short}={axis.spelled(row[axis.column])}" for axis in self._axes if axis is not drawn]
-            p, low, high = (row[f"p_{measure}{end}"] for end in ("", "_low", "_high"))
-            totals = {"rounds": row["rounds"], "broken": row["broken_rounds"], "instances": row["instances"]}
-            series.setdefault(", ".join(others) or self._name, []).append(
-                Row(float(row[drawn.column]), p, low, high, False, totals)
-            )
+            name = ", ".join(others) or self._name
+            series.setdefault(name, []).append(as_row(float(row[drawn.column]), trials, self.confidence))
         if not series:
             raise UserError(f"nothing was counted that p_{measure} could be a share of")
         variants = (
@@ -114,7 +112,7 @@ class Sweep(Table):
     def _repr_html_(self) -> str:
         measure = "disagree" if not any(self["rounds"]) or any(self["disagreements"]) else "round"
         try:
-            return self.curve(measure)._repr_html_() + super()._repr_html_()
+            return self.curve(measure)._repr_svg_() + super()._repr_html_()
         except UserError:
             return super()._repr_html_()
 
@@ -192,7 +190,7 @@ def sweep(
             if progress is not None:
                 progress(finished, runs * len(points))
     trials = [[done[f"{place}.{part}"] for part in range(len(chunks))] for place in range(len(points))]
-    return Sweep(_table(axes, trials, confidence), base.name, axes, confidence)
+    return Sweep(base.name, axes, trials, confidence)
 
 
 def _axis(path: str, given: Sequence[Any]) -> _Axis:

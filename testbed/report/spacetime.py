@@ -83,9 +83,15 @@ def swap_diagram(plan: Plan, history: History, broken: Break) -> str:
     for name in columns:
         side = "end" if name == low else "start"
         _draw_states(canvas, [event for event in states if event.node == name], place[name], side, at_y, bottom)
-    title = f"round {broken.round}, {broken.link}: {broken.kind} ({broken.cause})"
+    title = swap_title(broken)
     canvas.text(_WIDTH / 2, 16, title, "title", bold=True)
     return canvas.svg(title)
+
+
+def swap_title(broken: Break) -> str:
+    """What its diagram is called; of a swap that did not break, ``kind`` is how it ended, and it has no cause."""
+    cause = f" ({broken.cause})" if broken.cause else ""
+    return f"round {broken.round}, {broken.link}: {broken.kind}{cause}"
 
 
 def states_of(history: History, swap: SwapId) -> list[Event]:
