@@ -18,6 +18,7 @@ from pathlib import Path, PurePath
 import testbed.nodes
 import testbed.nodes.agent
 import testbed.nodes.registry
+from testbed import plugins
 from testbed.nodes.core.inputs import draw
 from testbed.nodes.core.own import EngineName, OwnEngine, OwnEngineError
 from testbed.nodes.registry import engine_names
@@ -98,7 +99,7 @@ class Files:
             except OSError as error:
                 raise OwnEngineError(f"{path} can't be read: {error.strerror}") from None
             if len(raw) > _MOST_BYTES:
-                raise OwnEngineError(f"{path}: {len(raw)} bytes are more than an engine can have ({_MOST_BYTES})")
+                raise OwnEngineError(f"{path}: {len(raw)} bytes are more than such a file can have ({_MOST_BYTES})")
             self.texts[path] = text
         return self.texts[path]
 
@@ -112,12 +113,23 @@ class Files:
 
 
 def engine_called(name: str, files: Files) -> EngineName | None:
-    """The engine that a user means: one that ships, by its name, or ``mine.py:Mine``, whole. None: there is none.
-    Raises OwnEngineError for what is wrong in a file."""
-    if name in engine_names():
-        return name
+    """The engine that a user means: one that ships, by its name, or whole: ``mine.py:Mine``, or what an installed
+    package brings under this name. None: there is none. Raises OwnEngineError for what is wrong in a file, PluginError
+    for a name that means two things."""
     match = _REFERENCE.fullmatch(name)
-    return None if match is None else own_engine(match["file"], match["object"], files)
+    if match is not None:
+        return own_engine(match["file"], match["object"], files)
+    remembered = files.texts.get(f"{plugins.ENGINES} {name}")
+    if remembered is not None:  # where the package need not be installed
+        file, _, object_ = remembered.rpartition(":")
+        return own_engine(file, object_, files, name)
+    point = plugins.called(plugins.ENGINES, name, engine_names())
+    if point is None:
+        return name if name in engine_names() else None
+    folder, file, object_ = plugins.source(point)
+    found = own_engine(file, object_, Files(folder, files.texts), name)
+    files.texts[f"{plugins.ENGINES} {name}"] = f"{file}:{object_}"
+    return found
 
 
 def own_engine(file: str, object_: str, files: Files, name: str = "") -> OwnEngine:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from pathlib import Path
 
+from testbed import plugins
 from testbed.shipped import shipped
 
 
@@ -31,13 +32,13 @@ def _documents(folder: str) -> list[tuple[str, str]]:
 def _topologies() -> list[tuple[str, str]]:
     from testbed.topologies.build import KINDS
 
-    return [(kind.name, kind.description) for kind in KINDS.values()]
+    return [(kind.name, kind.description) for kind in KINDS.values()] + _brought(plugins.TOPOLOGIES, KINDS)
 
 
 def _faults() -> list[tuple[str, str]]:
     from testbed.faults import VERBS
 
-    return [(known.name, known.meaning) for known in VERBS.values()]
+    return [(known.name, known.meaning) for known in VERBS.values()] + _brought(plugins.FAULTS, VERBS)
 
 
 def _engines() -> list[tuple[str, str]]:
@@ -47,9 +48,15 @@ def _engines() -> list[tuple[str, str]]:
 
 
 def _consensus() -> list[tuple[str, str]]:
-    from testbed.nodes.registry import engine_specs
+    from testbed.nodes.registry import engine_names, engine_specs
 
-    return [(spec.name, spec.title) for spec in engine_specs()]
+    return [(spec.name, spec.title) for spec in engine_specs()] + _brought(plugins.ENGINES, engine_names())
+
+
+def _brought(group: str, shipped_names: Collection[str]) -> list[tuple[str, str]]:
+    """What installed packages add, none of which is imported for that."""
+    names = plugins.names(group, shipped_names)
+    return [(name, f"brought by {plugins.brought_by(group, name)}") for name in names]
 
 
 def _runs() -> list[tuple[str, str]]:

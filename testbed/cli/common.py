@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,28 +23,46 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as protocol.window=200us; repeatable."),
 ]
+CustomOption = Annotated[
+    str | None,
+    typer.Option(
+        "--custom",
+        metavar="FILE[:NAME[,ARGS]]",
+        help="Take the topology from this Python file, as `mn --custom` does: a name of its topos, or a class.",
+    ),
+]
 _NAMED = 6
 
 
-def load_scenario(name: str, pairs: list[str] | None, seed: int | None = None) -> Scenario:
-    """The scenario a user named, with overrides."""
+def load_scenario(name: str, pairs: list[str] | None, seed: int | None = None, custom: str | None = None) -> Scenario:
+    """The scenario a user named, with overrides. custom: a topology of the user's own, in place of the scenario's."""
     from testbed.scenario import load
 
     scenario = load(find_document(name, "scenarios"))
+    if custom is not None:
+        scenario = scenario.with_override("topology", _custom_topology(custom, ""))
     for key, value in overrides(pairs):
         scenario = scenario.with_override(key, value)
     return scenario if seed is None else scenario.with_override("seed", seed)
 
 
-def named_fabric(name: str, pairs: list[str] | None) -> Fabric:
-    """The fabric of a topology's kind (``--set spines=2`` sets its parameters) or of a scenario's file."""
-    return named_ground(name, pairs)[0]
+def named_fabric(name: str, pairs: list[str] | None, custom: str | None = None) -> Fabric:
+    """The fabric of a topology's kind (``--set spines=2`` sets its parameters), of a scenario's file, or of the user's
+    own in a file ``custom``."""
+    return named_ground(name, pairs, custom)[0]
 
 
-def named_ground(name: str, pairs: list[str] | None) -> tuple[Fabric, Container | None]:
+def named_ground(name: str, pairs: list[str] | None, custom: str | None = None) -> tuple[Fabric, Container | None]:
     """As named_fabric, and what its hosts are: containers with these limits, or plain namespaces."""
+    from testbed import plugins
     from testbed.topologies.build import KINDS, make_fabric
 
+    if custom is not None:
+        return _users_fabric(_custom_topology(custom, name), "args", overrides(pairs)), None
+    if plugins.called(plugins.TOPOLOGIES, name, KINDS):
+        return _users_fabric({"kind": name}, "", overrides(pairs)), None
+    if not name:
+        raise UserError("name a topology (see `testbed topo list`) or a scenario, or a file of yours with --custom")
     if name == "from_file":
         return _fabric_from_file(overrides(pairs)), None
     if name not in KINDS:
@@ -75,6 +93,44 @@ def named_ground(name: str, pairs: list[str] | None) -> tuple[Fabric, Container 
     except ValueError as error:
         raise UserError(str(error)) from None
     return (_with_links(name, parameters, links) if links else bare), None
+
+
+def _custom_topology(custom: str, name: str) -> dict[str, Any]:
+    """What a scenario would say of a topology in a file of the user's. custom: the file, and behind a colon which one
+    in it is meant, which ``name`` may say as well."""
+    from testbed.own_engines import Files
+    from testbed.scenario.custom import named_arguments, only_name
+    from testbed.scenario.errors import FieldError
+
+    file, _, inside = custom.partition(":")
+    if inside and name:
+        raise UserError(f"--custom {custom} and {name}: one of them says which topology is meant")
+    try:
+        called, arguments = named_arguments(inside or name or only_name(file, Files()))
+    except (FieldError, ValueError) as error:
+        raise UserError(f"--custom {custom}: {error}") from None
+    return {"custom": {"file": file, "class": called, "args": arguments}}
+
+
+def _users_fabric(topology: dict[str, Any], arguments: str, pairs: list[tuple[str, str]]) -> Fabric:
+    """What a scenario with nothing but this topology would run on, with what is set: its arguments, and its links."""
+    from testbed.scenario import compile_plan, from_data
+    from testbed.scenario.document import resolve_scalar
+
+    own = topology.get("custom", topology)
+    given = own.setdefault(arguments, {}) if arguments else own
+    for key, value in pairs:
+        if not key.startswith("links."):
+            if not isinstance(given, dict):
+                if given:
+                    raise UserError(f"--set {key}={value}: the arguments are given by place already")
+                given = own[arguments] = {}
+            given[key] = resolve_scalar(value)
+    scenario = from_data({"name": str(own.get("class", own.get("kind"))), "topology": topology}, "topology")
+    for key, value in pairs:
+        if key.startswith("links."):
+            scenario = scenario.with_override(key, value)
+    return compile_plan(scenario).fabric
 
 
 def _with_links(kind: str, parameters: dict[str, int], links: list[tuple[str, str]]) -> Fabric:

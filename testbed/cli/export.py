@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from testbed.cli.common import SetOption, named_fabric
+from testbed.cli.common import CustomOption, SetOption, named_fabric
 from testbed.cli.output import JsonFlag, print_json, verb
 from testbed.errors import UserError
 
@@ -16,9 +16,13 @@ from testbed.errors import UserError
 @verb
 def export(
     tool: Annotated[Literal["containerlab", "kathara", "mininet"], typer.Argument(help="For which tool.")],
-    name: Annotated[str, typer.Argument(help="A kind of topology (see `testbed topo list`) or a scenario.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="A kind of topology (see `testbed topo list`) or a scenario; with --custom a name in it."),
+    ] = "",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A directory (default: named after both).")] = None,
     set_: SetOption = None,
+    custom: CustomOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Write a fabric for containerlab, Kathara or stock Mininet: nodes, links, forwarding, what links do.
@@ -27,8 +31,10 @@ def export(
     """
     from testbed.export import TOOLS
 
-    exported = TOOLS[tool](named_fabric(name, set_), Path(name).stem)
-    folder = out if out is not None else Path(f"{Path(name).stem}-{tool}")
+    fabric = named_fabric(name, set_, custom)
+    called = fabric.name if custom is not None else Path(name).stem
+    exported = TOOLS[tool](fabric, called)
+    folder = out if out is not None else Path(f"{called}-{tool}")
     there = [path for path in (folder / file for file in exported.files) if path.exists()]
     if there:
         raise UserError(f"{there[0]}: is there already; remove it, or name another directory with --out")

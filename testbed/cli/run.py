@@ -10,7 +10,7 @@ import typer
 
 from testbed.actions.find import find_document, named_engine
 from testbed.actions.run import check_expectations, claimed, executed, keep, scenario_text
-from testbed.cli.common import SetOption, load_scenario
+from testbed.cli.common import CustomOption, SetOption, load_scenario
 from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, console, print_json, progress_bar, verb
 from testbed.errors import UserError
 
@@ -31,6 +31,7 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed.")] = None,
     set_: SetOption = None,
+    custom: CustomOption = None,
     out: Annotated[Path | None, typer.Option(help="The run directory (default: runs/<name>).")] = None,
     memory: Annotated[
         str | None, typer.Option(help="What a run on sim may take, such as 4G (default: most of what is free).")
@@ -43,11 +44,11 @@ def run(
     """Run a scenario and judge it. Exit code 1 when an expectation stated in the scenario fails."""
     from testbed.scenario import compile_plan
 
-    loaded = load_scenario(scenario, set_, seed)
+    loaded = load_scenario(scenario, set_, seed, custom)
     chosen = _over(_bounded(named_engine(engine or loaded.engine), memory), inventory)
     plan = compile_plan(loaded)
     chosen.check(plan)
-    overridden = bool(set_) or seed is not None
+    overridden = bool(set_) or seed is not None or custom is not None
     text = scenario_text(loaded, None if overridden else find_document(scenario, "scenarios"))
     with claimed(out, text, plan, chosen.name) as directory:
         history, verdicts = execute(chosen, plan, directory)

@@ -8,23 +8,30 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from testbed.cli.common import SetOption, named_fabric
+from testbed.cli.common import CustomOption, SetOption, named_fabric
 from testbed.cli.output import JsonFlag, console, print_json, verb
 
 if TYPE_CHECKING:
     from testbed.scenario.model import Part
 
 app = typer.Typer(help="Topologies: list them, show one, draw one.", no_args_is_help=True)
-Name = Annotated[str, typer.Argument(help="A kind of topology (see `topo list`) or a scenario.")]
+Name = Annotated[
+    str, typer.Argument(help="A kind of topology (see `topo list`) or a scenario; with --custom a name in the file.")
+]
 
 
 @app.command("list")
 @verb
 def list_(json: JsonFlag = False) -> None:
     """List the kinds of topology and their parameters."""
+    from testbed import plugins
     from testbed.scenario.model import TOPOLOGY_MODELS
 
     found = [_kind(name, model) for name, model in TOPOLOGY_MODELS.items() if name != "custom"]
+    for name in plugins.names(plugins.TOPOLOGIES, TOPOLOGY_MODELS):
+        found.append(
+            {"kind": name, "parameters": {}, "description": f"of {plugins.brought_by(plugins.TOPOLOGIES, name)}"}
+        )
     if json:
         print_json(found)
         return
@@ -51,13 +58,13 @@ def _kind(name: str, model: type[Part]) -> dict[str, Any]:
 
 @app.command("show")
 @verb
-def show(name: Name, set_: SetOption = None, json: JsonFlag = False) -> None:
+def show(name: Name = "", set_: SetOption = None, custom: CustomOption = None, json: JsonFlag = False) -> None:
     """Show hosts, switches, links with what each direction does, and forwarding."""
     from dataclasses import asdict
 
     from testbed.topologies.draw import describe
 
-    fabric = named_fabric(name, set_)
+    fabric = named_fabric(name, set_, custom)
     if json:
         print_json(asdict(fabric))
         return
@@ -79,12 +86,13 @@ def show(name: Name, set_: SetOption = None, json: JsonFlag = False) -> None:
 @app.command("draw")
 @verb
 def draw(
-    name: Name,
+    name: Name = "",
     format_: Annotated[
         Literal["text", "svg", "mermaid", "dot"], typer.Option("--format", "-f", help="Which language.")
     ] = "text",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write it to this file.")] = None,
     set_: SetOption = None,
+    custom: CustomOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Draw a fabric as text, a picture (SVG), Mermaid or Graphviz. All but Graphviz draw large ones as groups."""
@@ -92,7 +100,7 @@ def draw(
     from testbed.topologies.svg import draw_svg
 
     painters = {"text": draw_text, "svg": draw_svg, "mermaid": draw_mermaid, "dot": draw_dot}
-    drawn = painters[format_](named_fabric(name, set_))
+    drawn = painters[format_](named_fabric(name, set_, custom))
     if out is not None:
         out.write_text(drawn, encoding="utf-8")
     elif json:

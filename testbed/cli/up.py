@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from testbed.cli import fabrics
-from testbed.cli.common import SetOption, named_ground, path_with_system_folders, unknown_node
+from testbed.cli.common import CustomOption, SetOption, named_ground, path_with_system_folders, unknown_node
 from testbed.cli.output import DEFECT, JsonFlag, print_json, verb
 from testbed.engines.base import SCRATCH
 from testbed.engines.live.isolation import isolated_popen
@@ -47,9 +47,14 @@ class Nodes(StrEnum):
 @verb
 def up(
     name: Annotated[
-        str, typer.Argument(help="A scenario, or a kind of topology (see `testbed topo list`).")
-    ] = "leaf_spine",
+        str | None,
+        typer.Argument(
+            help="A scenario, or a kind of topology (see `testbed topo list`; default: leaf_spine); with --custom a "
+            "name in the file, with arguments as Mininet takes them: mytopo,3."
+        ),
+    ] = None,
     set_: SetOption = None,
+    custom: CustomOption = None,
     exec_: Annotated[
         list[str] | None,
         typer.Option("--exec", "-x", metavar="COMMAND", help="Run this in Mininet's command line and end; repeatable."),
@@ -82,7 +87,8 @@ def up(
         raise UserError("--exec does not go with --detach; run commands in it with: testbed exec host1 ip addr")
     if json and not exec_ and not detach:
         raise UserError("--json goes with --exec or --detach: without commands to run there is nothing to report")
-    fabric, container = named_ground(name, set_)
+    fabric, container = named_ground(name or ("" if custom else "leaf_spine"), set_, custom)
+    name = name or fabric.name
     if nodes is not None:
         container = (container or Container()) if nodes is Nodes.CONTAINER else None
     for command in exec_ or []:

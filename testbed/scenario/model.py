@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from testbed import plugins
 from testbed.faults import VERBS
 from testbed.nodes.consensus.spec import READS
 from testbed.nodes.core import LinkState
@@ -161,9 +162,13 @@ class CustomClass(Part):
     model_config = shown_as({"file": "mine.py", "class": "Mine", "args": {"size": 5}})
 
     file: str = Field(description="The Python file, from the scenario's directory.", examples=["mine.py"])
-    class_: str = Field(alias="class", description="The name of the Topo class in it.", examples=["Mine"])
-    args: dict[str, int | float | str | bool] = Field(
-        default_factory=dict, description="What the class is built with, by name.", examples=[{"size": 5}]
+    class_: str = Field(
+        alias="class",
+        description="The name of the Topo class in it, or one of its dictionary topos, as mn --custom takes it.",
+        examples=["Mine"],
+    )
+    args: dict[str, int | float | str | bool] | list[int | float | str | bool] = Field(
+        default_factory=dict, description="What the class is built with, by name or by place.", examples=[{"size": 5}]
     )
 
 
@@ -202,6 +207,21 @@ class FromFileTopology(Part):
     )
 
 
+_KINDS_HERE = (*KINDS, "from_file")
+
+
+class InstalledTopology(Part):
+    """A topology that an installed package brings (entry points ``oae_testbed.topologies``), with its own arguments."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str = Field(
+        description="Its name, as the package says it; what else stands here are its arguments.",
+        examples=["comb"],
+        json_schema_extra={"not": {"enum": list(_KINDS_HERE)}},
+    )
+
+
 def _topology_model(kind: str) -> type[Part]:
     known = KINDS[kind]
     fields: dict[str, Any] = {
@@ -230,19 +250,28 @@ globals().update({model.__name__: model for model in TOPOLOGY_MODELS.values()}) 
 
 
 def _topology_tag(value: object) -> str | None:
+    if isinstance(value, InstalledTopology):
+        return "installed"
     if isinstance(value, Part):
         return str(getattr(value, "kind", "custom"))
     if not isinstance(value, dict):
         return None
     kind = "custom" if "custom" in value else value.get("kind")
-    return kind if isinstance(kind, str) else None
+    if not isinstance(kind, str):
+        return None
+    return "installed" if plugins.called(plugins.TOPOLOGIES, kind, _KINDS_HERE) else kind
 
 
 if TYPE_CHECKING:
     Topology = Part
 else:
     Topology = Annotated[
-        Union[tuple(Annotated[model, Tag(name)] for name, model in TOPOLOGY_MODELS.items())],  # noqa: UP007
+        Union[  # noqa: UP007
+            tuple(
+                Annotated[model, Tag(name)]
+                for name, model in {**TOPOLOGY_MODELS, "installed": InstalledTopology}.items()
+            )
+        ],
         Discriminator(_topology_tag),
     ]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from testbed import plugins
 from testbed.scenario.document import Document
 from testbed.scenario.errors import FieldError, Path, shown, suggestion
 from testbed.scenario.model import (
@@ -110,7 +111,8 @@ def _message(kind: str, item: dict[str, Any], cause: object) -> str:
         return plain[kind]
     if kind == "union_tag_invalid":
         tag = str(limits.get("tag", ""))
-        return f"no topology {shown(tag)}; {suggestion(tag, TOPOLOGY_MODELS)}"
+        known = (*TOPOLOGY_MODELS, *plugins.installed(plugins.TOPOLOGIES))
+        return f"no topology {shown(tag)}; {suggestion(tag, known)}"
     if kind == "literal_error":
         options = [word.strip("' ") for word in str(limits["expected"]).replace(" or ", ", ").split(",")]
         return f"{given} is not known here; {suggestion(str(item.get('input')), options)}"

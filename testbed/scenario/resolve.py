@@ -22,8 +22,9 @@ from testbed.nodes.core.disk import State
 from testbed.nodes.core.lies import FOREVER_NS, Lie, LieKind
 from testbed.nodes.core.moments import Moment
 from testbed.nodes.registry import engine_spec, engine_specs, service_spec
+from testbed.own_engines import Files
 from testbed.plan import Captures
-from testbed.scenario.custom import custom_fabric
+from testbed.scenario.custom import custom_fabric, installed_fabric
 from testbed.scenario.document import Document
 from testbed.scenario.errors import FieldError, ScenarioError, shown, suggestion
 from testbed.scenario.errors import Path as KeyPath
@@ -34,6 +35,7 @@ from testbed.scenario.model import (
     CustomTopology,
     FaultOrder,
     FromFileTopology,
+    InstalledTopology,
     LieOrder,
     RandomPlan,
     Trigger,
@@ -179,7 +181,9 @@ class _Resolver:
         topology = self.scenario.topology
         try:
             if isinstance(topology, CustomTopology):
-                return Routes(custom_fabric(topology, self.base_dir))
+                return Routes(custom_fabric(topology.custom, Files(self.base_dir, self.document.files)))
+            if isinstance(topology, InstalledTopology):
+                return Routes(installed_fabric(topology))
             if isinstance(topology, FromFileTopology):
                 return Routes(file_fabric(topology, self.base_dir))
             chosen = topology.model_dump()

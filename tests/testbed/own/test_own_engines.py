@@ -228,6 +228,6 @@ def test_files_that_are_no_python_are_told(tmp_path: Path) -> None:
     (tmp_path / "latin.py").write_bytes(b"x = '\xe9'\n")
     (tmp_path / "zero.py").write_bytes(b"x = 1\0\n")
     (tmp_path / "long.py").write_bytes(b"#" * 300_000)
-    for name, told in (("latin.py", "is not UTF-8"), ("zero.py", "null byte"), ("long.py", "more than an engine")):
+    for name, told in (("latin.py", "is not UTF-8"), ("zero.py", "null byte"), ("long.py", "more than such a file")):
         with pytest.raises(OwnEngineError, match=told):
             engine_spec(own_engine(name, "Mine", Files(tmp_path)))
