@@ -1,6 +1,8 @@
 """A topology as people write them for Mininet: `mn --custom mine.py --topo comb,4` runs it, and so does
 `testbed up --custom mine.py comb,4`."""
 
+from itertools import pairwise
+
 from mininet.topo import Topo
 
 
@@ -11,7 +13,7 @@ class Comb(Topo):
         switches = [self.addSwitch(f"s{place}") for place in range(1, teeth + 1)]
         for place, switch in enumerate(switches, start=1):
             self.addLink(self.addHost(f"h{place}", mac=f"02:00:00:00:00:{place:02x}"), switch, bw=100)
-        for one, other in zip(switches, switches[1:], strict=False):
+        for one, other in pairwise(switches):
             self.addLink(one, other, delay=slow, jitter="100us", loss=1, max_queue_size=50)
 
 

@@ -146,7 +146,8 @@ def _names_files(text: str) -> bool:
 
     def leads_out(data: Any) -> bool:
         inside = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
-        return (isinstance(data, dict) and "file" in data) or any(map(leads_out, inside))
+        named = "file" in data if isinstance(data, dict) else isinstance(data, str) and ".py:" in data
+        return named or any(map(leads_out, inside))
 
     try:
         return leads_out(read_document(text, "scenario").data)

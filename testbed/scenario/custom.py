@@ -28,7 +28,7 @@ Arguments = Mapping[str, Any] | Sequence[Any]
 
 def custom_fabric(wanted: CustomClass, files: Files) -> Fabric:
     """The fabric of a user's Topo class. Raises FieldError, one line, for whatever goes wrong in the user's file."""
-    module = _module(wanted.file, files)
+    module = read_module(wanted.file, files)
     made = _offered(module).get(wanted.class_)
     if made is None:
         problem = f"no class {shown(wanted.class_)} in {wanted.file}; {suggestion(wanted.class_, _offered(module))}"
@@ -51,7 +51,7 @@ def installed_fabric(wanted: InstalledTopology) -> Fabric:
 
 def only_name(file: str, files: Files) -> str:
     """The topology that a file means where none is named. Raises FieldError."""
-    module = _module(file, files)
+    module = read_module(file, files)
     own = [name for name, item in _offered(module).items() if getattr(item, "__module__", "") == module.__name__]
     names = list(getattr(module, "topos", {})) or own
     if len(names) != 1:
@@ -76,7 +76,7 @@ def _built(name: str, made: Callable[..., Any], arguments: Arguments, file: str)
         topo = made(**arguments) if isinstance(arguments, Mapping) else made(*arguments)
         return fabric_of(topo, name)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise ValueError(f"{name} can't be built: {_reason(error, file)}") from None
+        raise ValueError(f"{name} can't be built: {reason(error, file)}") from None
 
 
 def _offered(module: ModuleType) -> dict[str, Callable[..., Any]]:
@@ -90,7 +90,8 @@ def _offered(module: ModuleType) -> dict[str, Callable[..., Any]]:
     return classes | (dict(topos) if isinstance(topos, Mapping) else {})
 
 
-def _module(file: str, files: Files) -> ModuleType:
+def read_module(file: str, files: Files) -> ModuleType:
+    """What a file of the user's comes to. Raises FieldError."""
     try:
         text = files.text(file)
     except OwnEngineError as error:
@@ -102,7 +103,7 @@ def _module(file: str, files: Files) -> ModuleType:
         with _starting_nothing("Mininet" in text):
             exec(code, module.__dict__)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise FieldError(("custom", "file"), f"{file} can't be run: {_reason(error, file)}") from None
+        raise FieldError(("custom", "file"), f"{file} can't be run: {reason(error, file)}") from None
     return module
 
 
@@ -125,12 +126,12 @@ def _starting_nothing(may_start: bool) -> Iterator[None]:
         Mininet.__init__ = before
 
 
-def _reason(error: BaseException, file: str) -> str:
+def reason(error: BaseException, file: str) -> str:
     """What the user's code raised, and in which line of the file."""
-    reason = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {error.msg}"
     lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == file and file]
     speaks = isinstance(error, ValueError | RuntimeError | TypeError)  # for itself
-    told = reason if speaks else f"{type(error).__name__}: {reason}"
+    told = text if speaks else f"{type(error).__name__}: {text}"
     return f"line {lines[-1]}: {told}" if lines else told

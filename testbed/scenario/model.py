@@ -978,6 +978,34 @@ class FaultOrder(LinkSettings):
             raise FieldError(needs[0], f"is missing; say how much, such as {_example(self.do)}")
 
 
+class OwnFault(Part):
+    """A fault that is made of others: one that an installed package brings (entry points ``oae_testbed.faults``), or a
+    function in a file of the user's. What stands beside ``do`` is its own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    do: str = Field(
+        description="Its name, as the package says it, or mine.py:rack_power.",
+        examples=["mine.py:rack_power"],
+        json_schema_extra={"not": {"enum": list(VERBS)}},
+    )
+
+
+def _order_tag(value: object) -> str:
+    verb = value.get("do") if isinstance(value, dict) else getattr(value, "do", None)
+    if not isinstance(verb, str) or (verb in VERBS and plugins.called(plugins.FAULTS, verb, VERBS) is None):
+        return "order"
+    return "own" if ".py:" in verb or plugins.called(plugins.FAULTS, verb, VERBS) is not None else "order"
+
+
+if TYPE_CHECKING:
+    AnyOrder = FaultOrder | OwnFault
+else:
+    AnyOrder = Annotated[
+        Annotated[FaultOrder, Tag("order")] | Annotated[OwnFault, Tag("own")], Discriminator(_order_tag)
+    ]
+
+
 def _as_orders(value: object) -> object:
     """A text of several lines is as many orders; ``#`` begins a comment, as in the rest of the document."""
     if not isinstance(value, str):
@@ -1052,13 +1080,11 @@ def _faults_tag(value: object) -> str:
 
 
 if TYPE_CHECKING:
-    Faults = list[FaultOrder] | RandomPlan
+    Faults = list[FaultOrder | OwnFault] | RandomPlan
 else:
     Faults = Annotated[
         Annotated[
-            Annotated[
-                list[FaultOrder], BeforeValidator(_as_orders, json_schema_input_type=str | list[FaultOrder | str])
-            ],
+            Annotated[list[AnyOrder], BeforeValidator(_as_orders, json_schema_input_type=str | list[AnyOrder | str])],
             Tag("list"),
         ]
         | Annotated[RandomPlan, Tag("random")],

@@ -37,12 +37,14 @@ from testbed.scenario.model import (
     FromFileTopology,
     InstalledTopology,
     LieOrder,
+    OwnFault,
     RandomPlan,
     Trigger,
     Written,
     instant_ns,
 )
 from testbed.scenario.neighbourhoods import ALL, REACH, neighbours, pairs, strangers_among
+from testbed.scenario.own_faults import orders_of
 from testbed.scenario.parameters import mix_model, parameters_model
 from testbed.scenario.problems import problem_lines
 from testbed.scenario.random_faults import Budget, draw_faults
@@ -492,10 +494,11 @@ class _Resolver:
 
     # -- faults -------------------------------------------------------------------------------------------------
 
-    def _faults(self) -> list[FaultOrder]:
-        """Those that are listed, or drawn."""
+    def _faults(self) -> list[tuple[int, FaultOrder]]:
+        """Those that are listed, or drawn, each with its place in the list; of the user's own what they are made of."""
         if not isinstance(self.scenario.faults, RandomPlan):
-            return self.scenario.faults
+            listed = enumerate(self.scenario.faults)
+            return [(place, order) for place, fault in listed for order in self._made_of(fault, place)]
         spec, path = self.scenario.faults.random, ("faults", "random")
         period_ns = self.scenario.protocol.period_ns
         from_ns, until_ns = instant_ns(spec.from_, period_ns), instant_ns(spec.until, period_ns)
@@ -520,12 +523,21 @@ class _Resolver:
             self.problems.error(path, str(error))
             return []
         self.drawn = tuple(lines)
-        return [FaultOrder.model_validate(line) for line in lines]
+        return [(place, FaultOrder.model_validate(line)) for place, line in enumerate(lines)]
+
+    def _made_of(self, fault: FaultOrder | OwnFault, place: int) -> list[FaultOrder]:
+        if isinstance(fault, FaultOrder):
+            return [fault]
+        try:
+            return orders_of(fault, self.fabric, Files(self.base_dir, self.document.files))
+        except FieldError as error:
+            self.problems.error(("faults", place, *error.path), str(error))
+            return []
 
     def _orders(self) -> list[tuple[int, Order]]:
         """What the faults come to, each with its place in the list; one for each node whose moment it waits for."""
         found: list[tuple[int, Order]] = []
-        for place, fault in enumerate(self._faults()):
+        for place, fault in self._faults():
             path = ("faults", place)
             each = [fault]
             if fault.when is not None:
