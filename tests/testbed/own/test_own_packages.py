@@ -151,9 +151,7 @@ def test_a_fault_of_ones_own_needs_no_package(tmp_path: Path, monkeypatch: pytes
         ("switch_restart", "leaf1"),
         ("node_kill", "host1"),
     ]
-    with pytest.raises(
-        ScenarioError, match=r"x\.yaml:5: faults\.0\.do: mine\.py:rack can.t be found; there is"
-    ):
+    with pytest.raises(ScenarioError, match=r"x\.yaml:5: faults\.0\.do: mine\.py:rack can.t be found; there is"):
         parse(text.replace("rack_power", "rack"), "x.yaml", tmp_path)
     with pytest.raises(ScenarioError, match=r"mine\.py:rack_power can't be made: line 3: KeyError: 'rack'"):
         parse(text.replace("rack: leaf1, ", ""), "x.yaml", tmp_path)
