@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
+from testbed import plugins
 from testbed.nodes.registry import engine_names, service_names
 from testbed.pcapng import Packets, Wires, write_packets
 from testbed.scenario import ScenarioError, from_data, json_schema
@@ -42,6 +44,9 @@ class Mine(Topo):
         switch = self.addSwitch("s1")
         for number in range(size):
             self.addLink(self.addHost(f"host{number + 1}"), switch)
+
+def rack_power(order, fabric):
+    return ["at 1ms node_kill host1"]
 """
 BASE = {
     "name": "base",
@@ -67,8 +72,8 @@ def sightings(interfaces: list[str], delays_us: list[int]) -> Packets:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the files stand that examples name."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which the files stand that examples name, and where Python finds the package that brings ``comb``."""
     tmp_path = tmp_path_factory.mktemp("examples")
     (tmp_path / "studies").mkdir()
     (tmp_path / "scenarios").mkdir()
@@ -82,7 +87,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (tmp_path / "rtt.csv").write_text("rtt_us\n" + "\n".join(map(str, delays)), encoding="utf-8")
     for name, interfaces in (("sent", [SENDER]), ("received", [RECEIVER]), ("run", [SENDER, RECEIVER])):
         write_packets(tmp_path / f"{name}.pcapng", interfaces, sightings(interfaces, delays))
-    return tmp_path
+    info = tmp_path / "mine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(f"[{plugins.TOPOLOGIES}]\ncomb = mine:Mine\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(str(tmp_path))
+        plugins.installed.cache_clear()
+        yield tmp_path
+    plugins.installed.cache_clear()
+    sys.modules.pop("mine", None)
 
 
 def load(place: Place, key: Key, folder: Path) -> None:
