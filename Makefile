@@ -31,7 +31,7 @@ shape_options  = $(foreach pair,SPINES:spines LEAVES:leaves HOSTS_PER_LEAF:hosts
 export PYTHON VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock wheel kernel image fabric scenario study test bench soak lint report clean
+.PHONY: help setup lock wheel kernel image fabric scenario study test bench soak lint report docs clean
 .PHONY: provision play remote-fabric remote-scenario remote-study
 
 help: ## list the targets
@@ -109,7 +109,10 @@ lint: setup ## ruff, mypy, import directions
 report: setup ## write the HTML report of a run or study again: RUN=runs/... (default: the latest)
 	@$(if $(RUN),$(TESTBED) report $(RUN) $(ARGS),echo "runs/ holds no run and no study yet; name one with RUN=..." >&2; exit 2)
 
+docs: setup ## build the documentation into site/, offline (ARGS=--serve: and show it on loopback)
+	@$(BIN)/python -m testbed.reference.site $(ARGS)
+
 clean: ## remove what runs left behind, and build products; runs/ stays
 	@if [ -x $(TESTBED) ]; then $(TESTBED) clean; fi
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	@rm -rf .mypy_cache .ruff_cache site .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
 	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,15 +1,4 @@
-"""A run is a directory: everything needed to judge it again, replay it, or open it in Wireshark.
-
-======================  ==============================================================================================
-``scenario.yaml``       the scenario's text as it was given
-``plan.json``           the plan with every seed (testbed.plan.Plan.to_json)
-``events/``             History.events: ``<kind>.parquet`` for each kind of event that there was; columns below
-``hops.parquet``        History.hops; columns below
-``frames.pcapng``       every frame at every interface, nanosecond stamps on the run's clock (of ``live``: since the
-                        epoch); in its place ``frames/``, a file for each link and node that ``capture:`` names
-``verdicts.json``       testbed.verdicts.model.Verdicts
-``meta.json``           written last: format, engine, complete, why, and History.meta
-======================  ==============================================================================================
+"""A run is a directory: everything needed to judge it again, replay it, or open it in Wireshark (FILES).
 
 ``events/<kind>.parquet``: order int64 (the row's place among all events of the run), t_ns int64, node str (null: none),
 and the kind's own columns (testbed.nodes.core.record; numbers as int64). ``hops``: t_ns int64, node str, nic str, what
@@ -46,6 +35,19 @@ if TYPE_CHECKING:
 FORMAT = "oae-testbed run 4"
 SCENARIO, PLAN, EVENTS, HOPS = "scenario.yaml", "plan.json", "events", "hops.parquet"
 VERDICTS, META = "verdicts.json", "meta.json"
+
+FILES = {
+    SCENARIO: "the scenario's text as it was given",
+    PLAN: "the plan with every seed",
+    f"{EVENTS}/": "what happened: a table for each kind of event that there was",
+    HOPS: "where each frame was when, if `capture:` is not off",
+    FRAMES: "every frame at every interface, nanosecond stamps on the run's clock (of `live`: since the epoch)",
+    f"{FRAMES_FOLDER}/": f"in place of {FRAMES}: a file for each link and node that `capture:` names",
+    VERDICTS: "what is judged of it",
+    META: "written last: format, engine, whether it is complete, why not, and what the engine says of itself",
+    "report.html": "all of it as a page",
+}
+"""What a run's directory holds."""
 
 T = TypeVar("T")
 _OF_FINISHED = {"engine", "complete", "why", "meta"}  # in meta.json, once the run is

@@ -1,8 +1,6 @@
 """What the verbs share: where words go, how errors end, how JSON is printed.
 
-Results go to stdout, progress and errors to stderr. Exit codes: 0 it worked and stated expectations held, 1 a stated
-expectation failed, 2 the user's error or an engine that this host cannot run, 70 a defect of the testbed itself, 130
-interrupted.
+Results go to stdout, progress and errors to stderr; the command line ends with one of EXIT_CODES.
 """
 
 from __future__ import annotations
@@ -35,6 +33,15 @@ EXPECTATION_FAILED = 1
 USER_ERROR = 2
 DEFECT = 70  # EX_SOFTWARE of sysexits.h: never taken for an expectation that failed
 INTERRUPTED = 130
+
+EXIT_CODES = {
+    0: "it worked, and what was expected held",
+    EXPECTATION_FAILED: "an expectation that was stated failed",
+    USER_ERROR: "something to mend: one line says what, where and how; or an engine that this host cannot run",
+    DEFECT: "a defect of the testbed itself",
+    INTERRUPTED: "interrupted",
+}
+"""What the command line ends with."""
 
 _UNBROKEN = 100_000  # columns, more than any row takes
 _FILLED = re.compile(r" +$", re.MULTILINE)

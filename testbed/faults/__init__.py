@@ -2,6 +2,6 @@
 
 from testbed.faults.orders import Order, compile_orders
 from testbed.faults.text import describe, describe_lie
-from testbed.faults.verbs import VERBS, Verb
+from testbed.faults.verbs import DEEDS, VERBS, Deed, Verb
 
-__all__ = ["VERBS", "Order", "Verb", "compile_orders", "describe", "describe_lie"]
+__all__ = ["DEEDS", "VERBS", "Deed", "Order", "Verb", "compile_orders", "describe", "describe_lie"]

@@ -40,7 +40,8 @@ def _model(name: str, what: str, type_: type) -> type[Part]:
         kind = Time if bounds.pop("time", False) else _kind(hints[parameter.name])
         listed = parameter.default is MISSING
         default: Any = {"default_factory": list} if listed else {"default": parameter.default}
-        example = bounds.pop("example", [] if listed else parameter.default)
+        example: Any = bounds.pop("example", [] if listed else parameter.default)
+        example = str(example) if isinstance(example, StrEnum) else example
         shown = Field(**default, description=about, examples=[spell_time(example) if kind is Time else example])
         found[parameter.name] = (Annotated[kind, Field(**bounds)], shown)
     title = "".join(word.capitalize() for word in name.split("_")) + what

@@ -1,10 +1,10 @@
 """The identity of a trial: all that its result depends on, in one hash.
 
 It covers every file of ``testbed`` (machines, fabrics, both engines, patches, the guest's init, verdicts, this package)
-but what only hands results on (``actions``, ``api``, ``cli``, ``report``), what plans are made of (``shipped``) or only
-tells of the code (``.md``); the versions of Python and of the libraries that compute; and for vkernel the kernel that
-was built. It does not cover the host's own programs that a guest borrows (its shell, ``mount``), which set no time and
-draw no number.
+but what only hands results on or tells of the code (``actions``, ``api``, ``cli``, ``reference``, ``report``,
+``.md``) and what plans are made of (``shipped``); the versions of Python and of the libraries that compute; and for
+vkernel the kernel that was built. It does not cover the host's own programs that a guest borrows (its shell,
+``mount``), which set no time and draw no number.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _LEFT_OUT = (
     "testbed/actions/",
     "testbed/api/",
     "testbed/cli/",
+    "testbed/reference/",
     "testbed/report/",
     "testbed/setup.sh",
     "testbed/shipped/",

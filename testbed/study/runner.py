@@ -1,15 +1,5 @@
 """Runs a study: sim sweeps and searches, vkernel confirms; finished trials are kept, an interrupted study resumes.
 
-A study's directory
--------------------
-==================  ==================================================================================================
-``study.yaml``      the study with its scenario in place
-``trials.jsonl``    every finished trial as it came (testbed.study.trials)
-``trials.parquet``  those that the results are made of, a row each; columns with their units: table.SCHEMA
-``results.json``    what the report shows, see below
-``report.html``     the report; ``plot.png`` and ``plot.svg`` its plot
-==================  ==================================================================================================
-
 ``results.json`` is results.Results: name, about, source, seed (of the document), measure, parameters, kind (time: x in
 ns, share: of 1, rate: bit/s, number, name: x is 0), scale and grid (values of x) of the sweep, across (the second
 swept parameter, if there is one), confidence, crashes and losses as written, code (engine ->
@@ -52,6 +42,17 @@ from testbed.study.trials import TrialStore
 from testbed.study.workers import Pool, Workers
 
 _SPECIMENS = 3
+
+FILES = {
+    "study.yaml": "the study with its scenario in place",
+    "trials.jsonl": "every finished trial as it came",
+    "trials.parquet": "those that the results are made of, a row each",
+    "results.json": "what the report shows",
+    "report.html": "the report",
+    "plot.png": "its plot",
+    "plot.svg": "its plot, to be scaled",
+}
+"""What a study's directory holds."""
 
 
 def run_study(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from testbed.actions.find import find_document
 from testbed.cli.main import app
+from testbed.reference import PAGES as REFERENCE
 from testbed.report.link_page import link_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,8 +39,9 @@ def commands(text: str, program: str) -> list[list[str]]:
 @pytest.mark.parametrize("page", [*PAGES, *DONE], ids=lambda path: path.name)
 def test_links_lead_to_files(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)\)", page.read_text())
+    made = {ROOT / "docs" / place for place in REFERENCE}  # with the site
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
-    assert missing == []
+    assert [link for link in missing if Path(os.path.normpath(page.parent / link)) not in made] == []
 
 
 @page

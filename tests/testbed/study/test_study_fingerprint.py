@@ -46,6 +46,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("testbed/nodes/oae/link.py", "sim vkernel"),
         ("testbed/topologies/tables.py", "sim vkernel"),
         ("testbed/report/plots.py", ""),
+        ("testbed/reference/pages.py", ""),
         ("testbed/cli/study.py", ""),
         ("testbed/actions/study.py", ""),
         ("testbed/nodes/consensus/oae/notes.md", ""),
