@@ -133,6 +133,7 @@ def read_run(directory: Path) -> tuple[str, Plan, History, Verdicts]:
         )
     text = _read(directory / SCENARIO, lambda path: path.read_bytes().decode())
     plan = _read(directory / PLAN, lambda path: Plan.from_json(path.read_bytes().decode()))
+    _check_engine(directory, plan)
     history = History(
         engine=meta["engine"],
         events=_read(directory / EVENTS, lambda path: _read_events(path, node_names(plan.fabric))),
@@ -143,6 +144,17 @@ def read_run(directory: Path) -> tuple[str, Plan, History, Verdicts]:
     )
     verdicts = _read(directory / VERDICTS, lambda path: Verdicts.from_dict(json.loads(path.read_bytes())))
     return text, plan, history, verdicts
+
+
+def _check_engine(directory: Path, plan: Plan) -> None:
+    from testbed.nodes.registry import engine_spec
+
+    try:
+        engine_spec(plan.protocol.consensus)
+    except ValueError as error:
+        raise RunDirectoryError(
+            f"the run in {directory} can't be read here: {error}; read it with the version that it was made with"
+        ) from None
 
 
 def engine_of(directory: Path) -> str | None:
@@ -180,11 +192,16 @@ def _told(directory: Path, meta: dict[str, Any]) -> str:
     try:
         verdicts = json.loads((directory / VERDICTS).read_text(encoding="utf-8"))
         rounds, broken = (verdicts["bisynchrony"][name] for name in ("rounds", "broken_rounds"))
+        consensus = verdicts.get("consensus")
         fidelity = str(verdicts["fidelity"]["answer"]).replace("_", " ")
         name, seed = verdicts["name"], verdicts["seed"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"on {meta['engine']}; its {VERDICTS} can't be read: {error}"
-    return f"{name} on {meta['engine']}, seed {seed}: {len(broken)} of {rounds} rounds broken, {fidelity}"
+    came = [f"{len(broken)} of {rounds} rounds broken"] if rounds else []
+    if consensus:
+        done = "decided" if consensus["of"] == "instances" else "delivered"
+        came.append(f"{consensus['decided']} of {consensus['instances']} {consensus['of']} {done}")
+    return f"{name} on {meta['engine']}, seed {seed}: {', '.join([*came, fidelity])}"
 
 
 # -- directories and files -----------------------------------------------------------------------------------------

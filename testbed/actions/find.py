@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from testbed.errors import UserError
@@ -23,7 +24,27 @@ def find_document(name: str, folder: str) -> Path:
     close = get_close_matches(name, names, n=1)
     advice = f"did you mean {close[0]}?" if close else f"a file is wanted, or one that ships: {', '.join(names)}"
     what = folder.removesuffix("s") if folder != "studies" else "study"
+    other, verb = ("scenarios", "run") if folder == "studies" else ("studies", "study")
+    if name and (shipped(other) / f"{Path(name).stem}.yaml").is_file():
+        raise UserError(f"{name} is no {what}, but there is one of {other} of that name: testbed {verb} {name}")
     raise UserError(f"{name or repr(name)}: there is no such {what}; {advice}")
+
+
+def check_kind(path: Path, folder: str) -> Path:
+    """``path`` again, unless what stands in it belongs into the other of scenarios and studies. Raises UserError."""
+    from testbed.scenario import ScenarioError
+    from testbed.scenario.document import read_document
+
+    try:
+        data = read_document(path.read_text(encoding="utf-8-sig"), str(path)).data
+    except (OSError, UnicodeDecodeError, ScenarioError):
+        return path  # whoever reads it says what is wrong
+    keys = set(data) if isinstance(data, dict) else set()
+    if folder == "scenarios" and {"scenario", "sweep"} <= keys:
+        raise UserError(f"{path} is a study, not a scenario: testbed study {quote(str(path))}")
+    if folder == "studies" and "topology" in keys and not keys & {"scenario", "sweep"}:
+        raise UserError(f"{path} is a scenario, not a study: testbed run {quote(str(path))}")
+    return path
 
 
 def named_engine(name: str) -> Engine:

@@ -109,11 +109,11 @@ def write_page(directory: Path, text: str, plan: Plan, history: History, verdict
 def _story(text: str, verdicts: Verdicts) -> Story:
     from testbed.report.pages import Story
     from testbed.scenario import unmet
-    from testbed.verdicts.words import counted
+    from testbed.verdicts.words import demanded
 
     about, expect = told_by(text)
     stated = expect.model_dump(mode="json", exclude_none=True)
-    return Story(about, counted(stated) if stated else "", unmet(expect, verdicts.to_dict()))
+    return Story(about, demanded(stated) if stated else "", unmet(expect, verdicts.to_dict()))
 
 
 def told_by(text: str) -> tuple[str, Expectation]:

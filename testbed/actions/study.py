@@ -49,6 +49,23 @@ def read_results(directory: Path) -> dict[str, Any]:
     return results
 
 
+def own_directory(loaded: Study) -> Path:
+    """runs/study-<name>, numbered where another study of that name has been worked on: one that was edited since. The
+    document that a study has left in its directory leads to that."""
+    from testbed.study.runner import as_yaml
+
+    text, base = as_yaml(loaded), f"study-{loaded.document.name}"
+    number, given = 1, Path(loaded.source).parent
+    if (given / "trials.jsonl").is_file():
+        return given
+    while True:
+        directory = Path("runs") / (base if number == 1 else f"{base}-{number}")
+        document = directory / "study.yaml"
+        if not document.is_file() or document.read_text(encoding="utf-8") == text:
+            return directory
+        number += 1
+
+
 def write_report(loaded: Study, results: dict[str, Any], directory: Path) -> Path:
     """report.html, and the plot as PNG and SVG beside it."""
     from testbed.actions.origin import origin

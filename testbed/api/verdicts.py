@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from testbed.api.show import badge, lines_html, table_html
 from testbed.verdicts.model import Bisynchrony, Consensus, Fidelity, Service, Trust, Verdicts
-from testbed.verdicts.words import breaks, counted, in_words, service_row, summary
+from testbed.verdicts.words import breaks, demanded, in_words, service_row, summary
 
 
 class Expectations(NamedTuple):
@@ -111,7 +111,7 @@ class Verdict:
         if not stated:
             return []
         told = "".join(f"<br>{escape(sentence)}" for sentence in unmet)
-        return [("expected", f"{escape(counted(stated))} {badge('failed' if unmet else 'held', not unmet)}{told}")]
+        return [("expected", f"{escape(demanded(stated))} {badge('failed' if unmet else 'held', not unmet)}{told}")]
 
     def _broken(self) -> str:
         found = self._verdicts.bisynchrony

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from testbed.actions.find import find_document
+from testbed.actions.find import check_kind, find_document
 from testbed.cli.output import existing, overrides
 from testbed.errors import UserError
 
@@ -38,7 +38,7 @@ def load_scenario(name: str, pairs: list[str] | None, seed: int | None = None, c
     """The scenario a user named, with overrides. custom: a topology of the user's own, in place of the scenario's."""
     from testbed.scenario import load
 
-    scenario = load(find_document(name, "scenarios"))
+    scenario = load(check_kind(find_document(name, "scenarios"), "scenarios"))
     if custom is not None:
         scenario = scenario.with_override("topology", _custom_topology(custom, ""))
     for key, value in overrides(pairs):

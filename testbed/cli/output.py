@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -67,9 +68,12 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return function(*args, **kwargs)
-        except KeyboardInterrupt:
-            say("interrupted")
+            try:
+                return function(*args, **kwargs)
+            finally:
+                sys.stdout.flush()  # what is buffered would be written after the last word on the exit code
+        except KeyboardInterrupt as stop:
+            say(f"interrupted; {stop.args[0] if stop.args else 'to begin again'}: {_command_line()}")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             _print_no_more()
@@ -83,6 +87,11 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
 
     wrapped.__doc__ = _rewrapped(function.__doc__)
     return wrapped
+
+
+def _command_line() -> str:
+    """What was typed, for a shell."""
+    return shlex.join(["testbed", *sys.argv[1:]])
 
 
 def _print_no_more() -> None:

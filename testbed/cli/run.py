@@ -118,7 +118,7 @@ def show(verdicts: Verdicts, expected: dict[str, Any], warnings: Sequence[str] =
     from rich.markup import escape
 
     from testbed.verdicts.model import power_words
-    from testbed.verdicts.words import counted, summary
+    from testbed.verdicts.words import demanded, summary
 
     screen = console()
     fidelity = verdicts.fidelity
@@ -147,7 +147,7 @@ def show(verdicts: Verdicts, expected: dict[str, Any], warnings: Sequence[str] =
     for note in verdicts.notes:
         screen.print(f"note       {escape(note)}")
     if expected["stated"] and not expected["unmet"]:
-        screen.print(f"expected   {counted(expected['stated'])}: [green]held[/]")
+        screen.print(f"expected   {demanded(expected['stated'])}: [green]held[/]")
     for sentence in expected["unmet"]:
         screen.print(f"[bold red]failed[/]     {escape(sentence)}")
 
@@ -181,7 +181,7 @@ def _show_breaks(screen: Any, bisynchrony: Any) -> None:
     screen.print(table)
     more = len(bisynchrony.breaks) - len(rows)
     if more > 0:
-        screen.print(f"[dim]and {more} more in the report[/]")
+        screen.print(f"[dim]and {more} more in verdicts.json[/]")
 
 
 def _colours(verdicts: Verdicts) -> dict[str, str]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from testbed.actions.find import find_document
-from testbed.actions.study import claim, write_report
+from testbed.actions.find import check_kind, find_document
+from testbed.actions.study import claim, own_directory, write_report
 from testbed.cli.output import (
     EXPECTATION_FAILED,
     JsonFlag,
@@ -31,7 +31,9 @@ def study(
     document: Annotated[
         str, typer.Argument(help="A study's file, or the name of one that ships.")
     ] = "jitter-leaf-spine",
-    out: Annotated[Path | None, typer.Option(help="The study's directory (default: runs/study-<name>).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The study's directory (default: runs/study-<name>, numbered).")
+    ] = None,
     jobs: Annotated[int | None, typer.Option(min=0, help="Worker processes (default: one a core; 0: none).")] = None,
     workers: Annotated[
         str | None,
@@ -46,8 +48,8 @@ def study(
 
     if workers is not None and jobs is not None:
         raise UserError("--jobs does not go with --workers: a cluster has as many workers as were started there")
-    loaded = load_study(find_document(document, "studies"))
-    directory = claim(out or Path("runs") / f"study-{loaded.document.name}")
+    loaded = load_study(check_kind(find_document(document, "studies"), "studies"))
+    directory = claim(out or own_directory(loaded))
     with progress_bar() as bar:
         tasks: dict[str, Any] = {}
         milestones: dict[str, Milestones] = {}
@@ -60,7 +62,10 @@ def study(
             bar.update(tasks[phase], completed=done, total=total or 1, state=state)
             milestones[phase](f"({state})", done / (total or 1))
 
-        results = run_study(loaded, directory, jobs, report, vkernel, workers).to_dict()
+        try:
+            results = run_study(loaded, directory, jobs, report, vkernel, workers).to_dict()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"what is measured is kept in {directory}, and this goes on from there") from None
     write_report(loaded, results, directory)
     if json:
         print_json({"directory": str(directory), **results})
@@ -103,6 +108,26 @@ def _counts(results: dict[str, Any]) -> Table:
     return table
 
 
+def _points(results: dict[str, Any]) -> Table:
+    """A row for each value of a sweep in which no break point was looked for."""
+    from rich.table import Table
+
+    from testbed.study.document import human
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("variant", " and ".join(results["parameters"]), "rounds", "broken", "share", "certain to be in"):
+        table.add_column(heading)
+    for variant in results["variants"]:
+        for engine in ("sim", "vkernel"):
+            for row in variant[engine]:
+                shares = (f"{100 * row[name]:.4g} %" for name in ("p", "low", "high"))
+                p, low, high = shares
+                x = variant["swept"] or human(row["x"], results["kind"])
+                where = variant["name"] + (" (vkernel)" if engine == "vkernel" else "")
+                table.add_row(where, x, str(row["rounds"]), str(row["broken"]), p, f"{low} – {high}")
+    return table
+
+
 def _losses(results: dict[str, Any]) -> Table:
     """A row for each variant and condition: what is lost first, and where everything is lost."""
     from rich.table import Table
@@ -129,6 +154,8 @@ def show(results: dict[str, Any], directory: Path) -> None:
     screen = console()
     screen.print(f"[bold]{results['name']}[/]")
     screen.print(_losses(results) if results["measure"] == "losses" else _counts(results))
+    if results["measure"] == "broken_round" and not any(variant["break_point"] for variant in results["variants"]):
+        screen.print(_points(results))
     fidelity = coloured(answer(distrusted(results), not_checked(results)))
     screen.print(f"fidelity   {fidelity}, delays and losses judged in {judged_in_full(results)}")
     for reason in distrusted(results):

@@ -156,9 +156,9 @@ def _length(engine: EngineSpec, protocol: ProtocolConfig) -> tuple[str, str]:
     if not engine.made_of_swaps:
         return "instances", str(protocol.instances)
     rest = protocol.rounds - protocol.instances * protocol.instance_rounds
-    per_instance = f"{protocol.instances} instances of {protocol.instance_rounds}"
-    left_over = f", {rest} left over" if rest else ""
-    return "rounds", f"{protocol.rounds} ({per_instance}{left_over})" if engine.decides else str(protocol.rounds)
+    begun = f"{protocol.instances + (rest > 0)} instances of {protocol.instance_rounds}"
+    cut_off = f", the last one cut off after {rest}" if rest else ""
+    return "rounds", f"{protocol.rounds} ({begun}{cut_off})" if engine.decides else str(protocol.rounds)
 
 
 def _selectors(scenario: Scenario) -> str:

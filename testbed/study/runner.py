@@ -70,7 +70,7 @@ def run_study(
     from testbed.study.table import write_trials  # pyarrow is nothing that workers need
 
     with _pool(jobs, cluster) as pool, TrialStore(directory) as store:
-        _put(directory / "study.yaml", _as_yaml(study))
+        _put(directory / "study.yaml", as_yaml(study))
         sampler = Sampler(study, store, pool, report or (lambda *_: None))
         results = _results(study, sampler, vkernel)
         write_trials(directory / "trials.parquet", [sampler.used[place] for place in sorted(sampler.used)])
@@ -92,7 +92,7 @@ def _put(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def _as_yaml(study: Study) -> str:
+def as_yaml(study: Study) -> str:
     """The study with its scenario in place: the directory alone is enough to run it again."""
     import yaml
 

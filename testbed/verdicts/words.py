@@ -72,6 +72,13 @@ def counted(table: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {count}" for name, count in spelled.items() if count != 0) or "none"
 
 
+def demanded(expectation: Mapping[str, Any]) -> str:
+    """``agreement holds, splits 0``: all that is stated, numbers that must be 0 as well."""
+    return ", ".join(
+        f"{name} {' and '.join(asked) if isinstance(asked, list) else asked}" for name, asked in expectation.items()
+    )
+
+
 def _links(bisynchrony: Bisynchrony) -> str:
     """On which links swaps that cells carry broke, those with most of them first."""
     broken = {item.link: item.swaps["split"] + item.swaps["blocked"] for item in bisynchrony.links}
