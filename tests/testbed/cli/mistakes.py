@@ -214,7 +214,10 @@ MISTAKES: list[tuple[str, str]] = [
     ("run custom_syntax.yaml", "custom_syntax.yaml:2: topology.custom.file: syntax.py can't be run: SyntaxError:"),
     ("run h1.yaml", "h1.yaml:3: faults.0.on: no host 'h1' in this fabric; there are host1, host2"),
     ("run typo_fault.yaml", "typo_fault.yaml:3: faults.0.do: 'nic_donw' is not known here; did you mean"),
-    ("run jitter-leaf-spine", "jitter-leaf-spine: there is no such scenario; a file is wanted, or one that ships:"),
+    (
+        "run jitter-leaf-spine",
+        "jitter-leaf-spine is no scenario, but there is one of studies of that name: testbed study",
+    ),
     (
         "run small.yaml --set links.default.jitter=-1us",
         "small.yaml:4: links.default.jitter: '-1us' is no time; write a number and ns, us",
@@ -327,7 +330,7 @@ MISTAKES: list[tuple[str, str]] = [
     ),
     # study
     ("study nowhere", "nowhere: there is no such study; a file is wanted, or one that ships: cells, depth"),
-    ("study nic-crash-mid-swap", "nic-crash-mid-swap: there is no such study; a file is wanted, or one that ships:"),
+    ("study nic-crash-mid-swap", "there is one of scenarios of that name: testbed run nic-crash-mid-swap"),
     ("study st.yaml --out full", "full is not empty and holds no study; name another directory with --out"),
     ("study st.yaml --out st.yaml", "st.yaml is a file; name a directory for the study"),
     ("study st.yaml --jobs -1", "study: invalid value for '--jobs': Input should be greater than or equal to 0"),
