@@ -28,8 +28,9 @@ NUMBERS = (
 _SHOWN_WHERE_WRONG = ("_ws.malformed", "_ws.lua.error", "_ws.short")
 
 
-def dissected(capture: Path, fields: Sequence[str]) -> list[dict[str, str]]:
-    """Each frame's fields, those of ``fields`` that it has, as tshark spells them; of a repeated one the first.
+def dissected(capture: Path, fields: Sequence[str], occurrence: str = "f") -> list[dict[str, str]]:
+    """Each frame's fields, those of ``fields`` that it has, as tshark spells them; of a repeated one the first, or all
+    ("a"), behind each other with commas.
 
     Skips the test where there is no tshark. Fails it when a frame is malformed to Wireshark, or the script stumbled.
     """
@@ -38,7 +39,18 @@ def dissected(capture: Path, fields: Sequence[str]) -> list[dict[str, str]]:
         lacking("tshark", "apt-get install tshark")
     asked = (*fields, *_SHOWN_WHERE_WRONG)
     options = [word for field in asked for word in ("-e", field)]
-    command = [program, "-n", "-X", f"lua_script:{DISSECTOR}", "-r", str(capture), "-T", "fields", "-E", "occurrence=f"]
+    command = [
+        program,
+        "-n",
+        "-X",
+        f"lua_script:{DISSECTOR}",
+        "-r",
+        str(capture),
+        "-T",
+        "fields",
+        "-E",
+        f"occurrence={occurrence}",
+    ]
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "lua" not in done.stderr.lower(), done.stderr

@@ -33,6 +33,7 @@ from testbed.nodes.core import (
     Readable,
     Send,
     SetTimer,
+    layout,
     values,
 )
 from testbed.nodes.core.config import NodeConfig
@@ -85,6 +86,15 @@ def submission(entry: bytes) -> Submission | None:
     _, rank, epoch, sequence = _ENTRY.unpack_from(entry)
     return Submission(rank, epoch, sequence, entry[_ENTRY.size :])
 
+
+_TICKET_FORM = (layout.number("life"), layout.number("read", 8), layout.number("mode", 1))
+BODIES: layout.Bodies = {
+    Step.SUBMIT: layout.Body("submit", (layout.entry(),)),
+    Step.READ: layout.Body("read", _TICKET_FORM),
+    Step.READ_AT: layout.Body("read_at", (layout.number("slot", 8), *_TICKET_FORM)),
+}
+BASE = (layout.part("base", *layout.numbers(8, "slot", "index")), layout.part("seen"), layout.part("state"))
+"""What stands in a base: see Base."""
 
 # -- bytes ------------------------------------------------------------------------------------------------------------
 

@@ -8,11 +8,12 @@ verdicts, reports, the conformance tests) asks its spec through testbed.nodes.re
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.nodes.core import CONFIRMED, Consensus, Log
 from testbed.nodes.core.config import NodeConfig, ProtocolConfig
+from testbed.nodes.core.layout import Bodies
 from testbed.nodes.core.lies import VALUES, LieKind
 from testbed.nodes.core.text import Says, body_text
 from testbed.nodes.frames import Message
@@ -84,9 +85,10 @@ class EngineSpec:
     whether it has a leader.
     carries: what a value may be: any ``bytes``, a ``number`` (testbed.nodes.core.values), or of one a ``bit``, the
     lowest.
-    pitfalls: known bugs that can be planted, each of which the conformance tests must find. says:
-    what the body of a message of its means, in words (for traces). falsify: what a message of its says when it tells
-    another value, the first, second .. one; None: of a message that tells none. Without it nobody can lie about values.
+    pitfalls: known bugs that can be planted, each of which the conformance tests must find. says: what the body of a
+    message of its means, in words (for traces). bodies: the forms of these bodies, for other programs. falsify: what a
+    message of its says when it tells another value, the first, second .. one; None: of a message that tells none.
+    Without it nobody can lie about values.
     """
 
     name: str
@@ -109,6 +111,7 @@ class EngineSpec:
     carries: str = "number"
     pitfalls: tuple[str, ...] = ()
     says: Says = body_text
+    bodies: Bodies = field(default_factory=dict, hash=False)
     falsify: Falsified | None = None
 
     @property

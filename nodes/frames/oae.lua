@@ -18,6 +18,182 @@ local SERVICE_STEPS = { -- steps below 128 are the engine's own
     [140] = "value", [141] = "held", [142] = "wanted", [143] = "given",
 }
 
+-- What stands in the bodies of whose messages: of each step its name and its items, and of an item its name, form, size,
+-- the number that says how much of it there is, and what stands in it (testbed.nodes.core.layout).
+-- >> written by testbed.report.dissector
+local NUMBER_NAMES = { "adopted", "after", "at", "ballot", "bit", "chain", "chosen", "commit", "committed", "counter", "current", "early", "election", "end", "entry_life", "entry_place", "entry_rank", "epoch", "estimate", "heartbeat", "hint", "index", "input", "known", "led", "life", "mode", "needs", "node", "nonce", "normal", "number", "operation", "others", "phase", "place", "probe", "rank", "read", "round", "site", "size", "slot", "tag", "term", "view", "vote", "voted" }
+local BYTES_NAMES = { "base", "entries", "entry", "lives", "log", "members", "nonce", "normal", "operations", "result", "seen", "slots", "state", "value" }
+local ENTRY_HEAD = { { "entry_rank", 2 }, { "entry_life", 4 }, { "entry_place", 4 } }
+local BODIES = {
+    ben_or = {
+        [1] = { "report", { { "round", "number", 4 }, { "bit", "number", 4 } } },
+        [2] = { "proposal", { { "round", "number", 4 }, { "bit", "number", 4 } } },
+    },
+    chandra_toueg = {
+        [1] = { "estimate", { { "round", "number", 4 }, { "adopted", "number", 4 }, { "value", "rest" } } },
+        [2] = { "proposal", { { "round", "number", 4 }, { "adopted", "number", 4 }, { "value", "rest" } } },
+        [3] = { "ack", { { "round", "number", 4 }, { "adopted", "number", 4 }, { "value", "rest" } } },
+        [4] = { "nack", { { "round", "number", 4 }, { "adopted", "number", 4 }, { "value", "rest" } } },
+        [5] = { "decide", { { "round", "number", 4 }, { "adopted", "number", 4 }, { "value", "rest" } } },
+        [6] = { "round", { { "round", "number", 4 }, { "adopted", "number", 4 }, { "value", "rest" } } },
+        [7] = { "alive", {} },
+    },
+    epaxos = {
+        [1] = { "pre_accept", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 }, { "number", "number", 1 }, { "voted", "number", 4 }, { "needs", "number", 2 }, { "others", "number", 2 }, { "needs", "repeat", 0, "needs", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "others", "repeat", 0, "others", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "entry", "entry" } } },
+        [2] = { "pre_accepted", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 }, { "number", "number", 1 }, { "voted", "number", 4 }, { "needs", "number", 2 }, { "others", "number", 2 }, { "needs", "repeat", 0, "needs", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "others", "repeat", 0, "others", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "entry", "entry" } } },
+        [3] = { "accept", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 }, { "number", "number", 1 }, { "voted", "number", 4 }, { "needs", "number", 2 }, { "others", "number", 2 }, { "needs", "repeat", 0, "needs", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "others", "repeat", 0, "others", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "entry", "entry" } } },
+        [4] = { "accepted", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 }, { "number", "number", 1 }, { "voted", "number", 4 }, { "needs", "number", 2 }, { "others", "number", 2 }, { "needs", "repeat", 0, "needs", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "others", "repeat", 0, "others", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "entry", "entry" } } },
+        [5] = { "commit", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 }, { "number", "number", 1 }, { "voted", "number", 4 }, { "needs", "number", 2 }, { "others", "number", 2 }, { "needs", "repeat", 0, "needs", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "others", "repeat", 0, "others", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "entry", "entry" } } },
+        [6] = { "recover", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 }, { "number", "number", 1 }, { "voted", "number", 4 }, { "needs", "number", 2 }, { "others", "number", 2 }, { "needs", "repeat", 0, "needs", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "others", "repeat", 0, "others", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "entry", "entry" } } },
+        [7] = { "recovered", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 }, { "number", "number", 1 }, { "voted", "number", 4 }, { "needs", "number", 2 }, { "others", "number", 2 }, { "needs", "repeat", 0, "needs", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "others", "repeat", 0, "others", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "entry", "entry" } } },
+        [8] = { "validate", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 }, { "number", "number", 1 }, { "voted", "number", 4 }, { "needs", "number", 2 }, { "others", "number", 2 }, { "needs", "repeat", 0, "needs", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "others", "repeat", 0, "others", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "entry", "entry" } } },
+        [9] = { "validated", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 }, { "number", "number", 1 }, { "voted", "number", 4 }, { "needs", "number", 2 }, { "others", "number", 2 }, { "needs", "repeat", 0, "needs", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "others", "repeat", 0, "others", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "entry", "entry" } } },
+        [10] = { "waiting", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 }, { "number", "number", 1 }, { "voted", "number", 4 }, { "needs", "number", 2 }, { "others", "number", 2 }, { "needs", "repeat", 0, "needs", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "others", "repeat", 0, "others", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "entry", "entry" } } },
+        [11] = { "reject", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 }, { "number", "number", 1 }, { "voted", "number", 4 }, { "needs", "number", 2 }, { "others", "number", 2 }, { "needs", "repeat", 0, "needs", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "others", "repeat", 0, "others", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "entry", "entry" } } },
+        [12] = { "beat", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 }, { "number", "number", 1 }, { "voted", "number", 4 }, { "needs", "number", 2 }, { "others", "number", 2 }, { "needs", "repeat", 0, "needs", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "others", "repeat", 0, "others", { { "chain", "number", 2 }, { "rank", "number", 2 }, { "place", "number", 4 } } }, { "entry", "entry" } } },
+        [112] = { "submit", { { "entry", "entry" } } },
+        [113] = { "read", { { "life", "number", 4 }, { "read", "number", 8 }, { "mode", "number", 1 } } },
+        [114] = { "read_at", { { "slot", "number", 8 }, { "life", "number", 4 }, { "read", "number", 8 }, { "mode", "number", 1 } } },
+    },
+    fast_paxos = {
+        [1] = { "offer", { { "ballot", "number", 4 }, { "voted", "number", 4 }, { "value", "rest" } } },
+        [2] = { "any", { { "ballot", "number", 4 }, { "voted", "number", 4 }, { "value", "rest" } } },
+        [3] = { "prepare", { { "ballot", "number", 4 }, { "voted", "number", 4 }, { "value", "rest" } } },
+        [4] = { "promise", { { "ballot", "number", 4 }, { "voted", "number", 4 }, { "value", "rest" } } },
+        [5] = { "accept", { { "ballot", "number", 4 }, { "voted", "number", 4 }, { "value", "rest" } } },
+        [6] = { "accepted", { { "ballot", "number", 4 }, { "voted", "number", 4 }, { "value", "rest" } } },
+        [7] = { "decide", { { "ballot", "number", 4 }, { "voted", "number", 4 }, { "value", "rest" } } },
+        [8] = { "reject", { { "ballot", "number", 4 }, { "voted", "number", 4 }, { "value", "rest" } } },
+    },
+    floodset = {
+        [0] = { "register", { { "early", "number", 4 }, { "estimate", "number", 4 }, { "", "pad", 8 } } },
+    },
+    hydra = {
+        [1] = { "prepare", { { "slot", "number", 8 } } },
+        [2] = { "promise", { { "slot", "number", 8 }, { "votes", "parts", 0, "", { { "slot", "number", 8 }, { "ballot", "number", 4 }, { "entry", "entry" } } } } },
+        [3] = { "accept", { { "slot", "number", 8 }, { "chosen", "number", 8 }, { "entry", "entry" } } },
+        [4] = { "accepted", { { "slot", "number", 8 } } },
+        [5] = { "commit", { { "chosen", "number", 8 } } },
+        [6] = { "beat", { { "chosen", "number", 8 }, { "led", "number", 4 }, { "heartbeat", "number", 4 } } },
+        [7] = { "alive", { { "heartbeat", "number", 4 } } },
+        [8] = { "reject", { { "ballot", "number", 4 } } },
+        [9] = { "learn", { { "slot", "number", 8 } } },
+        [10] = { "chosen", { { "slot", "number", 8 }, { "ballot", "number", 4 }, { "entry", "entry" } } },
+        [11] = { "state", { { "base", "part", 0, "", { { "slot", "number", 8 }, { "index", "number", 8 } } }, { "seen", "part" }, { "state", "part" } } },
+        [96] = { "known", { { "sites", "repeat", 0, "", { { "known", "number", 8 } } } } },
+        [97] = { "ask", { { "sites", "repeat", 0, "", { { "known", "number", 8 } } } } },
+        [98] = { "entries", { { "site", "number", 2 }, { "place", "number", 8 }, { "entries", "parts", 0, "", { { "ballot", "number", 4 }, { "value", "rest" } } } } },
+        [99] = { "state", { { "state", "rest" } } },
+        [112] = { "submit", { { "entry", "entry" } } },
+        [113] = { "read", { { "life", "number", 4 }, { "read", "number", 8 }, { "mode", "number", 1 } } },
+        [114] = { "read_at", { { "slot", "number", 8 }, { "life", "number", 4 }, { "read", "number", 8 }, { "mode", "number", 1 } } },
+    },
+    ios = {
+        [1] = { "prepare", { { "slot", "number", 8 } } },
+        [2] = { "promise", { { "slot", "number", 8 }, { "votes", "parts", 0, "", { { "slot", "number", 8 }, { "ballot", "number", 4 }, { "entry", "entry" } } } } },
+        [3] = { "accept", { { "slot", "number", 8 }, { "chosen", "number", 8 }, { "entry", "entry" } } },
+        [4] = { "accepted", { { "slot", "number", 8 } } },
+        [5] = { "commit", { { "chosen", "number", 8 } } },
+        [6] = { "beat", { { "chosen", "number", 8 }, { "led", "number", 4 }, { "heartbeat", "number", 4 } } },
+        [7] = { "alive", { { "heartbeat", "number", 4 } } },
+        [8] = { "reject", { { "ballot", "number", 4 } } },
+        [9] = { "learn", { { "slot", "number", 8 } } },
+        [10] = { "chosen", { { "slot", "number", 8 }, { "ballot", "number", 4 }, { "entry", "entry" } } },
+        [11] = { "state", { { "base", "part", 0, "", { { "slot", "number", 8 }, { "index", "number", 8 } } }, { "seen", "part" }, { "state", "part" } } },
+        [12] = { "order", { { "slot", "number", 8 }, { "chosen", "number", 8 }, { "entry", "entry" } } },
+        [13] = { "done", { { "slot", "number", 8 } } },
+        [112] = { "submit", { { "entry", "entry" } } },
+        [113] = { "read", { { "life", "number", 4 }, { "read", "number", 8 }, { "mode", "number", 1 } } },
+        [114] = { "read_at", { { "slot", "number", 8 }, { "life", "number", 4 }, { "read", "number", 8 }, { "mode", "number", 1 } } },
+    },
+    multi_paxos = {
+        [1] = { "prepare", { { "slot", "number", 8 } } },
+        [2] = { "promise", { { "slot", "number", 8 }, { "votes", "parts", 0, "", { { "slot", "number", 8 }, { "ballot", "number", 4 }, { "entry", "entry" } } } } },
+        [3] = { "accept", { { "slot", "number", 8 }, { "chosen", "number", 8 }, { "entry", "entry" } } },
+        [4] = { "accepted", { { "slot", "number", 8 } } },
+        [5] = { "commit", { { "chosen", "number", 8 } } },
+        [6] = { "beat", { { "chosen", "number", 8 }, { "led", "number", 4 }, { "heartbeat", "number", 4 } } },
+        [7] = { "alive", { { "heartbeat", "number", 4 } } },
+        [8] = { "reject", { { "ballot", "number", 4 } } },
+        [9] = { "learn", { { "slot", "number", 8 } } },
+        [10] = { "chosen", { { "slot", "number", 8 }, { "ballot", "number", 4 }, { "entry", "entry" } } },
+        [11] = { "state", { { "base", "part", 0, "", { { "slot", "number", 8 }, { "index", "number", 8 } } }, { "seen", "part" }, { "state", "part" } } },
+        [112] = { "submit", { { "entry", "entry" } } },
+        [113] = { "read", { { "life", "number", 4 }, { "read", "number", 8 }, { "mode", "number", 1 } } },
+        [114] = { "read_at", { { "slot", "number", 8 }, { "life", "number", 4 }, { "read", "number", 8 }, { "mode", "number", 1 } } },
+    },
+    none = {
+        [0] = { "register", { { "node", "number", 8 }, { "round", "number", 8 } } },
+    },
+    oae = {
+        [0] = { "register", { { "tag", "number", 4 }, { "phase", "number", 4 }, { "vote", "number", 4 }, { "input", "number", 4 } } },
+    },
+    paxos = {
+        [1] = { "prepare", { { "ballot", "number", 4 }, { "voted", "number", 4 }, { "value", "rest" } } },
+        [2] = { "promise", { { "ballot", "number", 4 }, { "voted", "number", 4 }, { "value", "rest" } } },
+        [3] = { "accept", { { "ballot", "number", 4 }, { "voted", "number", 4 }, { "value", "rest" } } },
+        [4] = { "accepted", { { "ballot", "number", 4 }, { "voted", "number", 4 }, { "value", "rest" } } },
+        [5] = { "decide", { { "ballot", "number", 4 }, { "voted", "number", 4 }, { "value", "rest" } } },
+        [6] = { "reject", { { "ballot", "number", 4 }, { "voted", "number", 4 }, { "value", "rest" } } },
+    },
+    raft = {
+        [1] = { "ask_vote", { { "at", "number", 8 }, { "term", "number", 4 } } },
+        [2] = { "vote", {} },
+        [3] = { "append", { { "at", "number", 8 }, { "term", "number", 4 }, { "commit", "number", 8 }, { "probe", "number", 4 }, { "entries", "repeat", 0, "", { { "term", "number", 4 }, { "size", "number", 4 }, { "entry", "sized", 0, "size", { { "entry", "entry" } } } } } } },
+        [4] = { "appended", { { "at", "number", 8 }, { "hint", "number", 8 }, { "probe", "number", 4 } } },
+        [5] = { "snapshot", { { "at", "number", 8 }, { "term", "number", 4 }, { "probe", "number", 4 }, { "size", "number", 4 }, { "members", "sized", 0, "size" }, { "state", "rest" } } },
+        [6] = { "campaign", {} },
+        [112] = { "submit", { { "entry", "entry" } } },
+        [113] = { "read", { { "life", "number", 4 }, { "read", "number", 8 }, { "mode", "number", 1 } } },
+        [114] = { "read_at", { { "slot", "number", 8 }, { "life", "number", 4 }, { "read", "number", 8 }, { "mode", "number", 1 } } },
+    },
+    services = {
+        [130] = { "request", { { "operations", "rest" } } },
+        [131] = { "answer", { { "operation", "number", 8 }, { "result", "rest" } } },
+        [132] = { "told", { { "operations", "rest" } } },
+        [133] = { "ask", {} },
+        [134] = { "entry", { { "operations", "rest" } } },
+        [135] = { "state", { { "state", "rest" } } },
+        [140] = { "value", { { "value", "rest" } } },
+        [141] = { "held", {} },
+        [142] = { "wanted", { { "rank", "number", 4 } } },
+        [143] = { "given", { { "rank", "number", 4 }, { "value", "rest" } } },
+    },
+    vrr = {
+        [1] = { "prepare", { { "slot", "number", 8 }, { "commit", "number", 8 }, { "view", "number", 4 }, { "entry", "entry" } } },
+        [2] = { "prepare_ok", { { "end", "number", 8 }, { "probe", "number", 4 } } },
+        [3] = { "commit", { { "end", "number", 8 }, { "commit", "number", 8 }, { "probe", "number", 4 } } },
+        [4] = { "start_view_change", { { "lives", "repeat", 0, "", { { "life", "number", 4 } } } } },
+        [5] = { "do_view_change", { { "normal", "part", 0, "", { { "normal", "number", 4 } } }, { "lives", "part", 0, "", { { "lives", "repeat", 0, "", { { "life", "number", 4 } } } } }, { "log", "part", 0, "", { { "slots", "part", 0, "", { { "after", "number", 8 }, { "commit", "number", 8 } } }, { "entries", "part", 0, "", { { "entries", "parts", 0, "", { { "view", "number", 4 }, { "entry", "entry" } } } } }, { "base", "part" } } } } },
+        [6] = { "start_view", { { "slots", "part", 0, "", { { "after", "number", 8 }, { "commit", "number", 8 } } }, { "entries", "part", 0, "", { { "entries", "parts", 0, "", { { "view", "number", 4 }, { "entry", "entry" } } } } }, { "base", "part" } } },
+        [7] = { "recovery", { { "nonce", "number", 4 }, { "lives", "repeat", 0, "", { { "life", "number", 4 } } } } },
+        [8] = { "recovery_response", { { "nonce", "part", 0, "", { { "nonce", "number", 4 } } }, { "lives", "part", 0, "", { { "lives", "repeat", 0, "", { { "life", "number", 4 } } } } }, { "log", "part", 0, "", { { "slots", "part", 0, "", { { "after", "number", 8 }, { "commit", "number", 8 } } }, { "entries", "part", 0, "", { { "entries", "parts", 0, "", { { "view", "number", 4 }, { "entry", "entry" } } } } }, { "base", "part" } } } } },
+        [9] = { "get_state", { { "after", "number", 8 } } },
+        [10] = { "new_state", { { "slots", "part", 0, "", { { "after", "number", 8 }, { "commit", "number", 8 } } }, { "entries", "part", 0, "", { { "entries", "parts", 0, "", { { "view", "number", 4 }, { "entry", "entry" } } } } }, { "base", "part" } } },
+        [11] = { "end_epoch", { { "end", "number", 8 }, { "lives", "repeat", 0, "", { { "life", "number", 4 } } } } },
+        [12] = { "epoch_started", {} },
+        [112] = { "submit", { { "entry", "entry" } } },
+        [113] = { "read", { { "life", "number", 4 }, { "read", "number", 8 }, { "mode", "number", 1 } } },
+        [114] = { "read_at", { { "slot", "number", 8 }, { "life", "number", 4 }, { "read", "number", 8 }, { "mode", "number", 1 } } },
+    },
+    zab = {
+        [1] = { "vote", { { "election", "number", 8 }, { "current", "number", 4 }, { "epoch", "number", 4 }, { "counter", "number", 8 }, { "end", "number", 8 }, { "rank", "number", 2 } } },
+        [2] = { "cepoch", {} },
+        [3] = { "newepoch", {} },
+        [4] = { "ack_epoch", { { "current", "number", 4 }, { "epoch", "number", 4 }, { "counter", "number", 8 }, { "end", "number", 8 } } },
+        [5] = { "newleader", { { "slot", "number", 8 }, { "epoch", "number", 4 }, { "counter", "number", 8 }, { "state", "part" }, { "transactions", "parts", 0, "", { { "epoch", "number", 4 }, { "counter", "number", 8 }, { "entry", "entry" } } } } },
+        [6] = { "ack", { { "slot", "number", 8 } } },
+        [7] = { "propose", { { "slot", "number", 8 }, { "committed", "number", 8 }, { "transactions", "parts", 0, "", { { "epoch", "number", 4 }, { "counter", "number", 8 }, { "entry", "entry" } } } } },
+        [8] = { "commit", { { "committed", "number", 8 } } },
+        [9] = { "ping", { { "committed", "number", 8 }, { "heartbeat", "number", 4 } } },
+        [10] = { "pong", { { "heartbeat", "number", 4 } } },
+        [112] = { "submit", { { "entry", "entry" } } },
+        [113] = { "read", { { "life", "number", 4 }, { "read", "number", 8 }, { "mode", "number", 1 } } },
+        [114] = { "read_at", { { "slot", "number", 8 }, { "life", "number", 4 }, { "read", "number", 8 }, { "mode", "number", 1 } } },
+    },
+}
+-- << written by testbed.report.dissector
+
 local oae = Proto("oae", "Open Atomic Ethernet (testbed)")
 local f = {
     version = ProtoField.uint8("oae.version", "Version", base.DEC, nil, 0xf0),
@@ -59,7 +235,20 @@ local f = {
     message_length = ProtoField.uint32("oae.message.length", "Length of the message"),
     joined_in = ProtoField.framenum("oae.message.joined_in", "Joined in", base.NONE),
     problem = ProtoField.string("oae.problem", "Problem"),
+    says = ProtoField.string("oae.says", "Message of the engine"),
+    engine = ProtoField.string("oae.engine", "Engine of consensus"),
+    misfit = ProtoField.string("oae.misfit", "What does not fit the form of such a message"),
 }
+local number_fields, bytes_fields = {}, {} -- of bodies, by name
+for _, name in ipairs(NUMBER_NAMES) do
+    number_fields[name] = ProtoField.uint64("oae.body." .. name, name)
+    table.insert(oae.fields, number_fields[name])
+end
+for _, name in ipairs(BYTES_NAMES) do
+    bytes_fields[name] = ProtoField.bytes("oae.bytes." .. name, name)
+    table.insert(oae.fields, bytes_fields[name])
+end
+oae.prefs.engine = Pref.string("Engine of consensus", "", "Whose messages these are, where a capture does not say it")
 for _, field in pairs(f) do table.insert(oae.fields, field) end
 
 local PROBLEMS = { -- a receiver drops such a frame and records this word
@@ -101,6 +290,102 @@ local function crc32(text) -- most of a frame's time goes by here: two calls a b
     return xor(sum, 0xffffffff)
 end
 
+-- -- bodies by their forms ---------------------------------------------------------------------------------------------
+
+local add_items -- calls itself, by way of the others
+
+-- Each returns where what it has added ends, or nil when it does not fit before ``stop``.
+local function add_number(name, size, tvb, at, stop, tree)
+    if at + size > stop then return nil end
+    tree:add(number_fields[name], tvb(at, size))
+    return at + size
+end
+
+local function add_bytes(name, tvb, at, stop, tree)
+    if at < stop then tree:add(bytes_fields[name], tvb(at, stop - at)) end
+    return stop
+end
+
+local function add_entry(name, tvb, at, stop, tree)
+    local head = 1
+    for _, field in ipairs(ENTRY_HEAD) do head = head + field[2] end
+    if at >= stop then return stop end
+    if tvb(at, 1):uint() ~= 0 or at + head > stop then return add_bytes(name, tvb, at, stop, tree) end
+    at = at + 1
+    for _, field in ipairs(ENTRY_HEAD) do at = add_number(field[1], field[2], tvb, at, stop, tree) end
+    return add_bytes("value", tvb, at, stop, tree)
+end
+
+local function add_whole(item, tvb, at, stop, limit, tree)
+    if stop > limit then return nil end
+    if not item[5] then return add_bytes(item[1], tvb, at, stop, tree) end
+    if at == stop then return stop end
+    local inside = tree:add(oae, tvb(at, stop - at), item[1])
+    return add_items(item[5], tvb, at, stop, inside) == stop and stop or nil
+end
+
+local function add_part(item, tvb, at, stop, tree)
+    if at + 4 > stop then return nil end
+    return add_whole(item, tvb, at + 4, at + 4 + tvb(at, 4):uint(), stop, tree)
+end
+
+local function add_item(item, tvb, at, stop, tree, said)
+    local name, form, size, of = item[1], item[2], item[3], item[4]
+    if form == "number" then
+        local ends = add_number(name, size, tvb, at, stop, tree)
+        if ends and size <= 4 then said[name] = tvb(at, size):uint() end
+        return ends
+    elseif form == "pad" then
+        return at + size <= stop and at + size or nil
+    elseif form == "rest" then
+        return add_bytes(name, tvb, at, stop, tree)
+    elseif form == "entry" then
+        return add_entry(name, tvb, at, stop, tree)
+    elseif form == "sized" then
+        return add_whole(item, tvb, at, at + said[of], stop, tree)
+    elseif form == "part" then
+        return add_part(item, tvb, at, stop, tree)
+    elseif form == "parts" then
+        while at and at < stop do at = add_part(item, tvb, at, stop, tree) end
+        return at
+    end
+    local left = of ~= "" and said[of] -- form == "repeat"
+    while at and (left and left > 0 or not left and at < stop) do
+        at = add_items(item[5], tvb, at, stop, tree)
+        if left then left = left - 1 end
+    end
+    return at
+end
+
+add_items = function(items, tvb, at, stop, tree)
+    local said = {}
+    for _, item in ipairs(items) do
+        at = add_item(item, tvb, at, stop, tree, said)
+        if not at then return nil end
+    end
+    return at
+end
+
+-- The engine whose messages these are: of a capture of the testbed's as the interface says it, else as was set.
+local function engine_of()
+    local about = described()
+    return about and tostring(about):match(", consensus (%S+)$") or oae.prefs.engine
+end
+
+local function add_form(tvb, kind, step, tree, pinfo) -- no tvb: an empty body
+    local engine = engine_of()
+    local forms = kind == SWAP and BODIES[engine] or BODIES[step >= 128 and "services" or engine]
+    local form = engine ~= "" and forms and forms[kind == SWAP and 0 or step]
+    if not form then return end
+    tree:add(f.engine, engine):set_generated()
+    tree:add(f.says, form[1]):set_generated()
+    pinfo.cols.info:append(" " .. form[1])
+    local length = tvb and tvb:len() or 0
+    if add_items(form[2], tvb, 0, length, tree) ~= length then
+        tree:add(f.misfit, form[1]):set_generated()
+    end
+end
+
 -- -- messages in parts ------------------------------------------------------------------------------------------------
 
 local joining -- sender, its life, receiver, number -> {count, left, [place] = bytes}
@@ -140,7 +425,7 @@ local function take_part(name, frame, place, count, bytes)
     joining[name], joined[name] = nil, { frame, whole }
 end
 
-local function add_part(body, pinfo, tree, from, whole_frame)
+local function add_part_of_message(body, pinfo, tree, from, step, whole_frame)
     if body:len() < PART_HEAD then return end
     local number, place, count = body(0, 4):uint(), body(4, 2):uint(), body(6, 2):uint()
     pinfo.cols.info:append(string.format(" part %d of %d of message %d", place + 1, count, number))
@@ -162,6 +447,7 @@ local function add_part(body, pinfo, tree, from, whole_frame)
         local tvb = whole[2]:tvb("Message")
         tree:add(f.message, tvb())
         tree:add(f.message_length, tvb:len()):set_generated()
+        add_form(tvb, DATA, step, tree, pinfo)
     end
 end
 
@@ -257,13 +543,20 @@ function oae.dissector(tvb, pinfo, root)
     pinfo.cols.info = string.format("%s %s round %d step %d", KINDS[kind] or "?", way, round, step)
     local word = problem_of(tvb, kind, length, good)
     local carried = math.min(length, crc_at - HEAD)
-    if carried > 0 then
+    if carried == 0 and word == nil and kind == DATA then
+        add_form(nil, kind, step, tree, pinfo)
+    elseif carried > 0 then
         local body = tree:add(f.body, tvb(HEAD, carried))
         if kind == PART then
             local from = src .. "." .. tvb(10, 4):uint() .. "/" .. dst
-            add_part(tvb(HEAD, carried):tvb(), pinfo, body, from, word == nil)
+            add_part_of_message(tvb(HEAD, carried):tvb(), pinfo, body, from, step, word == nil)
         elseif kind == CARRIED and carried == CARRIED_BODY then
             add_carried(tvb(HEAD, carried), pinfo, body)
+            if word == nil and tvb(HEAD, 1):uint() == SWAP then
+                add_form(tvb(HEAD + CARRIED_BODY - BODY, BODY):tvb(), SWAP, step, body, pinfo)
+            end
+        elseif word == nil and (kind == SWAP or kind == DATA) then
+            add_form(tvb(HEAD, carried):tvb(), kind, step, body, pinfo)
         end
     end
     if crc_at - HEAD > carried then tree:add(f.fill, tvb(HEAD + carried, crc_at - HEAD - carried)) end

@@ -14,11 +14,13 @@ from typing import Final
 from testbed.nodes.core import Decide, Effects, Life, Note, Port, Propose, RoundStart, SetTimer, values
 from testbed.nodes.core.config import NodeConfig
 from testbed.nodes.core.disk import Written, pack, unpack
+from testbed.nodes.core.layout import Bodies, Body, numbers
 from testbed.nodes.frames import Kind, Message
 from testbed.nodes.oae.algorithm import AlgorithmFactory, RoundAlgorithm
 from testbed.nodes.oae.link import Link
 
 _REGISTER: Final = struct.Struct("!QQ")
+BODIES: Final[Bodies] = {0: Body("register", numbers(8, "node", "round"))}
 _ROUNDS, _ALGORITHM, _LINK = "rounds", "algorithm", "link"  # what the keys on the disk begin with
 _DATA: Final = Kind.DATA
 IN_INSTANCE: Final = 1  # flag: the register is a message of the current consensus instance

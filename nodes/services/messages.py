@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from enum import IntEnum
 
+from testbed.nodes.core.layout import Bodies, Body, number, rest
 from testbed.nodes.frames import Kind, Message
 
 ENGINE_STEPS = 128
@@ -23,6 +24,15 @@ class Step(IntEnum):
     ENTRY = 134  # that entry
     STATE = 135  # the state before entry ``round``, in place of the entries before it
 
+
+BODIES: Bodies = {
+    Step.REQUEST: Body("request", (rest("operations"),)),
+    Step.ANSWER: Body("answer", (number("operation", 8), rest("result"))),
+    Step.TOLD: Body("told", (rest("operations"),)),
+    Step.ASK: Body("ask"),
+    Step.ENTRY: Body("entry", (rest("operations"),)),
+    Step.STATE: Body("state", (rest("state"),)),
+}
 
 _STEPS = {int(step): step for step in Step}
 

@@ -13,6 +13,7 @@ from enum import IntEnum
 
 from testbed.nodes.core import Consensus, Decide, Effects, Life, Note, Persist, Port, Propose, Send, SetTimer, values
 from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.layout import Bodies, Body, number, rest
 from testbed.nodes.frames import Kind, Message
 from testbed.nodes.services.log import NOTHING
 
@@ -28,6 +29,14 @@ class Step(IntEnum):
     HELD = 141  # the sender holds the receiver's value
     WANTED = 142  # who has the value of the member with this rank?
     GIVEN = 143  # a rank and its value
+
+
+BODIES: Bodies = {
+    Step.VALUE: Body("value", (rest("value"),)),
+    Step.HELD: Body("held"),
+    Step.WANTED: Body("wanted", (number("rank"),)),
+    Step.GIVEN: Body("given", (number("rank"), rest("value"))),
+}
 
 
 _STEPS = {int(step): step for step in Step}

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from testbed.nodes import frames
 from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.layout import Bodies, Body, numbers
 
 _LAYOUT = struct.Struct("!II")
 
@@ -32,6 +33,9 @@ class Message(NamedTuple):
     def body(self) -> bytes:
         """The bytes that are sent."""
         return _LAYOUT.pack(self.round, self.value)
+
+
+BODIES: Bodies = {int(phase): Body(phase.name.lower(), numbers(4, "round", "bit")) for phase in Phase}
 
 
 def read(message: frames.Message) -> Message | None:

@@ -7,7 +7,7 @@ from math import ceil, comb, log, log1p
 
 from testbed.nodes.consensus.ben_or.algorithm import Pitfall
 from testbed.nodes.consensus.ben_or.machine import BenOrMachine
-from testbed.nodes.consensus.ben_or.messages import falsify, says
+from testbed.nodes.consensus.ben_or.messages import BODIES, falsify, says
 from testbed.nodes.consensus.spec import RETRIES, EngineSpec, minority
 from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
@@ -49,5 +49,6 @@ SPEC = EngineSpec(
     carries="bit",
     pitfalls=tuple(Pitfall),
     says=says,
+    bodies=BODIES,
     falsify=falsify,
 )

@@ -10,6 +10,7 @@ from testbed.nodes import frames
 from testbed.nodes.core import values
 from testbed.nodes.core.config import NodeConfig
 from testbed.nodes.core.inputs import another_bytes
+from testbed.nodes.core.layout import Bodies, Body, number, rest
 
 _LAYOUT = struct.Struct("!II")
 
@@ -43,6 +44,9 @@ class Message(NamedTuple):
         """The bytes that are sent."""
         return _LAYOUT.pack(self.round, self.adopted) + self.value
 
+
+_FORM = (number("round"), number("adopted"), rest("value"))
+BODIES: Bodies = {int(step): Body(step.name.lower(), () if step is Step.ALIVE else _FORM) for step in Step}
 
 _STEPS = {int(step): step for step in Step}
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from testbed.nodes.consensus.chandra_toueg.machine import PATIENCE, ChandraTouegMachine
-from testbed.nodes.consensus.chandra_toueg.messages import falsify, says
+from testbed.nodes.consensus.chandra_toueg.messages import BODIES, falsify, says
 from testbed.nodes.consensus.chandra_toueg.pitfalls import Pitfall
 from testbed.nodes.consensus.spec import RETRIES, EngineSpec, minority
 from testbed.nodes.core.config import NodeConfig, ProtocolConfig
@@ -58,5 +58,6 @@ SPEC = EngineSpec(
     parameters=Parameters,
     pitfalls=tuple(Pitfall),
     says=says,
+    bodies=BODIES,
     falsify=falsify,
 )

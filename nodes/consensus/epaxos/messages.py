@@ -12,6 +12,7 @@ from testbed.nodes.consensus.ballots import MAX_BALLOT
 from testbed.nodes.consensus.epaxos.commands import UNKNOWN, Phase
 from testbed.nodes.consensus.epaxos.needs import Name, Needs
 from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.layout import Bodies, Body, entry, number, repeat
 
 
 class Step(IntEnum):
@@ -36,6 +37,13 @@ _TELLING = (Step.PRE_ACCEPT, Step.ACCEPT, Step.COMMIT, Step.RECOVERED, Step.VALI
 _HEAD = struct.Struct("!HHIBIHH")  # name, number, voted, how many needs, how many others
 _NAME = struct.Struct("!HHI")
 NOBODY = Name(0, 0, 0)
+
+_NAMED = (number("chain", 2), number("rank", 2), number("place"))
+_FORM = (
+    *_NAMED, number("number", 1), number("voted"), number("needs", 2), number("others", 2),
+    repeat("needs", *_NAMED, of="needs"), repeat("others", *_NAMED, of="others"), entry(),
+)  # fmt: skip
+BODIES: Bodies = {**{int(step): Body(step.name.lower(), _FORM) for step in Step}, **logs.BODIES}
 
 
 class Message(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from testbed.nodes.consensus.epaxos.machine import PATIENCE, EPaxosMachine, most_e
-from testbed.nodes.consensus.epaxos.messages import falsify, says
+from testbed.nodes.consensus.epaxos.messages import BODIES, falsify, says
 from testbed.nodes.consensus.epaxos.pitfalls import Pitfall
 from testbed.nodes.consensus.spec import PARTIAL, RETRIES, EngineSpec, minority
 from testbed.nodes.core.config import NodeConfig, ProtocolConfig
@@ -83,5 +83,6 @@ SPEC = EngineSpec(
     wrong=_wrong,
     pitfalls=tuple(Pitfall),
     says=says,
+    bodies=BODIES,
     falsify=falsify,
 )

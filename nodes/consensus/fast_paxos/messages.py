@@ -12,6 +12,7 @@ from testbed.nodes.consensus.fast_paxos.roles import FAST
 from testbed.nodes.core import values
 from testbed.nodes.core.config import NodeConfig
 from testbed.nodes.core.inputs import another_bytes
+from testbed.nodes.core.layout import Bodies, Body, number, rest
 
 _LAYOUT = struct.Struct("!II")
 
@@ -41,6 +42,9 @@ class Message(NamedTuple):
         """The bytes that are sent."""
         return _LAYOUT.pack(self.ballot, self.voted) + self.value
 
+
+_FORM = (number("ballot"), number("voted"), rest("value"))
+BODIES: Bodies = {int(step): Body(step.name.lower(), _FORM) for step in Step}
 
 _STEPS = {int(step): step for step in Step}
 _IN_ANY = (Step.ACCEPTED, Step.DECIDE)

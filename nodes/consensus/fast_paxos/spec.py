@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from testbed.nodes.consensus.ballots import takeovers_ns
 from testbed.nodes.consensus.fast_paxos.machine import AUTO, PATIENCE, FastPaxosMachine, most_fast_crashes
-from testbed.nodes.consensus.fast_paxos.messages import falsify, says
+from testbed.nodes.consensus.fast_paxos.messages import BODIES, falsify, says
 from testbed.nodes.consensus.fast_paxos.roles import Pitfall
 from testbed.nodes.consensus.spec import EngineSpec, minority
 from testbed.nodes.core.config import NodeConfig, ProtocolConfig
@@ -87,5 +87,6 @@ SPEC = EngineSpec(
     wrong=_wrong,
     pitfalls=tuple(Pitfall),
     says=says,
+    bodies=BODIES,
     falsify=falsify,
 )

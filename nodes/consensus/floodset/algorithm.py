@@ -10,9 +10,11 @@ from enum import StrEnum
 from testbed.nodes.core.config import NodeConfig
 from testbed.nodes.core.disk import pack, unpack
 from testbed.nodes.core.inputs import another_value
+from testbed.nodes.core.layout import Bodies, Body, numbers, pad
 from testbed.nodes.frames import BODY_BYTES, Kind, Message
 
 _REGISTER = struct.Struct("!II8x")  # early flag, estimate
+BODIES: Bodies = {0: Body("register", (*numbers(4, "early", "estimate"), pad(8)))}
 assert _REGISTER.size == BODY_BYTES
 
 

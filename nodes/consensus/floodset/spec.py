@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
 
-from testbed.nodes.consensus.floodset.algorithm import FloodSet, Pitfall, falsify, rounds_needed, says
+from testbed.nodes.consensus.floodset.algorithm import BODIES, FloodSet, Pitfall, falsify, rounds_needed, says
 from testbed.nodes.consensus.spec import EngineSpec, swaps_settle_ns
 from testbed.nodes.core.config import NodeConfig
 from testbed.nodes.oae.rounds import RoundMachine
@@ -43,5 +43,6 @@ SPEC = EngineSpec(
     parameters=Parameters,
     pitfalls=tuple(Pitfall),
     says=says,
+    bodies=BODIES,
     falsify=falsify,
 )

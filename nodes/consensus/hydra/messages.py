@@ -12,6 +12,7 @@ from testbed.nodes.consensus.hydra.merge import Entry, read_entry, value_of
 from testbed.nodes.consensus.multi_paxos import messages as multi_paxos
 from testbed.nodes.core import values
 from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.layout import Bodies, Body, number, parts, repeat, rest
 
 
 class Step(IntEnum):
@@ -26,6 +27,17 @@ class Step(IntEnum):
 STEPS = frozenset(map(int, Step))
 _COUNT = struct.Struct("!Q")
 _ENTRIES = struct.Struct("!HQ")  # site, the first one's place in its log
+
+_KNOWN = (repeat("sites", number("known", 8)),)
+BODIES: Bodies = {
+    **multi_paxos.BODIES,
+    Step.KNOWN: Body("known", _KNOWN),
+    Step.ASK: Body("ask", _KNOWN),
+    Step.ENTRIES: Body(
+        "entries", (number("site", 2), number("place", 8), parts("entries", number("ballot"), rest("value")))
+    ),
+    Step.STATE: Body("state", (rest("state"),)),
+}
 
 
 def pack_known(known: Sequence[int]) -> bytes:

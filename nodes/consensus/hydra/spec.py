@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from testbed.nodes.consensus.hydra.machine import SITES, HydraMachine
-from testbed.nodes.consensus.hydra.messages import falsify, says
+from testbed.nodes.consensus.hydra.messages import BODIES, falsify, says
 from testbed.nodes.consensus.hydra.pitfalls import Pitfall
 from testbed.nodes.consensus.multi_paxos import spec as multi_paxos
 from testbed.nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
@@ -77,5 +77,6 @@ SPEC = EngineSpec(
     parameters=Parameters,
     pitfalls=tuple(Pitfall),
     says=says,
+    bodies=BODIES,
     falsify=falsify,
 )

@@ -11,6 +11,7 @@ from testbed.nodes.consensus import logs
 from testbed.nodes.consensus.ballots import MAX_BALLOT
 from testbed.nodes.consensus.multi_paxos import messages as multi_paxos
 from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.layout import Bodies, Body, entry, numbers
 
 
 class Step(IntEnum):
@@ -22,6 +23,13 @@ class Step(IntEnum):
 
 _ORDER = struct.Struct("!QQ")
 _DONE = struct.Struct("!Q")
+
+
+BODIES: Bodies = {
+    **multi_paxos.BODIES,
+    Step.ORDER: Body("order", (*numbers(8, "slot", "chosen"), entry())),
+    Step.DONE: Body("done", numbers(8, "slot")),
+}
 
 
 class Order(NamedTuple):

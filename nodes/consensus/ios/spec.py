@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from testbed.nodes.consensus.ios.machine import Delegate, IosMachine
-from testbed.nodes.consensus.ios.messages import falsify, says
+from testbed.nodes.consensus.ios.messages import BODIES, falsify, says
 from testbed.nodes.consensus.ios.pitfalls import Pitfall
 from testbed.nodes.consensus.multi_paxos import spec as multi_paxos
 from testbed.nodes.consensus.spec import LOG, READS, RETRIES, EngineSpec, minority
@@ -80,5 +80,6 @@ SPEC = EngineSpec(
     parameters=Parameters,
     pitfalls=tuple(Pitfall),
     says=says,
+    bodies=BODIES,
     falsify=falsify,
 )

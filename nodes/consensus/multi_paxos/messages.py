@@ -12,6 +12,7 @@ from testbed.nodes.consensus import logs
 from testbed.nodes.consensus.ballots import MAX_BALLOT
 from testbed.nodes.consensus.multi_paxos.roles import Vote
 from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.layout import Bodies, Body, entry, number, parts
 
 
 class Step(IntEnum):
@@ -48,6 +49,22 @@ _WITH_BALLOT = (Step.REJECT, Step.CHOSEN)  # as the last of their numbers
 _OF_NO_BALLOT = (Step.LEARN, Step.CHOSEN, Step.STATE)
 _STEPS = {int(step): step for step in Step}
 _VOTE = struct.Struct("!QI")
+
+_SLOT, _CHOSEN, _BALLOT = number("slot", 8), number("chosen", 8), number("ballot")
+BODIES: Bodies = {
+    Step.PREPARE: Body("prepare", (_SLOT,)),
+    Step.PROMISE: Body("promise", (_SLOT, parts("votes", _SLOT, _BALLOT, entry()))),
+    Step.ACCEPT: Body("accept", (_SLOT, _CHOSEN, entry())),
+    Step.ACCEPTED: Body("accepted", (_SLOT,)),
+    Step.COMMIT: Body("commit", (_CHOSEN,)),
+    Step.BEAT: Body("beat", (_CHOSEN, number("led"), number("heartbeat"))),
+    Step.ALIVE: Body("alive", (number("heartbeat"),)),
+    Step.REJECT: Body("reject", (_BALLOT,)),
+    Step.LEARN: Body("learn", (_SLOT,)),
+    Step.CHOSEN: Body("chosen", (_SLOT, _BALLOT, entry())),
+    Step.STATE: Body("state", logs.BASE),
+    **logs.BODIES,
+}
 
 
 class Message(NamedTuple):

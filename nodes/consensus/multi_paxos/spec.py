@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from testbed.nodes.consensus.multi_paxos.machine import DRIFT_PPM, PATIENCE, MultiPaxosMachine
-from testbed.nodes.consensus.multi_paxos.messages import falsify, says
+from testbed.nodes.consensus.multi_paxos.messages import BODIES, falsify, says
 from testbed.nodes.consensus.multi_paxos.roles import Pitfall
 from testbed.nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
 from testbed.nodes.core import CONFIRMED
@@ -82,5 +82,6 @@ SPEC = EngineSpec(
     parameters=Parameters,
     pitfalls=tuple(Pitfall),
     says=says,
+    bodies=BODIES,
     falsify=falsify,
 )

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from testbed.nodes.consensus.spec import EngineSpec, swaps_settle_ns
 from testbed.nodes.core.config import NodeConfig
-from testbed.nodes.oae.rounds import RoundMachine, falsify, says
+from testbed.nodes.oae.rounds import BODIES, RoundMachine, falsify, says
 
 
 def _build(config: NodeConfig, pitfalls: Collection[str]) -> RoundMachine:  # noqa: ARG001 - there are none
@@ -24,5 +24,6 @@ SPEC = EngineSpec(
     properties=(),
     all_pairs=False,
     says=says,
+    bodies=BODIES,
     falsify=falsify,
 )

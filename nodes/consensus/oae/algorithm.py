@@ -16,6 +16,7 @@ from typing import NamedTuple
 from testbed.nodes.core.config import NodeConfig
 from testbed.nodes.core.disk import pack, unpack
 from testbed.nodes.core.inputs import another_value
+from testbed.nodes.core.layout import Bodies, Body, numbers
 from testbed.nodes.frames import BODY_BYTES, Kind, Message
 
 ROUNDS_PER_PHASE = 3
@@ -57,6 +58,7 @@ class Register(NamedTuple):
 
 _REGISTER = struct.Struct("!IIII")
 assert _REGISTER.size == BODY_BYTES
+BODIES: Bodies = {0: Body("register", numbers(4, "tag", "phase", "vote", "input"))}
 
 
 def says(message: Message) -> str:

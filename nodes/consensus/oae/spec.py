@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import partial
 
-from testbed.nodes.consensus.oae.algorithm import Oae, Pitfall, falsify, rounds_needed, says
+from testbed.nodes.consensus.oae.algorithm import BODIES, Oae, Pitfall, falsify, rounds_needed, says
 from testbed.nodes.consensus.spec import EngineSpec, minority, swaps_settle_ns
 from testbed.nodes.core.config import NodeConfig
 from testbed.nodes.oae.rounds import RoundMachine
@@ -26,5 +26,6 @@ SPEC = EngineSpec(
     settle_ns=swaps_settle_ns,
     pitfalls=tuple(Pitfall),
     says=says,
+    bodies=BODIES,
     falsify=falsify,
 )

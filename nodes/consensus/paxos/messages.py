@@ -11,6 +11,7 @@ from testbed.nodes.consensus.ballots import MAX_BALLOT
 from testbed.nodes.core import values
 from testbed.nodes.core.config import NodeConfig
 from testbed.nodes.core.inputs import another_bytes
+from testbed.nodes.core.layout import Bodies, Body, number, rest
 
 _LAYOUT = struct.Struct("!II")
 
@@ -38,6 +39,9 @@ class Message(NamedTuple):
         """The bytes that are sent."""
         return _LAYOUT.pack(self.ballot, self.voted) + self.value
 
+
+_FORM = (number("ballot"), number("voted"), rest("value"))
+BODIES: Bodies = {int(step): Body(step.name.lower(), _FORM) for step in Step}
 
 _STEPS = {int(step): step for step in Step}
 

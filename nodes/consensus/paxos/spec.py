@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from testbed.nodes.consensus.ballots import takeovers_ns
 from testbed.nodes.consensus.paxos.machine import PATIENCE, PaxosMachine
-from testbed.nodes.consensus.paxos.messages import falsify, says
+from testbed.nodes.consensus.paxos.messages import BODIES, falsify, says
 from testbed.nodes.consensus.paxos.roles import Pitfall
 from testbed.nodes.consensus.spec import EngineSpec, minority
 from testbed.nodes.core.config import NodeConfig, ProtocolConfig
@@ -58,5 +58,6 @@ SPEC = EngineSpec(
     parameters=Parameters,
     pitfalls=tuple(Pitfall),
     says=says,
+    bodies=BODIES,
     falsify=falsify,
 )

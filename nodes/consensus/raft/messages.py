@@ -12,6 +12,7 @@ from testbed.nodes.consensus.raft.entries import Entry, Spot
 from testbed.nodes.consensus.raft.quorums import Membership
 from testbed.nodes.core.config import NodeConfig
 from testbed.nodes.core.disk import pack, unpack
+from testbed.nodes.core.layout import Bodies, Body, entry, number, numbers, repeat, rest, sized
 
 MAX_TERM = (1 << 31) - 1
 """A greater number in a frame is no term, so that a term above all that are heard of always fits its 32 bits."""
@@ -35,6 +36,19 @@ class Step(IntEnum):
 
 
 _PRE, _TOLD, _YES, _LEARNS = 1, 2, 4, 8  # flags
+
+_WHERE = (number("at", 8), number("term"))
+_PROBE = number("probe")
+_LOGGED = (number("term"), number("size"), sized("entry", "size", entry()))
+BODIES: Bodies = {
+    Step.ASK_VOTE: Body("ask_vote", _WHERE),
+    Step.VOTE: Body("vote"),
+    Step.APPEND: Body("append", (*_WHERE, number("commit", 8), _PROBE, repeat("entries", *_LOGGED))),
+    Step.APPENDED: Body("appended", (*numbers(8, "at", "hint"), _PROBE)),
+    Step.SNAPSHOT: Body("snapshot", (*_WHERE, _PROBE, number("size"), sized("members", "size"), rest("state"))),
+    Step.CAMPAIGN: Body("campaign"),
+    **logs.BODIES,
+}
 
 
 class AskVote(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from testbed.nodes.consensus.changes import OUT_OF_ORDER, PlannedChange, out_of_order, planned, wrong_voters
 from testbed.nodes.consensus.raft.machine import BATCH, PATIENCE, Plans, RaftMachine, Transfer
-from testbed.nodes.consensus.raft.messages import falsify, says
+from testbed.nodes.consensus.raft.messages import BODIES, falsify, says
 from testbed.nodes.consensus.raft.pitfalls import Pitfall
 from testbed.nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
 from testbed.nodes.core import INDEX
@@ -124,5 +124,6 @@ SPEC = EngineSpec(
     parameters=Parameters,
     pitfalls=tuple(Pitfall),
     says=says,
+    bodies=BODIES,
     falsify=falsify,
 )

@@ -12,6 +12,7 @@ from testbed.nodes.consensus import logs
 from testbed.nodes.consensus.vrr import epochs
 from testbed.nodes.consensus.vrr.oplog import Entry
 from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.layout import Bodies, Body, entry, number, numbers, part, parts, repeat
 
 _PREPARE = struct.Struct("!QQI")  # .., view of the entry
 _PREPARE_OK = struct.Struct("!QI")
@@ -200,6 +201,33 @@ def _read_state(data: bytes) -> State:
         raise ValueError("no entries, or no base below them")
     told = tuple(Entry(_NUMBER.unpack_from(one)[0], one[_NUMBER.size :]) for one in entries)
     return State(after, commit, told, base)
+
+
+_LIVES = repeat("lives", number("life"))
+_LOG = (
+    part("slots", *numbers(8, "after", "commit")),
+    part("entries", parts("entries", number("view"), entry())),
+    part("base"),
+)
+BODIES: Bodies = {
+    Step.PREPARE: Body("prepare", (*numbers(8, "slot", "commit"), number("view"), entry())),
+    Step.PREPARE_OK: Body("prepare_ok", (number("end", 8), number("probe"))),
+    Step.COMMIT: Body("commit", (*numbers(8, "end", "commit"), number("probe"))),
+    Step.START_VIEW_CHANGE: Body("start_view_change", (_LIVES,)),
+    Step.DO_VIEW_CHANGE: Body(
+        "do_view_change", (part("normal", number("normal")), part("lives", _LIVES), part("log", *_LOG))
+    ),
+    Step.START_VIEW: Body("start_view", _LOG),
+    Step.RECOVERY: Body("recovery", (number("nonce"), _LIVES)),
+    Step.RECOVERY_RESPONSE: Body(
+        "recovery_response", (part("nonce", number("nonce")), part("lives", _LIVES), part("log", *_LOG))
+    ),
+    Step.GET_STATE: Body("get_state", numbers(8, "after")),
+    Step.NEW_STATE: Body("new_state", _LOG),
+    Step.END_EPOCH: Body("end_epoch", (number("end", 8), _LIVES)),
+    Step.EPOCH_STARTED: Body("epoch_started"),
+    **logs.BODIES,
+}
 
 
 def message(view: int, said: Said) -> frames.Message:

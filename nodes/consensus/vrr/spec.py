@@ -9,7 +9,7 @@ from testbed.nodes.consensus.changes import PlannedChange, planned, wrong_voters
 from testbed.nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
 from testbed.nodes.consensus.vrr.epochs import Epochs
 from testbed.nodes.consensus.vrr.machine import PATIENCE, VrrMachine
-from testbed.nodes.consensus.vrr.messages import falsify, says
+from testbed.nodes.consensus.vrr.messages import BODIES, falsify, says
 from testbed.nodes.consensus.vrr.pitfalls import Pitfall
 from testbed.nodes.core import INDEX
 from testbed.nodes.core.config import NodeConfig, ProtocolConfig
@@ -93,5 +93,6 @@ SPEC = EngineSpec(
     parameters=Parameters,
     pitfalls=tuple(Pitfall),
     says=says,
+    bodies=BODIES,
     falsify=falsify,
 )

@@ -16,6 +16,7 @@ from testbed.nodes.consensus import logs
 from testbed.nodes.consensus.zab.election import Choice, Standing
 from testbed.nodes.consensus.zab.history import Txn, Zxid
 from testbed.nodes.core.config import NodeConfig
+from testbed.nodes.core.layout import Bodies, Body, entry, number, numbers, part, parts
 
 MAX_EPOCH = (1 << 31) - 1
 """A greater number in a frame is no epoch, so that an epoch above all that are heard of always fits its 32 bits."""
@@ -64,6 +65,22 @@ _WITH_PARTS = (Step.NEWLEADER, Step.PROPOSE)
 _OF_ANY_EPOCH = (Step.VOTE, Step.CEPOCH)  # 0: none yet
 _STEPS = {int(step): step for step in Step}
 _TXN = struct.Struct("!IQ")
+
+_OF_STANDING = (number("current"), number("epoch"), number("counter", 8), number("end", 8))
+_TXNS = parts("transactions", number("epoch"), number("counter", 8), entry())
+BODIES: Bodies = {
+    Step.VOTE: Body("vote", (number("election", 8), *_OF_STANDING, number("rank", 2))),
+    Step.CEPOCH: Body("cepoch"),
+    Step.NEWEPOCH: Body("newepoch"),
+    Step.ACK_EPOCH: Body("ack_epoch", _OF_STANDING),
+    Step.NEWLEADER: Body("newleader", (number("slot", 8), number("epoch"), number("counter", 8), part("state"), _TXNS)),
+    Step.ACK: Body("ack", numbers(8, "slot")),
+    Step.PROPOSE: Body("propose", (*numbers(8, "slot", "committed"), _TXNS)),
+    Step.COMMIT: Body("commit", numbers(8, "committed")),
+    Step.PING: Body("ping", (number("committed", 8), number("heartbeat"))),
+    Step.PONG: Body("pong", (number("heartbeat"),)),
+    **logs.BODIES,
+}
 
 
 class Message(NamedTuple):

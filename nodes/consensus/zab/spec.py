@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from testbed.nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
 from testbed.nodes.consensus.zab.machine import BATCH, MOST_DOUBLINGS, PATIENCE, ZabMachine
-from testbed.nodes.consensus.zab.messages import falsify, says
+from testbed.nodes.consensus.zab.messages import BODIES, falsify, says
 from testbed.nodes.consensus.zab.pitfalls import Pitfall
 from testbed.nodes.core import INDEX
 from testbed.nodes.core.config import NodeConfig, ProtocolConfig
@@ -69,5 +69,6 @@ SPEC = EngineSpec(
     parameters=Parameters,
     pitfalls=tuple(Pitfall),
     says=says,
+    bodies=BODIES,
     falsify=falsify,
 )

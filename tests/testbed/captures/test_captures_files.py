@@ -124,7 +124,14 @@ def told_by_tshark(row: dict[str, str]) -> dict[str, object]:
 @pytest.mark.parametrize("name", ["frames/leaf1.pcapng", "frames/leaf2.pcapng"])
 def test_tshark_reads_every_frame_of_a_run_as_our_decoder_does(name: str, chosen) -> None:
     directory, history, files = chosen
-    fields = [*(f"oae.{field}" for field in NUMBERS), "oae.problem", "oae.body", "oae.message"]
+    fields = [
+        *(f"oae.{field}" for field in NUMBERS),
+        "oae.problem",
+        "oae.body",
+        "oae.message",
+        "oae.says",
+        "oae.misfit",
+    ]
     rows = dissected(directory / name, fields)
     wires = [one.wire for one in files[name]]
     assert [told_by_tshark(row) for row in rows] == [told_by_us(wire) for wire in wires]
@@ -133,6 +140,9 @@ def test_tshark_reads_every_frame_of_a_run_as_our_decoder_does(name: str, chosen
     long = [frame.message.body.hex() for _, frame in messages(map(Ether, wires)) if len(frame.message.body) > MAX_BODY]
     assert joined == long
     assert bool(long) == (history.engine == "vkernel"), "sim keeps no bytes, and writes parts as long zeros"
+    assert not any("oae.misfit" in row for row in rows)
+    said = {row["oae.says"] for row in rows if "oae.says" in row}
+    assert said >= {"accept", "decide"} if long else not said
 
 
 def test_a_run_with_captures_of_its_own_is_replayed_byte_for_byte(tmp_path: Path) -> None:
