@@ -31,7 +31,7 @@ shape_options  = $(foreach pair,SPINES:spines LEAVES:leaves HOSTS_PER_LEAF:hosts
 export PYTHON VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock wheel kernel image fabric scenario study test bench soak lint report docs clean
+.PHONY: help setup lock wheel kernel image fabric scenario study test bench soak lint report docs clean browser
 .PHONY: provision play remote-fabric remote-scenario remote-study
 
 help: ## list the targets
@@ -102,6 +102,10 @@ bench: kernel-if-possible compiled-if-possible ## measure against peers, in the 
 
 soak: setup ## 100,000 random schedules with faults on each engine; goes on where it stopped: ENGINES, MINUTES
 	@$(BIN)/python benchmarks/soak.py $(ENGINES) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+AXE := 4.14.1
+browser: ## fetch axe-core, by which tests look for what keeps people from using a page (needs npm)
+	@npm install --prefix .browser --no-save --ignore-scripts --no-audit --no-fund axe-core@$(AXE) >/dev/null && ls .browser/node_modules/axe-core/axe.min.js
 
 lint: setup ## ruff, mypy, import directions
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
