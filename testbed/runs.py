@@ -278,19 +278,6 @@ def record_files(directory: Path) -> list[str]:
     return [*events, HOPS, *(captures or [FRAMES])]
 
 
-CONTENTS = {
-    SCENARIO: "the scenario as it was given",
-    PLAN: "the plan, with every seed",
-    VERDICTS: "all verdicts, with every break",
-    META: "the engine, and what it says of the run",
-    EVENTS: "what nodes did: a Parquet file for each kind of event",
-    HOPS: "every frame at every interface, as a table (Parquet)",
-    FRAMES: "the same for Wireshark, with nanosecond stamps",
-    FRAMES_FOLDER: "the same for Wireshark: a file for each captured link and node",
-}
-"""What lies in a run's directory, for people."""
-
-
 def _events_file(kind: type[What]) -> str:
     return f"{EVENTS}/{schema(kind).name}.parquet"
 

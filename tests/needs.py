@@ -25,6 +25,7 @@ NEEDS = {
     "sshd": "OpenSSH's server and client",
     "engine": "root, and a container engine to start (dockerd: docker.io)",
     "tshark": "Wireshark's tshark, with Lua",
+    "docs": "MkDocs with its Material theme, of which the site is made",
     "browser": "Chromium, which opens pages without a screen",
     "axe": "axe-core, which looks for what keeps people from using a page (make browser)",
     "runtime": "an OCI runtime (crun or runc) for containers in the virtual-time kernel",

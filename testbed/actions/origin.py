@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from testbed.report.pages import Origin
 
 
-def origin(ended: Path, contents: Mapping[str, str]) -> Origin:
-    """By which version, when the file ``ended`` was written, and which of ``contents`` (name -> what is in it) lie
-    beside it; folders end in a slash."""
+def origin(ended: Path, files: Mapping[str, str]) -> Origin:
+    """By which version, when the file ``ended`` was written, and which of ``files`` (name -> what is in it; folders end
+    in a slash) lie beside it, but for the page itself."""
     from testbed.report.pages import Origin
 
     at = datetime.fromtimestamp(ended.stat().st_mtime, UTC)
-    there = [(ended.parent / name, what) for name, what in contents.items() if (ended.parent / name).exists()]
-    files = [(path.name + "/" * path.is_dir(), what) for path, what in there]
-    return Origin(f"OAE testbed {version('oae-testbed')}, {at:%Y-%m-%d %H:%M} UTC", files)
+    there = [(name, what.replace("`", "")) for name, what in files.items() if (ended.parent / name).exists()]
+    beside = [(name, what) for name, what in there if name != "report.html"]
+    return Origin(f"OAE testbed {version('oae-testbed')}, {at:%Y-%m-%d %H:%M} UTC", beside)

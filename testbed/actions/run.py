@@ -97,11 +97,11 @@ def write_page(directory: Path, text: str, plan: Plan, history: History, verdict
     """The report of a run, ``text`` being its scenario; where it is."""
     from testbed.actions.origin import origin
     from testbed.report.pages import run_page
-    from testbed.runs import CONTENTS, META
+    from testbed.runs import FILES, META
 
     target = directory / "report.html"
     commands = commands_for(directory, history.engine, text)
-    page = run_page(plan, history, verdicts, commands, _story(text, verdicts), origin(directory / META, CONTENTS))
+    page = run_page(plan, history, verdicts, commands, _story(text, verdicts), origin(directory / META, FILES))
     target.write_text(page, encoding="utf-8")
     return target
 

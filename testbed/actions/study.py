@@ -12,17 +12,6 @@ if TYPE_CHECKING:
     from testbed.study.document import Study
 
 
-CONTENTS = {
-    "study.yaml": "the study, its scenario in place",
-    "results.json": "all that this page shows",
-    "trials.parquet": "a row for each trial that it is made of",
-    "trials.jsonl": "every trial as it came",
-    "plot.svg": "the first plot",
-    "plot.png": "the same as pixels",
-}
-"""What lies in a study's directory, for people."""
-
-
 def claim(directory: Path) -> Path:
     """``directory`` when a study may work in it: it is not there yet, empty, or a study's (known by its trials)."""
     if directory.exists() and not directory.is_dir():
@@ -72,7 +61,7 @@ def write_report(loaded: Study, results: dict[str, Any], directory: Path) -> Pat
     from testbed.report import plots
     from testbed.report.pages import study_page
     from testbed.report.spacetime import instance_caption, instance_diagram
-    from testbed.study.runner import specimen
+    from testbed.study.runner import FILES, specimen
     from testbed.verdicts import judge
 
     pictures = []
@@ -89,6 +78,6 @@ def write_report(loaded: Study, results: dict[str, Any], directory: Path) -> Pat
     drawn = plots.svg_of(plots.study_plot(results), plots.study_label(results))
     (directory / "plot.svg").write_text(drawn, encoding="utf-8")
     target = directory / "report.html"
-    page = study_page(results, commands, pictures, origin(directory / "results.json", CONTENTS))
+    page = study_page(results, commands, pictures, origin(directory / "results.json", FILES))
     target.write_text(page, encoding="utf-8")
     return target

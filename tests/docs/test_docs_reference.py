@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import re
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import yaml
+from needs import needs
 from typer.testing import CliRunner
 
 from testbed.cli.main import app
@@ -29,6 +31,7 @@ from testbed.scenario.model import TOPOLOGY_MODELS, Written
 from testbed.study.document import StudyDocument
 
 ROOT = Path(__file__).resolve().parents[2]
+SITE = needs("docs", find_spec("material"), "MkDocs Material is not here (make docs)")
 FABRIC = {"kind": "leaf_spine", "spines": 2, "leaves": 2, "hosts_per_leaf": 2}
 IN_FORCE = {  # what has to stand before an order that ends something
     "nic_up": "nic_down", "nic_unmute": "nic_mute", "nic_hear": "nic_deaf", "heal": "partition", "unimpair": "jitter",
@@ -147,9 +150,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@SITE
 @pytest.mark.slow
 def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path) -> None:
-    pytest.importorskip("material")
     from testbed.reference.site import build
 
     build(tmp_path / "site")  # strict: a warning ends it
@@ -170,9 +173,9 @@ def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path)
     assert [(name, to) for name, to in links if not (built[name].parent / to).exists()] == []
 
 
+@SITE
 @pytest.mark.slow
 def test_a_link_that_leads_nowhere_ends_the_build(clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("material")
     from mkdocs.exceptions import Abort
 
     from testbed.reference import site
