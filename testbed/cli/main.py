@@ -14,6 +14,7 @@ from testbed.cli import (
     attach,
     cap,
     capture,
+    check,
     clean,
     compare,
     doctor,
@@ -71,6 +72,7 @@ app.command("play")(play.play)
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("study")(study.study)
+app.command("check")(check.check)
 app.command("explore")(explore.explore)
 app.command("search")(search.search)
 app.command("flp")(flp.flp)

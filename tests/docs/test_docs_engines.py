@@ -24,6 +24,7 @@ SHOWN = {
     "explore mine.py:Dictator --crashes": (0, "569 distinct"),
     "explore mine.py:Dictator --pitfall": (1, "broken after 1 steps"),
     "cap": (0, "0 of 30; later 30"),
+    "check": (0, "agreement, validity held in 50 drawn at random"),
 }
 
 
