@@ -31,7 +31,7 @@ shape_options  = $(foreach pair,SPINES:spines LEAVES:leaves HOSTS_PER_LEAF:hosts
 export PYTHON VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock wheel kernel image fabric scenario study test bench soak lint report docs clean browser
+.PHONY: help setup lock wheel kernel image image-testbed fabric scenario study test bench soak lint report docs clean browser
 .PHONY: provision play remote-fabric remote-scenario remote-study
 
 help: ## list the targets
@@ -59,6 +59,9 @@ kernel: setup ## build the virtual-time kernel, once, into the user's cache
 
 image: setup ## make the image of nodes in containers, without a registry, and hand it to the engine that is there
 	@$(TESTBED) image build
+
+image-testbed: kernel ## make the image in which testbed itself runs, with its kernel inside: oae-testbed.tar
+	@$(TESTBED) image testbed
 
 # Everything but the kernel itself works without the kernel, so not having one must not stop anybody.
 .PHONY: kernel-if-possible

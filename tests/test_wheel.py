@@ -18,7 +18,9 @@ import pytest
 from needs import ROOT, lacking
 
 pytestmark = pytest.mark.slow
-PACKED = ("testbed", "nodes", "topologies", "scenarios", "studies", "playbooks", "benchmarks", "LICENSES")
+PACKED = (
+    "testbed", "nodes", "topologies", "scenarios", "studies", "playbooks", "examples", "docs", "benchmarks", "LICENSES",
+)  # fmt: skip
 BUILDS = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
 LOCAL = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info")
 

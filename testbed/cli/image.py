@@ -1,12 +1,14 @@
-"""``testbed image build|name|status``: the image of nodes in containers, made from this machine's own packages."""
+"""``testbed image build|testbed|name|status``: the image of nodes in containers, and that of the whole testbed, made
+from this machine's own packages."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from testbed.cli.output import JsonFlag, console, print_json, verb
+from testbed.cli.output import JsonFlag, Milestones, console, print_json, progress_bar, verb
 
 if TYPE_CHECKING:
     from testbed.engines.live.containers.engine import ContainerEngine
@@ -32,6 +34,44 @@ def build(json: JsonFlag = False) -> None:
     screen.print(f"in the cache, for vkernel: {image.rootfs.parent}", soft_wrap=True)
     told = f"in the engine, for live: {engine.about()}" if engine else f"in no engine, so not for live: {why}"
     screen.print(told, soft_wrap=True)
+
+
+@app.command("testbed")
+@verb
+def whole(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The archive, as docker load takes it (600 MB).")] = Path(
+        "oae-testbed.tar"
+    ),
+    json: JsonFlag = False,
+) -> None:
+    """Make the image in which this command itself runs, with its virtual-time kernel inside, and hand it to the
+    container engine where there is one."""
+    from testbed.engines.live.containers.whole import build as build_whole
+    from testbed.engines.live.containers.whole import image_name
+
+    with progress_bar() as bar:
+        task = bar.add_task("image", total=1.0, state="")
+        milestones = Milestones("image", quiet=not bar.disable)
+
+        def report(stage: str, share: float) -> None:
+            bar.update(task, completed=share, state=stage)
+            milestones(stage, share)
+
+        digest = build_whole(out, report)
+    name = image_name()
+    engine, why = _engine()
+    if engine is not None:
+        engine.load_image(out)
+    if json:
+        print_json({"image": name, "digest": digest, "file": str(out), "engine": engine.address if engine else None})
+        return
+    print(f"{name} {digest}")
+    told = f"in the engine: {engine.about()}" if engine else f"in no engine ({why}): docker load -i {out}"
+    console().print(told, soft_wrap=True)
+    console().print(
+        f"then, with a folder of yours: docker run --rm -v $PWD:/work {name} run nic-crash-mid-swap -e vkernel",
+        soft_wrap=True,
+    )
 
 
 @app.command("name")

@@ -1,4 +1,5 @@
-"""What ships with the package beside code: scenarios, studies, playbooks, plans of the benchmarks.
+"""What ships with the package beside code: scenarios, studies and their schemas, playbooks, examples, plans of the
+benchmarks.
 
 In a clone the entries beside this file are symbolic links to the folders at the top; in a wheel they are folders.
 """
@@ -11,5 +12,5 @@ _HERE = Path(__file__).resolve().parent
 
 
 def shipped(name: str) -> Path:
-    """Where ``scenarios``, ``studies``, ``playbooks``, ``plans`` (folders) or ``ansible.cfg`` lies."""
+    """Where ``scenarios``, ``studies``, ``playbooks``, ``examples``, ``plans`` (folders) or ``ansible.cfg`` lies."""
     return (_HERE / name).resolve()

@@ -174,7 +174,7 @@ def test_the_image_verbs_say_where_it_is(
 
 
 def test_up_with_containers_is_mininets_command_line_in_them(engine: ContainerEngine, tmp_path: Path) -> None:
-    commands = ("host1 ip -br link", "host1 ping -c1 -W5 host2", "pingall", "host2 ls /opt/oae")
+    commands = ("host1 ip -br link", "host1 ping -c1 -W5 host2", "pingall", "host2 ls /opt/oae/testbed")
     words = [word for command in commands for word in ("--exec", command)]
     told = subprocess.run(
         [sys.executable, "-m", "testbed.cli.main", "up", "pair", "--nodes", "container", *words],

@@ -14,31 +14,38 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
-import json
 import os
 import re
 import shutil
-import stat
-import subprocess
-import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import testbed
+from testbed.engines.live.containers import rootfs
+from testbed.engines.live.containers.rootfs import (
+    SYSTEM_FOLDERS,
+    ImageUnavailable,
+    archive,
+    compile_sources,
+    copy,
+    copy_tree,
+    find_programs,
+    finish,
+    lay_foundation,
+    libraries,
+    run,
+)
 from testbed.engines.vkernel.kernel import cache_folder
-from testbed.errors import UserError
 
 PYTHON = "/usr/bin/python3"
 LEAST_PYTHON = (3, 11)
 PROGRAMS = {"dash": "sh"} | {name: name for name in ("ip", "ls", "cat", "env", "sleep", "stty", "ps", "ping")}
 """Programs beside Python, for people's shells, and what each is called inside."""
 NEEDED = ("dash", "ip")
-SYSTEM_FOLDERS = "/usr/bin:/bin:/usr/sbin:/sbin"
 
 REPOSITORY = "oae-node"
 HOME = "/opt/oae"
@@ -54,6 +61,12 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
 }
 LABELS = {"org.opencontainers.image.title": REPOSITORY, "oae-testbed.image": "node"}
+_SETTINGS = {
+    "Entrypoint": list(ENTRYPOINT),
+    "Env": [f"{name}={value}" for name, value in ENVIRONMENT.items()],
+    "WorkingDir": "/",
+    "Labels": LABELS,
+}
 
 _UNUSED = re.compile(
     r"(^|/)(__pycache__|test|tests|idlelib|tkinter|turtledemo|lib2to3|ensurepip|venv|pydoc_data|config-[^/]*)(/|$)"
@@ -62,28 +75,6 @@ _UNUSED = re.compile(
     r"|^lib-dynload/(_ssl|_sqlite3|_curses|_curses_panel|_dbm|_gdbm|_tkinter|nis|ossaudiodev|readline|_?test\w*|xx\w*"
     r"|_ctypes_test|_xx\w*)\."
 )
-_EMPTY_FOLDERS = ("dev", "etc", "opt", "proc", "root", "run", "run/oae", "sys", "tmp", "var", "usr/sbin")
-_LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
-_FILES = {
-    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
-    "etc/group": "root:x:0:\nnogroup:x:65534:\n",
-}
-_LIBRARY = re.compile(r"(?:(\S+) => )?(/\S+) \(0x")
-_COMPILE = """
-import compileall, py_compile, sys
-folder, root = sys.argv[1:]
-options = {"stripdir": root, "prependdir": "/", "quiet": 1, "force": True}
-unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
-sys.exit(not compileall.compile_dir(folder, **options, invalidation_mode=unchecked))
-"""
-
-
-class ImageUnavailable(UserError):  # noqa: N818 (says what it means)
-    """The image can't be made, or is not there. what, why, and what to do about it."""
-
-    def __init__(self, what: str, why: str, advice: str) -> None:
-        super().__init__(f"{what}: {why}. {advice}")
-        self.what, self.why, self.advice = what, why, advice
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +93,7 @@ class Image:
 @cache
 def image_name() -> str:
     """The image that belongs to the present sources of ``nodes``, and to this recipe."""
-    digest = hashlib.sha256(Path(__file__).read_bytes())
+    digest = hashlib.sha256(Path(__file__).read_bytes() + Path(rootfs.__file__).read_bytes())
     for name, path in _sources().items():
         digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return f"{REPOSITORY}:{digest.hexdigest()[:12]}"
@@ -139,7 +130,7 @@ def build() -> Image:
         try:
             work.chmod(0o755)
             _lay_out(work / "rootfs")
-            digest = _archive(work / "rootfs", work / "image.tar")
+            digest = archive(work / "rootfs", work / "image.tar", image_name(), _SETTINGS)
             (work / "digest").write_text(digest + "\n", encoding="ascii")
             if folder.exists():
                 folder.rename(work / "old")
@@ -167,30 +158,23 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _lay_out(root: Path) -> None:
     """Everything in its place."""
-    for name in (*_EMPTY_FOLDERS, *_LINKS.values()):
-        (root / name).mkdir(parents=True, exist_ok=True)
-    for name, leads_to in _LINKS.items():
-        (root / name).symlink_to(leads_to)
-    for name, text in _FILES.items():
-        (root / name).write_text(text, encoding="ascii")
+    lay_foundation(root)
     python, library = _python()
     inside = root / "usr/lib" / library.name
-    _copy_tree(library, inside)
+    copy_tree(library, inside, _UNUSED)
     programs = {python: root / "usr/bin/python3"} | {
-        path: root / "usr/bin" / name for path, name in _programs().items()
+        path: root / "usr/bin" / name for path, name in find_programs(PROGRAMS, NEEDED, SYSTEM_FOLDERS).items()
     }
     for path, target in programs.items():
-        _copy(path, target)
+        copy(path, target)
     extensions = sorted((inside / "lib-dynload").glob("*.so"))
-    for path, name in _libraries([*programs, *extensions]).items():
-        _copy(path, root / name.lstrip("/"))
+    for path, name in libraries([*programs, *extensions]).items():
+        copy(path, root / name.lstrip("/"))
     for name, path in _sources().items():
-        _copy(path, root / HOME.lstrip("/") / name)
+        copy(path, root / HOME.lstrip("/") / name)
     for folder in (inside, root / HOME.lstrip("/")):
-        _run([str(python), "-I", "-c", _COMPILE, str(folder), str(root)], "compiling it")
-    for path in root.rglob("*"):
-        if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)  # whatever our mask is
+        compile_sources(python, folder, root)
+    finish(root)
 
 
 def _sources() -> dict[str, Path]:
@@ -205,7 +189,7 @@ def _python() -> tuple[Path, Path]:
     if not os.access(PYTHON, os.X_OK):
         raise ImageUnavailable("the node's image", f"there is no {PYTHON}", "Install it: apt-get install python3")
     ask = "import os, sys; print(*sys.version_info[:2], sys.flags.isolated and os.path.dirname(os.__file__))"
-    major, minor, library = _run([PYTHON, "-I", "-c", ask], "asking the distribution's Python").split()
+    major, minor, library = run([PYTHON, "-I", "-c", ask], "asking the distribution's Python").split()
     if (int(major), int(minor)) < LEAST_PYTHON:
         raise ImageUnavailable(
             "the node's image",
@@ -213,103 +197,3 @@ def _python() -> tuple[Path, Path]:
             "Build it from nodes/Dockerfile, with a registry",
         )
     return Path(PYTHON).resolve(), Path(library)
-
-
-def _programs() -> dict[Path, str]:
-    found = {}
-    for program, name in PROGRAMS.items():
-        path = shutil.which(program, path=SYSTEM_FOLDERS)
-        if path is not None:
-            found[Path(path).resolve()] = name
-        elif program in NEEDED:
-            package = {"ip": "iproute2"}.get(program, program)
-            raise ImageUnavailable("the node's image", f"there is no {program}", f"apt-get install {package}")
-    return found
-
-
-def _copy_tree(source: Path, target: Path) -> None:
-    for path in sorted(source.rglob("*")):
-        name = path.relative_to(source).as_posix()
-        if path.is_file() and not _UNUSED.search(name):
-            _copy(path, target / name)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """The file itself where ``source`` is a link to it; of its rights only that it can be run."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-    target.chmod(0o755 if source.stat().st_mode & stat.S_IXUSR else 0o644)
-
-
-def _libraries(programs: Iterable[Path]) -> dict[Path, str]:
-    """The shared libraries that these need, and where the loader looks for each."""
-    found: dict[Path, str] = {}
-    for program in programs:
-        for _, path in _LIBRARY.findall(_run(["ldd", str(program)], f"looking for what {program.name} needs")):
-            folder = Path(path).parent.resolve()
-            found[Path(path).resolve()] = str(folder / Path(path).name)
-    return found
-
-
-def _run(command: list[str], what: str) -> str:
-    environment = {"PATH": SYSTEM_FOLDERS, "LC_ALL": "C", "PYTHONHASHSEED": "0"}
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise ImageUnavailable("the node's image", f"{what}: {command[0]}: {error.strerror}", "Install it") from error
-    if done.returncode:
-        reason = (done.stderr or done.stdout).strip().splitlines()[-1:] or [f"status {done.returncode}"]
-        raise ImageUnavailable("the node's image", f"{what} failed: {reason[0]}", "Is the distribution's Python whole?")
-    return done.stdout
-
-
-# -- the image --------------------------------------------------------------------------------------------------------
-
-
-def _archive(rootfs: Path, target: Path) -> str:
-    """One layer and what engines want to know of it, as one file. Returns the image's identity."""
-    layer = target.with_suffix(".layer")
-    with tarfile.open(layer, "w", format=tarfile.GNU_FORMAT) as tar:
-        for path in sorted(rootfs.rglob("*")):
-            tar.add(path, path.relative_to(rootfs).as_posix(), recursive=False, filter=_as_of_nobody)
-    with layer.open("rb") as file:
-        layer_digest = hashlib.file_digest(file, "sha256").hexdigest()
-    config = json.dumps(_config(layer_digest), sort_keys=True).encode()
-    digest = hashlib.sha256(config).hexdigest()
-    manifest = [{"Config": f"{digest}.json", "RepoTags": [image_name()], "Layers": [f"{layer_digest}/layer.tar"]}]
-    with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as tar:
-        for name, data in ((f"{digest}.json", config), ("manifest.json", json.dumps(manifest).encode())):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
-        tar.add(layer, f"{layer_digest}/layer.tar", filter=_as_of_nobody)
-    layer.unlink()
-    return f"sha256:{digest}"
-
-
-def _as_of_nobody(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Nothing of who made it, and when."""
-    entry.uid = entry.gid = 0
-    entry.uname = entry.gname = "root"
-    entry.mtime = 0
-    if entry.isdir():
-        entry.mode = 0o1777 if entry.name == "tmp" else 0o755
-    elif entry.isfile():
-        entry.mode = 0o755 if entry.mode & stat.S_IXUSR else 0o644
-    return entry
-
-
-def _config(layer_digest: str) -> dict[str, object]:
-    return {
-        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine),
-        "os": "linux",
-        "created": "1970-01-01T00:00:00Z",
-        "config": {
-            "Entrypoint": list(ENTRYPOINT),
-            "Env": [f"{name}={value}" for name, value in ENVIRONMENT.items()],
-            "WorkingDir": "/",
-            "Labels": LABELS,
-        },
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer_digest}"]},
-        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "testbed image build"}],
-    }
