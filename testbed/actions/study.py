@@ -24,6 +24,9 @@ def claim(directory: Path) -> Path:
 def read_results(directory: Path) -> dict[str, Any]:
     """What the study in ``directory`` found. Raises UserError when it has not ended, or was damaged."""
     import json
+    from dataclasses import fields
+
+    from testbed.study.results import Results
 
     path = directory / "results.json"
     go_on = f"go on with: testbed study {directory / 'study.yaml'} --out {directory}"
@@ -35,6 +38,8 @@ def read_results(directory: Path) -> dict[str, Any]:
         raise UserError(f"{path} is damaged: {error}; {go_on}") from None
     if not isinstance(results, dict) or "variants" not in results:
         raise UserError(f"{path} is damaged: it holds no results of a study; {go_on}")
+    if missing := [field.name for field in fields(Results) if field.name not in results]:
+        raise UserError(f"{path} is of an earlier version: it lacks {', '.join(missing)}; {go_on}")
     return results
 
 

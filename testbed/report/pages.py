@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from testbed.report.struck import fabric_picture
 from testbed.report.words import probability
 from testbed.study.document import human
 from testbed.study.losses import LOSSES
-from testbed.verdicts.model import Bisynchrony, Verdicts, power_words
+from testbed.verdicts.model import Bisynchrony, Verdicts, answer, power_words
 from testbed.verdicts.timeline import Timeline
 from testbed.verdicts.words import nothing_done, promises
 
@@ -58,6 +59,7 @@ _DIAGRAMS = 3
 _TOLD_QUANTILES = (0.01, 0.5, 0.99, 0.999)  # all are in verdicts.json
 
 
+@cache
 def environment() -> Environment:
     """Of all templates."""
     made = Environment(
@@ -215,6 +217,7 @@ def study_page(
             distrusted=distrusted(results),
             unchecked=not_checked(results),
             judged_in_full=judged_in_full(results),
+            trusts=trusts(results),
             commands=commands,
             pictures=pictures,
             made=origin.made,
@@ -300,6 +303,17 @@ def not_checked(results: Mapping[str, Any]) -> list[str]:
             for row in variant.get(engine, ()):
                 found.update({f"{engine}: {what}": None for what in row["unchecked"]})
     return list(found)
+
+
+def trusts(results: Mapping[str, Any]) -> str:
+    """Each engine, and whether its points are trusted, all together: ``sim: trusted; vkernel: not checked``."""
+    told = []
+    for engine in ("sim", "vkernel"):
+        rows = [row for variant in results["variants"] for row in variant.get(engine, ())]
+        if rows:
+            reasons, unchecked = ([what for row in rows for what in row[name]] for name in ("reasons", "unchecked"))
+            told.append(f"{engine}: {answer(reasons, unchecked).words}")
+    return "; ".join(told)
 
 
 def judged_in_full(results: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Collection
 from dataclasses import asdict, replace
@@ -14,7 +15,9 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from testbed.actions.study import read_results
 from testbed.engines.sim import SimEngine
+from testbed.errors import UserError
 from testbed.report import plots
 from testbed.report.maps import maps
 from testbed.report.pages import (
@@ -31,7 +34,7 @@ from testbed.report.pages import (
 from testbed.report.plots import has_map
 from testbed.report.struck import fabric_picture
 from testbed.scenario import compile_plan, parse
-from testbed.study.document import load_study
+from testbed.study.document import human, load_study
 from testbed.study.runner import run_study
 from testbed.study.search import BreakPoint
 from testbed.verdicts import judge
@@ -178,6 +181,27 @@ def test_a_caption_speaks_of_what_is_in_the_plot_only(results: dict[str, Any]) -
         for row in variant["sim"]:
             row.update(p=0.2, low=0.15, high=0.25)
     assert "arrows hang" not in Page(study_page(linear)).text
+
+
+def test_results_of_an_earlier_version_are_said_to_be(results: dict[str, Any], tmp_path: Path) -> None:
+    """It was a KeyError in the middle of the page."""
+    (tmp_path / "results.json").write_text(json.dumps({**results, "variants": []}))
+    assert read_results(tmp_path)["name"] == "two-depths"
+    old = {name: value for name, value in results.items() if name not in ("across", "grid")}
+    (tmp_path / "results.json").write_text(json.dumps(old))
+    with pytest.raises(UserError, match="of an earlier version: it lacks grid, across; go on with: testbed study"):
+        read_results(tmp_path)
+
+
+def test_each_mark_tells_its_engine_counts_interval_and_trust(results: dict[str, Any]) -> None:
+    text = study_page(with_vkernel(results))
+    row = results["variants"][0]["sim"][3]
+    at = human(row["x"], "time")
+    counts = f"{row['broken']} of {row['rounds']} rounds broke; trusted</title>"
+    for engine in ("sim", "vkernel"):
+        assert re.search(rf"<title>depth 2: {engine}, {at}: [^<]* 95 % interval [^<]*{counts}", text)
+    assert "(confidence sequence)" in text
+    assert "Sim: trusted; vkernel: trusted." in Page(text).text
 
 
 def test_equal_results_give_equal_pages(results: dict[str, Any]) -> None:
