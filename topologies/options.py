@@ -19,7 +19,8 @@ from testbed.topologies.impairment import CLEAN, Impairment
 
 SETTLED = frozenset({"node1", "node2", "port1", "port2", "ab", "ba", "addr1", "addr2", "params1", "params2"})
 TAKEN_ANYWAY: Mapping[str, tuple[Any, ...]] = {  # values of Mininet's options that change nothing here
-    "use_htb": (True,),
+    "use_htb": (True, False),  # of Mininet before 2.3
+    "disable_gro": (True,),  # the same
     "use_hfsc": (False,),
     "use_tbf": (False,),
     "enable_ecn": (False,),
@@ -29,10 +30,38 @@ TAKEN_ANYWAY: Mapping[str, tuple[Any, ...]] = {  # values of Mininet's options t
     "rxo": (True, False),
     "speedup": (0,),
     "fast": (True,),
+    "up": (True,),
+    "inNamespace": (True,),
+    "lo": ("up",),
+    "privateDirs": ([], ()),
 }
-PLAIN_CLASSES = ("mininet.link.Link", "mininet.link.Intf", "mininet.link.TCLink", "mininet.link.TCIntf")
+PLAIN_CLASSES = (
+    *(f"mininet.link.{name}" for name in ("Link", "Intf", "TCLink", "TCIntf", "TCULink")),
+    *(f"mininet.node.{name}" for name in ("Node", "Host")),
+)
 NO_IP = "no protocol here uses IP, and `testbed up` numbers hosts 10.0.0.1, 10.0.0.2, ..."
 STATIC = "switches here forward on static shortest paths"
+OF_CONTAINERS = "a scenario gives nodes their share of processors with nodes: {kind: container, cpus: 0.5}"
+_LINK_IS_DOWN = "a scenario takes a link down with faults: [at 0s link_down links h1<->s1]"
+INSTEAD: Mapping[str, str] = {
+    "use_hfsc": "bw alone is the rate",
+    "use_tbf": "bw alone is the rate",
+    "latency_ms": "max_queue_size=100 bounds the queue, in frames",
+    "enable_red": "a full queue drops what comes last",
+    "enable_ecn": "a full queue drops what comes last",
+    "gro": "frames are handled one by one",
+    "speedup": "bw is that of both ends",
+    "intfName1": "an interface is called after its node, as h1-eth0",
+    "intfName2": "an interface is called after its node, as h1-eth0",
+    "mac": "addr1= and addr2= of the link are its ends' addresses",
+    "up": _LINK_IS_DOWN,
+    "cpu": OF_CONTAINERS,
+    "cores": OF_CONTAINERS,
+    "sched": OF_CONTAINERS,
+    "privateDirs": "every container has files of its own: nodes: container",
+    "inNamespace": "every host is in a namespace of its own",
+}
+"""Of options that can't be honoured: what can be said here in their place, or is so anyway."""
 _PLACE = tuple(field.name for field in fields(Place))
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|nsecs?|us|usecs?|ms|msecs?|s|secs?)")
 _SIZES = {"n": 1, "u": 10**3, "m": 10**6, "s": 10**9}  # by the first letter of the unit
@@ -43,17 +72,16 @@ def host_address(topo: Any, host: str) -> str:
     """The address asked for a host's first NIC, empty when none is; all else that is asked for a host is refused."""
     options = _given(topo.nodeInfo(host))
     for name, value in options.items():
-        if name not in ("mac", "isSwitch", *_PLACE) and (name, value) != ("inNamespace", True):
-            raise _refusal(
-                f"host {host}", name, value, NO_IP if name in ("ip", "defaultRoute") else "hosts are all alike"
-            )
+        if name not in ("mac", "isSwitch", *_PLACE) and not _changes_nothing(name, value):
+            why = NO_IP if name in ("ip", "defaultRoute") else INSTEAD.get(name, "hosts are all alike")
+            raise _refusal(f"host {host}", name, value, why)
     return checked_address(host, options["mac"]) if "mac" in options else ""
 
 
 def check_switch(topo: Any, switch: str) -> None:
     """Refuses what is asked for a switch, except a datapath number, which only controllers would see."""
     for name, value in _given(topo.nodeInfo(switch)).items():
-        if name not in ("dpid", "isSwitch", *_PLACE):
+        if name not in ("dpid", "isSwitch", *_PLACE) and not _changes_nothing(name, value):
             raise _refusal(f"switch {switch}", name, value, STATIC)
 
 
@@ -94,7 +122,7 @@ def checked_address(node: str, mac: object) -> str:
 
 def _direction(where: str, way: str, whole: object, options: Mapping[str, Any]) -> Impairment:
     given = _given(options)
-    for name in [name for name, value in given.items() if value in TAKEN_ANYWAY.get(name, ()) or _plain(name, value)]:
+    for name in [name for name, value in given.items() if _changes_nothing(name, value)]:
         del given[name]
     if whole is not None:
         if not isinstance(whole, Impairment):
@@ -111,7 +139,8 @@ def _direction(where: str, way: str, whole: object, options: Mapping[str, Any]) 
             made[name] = value
         else:
             known = ", ".join((*_MEANINGS, "ab", "ba"))
-            raise _refusal(where, name, value, f"links take {known} and the fields of Impairment")
+            why = NO_IP if name == "ip" else INSTEAD.get(name, f"links take {known} and the fields of Impairment")
+            raise _refusal(where, name, value, why)
     if "jitter" in given and "delay" not in given:
         raise ValueError(f"{where}: jitter={given['jitter']!r} needs a delay beside it")
     return Impairment(**made) if made else CLEAN
@@ -122,8 +151,14 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def _changes_nothing(name: str, value: object) -> bool:
+    """Whether an option says what is so anyway."""
+    return value in TAKEN_ANYWAY.get(name, ()) or _plain(name, value)
+
+
 def _plain(name: str, value: object) -> bool:
-    """Whether an option only names one of Mininet's own classes for links or interfaces, which ours replace."""
+    """Whether an option only names one of Mininet's own plain classes for hosts, links or interfaces, which ours
+    replace."""
     if name not in ("cls", "cls1", "cls2", "intf") or not isinstance(value, type):
         return False
     return f"{value.__module__}.{value.__qualname__}" in PLAIN_CLASSES

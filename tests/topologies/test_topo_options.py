@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from mininet.link import Link, TCIntf, TCLink
-from mininet.node import CPULimitedHost, OVSSwitch
+from mininet.link import Intf, Link, TCIntf, TCLink
+from mininet.node import CPULimitedHost, Host, Node, OVSSwitch, Switch, UserSwitch
 from mininet.topo import Topo
 
 from testbed.topologies.build import fabric
@@ -143,3 +145,123 @@ def test_what_a_switch_can_not_do_is_refused_by_name() -> None:
     topo.addLink("s1", "h1")
     with pytest.raises(ValueError, match=r"switch s1: cls=OVSSwitch can't be honoured"):
         fabric(topo)
+
+
+# -- every option that Mininet 2.3 has ---------------------------------------------------------------------------------
+
+HONOURED, AS_IT_IS = "honoured", "as it is anyway"
+OF_LINKS: dict[str, dict[Any, str]] = {
+    "bw": {10: HONOURED},
+    "delay": {"1ms": HONOURED},
+    "loss": {1: HONOURED},
+    "max_queue_size": {10: HONOURED},
+    "addr1": {"02:bb:00:00:00:02": HONOURED},
+    "addr2": {"02:bb:00:00:00:02": HONOURED},
+    "port1": {7: HONOURED},
+    "port2": {7: HONOURED},
+    "params1": {"{'loss': 1}": HONOURED},
+    "params2": {"{'loss': 1}": HONOURED},
+    "jitter": {"1ms": "needs a delay beside it"},
+    "use_htb": {True: AS_IT_IS, False: AS_IT_IS},
+    "use_hfsc": {False: AS_IT_IS, True: "bw alone is the rate"},
+    "use_tbf": {False: AS_IT_IS, True: "bw alone is the rate"},
+    "latency_ms": {10: "max_queue_size=100 bounds the queue"},
+    "enable_red": {False: AS_IT_IS, True: "a full queue drops what comes last"},
+    "enable_ecn": {False: AS_IT_IS, True: "a full queue drops what comes last"},
+    "gro": {False: AS_IT_IS, True: "frames are handled one by one"},
+    "txo": {True: AS_IT_IS, False: AS_IT_IS},
+    "rxo": {True: AS_IT_IS, False: AS_IT_IS},
+    "speedup": {0: AS_IT_IS, 10: "bw is that of both ends"},
+    "fast": {True: AS_IT_IS},
+    "up": {True: AS_IT_IS, False: "faults: [at 0s link_down links h1<->s1]"},
+    "intfName1": {"up0": "an interface is called after its node"},
+    "intfName2": {"up0": "an interface is called after its node"},
+    "mac": {"02:bb:00:00:00:02": "addr1= and addr2="},
+    "ip": {"10.0.0.9/8": "no protocol here uses IP"},
+    "ifconfig": {"mtu 1400": "links take"},
+    "cls": {TCLink: AS_IT_IS, OVSSwitch: "links take"},
+    "cls1": {TCIntf: AS_IT_IS},
+    "cls2": {TCIntf: AS_IT_IS},
+    "intf": {Intf: AS_IT_IS},
+}
+OF_HOSTS: dict[str, dict[Any, str]] = {
+    "mac": {"02:bb:00:00:00:02": HONOURED},
+    "cls": {Host: AS_IT_IS, CPULimitedHost: "hosts are all alike"},
+    "inNamespace": {True: AS_IT_IS, False: "in a namespace of its own"},
+    "lo": {"up": AS_IT_IS, "down": "hosts are all alike"},
+    "ip": {"10.0.0.9/8": "no protocol here uses IP"},
+    "defaultRoute": {"via 10.0.0.1": "no protocol here uses IP"},
+    "cpu": {0.5: "nodes: {kind: container, cpus: 0.5}"},
+    "cores": {1: "nodes: {kind: container, cpus: 0.5}"},
+    "sched": {"rt": "nodes: {kind: container, cpus: 0.5}"},
+    "privateDirs": {"['/tmp']": "every container has files of its own"},
+}
+OF_SWITCHES: dict[str, dict[Any, str]] = {
+    "dpid": {"1": HONOURED},
+    **{
+        name: {"x": "switches here forward on static shortest paths"}
+        for name in (
+            *("cls", "ip", "mac", "opts", "dpopts", "listenPort", "failMode", "datapath", "inband", "protocols"),
+            *("reconnectms", "stp", "batch", "defaultRoute"),
+        )
+    },
+    "lo": {"up": AS_IT_IS},
+    "inNamespace": {True: AS_IT_IS},
+    "privateDirs": {"['/tmp']": "switches here forward"},
+}
+EVERY = [
+    pytest.param(what, name, value, told, id=f"{what} {name}={value}")
+    for what, table in (("link", OF_LINKS), ("host", OF_HOSTS), ("switch", OF_SWITCHES))
+    for name, values in table.items()
+    for value, told in values.items()
+]
+
+
+def with_option(what: str, name: str, value: Any) -> Topo:
+    """A host on a switch, of which the host, the switch or the link has this option; of a list or mapping its text."""
+    option = {name: eval(value) if isinstance(value, str) and value[:1] in "[{" else value}
+    topo = Topo()
+    topo.addHost("h1", **(option if what == "host" else {}))
+    topo.addHost("h2")
+    topo.addSwitch("s1", **(option if what == "switch" else {}))
+    topo.addLink("h1", "s1", **(option if what == "link" else {}))
+    topo.addLink("h2", "s1")
+    return topo
+
+
+@pytest.mark.parametrize(("what", "name", "value", "told"), EVERY)
+def test_every_option_of_mininets_is_honoured_or_refused_with_the_way_to_say_it(
+    what: str, name: str, value: Any, told: str
+) -> None:
+    without = fabric(with_option("nothing", name, value))
+    if told in (HONOURED, AS_IT_IS):
+        built = fabric(with_option(what, name, value))
+        changes = told == HONOURED and name != "dpid"  # which only controllers would see
+        assert (built != without) == changes
+        return
+    with pytest.raises(ValueError, match=name) as refusal:
+        fabric(with_option(what, name, value))
+    assert told in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "functions"),
+    [
+        (OF_LINKS, (Link.__init__, Intf.config, TCIntf.config)),
+        (OF_HOSTS, (Node.__init__, Node.config, CPULimitedHost.__init__, CPULimitedHost.config)),
+        (OF_SWITCHES, (Switch.__init__, OVSSwitch.__init__, UserSwitch.__init__, Node.config)),
+    ],
+)
+def test_no_option_of_mininets_is_left_out(
+    table: dict[str, dict[Any, str]], functions: tuple[Callable[..., Any], ...]
+) -> None:
+    """Asked of the Mininet that is installed."""
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    known = {
+        name
+        for function in functions
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind not in variable
+    }
+    assert known - {"self", "name", "node1", "node2"} - set(table) == set()
