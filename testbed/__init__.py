@@ -10,7 +10,7 @@ Nothing is loaded before it is asked for: agents import this package too, where 
 is no part of the interface and may change.
 """
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # readers of types take it for true; typing itself is not loaded
 
 if TYPE_CHECKING:
     from testbed.api import (

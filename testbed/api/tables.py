@@ -97,6 +97,17 @@ _FIDELITY = {
     "loss_realised": "the share that was",
 }
 
+MEANINGS: dict[str, dict[str, str]] = {
+    "events": _EVENTS,
+    "frames": _FRAMES,
+    "rounds": _ROUNDS,
+    "swaps": _SWAPS,
+    "breaks": _BREAKS,
+    "operations": _OPERATIONS,
+    "fidelity": _FIDELITY,
+}
+"""What the columns of the tables hold that are made here, by the names of Run's."""
+
 KIND_NAMES = tuple(schema(kind).name for kind in KINDS)
 """The kinds of events, as tables and files call them."""
 

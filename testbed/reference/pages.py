@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from testbed.reference.api import api_page
 from testbed.reference.commands import commands_page
 from testbed.reference.documents import scenario_page, study_page
 from testbed.reference.faults import faults_page
@@ -20,6 +21,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/services.md": services_page,
     "reference/topologies.md": topologies_page,
     "reference/tables.md": tables_page,
+    "reference/api.md": api_page,
     "reference/environment.md": environment_page,
 }
 """Each page's text, made when it is asked for."""

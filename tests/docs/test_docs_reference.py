@@ -3,6 +3,7 @@ tried, and the site is built without a warning."""
 
 from __future__ import annotations
 
+import inspect
 import re
 import shutil
 from importlib.util import find_spec
@@ -13,6 +14,8 @@ import yaml
 from needs import needs
 from typer.testing import CliRunner
 
+import testbed
+from testbed.api.tables import MEANINGS
 from testbed.cli.main import app
 from testbed.engines.sim import SimEngine
 from testbed.faults import DEEDS, VERBS
@@ -21,6 +24,7 @@ from testbed.nodes.core.record import KINDS, Struck, schema
 from testbed.nodes.registry import engine_names, service_names
 from testbed.plan import VERBS as ATOMIC
 from testbed.reference import PAGES
+from testbed.reference.api import own
 from testbed.reference.commands import examples, names
 from testbed.reference.surroundings import ENVIRONMENT, INTERNAL
 from testbed.reference.tables import events_of
@@ -76,6 +80,17 @@ def test_examples_shown_are_yaml(pages: dict[str, str], name: str) -> None:
         found = re.search(r"\| `([^`]*)` \|$", line)
         if found:
             assert isinstance(yaml.safe_load(found[1].replace("\\|", "|")), dict), line
+
+
+def test_the_python_interface_is_there_whole(pages: dict[str, str]) -> None:
+    page = pages["reference/api.md"]
+    for name in testbed.__all__:
+        assert f"## `testbed.{name}`" in page
+        thing = getattr(testbed, name)
+        for key in own(thing) if inspect.isclass(thing) and thing.__module__.startswith("testbed.api") else ():
+            assert f"### `{name}.{key}`" in page or f"| `{key}` |" in page
+    for columns in MEANINGS.values():
+        assert all(f"| `{column}` |" in page for column in columns)
 
 
 def test_each_atomic_fault_says_what_it_does_in_each_engine() -> None:
