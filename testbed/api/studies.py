@@ -117,7 +117,7 @@ class StudyResult:
     def _broken(self) -> str:
         from testbed.report.pages import bracket, estimate
 
-        if self._results["measure"] != "broken_round":
+        if not len(self.break_points):
             return ""
         kind = self._results["kind"]
         rows = [
