@@ -150,6 +150,19 @@ def run_study(
     called with a phase, the trials done and those known to be needed.
 
     Raises testbed.Error, a line for each problem, for what makes no sense.
+
+    >>> import testbed
+    >>> found = testbed.run_study(
+    ...     {
+    ...         "name": "three-depths",
+    ...         "scenario": testbed.load("clean-live").with_(engine="sim", faults=[]),
+    ...         "sweep": {"parameter": "protocol.depth", "values": [2, 4, 6]},
+    ...         "sim": {"rounds": 10, "batch": 10},
+    ...     },
+    ...     jobs=0,
+    ... )
+    >>> [(row["x"], row["p"]) for row in found.points.rows()]
+    [(2.0, 0.0), (4.0, 0.0), (6.0, 0.0)]
     """
     loaded = _loaded(study)
     if directory is not None:

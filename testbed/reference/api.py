@@ -13,16 +13,16 @@ from testbed.reference.markdown import as_code, fenced, sentence, table
 
 _HEAD = """# Python interface
 
-`import testbed` gives all of it; nothing is loaded before it is asked for. Nothing here prints or ends the program: what
-makes no sense, or what this machine can't do, raises `testbed.Error`, a line for each problem. Data frames need the
-extra `pandas` or `polars`. What is not named here is no part of the interface and may change.
+`import testbed` gives all of it; nothing is loaded before it is asked for. Nothing here prints or ends the program:
+what makes no sense, or what this machine can't do, raises `testbed.Error`, a line for each problem. Data frames need
+the extra `pandas` or `polars`. What is not named here is no part of the interface and may change.
 """
 _TABLES = """## Columns of tables
 
 Those of the tables that are made of a run's record. `Run.hops` and `Run.events_of` are the files of its directory, and
 `StudyResult.trials` is that of a study: [tables](tables.md).
 """
-_PREFIXES = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+_PREFIXES: Mapping[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
 def api_page() -> str:

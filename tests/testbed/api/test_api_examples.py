@@ -22,6 +22,11 @@ EXAMPLES = {
 }
 
 
+def test_every_name_has_an_example() -> None:
+    ours = [name for name in testbed.__all__ if getattr(testbed, name).__module__.startswith("testbed.api")]
+    assert set(ours) <= set(EXAMPLES)
+
+
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_an_example_gives_what_it_says(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
