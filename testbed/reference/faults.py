@@ -10,7 +10,7 @@ from testbed.scenario.model import FaultOrder, LinkSettings, RandomFaults
 
 _HEAD = """# Faults, verb by verb
 
-An order of `faults:` is a mapping, or a line of text that stands for one ([fault-language.md](../fault-language.md));
+An order of `faults:` is a mapping, or a line of text that stands for one ([faults as text](../fault-language.md));
 `testbed explain` prints what it compiles to. A fault means the same in every engine: `sim` does it to its model, `live`
 to this host's kernel, `vkernel` to a kernel of its own, in virtual time, by the same code as `live`. In `sim` and
 `vkernel` it strikes at the very nanosecond, before all else of that instant; in `live` as punctually as the host is.
@@ -27,7 +27,7 @@ def faults_page() -> str:
             table(("verb", "strikes", "undone by", "meaning"), rows),
             *(_verb(verb) for verb in VERBS.values()),
             "## The keys of an order\n",
-            "Beside these, verbs that change links take the keys of [`links`](scenario.md#links).\n",
+            "Beside these, verbs that change links take the keys of [`links`](scenario.md#links-link-settings).\n",
             key_table(own),
             "## Faults at random\n",
             key_table(keys(RandomFaults)),

@@ -32,8 +32,9 @@ def fenced(text: str, language: str) -> str:
 
 
 def as_code(text: str) -> str:
-    """Backticks for what a docstring has in double ones."""
-    return re.sub(r"``(.+?)``", r"`\1`", " ".join(text.split()))
+    """Plain text, as docstrings have it, as Markdown: what is in backticks is code, and nothing else means anything."""
+    parts = re.split(r"(``.+?``|`.+?`)", " ".join(text.split()))
+    return "".join(f"`{part.strip('`')}`" if place % 2 else _plain(part) for place, part in enumerate(parts))
 
 
 def sentence(text: str) -> str:
@@ -47,13 +48,28 @@ def anchor(heading: str) -> str:
     return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower())
 
 
+def _plain(text: str) -> str:
+    return re.sub(r"([*_\[\]])", r"\\\1", text).replace("<", "&lt;")
+
+
 def _cell(text: str) -> str:
     return re.sub(r"\s+", " ", text).replace("|", "\\|")
 
 
+_BOOL = "tag:yaml.org,2002:bool"
+
+
 class _Plain(yaml.SafeDumper):
-    """Reads as people write it: no anchors."""
+    """Reads as people write it here: no anchors, and `on` is no truth value (testbed.scenario.document)."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as in its parent
+        first: [(tag, form) for tag, form in forms if tag != _BOOL]
+        for first, forms in yaml.SafeDumper.yaml_implicit_resolvers.items()
+    }
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - whatever it is
         """Never."""
         return True
+
+
+_Plain.add_implicit_resolver(_BOOL, re.compile(r"true|false"), list("tf"))

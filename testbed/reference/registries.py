@@ -13,17 +13,17 @@ from testbed.scenario.parameters import mix_model, parameters_model
 _ENGINES = """# Engines of consensus
 
 `protocol: {consensus: NAME, parameters: {...}}`. What each assumes, costs and breaks on stands in
-[engines.md](../engines.md), with one of your own in under 100 lines.
+[the engines' own page](../engines.md), with one of your own in under 100 lines.
 """
 _SERVICES = """# Services
 
 `service: NAME` with `clients: {hosts: ..., mix: {...}}`; what is judged of them stands in
-[services.md](../services.md).
+[the page on services](../services.md).
 """
 _TOPOLOGIES = """# Topologies
 
 `topology: {kind: NAME, ...}` in a scenario, `testbed up NAME --set ...` on the command line; tiers, roles, pictures and
-other tools stand in [fabrics.md](../fabrics.md).
+other tools stand in [the page on fabrics](../fabrics.md).
 """
 
 

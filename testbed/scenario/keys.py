@@ -193,9 +193,13 @@ def _plain(annotation: Any) -> str:
 
 def _bounds(metadata: tuple[Any, ...], bare: bool) -> str:
     """``, 1 to 255``; of what has a unit only that it is above zero."""
-    low = next((f"{one.ge} or more" for one in metadata if isinstance(one, Ge)), "")
-    low = next((f"above {one.gt}" for one in metadata if isinstance(one, Gt)), low)
-    high = next((f"{one.le} at most" for one in metadata if isinstance(one, Le)), "")
-    high = next((f"below {one.lt}" for one in metadata if isinstance(one, Lt)), high)
+
+    def spelled(bound: Any) -> str:
+        return "2^64" if bound == 2**64 else str(bound)
+
+    low = next((f"{spelled(one.ge)} or more" for one in metadata if isinstance(one, Ge)), "")
+    low = next((f"above {spelled(one.gt)}" for one in metadata if isinstance(one, Gt)), low)
+    high = next((f"{spelled(one.le)} at most" for one in metadata if isinstance(one, Le)), "")
+    high = next((f"below {spelled(one.lt)}" for one in metadata if isinstance(one, Lt)), high)
     told = [low, high] if bare else [low if low == "above 0" else ""]
     return "".join(f", {words}" for words in told if words)

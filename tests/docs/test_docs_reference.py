@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import yaml
 from needs import needs
 from typer.testing import CliRunner
 
@@ -26,10 +25,12 @@ from testbed.plan import VERBS as ATOMIC
 from testbed.reference import PAGES
 from testbed.reference.api import own
 from testbed.reference.commands import examples, names
+from testbed.reference.documents import heading_of
 from testbed.reference.surroundings import ENVIRONMENT, INTERNAL
 from testbed.reference.tables import events_of
 from testbed.runs import FILES, events_table, hops_table
 from testbed.scenario import compile_plan, from_data
+from testbed.scenario.document import read_document
 from testbed.scenario.keys import keys, places
 from testbed.scenario.model import TOPOLOGY_MODELS, Written
 from testbed.study.document import StudyDocument
@@ -60,7 +61,7 @@ def test_every_key_has_its_row(pages: dict[str, str], name: str, whole: type) ->
     for place in places(whole):
         if place.part in TOPOLOGY_MODELS.values():
             continue
-        assert not place.path or place.path in headings(page)
+        assert not place.path or f"## {heading_of(place.part, place.path)}\n" in page
         for key in keys(place.part):
             assert f"| `{key.name}` |" in page
 
@@ -77,9 +78,10 @@ def test_every_engine_service_topology_and_verb_has_its_heading(pages: dict[str,
 def test_examples_shown_are_yaml(pages: dict[str, str], name: str) -> None:
     """That each loads in its place is tried in test_scenario_schema.py, of the same data."""
     for line in pages[f"reference/{name}.md"].splitlines():
-        found = re.search(r"\| `([^`]*)` \|$", line)
+        found = re.search(r"Example: `([^`]*)` \|$", line)
+        assert bool(found) == line.startswith("| `")
         if found:
-            assert isinstance(yaml.safe_load(found[1].replace("\\|", "|")), dict), line
+            assert isinstance(read_document(found[1].replace("\\|", "|"), name).data, dict), line
 
 
 def test_the_python_interface_is_there_whole(pages: dict[str, str]) -> None:
