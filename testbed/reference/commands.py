@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,15 @@ _HEAD = """# Command line
 nothing else. Results go to stdout, progress and errors to stderr.
 """
 _CLONE = Path(__file__).resolve().parents[2]
+_BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+_PHRASE = re.compile(r"`([^`\n]+)`")
 _EXAMPLES = {
     "testbed list": "testbed list scenarios",
     "testbed schema": "testbed schema study",
-    "testbed ps": "testbed ps",
     "testbed attach": "testbed attach leaf_spine",
     "testbed logs": "testbed logs leaf_spine",
     "testbed report": "testbed report runs/nic-crash-mid-swap",
     "testbed replay": "testbed replay runs/nic-crash-mid-swap",
-    "testbed clean": "testbed clean",
-    "testbed topo list": "testbed topo list",
-    "testbed kernel status": "testbed kernel status",
-    "testbed image build": "testbed image build",
-    "testbed image name": "testbed image name",
-    "testbed image status": "testbed image status",
 }
 """Calls of verbs that no other page shows on a line of its own."""
 
@@ -59,21 +54,27 @@ def names() -> list[str]:
 
 
 def examples() -> Mapping[str, str]:
-    """Of each verb a call: the first in README and docs/ that stands alone on a line, or one of _EXAMPLES."""
-    pages = [_CLONE / "README.md", *sorted((_CLONE / "docs").glob("*.md")), *sorted((_CLONE / "docs").glob("*/*.md"))]
-    blocks = "\n".join(
-        block
-        for page in pages
-        if page.is_file()
-        for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    )
-    found = dict(_EXAMPLES)
-    for name in names():
-        calls = re.findall(rf"^\s*({re.escape(name)}(?:\s[^\n]*)?)$", blocks, re.MULTILINE)
-        whole = [call.partition(" #")[0].strip() for call in calls if not call.endswith("\\")]
-        if whole:
-            found[name] = whole[0]
+    """Of each verb a call: the first in README and docs/ that stands alone on a line, one of _EXAMPLES, the first in
+    the midst of a text, or the verb alone, where it needs no more."""
+    texts = [page.read_text(encoding="utf-8") for page in _pages()]
+    lines = [line.strip() for text in texts for block in _BLOCK.findall(text) for line in block.splitlines()]
+    phrases = [phrase for text in texts for phrase in _PHRASE.findall(_BLOCK.sub("", text))]
+    found: dict[str, str] = {}
+    for name, verb in _verbs(typer.main.get_command(app), "testbed"):
+        alone = [] if any(one.required for one in verb.params) else [name]
+        calls = [*_calls(name, lines), *filter(None, [_EXAMPLES.get(name)]), *_calls(name, phrases), *alone]
+        if calls:
+            found[name] = calls[0]
     return found
+
+
+def _pages() -> list[Path]:
+    docs = _CLONE / "docs"
+    return [_CLONE / "README.md", *sorted(docs.glob("*.md")), *sorted(docs.glob("*/*.md"))]
+
+
+def _calls(name: str, lines: Iterable[str]) -> list[str]:
+    return [line.partition(" #")[0].strip() for line in lines if f"{line} ".startswith(f"{name} ") and line[-1] != "\\"]
 
 
 def _verbs(command: Any, name: str) -> Iterator[tuple[str, Any]]:
