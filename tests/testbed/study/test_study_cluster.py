@@ -150,7 +150,9 @@ def test_ctrl_c_keeps_what_is_done_and_the_rest_can_be_done_anywhere(tmp_path: P
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         _, error = process.communicate(timeout=START_S)
     assert process.returncode == 130
-    assert error.splitlines()[-1] == b"testbed: interrupted"
+    last = error.decode().splitlines()[-1]
+    kept = f"what is measured is kept in {out}, and this goes on from there"
+    assert last == f"testbed: interrupted; {kept}: testbed {' '.join(words)}"
     assert b"Traceback" not in error
     kept = {trial.key: trial for trial in read_trials(out)}
     assert 2 <= len(kept) < TRIALS

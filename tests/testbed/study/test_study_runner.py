@@ -281,7 +281,8 @@ def test_an_interrupt_ends_the_study_cleanly(tmp_path: Path) -> None:
             sort_keys=False,
         )
     )
-    command = [sys.executable, "-m", "testbed.cli.main", "study", str(path), "--out", str(tmp_path / "cut")]
+    words = ["study", str(path), "--out", str(tmp_path / "cut")]
+    command = [sys.executable, "-m", "testbed.cli.main", *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     trials = tmp_path / "cut" / "trials.jsonl"
     while not trials.exists() or not trials.read_bytes():
@@ -293,7 +294,8 @@ def test_an_interrupt_ends_the_study_cleanly(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert b"Traceback" not in error
     *progress, last = error.splitlines()
-    assert last == b"testbed: interrupted"
+    kept = f"what is measured is kept in {tmp_path / 'cut'}, and this goes on from there"
+    assert last.decode() == f"testbed: interrupted; {kept}: testbed {' '.join(words)}"
     told = rb"testbed: as given: sim: \d+% \(\d+ of \d+\)"
     assert all(re.fullmatch(told, line) for line in progress), progress  # how far it was, and nothing else
     _assert_gone(started)
