@@ -22,8 +22,8 @@ class Item(NamedTuple):
 
 class Progress(NamedTuple):
     """How far one thing is that a study compares, on one engine. values: of the sweep, at which there are trials; of:
-    how many there are (0: nobody knows). broken, disagree: counted so far; share: the interval of P(broken round)
-    over all values together. seconds: of computing."""
+    how many there are (0: nobody knows). broken, disagree: counted so far, at all values together. seconds: of
+    computing."""
 
     name: str
     engine: str
@@ -31,7 +31,6 @@ class Progress(NamedTuple):
     of: int
     trials: int
     broken: str
-    share: str
     disagree: str
     seconds: float
 

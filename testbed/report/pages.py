@@ -163,7 +163,7 @@ def break_charts(found: Bisynchrony) -> list[tuple[str, str]]:
     links = Counter(item.link for item in found.breaks)
     hops = Counter(item.hop or "no hop captured" for item in found.breaks)
     return [
-        ("Broken rounds over time", over_rounds(found.broken_rounds, max(found.rounds, *found.broken_rounds) + 1)),
+        ("Broken rounds over time", over_rounds(found.broken_rounds, max(found.rounds, max(found.broken_rounds) + 1))),
         ("Broken swaps by link", by_name(links, "broken swaps")),
         ("Broken swaps by hop: the interface where the frame was lost or held up", by_name(hops, "broken swaps")),
     ]

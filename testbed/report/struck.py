@@ -8,7 +8,7 @@ from testbed.faults import describe
 from testbed.plan import Plan
 from testbed.topologies.svg import Mark, draw_svg
 
-_MOST_LABELS = 8  # of links; more would lie over the marks
+_MOST_LABELS = 3  # of links; more would lie over the marks
 
 _Place = tuple[tuple[str, ...], bool]
 """The nodes, and whether it is a NIC: see Mark."""

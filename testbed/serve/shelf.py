@@ -10,11 +10,9 @@ from testbed.errors import UserError
 from testbed.report.listing import Item, Progress
 from testbed.runs import META, told_run
 from testbed.study.document import Study, load_study
-from testbed.study.statistics import clopper_pearson
 from testbed.study.trials import Trial, read_trials
 
 TRIALS, RESULTS, REPORT = "trials.jsonl", "results.json", "report.html"
-_CONFIDENCE = 0.99
 
 
 class Shelf:
@@ -45,7 +43,7 @@ class Shelf:
     def _item(self, path: Path) -> Iterable[Item]:
         """What the directory holds; nothing that is neither a run nor a study."""
         if (path / TRIALS).is_file():
-            state = "goes on" if locked(path / TRIALS) else "ended" if (path / RESULTS).is_file() else "interrupted"
+            state = "goes on" if locked(path / TRIALS) else "ended" if _ended(path) else "interrupted"
             told = self._about(path) or "a study"
             yield Item(path.name, "study", told, state, _written(path / TRIALS), (path / REPORT).is_file())
         elif (told_of := told_run(path)) is not None:
@@ -76,7 +74,6 @@ def _progress(name: str, engine: str, trials: list[Trial], grid: tuple[float, ..
     broken, rounds = sum(one.broken for one in trials), sum(one.rounds for one in trials)
     instances, disagree = sum(one.instances for one in trials), sum(one.disagreements for one in trials)
     values = {one.x for one in trials}
-    low, high = clopper_pearson(broken, rounds, _CONFIDENCE)
     return Progress(
         name=name,
         engine=engine,
@@ -84,7 +81,6 @@ def _progress(name: str, engine: str, trials: list[Trial], grid: tuple[float, ..
         of=len(grid),
         trials=len(trials),
         broken=f"{broken:,} of {rounds:,}".replace(",", "\u202f") if rounds else "–",
-        share=f"{low:.2g} – {high:.2g}" if rounds else "–",
         disagree=f"{disagree:,} of {instances:,}".replace(",", "\u202f") if instances else "–",
         seconds=sum(one.seconds for one in trials),
     )
@@ -99,6 +95,12 @@ def locked(path: Path) -> bool:
     except OSError:
         return False
     return any("FLOCK" in line and line.split()[-3].rpartition(":")[2] == wanted for line in lines)
+
+
+def _ended(directory: Path) -> bool:
+    """Whether a study has results, and no trials that came after them."""
+    results = directory / RESULTS
+    return results.is_file() and results.stat().st_mtime_ns >= (directory / TRIALS).stat().st_mtime_ns
 
 
 def _written(path: Path) -> str:

@@ -97,7 +97,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "run": run_page(plan, history, verdicts, ["testbed replay x"], Story("A story.", "splits 1", ["no"]), origin),
         "study": study_page(results, ["testbed study x"], (), origin),
         "list": listing_page("runs", [item, item._replace(name="crash", kind="run", state="ended")]),
-        "progress": progress_page(item, [Progress("deep", "sim", 2, 6, 40, "3 of 900", "0 – 0.1", "–", 1.5)]),
+        "progress": progress_page(item, [Progress("deep", "sim", 2, 6, 40, "3 of 900", "–", 1.5)]),
     }
 
 

@@ -506,7 +506,8 @@ def test_many_breaks_are_told_by_when_and_where_in_place_of_a_list() -> None:
     assert "charts" in Page(text).ids
     assert "charts" not in Page(run_page_of(RUN)).ids
     over_time, by_link, by_hop = (svg for _, svg in break_charts(verdicts.bisynchrony))
-    told = [int(found) for found in re.findall(r"<title>rounds? [^:]*: (\d+) of", over_time)]
-    assert sum(told) == len(verdicts.bisynchrony.broken_rounds)
+    told = re.findall(r"<title>rounds? [^:]*: (\d+) of (\d+) broke", over_time)
+    assert sum(int(broken) for broken, _ in told) == len(verdicts.bisynchrony.broken_rounds)
+    assert sum(int(rounds) for _, rounds in told) == verdicts.bisynchrony.rounds == 300
     for chart in (by_link, by_hop):
         assert sum(map(int, re.findall(r": (\d+) broken swaps</title>", chart))) == len(verdicts.bisynchrony.breaks)

@@ -181,6 +181,10 @@ def test_a_study_is_followed_while_it_runs(server: Server, runs: Path) -> None:
     (directory / "results.json").write_text("{}")
     (directory / "report.html").write_text("<h1>its report</h1>")
     assert ask(server, "/study/")[1] == "<h1>its report</h1>"
+    with TrialStore(directory) as store:  # again, edited, and interrupted: the report is of an earlier time
+        store.add(Trial("c", "deep", "sim", 6.0, (3,), rounds=500, broken=30, seconds=1.5))
+    os.utime(directory / "results.json", ns=(0, 0))
+    assert "report of an earlier time" in " ".join(ask(server, "/study/")[1].split())
 
 
 def test_looking_does_not_take_the_lock_that_a_study_wants(server: Server, runs: Path) -> None:
