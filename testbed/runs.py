@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 FORMAT = "oae-testbed run 4"
 SCENARIO, PLAN, EVENTS, HOPS = "scenario.yaml", "plan.json", "events", "hops.parquet"
 VERDICTS, META = "verdicts.json", "meta.json"
+RUNS, LATEST = "runs", "latest"
 
 FILES = {
     SCENARIO: "the scenario's text as it was given",
@@ -146,6 +147,20 @@ def read_run(directory: Path) -> tuple[str, Plan, History, Verdicts]:
     return text, plan, history, verdicts
 
 
+def make_latest(directory: Path) -> None:
+    """runs/latest leads to this run from now on: in one step, so that of runs side by side it leads to one of them.
+
+    Nothing is done for a run that is elsewhere, nor where something else than a link of ours has the name.
+    """
+    link = directory.parent / LATEST
+    if directory.parent.name != RUNS or directory.name == LATEST or (link.exists() and not link.is_symlink()):
+        return
+    fresh = link.with_name(f".{LATEST}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(directory.name)
+    fresh.replace(link)
+
+
 def _check_engine(directory: Path, plan: Plan) -> None:
     from testbed.nodes.registry import engine_spec
 
@@ -175,7 +190,8 @@ def _read(path: Path, read: Callable[[Path], T]) -> T:
 
 def told_runs(folder: Path) -> list[tuple[str, str]]:
     """The runs in ``folder``: each one's directory, and in a line what came of it."""
-    directories = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    directories = [path for path in entries if path.is_dir() and not path.is_symlink()]  # LATEST leads to one of them
     found = [(str(directory), told_run(directory)) for directory in directories]
     return [(directory, told) for directory, told in found if told is not None]
 

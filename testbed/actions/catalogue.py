@@ -21,6 +21,22 @@ class Kind(StrEnum):
     CONSENSUS = "consensus"
     RUNS = "runs"
 
+    @property
+    def one(self) -> str:
+        """What one of them is called."""
+        return _ONE[self.value]
+
+
+_ONE = {
+    "scenarios": "scenario",
+    "studies": "study",
+    "topologies": "topology",
+    "faults": "fault",
+    "engines": "engine",
+    "consensus": "consensus",
+    "runs": "run",
+}
+
 
 def _documents(folder: str) -> list[tuple[str, str]]:
     from testbed.scenario.document import read_document, story

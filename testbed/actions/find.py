@@ -30,6 +30,14 @@ def find_document(name: str, folder: str) -> Path:
     raise UserError(f"{name or repr(name)}: there is no such {what}; {advice}")
 
 
+def run_directory(path: Path) -> Path:
+    """A run's directory as named; ``latest``: the last one in ./runs that was finished."""
+    from testbed.runs import LATEST, RUNS
+
+    found = Path(RUNS) / LATEST if str(path) == LATEST and not path.exists() else path
+    return found.parent / found.readlink() if found.is_symlink() else found
+
+
 def check_kind(path: Path, folder: str) -> Path:
     """``path`` again, unless what stands in it belongs into the other of scenarios and studies. Raises UserError."""
     from testbed.scenario import ScenarioError

@@ -55,12 +55,12 @@ def claimed(out: Path | None, text: str, plan: Plan, engine: str) -> Iterator[Pa
 
 
 def _claim(text: str, plan: Plan, engine: str) -> tuple[Path, int]:
-    from testbed.runs import RunDirectoryError, engine_of
+    from testbed.runs import RUNS, RunDirectoryError, engine_of
 
     number = 1
     while True:
-        directory = Path("runs") / (plan.name if number == 1 else f"{plan.name}-{number}")
-        if engine_of(directory) in (None, engine):
+        directory = Path(RUNS) / (plan.name if number == 1 else f"{plan.name}-{number}")
+        if not directory.is_symlink() and engine_of(directory) in (None, engine):
             with suppress(RunDirectoryError):
                 return directory, _begin(directory, text, plan)
         number += 1
@@ -87,10 +87,11 @@ def _begin(directory: Path, text: str, plan: Plan) -> int:
 
 def keep(directory: Path, text: str, plan: Plan, history: History, verdicts: Verdicts) -> None:
     """The run directory with its report."""
-    from testbed.runs import write_run
+    from testbed.runs import make_latest, write_run
 
     write_run(directory, text, plan, history, verdicts)
     write_page(directory, text, plan, history, verdicts)
+    make_latest(directory)
 
 
 def write_page(directory: Path, text: str, plan: Plan, history: History, verdicts: Verdicts) -> Path:

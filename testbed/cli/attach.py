@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from testbed.cli import completion
 from testbed.cli.output import JsonFlag, verb
 from testbed.errors import UserError
 
@@ -22,7 +23,11 @@ _OF_TERMINALS = ("TERM", "DISPLAY", "COLUMNS", "LINES")
 @verb
 def attach(
     name: Annotated[
-        str | None, typer.Argument(help="The fabric, as `testbed ps` calls it (default: the only one that is up).")
+        str | None,
+        typer.Argument(
+            help="The fabric, as `testbed ps` calls it (default: the only one that is up).",
+            autocompletion=completion.fabrics,
+        ),
     ] = None,
     exec_: Annotated[
         list[str] | None,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from testbed.cli import completion
 from testbed.cli.output import JsonFlag, print_json, verb
 from testbed.errors import UserError
 
@@ -25,7 +26,9 @@ _STDOUT = "-"
 
 @verb
 def capture(
-    fabric: Annotated[str, typer.Argument(help="A running fabric, as `testbed ps` calls it.")],
+    fabric: Annotated[
+        str, typer.Argument(help="A running fabric, as `testbed ps` calls it.", autocompletion=completion.fabrics)
+    ],
     where: Annotated[
         list[str] | None,
         typer.Argument(

@@ -130,8 +130,13 @@ def _kernels() -> list[tuple[str, str]]:
 def _remove(kind: str, name: str) -> None:
     import shutil
 
+    from testbed.runs import LATEST
+
     if kind == "directory":
         shutil.rmtree(name)
+        latest = Path(name).with_name(LATEST)
+        if latest.is_symlink() and not latest.exists():  # it led there
+            latest.unlink()
     elif kind in (CONTAINER, IMAGE):
         _remove_from_engine(kind, name)
     elif kind == LEDGER:

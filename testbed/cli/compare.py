@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from testbed.actions.compare import compared
+from testbed.cli import completion
 from testbed.cli.common import SetOption, load_scenario
 from testbed.cli.output import (
     EXPECTATION_FAILED,
@@ -44,7 +45,12 @@ _HEADINGS = (
 @verb
 def compare(
     scenarios: Annotated[
-        list[str] | None, typer.Argument(help="Scenarios' files, or names of such that ship.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            help="Scenarios' files, or names of such that ship.",
+            show_default=False,
+            autocompletion=completion.scenarios,
+        ),
     ] = None,
     reference: Annotated[str, typer.Option(help="The engine to hold the other against.")] = "sim",
     other: Annotated[str, typer.Option(help="The other engine.")] = "vkernel",

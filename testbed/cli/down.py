@@ -6,12 +6,18 @@ from typing import Annotated
 
 import typer
 
+from testbed.cli import completion
 from testbed.cli.output import JsonFlag, print_json, verb
 
 
 @verb
 def down(
-    name: Annotated[str | None, typer.Argument(help="The one to end, as `testbed ps` calls it (default: all).")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="The one to end, as `testbed ps` calls it (default: all).", autocompletion=completion.fabrics
+        ),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """End this user's running fabrics (those of `testbed up`), and nothing else."""

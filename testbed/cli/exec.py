@@ -7,16 +7,20 @@ from typing import Annotated
 
 import typer
 
+from testbed.cli import completion
 from testbed.cli.output import verb
 from testbed.errors import UserError
 
 
 @verb
 def exec_(
-    node: Annotated[str, typer.Argument(help="A host or a switch of the fabric.")],
+    node: Annotated[str, typer.Argument(help="A host or a switch of the fabric.", autocompletion=completion.nodes)],
     command: Annotated[list[str], typer.Argument(help="The command and its arguments.")],
     fabric: Annotated[
-        str | None, typer.Option("--fabric", "-f", help="Which fabric (default: the only one that is up).")
+        str | None,
+        typer.Option(
+            "--fabric", "-f", help="Which fabric (default: the only one that is up).", autocompletion=completion.fabrics
+        ),
     ] = None,
 ) -> None:
     """Run a command in a node of a running fabric; its exit code is the command's.

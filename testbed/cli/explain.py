@@ -6,13 +6,17 @@ from typing import Annotated
 
 import typer
 
+from testbed.cli import completion
 from testbed.cli.common import SetOption, load_scenario
 from testbed.cli.output import JsonFlag, print_json, verb
 
 
 @verb
 def explain(
-    scenario: Annotated[str, typer.Argument(help="A scenario's file, or the name of one that ships.")],
+    scenario: Annotated[
+        str,
+        typer.Argument(help="A scenario's file, or the name of one that ships.", autocompletion=completion.scenarios),
+    ],
     set_: SetOption = None,
     seed: Annotated[int | None, typer.Option(help="Another seed.")] = None,
     json: JsonFlag = False,

@@ -9,15 +9,35 @@ import typer
 from testbed.actions.catalogue import ROWS, Kind
 from testbed.cli.output import JsonFlag, console, print_json, verb
 
+_MEANINGS = {
+    Kind.SCENARIOS: "what ships to be run, each with its story",
+    Kind.STUDIES: "what ships to be swept: where something breaks",
+    Kind.TOPOLOGIES: "kinds of fabric",
+    Kind.FAULTS: "what can befall one",
+    Kind.ENGINES: "what a scenario can be run on",
+    Kind.CONSENSUS: "protocols that swap, decide or keep a log",
+    Kind.RUNS: "what was run here, in ./runs",
+}
+
 
 @verb
 def list_(
-    what: Annotated[Kind, typer.Argument(help="What is wanted.")] = Kind.SCENARIOS,
+    what: Annotated[Kind | None, typer.Argument(help="What is wanted (default: how many there are of each).")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """List the scenarios that ship with their stories; or studies, topologies, the verbs of faults, the engines that
-    run a plan, those that find consensus, or the runs in ./runs."""
-    _list(what, json)
+    """List what there is, each with its story: scenarios, studies, topologies, the verbs of faults, the engines that
+    run a plan, those that find consensus, the runs in ./runs. `testbed show NAME` tells more of each."""
+    if what is not None:
+        _list(what, json)
+        return
+    counts = [(kind.value, len(ROWS[kind]()), _MEANINGS[kind]) for kind in Kind]
+    if json:
+        print_json([{"name": name, "count": count, "story": meaning} for name, count, meaning in counts])
+        return
+    width = max(len(name) for name, _, _ in counts)
+    for name, count, meaning in counts:
+        print(f"{name:<{width}} {count:>4}  {meaning}")
+    print("testbed list scenarios (or another of these) names them; testbed show NAME tells more of one")
 
 
 @verb

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from testbed.cli import completion
 from testbed.cli.output import verb
 
 _POLL_S = 0.2
@@ -16,7 +17,11 @@ _POLL_S = 0.2
 @verb
 def logs(
     name: Annotated[
-        str | None, typer.Argument(help="The fabric, as `testbed ps` calls it (default: the only one that is up).")
+        str | None,
+        typer.Argument(
+            help="The fabric, as `testbed ps` calls it (default: the only one that is up).",
+            autocompletion=completion.fabrics,
+        ),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the fabric ends, or Ctrl-C.")] = False,
 ) -> None:

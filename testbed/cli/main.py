@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
@@ -36,6 +37,7 @@ from testbed.cli import (
     schema,
     search,
     serve,
+    show,
     study,
     topo,
     up,
@@ -44,17 +46,43 @@ from testbed.cli.exec import exec_
 from testbed.cli.output import DEFECT, verb
 from testbed.cli.usage import Verbs
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"testbed {version('oae-testbed')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="testbed",
     cls=Verbs,
-    help="Find out where bisynchrony breaks: on which fabric, at which jitter, under which NIC crash.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version, and end.", is_eager=True, callback=_print_version)
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say more of what goes on, and where errors came from.")
+    ] = False,
+) -> None:
+    """Find out where bisynchrony breaks: on which fabric, at which jitter, under which NIC crash.
+
+    -q and -v go before or after the verb.
+    """
+
+
 app.command("doctor")(doctor.doctor)
 app.command("list")(listing.list_)
+app.command("show")(show.show)
 app.command("scenarios")(listing.scenarios)
 app.add_typer(topo.app, name="topo")
 app.command("schema")(schema.schema)

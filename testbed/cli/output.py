@@ -14,6 +14,8 @@ import re
 import shlex
 import signal
 import sys
+import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -59,6 +61,9 @@ _ADVICE = {
     errno.EISDIR: "a file is wanted there",
 }
 
+QUIET, VERBOSE = "quiet", "verbose"
+_level = ""
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -83,6 +88,8 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
                 raise
             if isinstance(error, OSError) and error.filename is None and error.errno in _NO_ROOM:
                 _print_no_more()
+            if _level == VERBOSE:
+                traceback.print_exception(error)
             fail(_told(error))
 
     wrapped.__doc__ = _rewrapped(function.__doc__)
@@ -131,6 +138,18 @@ def fail(text: str, code: int = USER_ERROR) -> NoReturn:
     raise typer.Exit(code)
 
 
+def set_level(level: str) -> None:
+    """QUIET, VERBOSE, or what is usual."""
+    global _level
+    _level = level
+
+
+def note(text: str) -> None:
+    """What those who asked for quiet do not want to hear, on stderr."""
+    if _level != QUIET:
+        print(text, file=sys.stderr, flush=True)
+
+
 def say(text: str) -> None:
     """A line about the work itself."""
     print(f"testbed: {text}", file=sys.stderr, flush=True)
@@ -172,25 +191,39 @@ class _Trimmed:
 def progress_bar() -> Iterator[Progress]:
     """A progress display on stderr; silent when that is no terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     screen = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn())
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
+    what, state = TextColumn("{task.description}"), TextColumn("{task.fields[state]}")
+    columns = (what, BarColumn(), state, TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
+    silent = _level == QUIET or not screen.is_terminal
+    with Progress(*columns, console=screen, transient=True, disable=silent) as progress:
         yield progress
 
 
 class Milestones:
-    """Progress of long work for logs: a line on stderr at every tenth, where no display can be drawn."""
+    """Progress of long work for logs: a line on stderr at every tenth (at every hundredth with -v), where no display
+    can be drawn, with the time that is left if it goes on so."""
 
     def __init__(self, what: str, quiet: bool) -> None:
-        self._what, self._quiet, self._next = what, quiet, 0.0
+        self._what, self._quiet, self._next = what, quiet or _level == QUIET, 0.0
+        self._lines = 100 if _level == VERBOSE else 10
+        self._begun = time.monotonic()
 
     def __call__(self, stage: str, share: float) -> None:
         """``share`` of the work is done, now comes ``stage``."""
         if not self._quiet and share >= self._next:
-            say(f"{self._what}: {share:.0%} {stage}")
-            self._next = (int(share * 10) + 1) / 10
+            left = (time.monotonic() - self._begun) * (1 - share) / share if share else 0.0
+            say(f"{self._what}: {share:.0%} {stage}{f', some {_duration(left)} left' if left >= 1 else ''}")
+            self._next = (int(share * self._lines) + 1) / self._lines
+
+
+def _duration(seconds: float) -> str:
+    """Some of it: 12 s, 3 min, 2 h."""
+    for unit, least in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * least:
+            return f"{seconds / least:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def overrides(

@@ -8,14 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from testbed.actions.find import named_engine
+from testbed.actions.find import named_engine, run_directory
+from testbed.cli import completion
 from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, existing, print_json, progress_bar, verb
 from testbed.errors import UserError
 
 
 @verb
 def replay(
-    directory: Annotated[Path, typer.Argument(help="A run directory.")],
+    directory: Annotated[
+        Path, typer.Argument(help="A run directory; latest: the last one in ./runs.", autocompletion=completion.runs)
+    ],
     engine: Annotated[str | None, typer.Option("--engine", "-e", help="Another engine (default: the same).")] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -26,6 +29,7 @@ def replay(
     from testbed.runs import begin_run, read_run, record_files, write_run
     from testbed.verdicts import judge
 
+    directory = run_directory(directory)
     text, plan, history, _ = read_run(existing(directory, "run directory"))
     for name in plan.capture_files:
         if not (directory / name).is_file():

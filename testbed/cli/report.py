@@ -7,16 +7,24 @@ from typing import Annotated
 
 import typer
 
+from testbed.actions.find import run_directory
+from testbed.cli import completion
 from testbed.cli.common import study_directory
 from testbed.cli.output import JsonFlag, print_json, verb
 
 
 @verb
 def report(
-    directory: Annotated[Path, typer.Argument(help="The directory of a run or of a study.")],
+    directory: Annotated[
+        Path,
+        typer.Argument(
+            help="The directory of a run or of a study; latest: the last run in ./runs.", autocompletion=completion.runs
+        ),
+    ],
     json: JsonFlag = False,
 ) -> None:
     """Write report.html anew from what a run or study left; nothing is run again but pictured disagreements."""
+    directory = run_directory(directory)
     target = _study(directory) if study_directory(directory) else _run(directory)
     if json:
         print_json({"report": str(target)})

@@ -10,6 +10,7 @@ import typer
 
 from testbed.actions.find import find_document, named_engine
 from testbed.actions.run import check_expectations, claimed, executed, keep, scenario_text
+from testbed.cli import completion
 from testbed.cli.common import CustomOption, SetOption, load_scenario
 from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, console, print_json, progress_bar, verb
 from testbed.errors import UserError
@@ -25,9 +26,15 @@ _SHOWN_VIOLATIONS = 8
 
 @verb
 def run(
-    scenario: Annotated[str, typer.Argument(help="A scenario's file, or the name of one that ships.")],
+    scenario: Annotated[
+        str,
+        typer.Argument(help="A scenario's file, or the name of one that ships.", autocompletion=completion.scenarios),
+    ],
     engine: Annotated[
-        str | None, typer.Option("--engine", "-e", help="sim, vkernel or live (default: the scenario's).")
+        str | None,
+        typer.Option(
+            "--engine", "-e", help="sim, vkernel or live (default: the scenario's).", autocompletion=completion.engines
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed.")] = None,
     set_: SetOption = None,

@@ -9,6 +9,7 @@ import typer
 
 from testbed.actions.find import check_kind, find_document
 from testbed.actions.study import claim, own_directory, write_report
+from testbed.cli import completion
 from testbed.cli.output import (
     EXPECTATION_FAILED,
     JsonFlag,
@@ -29,7 +30,7 @@ _TOLD = 4
 @verb
 def study(
     document: Annotated[
-        str, typer.Argument(help="A study's file, or the name of one that ships.")
+        str, typer.Argument(help="A study's file, or the name of one that ships.", autocompletion=completion.studies)
     ] = "jitter-leaf-spine",
     out: Annotated[
         Path | None, typer.Option(help="The study's directory (default: runs/study-<name>, numbered).")

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from testbed.cli import fabrics
+from testbed.cli import completion, fabrics
 from testbed.cli.common import CustomOption, SetOption, named_ground, path_with_system_folders, unknown_node
-from testbed.cli.output import DEFECT, JsonFlag, print_json, verb
+from testbed.cli.output import DEFECT, JsonFlag, note, print_json, verb
 from testbed.engines.base import SCRATCH
 from testbed.engines.live.isolation import isolated_popen
 from testbed.errors import UserError
@@ -50,7 +50,8 @@ def up(
         str | None,
         typer.Argument(
             help="A scenario, or a kind of topology (see `testbed topo list`; default: leaf_spine); with --custom a "
-            "name in the file, with arguments as Mininet takes them: mytopo,3."
+            "name in the file, with arguments as Mininet takes them: mytopo,3.",
+            autocompletion=completion.grounds,
         ),
     ] = None,
     set_: SetOption = None,
@@ -94,7 +95,7 @@ def up(
     for command in exec_ or []:
         check_command(command, fabric)
     if not json:
-        print(f"{fabric.name}: {len(fabric.hosts)} hosts, {len(fabric.switches)} switches", file=sys.stderr)
+        note(f"{fabric.name}: {len(fabric.hosts)} hosts, {len(fabric.switches)} switches")
     os.environ["PATH"] = path_with_system_folders()
     signal.signal(signal.SIGTERM, _as_interrupt)
     signal.signal(signal.SIGHUP, _as_interrupt)

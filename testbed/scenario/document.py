@@ -67,7 +67,7 @@ def read_document(text: str, source: str) -> Document:
     except RecursionError:
         raise ScenarioError(f"{source}:1: nested too deeply; {_DEEPEST} levels are the most") from None
     if node is None:
-        raise ScenarioError(f"{source}:1: the document is empty; `testbed list` names some to begin with")
+        raise ScenarioError(f"{source}:1: the document is empty; `testbed scenarios` names some to begin with")
     reader = _Reader(source)
     return Document(reader.value(node, ()), source, reader.lines)
 

@@ -197,7 +197,7 @@ MISTAKES: list[tuple[str, str]] = [
     ("run full", "full: there is no such scenario; a file is wanted, or one that ships: all-reduce"),
     ("run broken.yaml", "broken.yaml:3: this is not YAML: expected <block end>, but found '<block mapping"),
     ("run unknown.yaml", "unknown.yaml:3: protocl: unknown key 'protocl'; did you mean 'protocol'?"),
-    ("run empty.yaml", "empty.yaml:1: the document is empty; `testbed list` names some to begin with"),
+    ("run empty.yaml", "empty.yaml:1: the document is empty; `testbed scenarios` names some to begin with"),
     ("run list.yaml", "list.yaml:1: a scenario is a mapping (key: value), not ['a', 'b']"),
     ("run word.yaml", "word.yaml:1: a scenario is a mapping (key: value), not 'hello'"),
     ("run json.yaml", "json.yaml:1: topology: is missing; add it"),
@@ -355,7 +355,7 @@ MISTAKES: list[tuple[str, str]] = [
     ("study s_steps.yaml", "s_steps.yaml:3: sweep.steps: must be at least 2, not 0"),
     ("study s_gone.yaml", "gone.yaml: can't be read: No such file or directory; is the name right?"),
     ("study s_batch.yaml", "s_batch.yaml:4: sim.batch: must be at least 1, not -1"),
-    ("study empty.yaml", "empty.yaml:1: the document is empty; `testbed list` names some to begin with"),
+    ("study empty.yaml", "empty.yaml:1: the document is empty; `testbed scenarios` names some to begin with"),
     ("study binary.yaml", "binary.yaml: not UTF-8 text; save it as UTF-8"),
     ("study full", "full: there is no such study; a file is wanted, or one that ships: cells, depth"),
     # replay
