@@ -155,6 +155,29 @@ def test_a_scenario_and_a_study_that_are_mistaken_for_each_other(here: Path, wor
     assert told in result.stderr
 
 
+def test_compare_accounts_for_every_frame_and_fails_when_ends_differ(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs of the simulator, of another seed each, in place of two engines: they part as engines must not."""
+    from testbed.cli.common import load_scenario
+    from testbed.engines.sim import SimEngine
+    from testbed.scenario import compile_plan
+    from testbed.verdicts.comparison import compare
+
+    rough = ["links.default.jitter=40us"]
+    histories = [SimEngine().run(compile_plan(load_scenario("small.yaml", rough, seed))) for seed in (1, 2)]
+    apart = compare(*histories)
+    assert apart.resolutions_differ > 0
+    same = call("compare", "small.yaml", "--other", "sim")
+    assert (same.exit_code, "0 at others, 0 arrived on sim only, 0 on sim only" in same.stdout) == (0, True)
+    monkeypatch.setattr("testbed.cli.compare.compared", lambda *_: apart)
+    shown = call("compare", "small.yaml")
+    assert shown.exit_code == 1
+    line = next(line for line in shown.stdout.splitlines() if line.startswith("frames "))
+    everywhere = apart.frames + apart.only_reference + apart.only_other
+    assert sum(map(int, re.findall(r"\d+", line))) == everywhere
+
+
 def test_ctrl_c_says_how_to_go_on(here: Path) -> None:
     """A study goes on where it was; what a run has not finished, it begins again."""
     (here / "long.yaml").write_text(STUDY.replace("rounds: 100", "rounds: 100000"))
