@@ -88,7 +88,7 @@ def up(
         raise UserError("--exec does not go with --detach; run commands in it with: testbed exec host1 ip addr")
     if json and not exec_ and not detach:
         raise UserError("--json goes with --exec or --detach: without commands to run there is nothing to report")
-    fabric, container = named_ground(name or ("" if custom else "leaf_spine"), set_, custom)
+    fabric, container = named_ground("leaf_spine" if name is None and not custom else name or "", set_, custom)
     name = name or fabric.name
     if nodes is not None:
         container = (container or Container()) if nodes is Nodes.CONTAINER else None

@@ -31,8 +31,9 @@ def custom_fabric(wanted: CustomClass, files: Files) -> Fabric:
     module = read_module(wanted.file, files)
     made = _offered(module).get(wanted.class_)
     if made is None:
-        problem = f"no class {shown(wanted.class_)} in {wanted.file}; {suggestion(wanted.class_, _offered(module))}"
-        raise FieldError(("custom", "class"), problem)
+        offered = _offered(module)
+        advice = suggestion(wanted.class_, offered) if offered else "a Mininet Topo is wanted, and there is none in it"
+        raise FieldError(("custom", "class"), f"no class {shown(wanted.class_)} in {wanted.file}; {advice}")
     try:
         return _built(wanted.class_, made, wanted.args, wanted.file)
     except ValueError as error:
