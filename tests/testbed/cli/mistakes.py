@@ -465,6 +465,8 @@ MISTAKES: list[tuple[str, str]] = [
     ("explain st.yaml", "st.yaml is a study, not a scenario: testbed study st.yaml"),
     ("study small.yaml", "small.yaml is a scenario, not a study: testbed run small.yaml"),
     ("run st.yaml", "st.yaml is a study, not a scenario: testbed study st.yaml"),
+    ("check", "check: missing argument 'engine'"),
+    ("check nowhere", "nowhere: there is no such engine (testbed list consensus); mine.py:Mine is one of yours"),
     # serve
     ("serve nowhere", "nowhere: there is no such folder; runs lie in runs/, where testbed run was called"),
     ("serve --port x", "serve: invalid value for '--port': Input should be a valid integer"),

@@ -76,9 +76,19 @@ def test_there_are_as_many_mistakes_as_promised_and_no_two_alike() -> None:
     assert len({typed for typed, _ in MISTAKES}) == len(MISTAKES) >= 150
 
 
-def test_every_verb_has_mistakes() -> None:
-    verbs = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
-    assert verbs - {typed.split()[0] for typed, _ in MISTAKES} == set()
+VERBS = [[command.name] for command in app.registered_commands] + [
+    [group.name, command.name]
+    for group in app.registered_groups
+    for command in group.typer_instance.registered_commands
+]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_every_verb_knows_its_options(here: tuple[Path, Path], verb: list[str]) -> None:
+    said = CliRunner().invoke(app, [*verb, "--frobnicate"])
+    assert (said.exit_code, said.stdout) == (2, "")
+    assert said.stderr.startswith(f"testbed: error: {' '.join(verb)}: no such option: --frobnicate")
+    assert said.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("words", [[], ["topo"], ["kernel"], ["image"]])
