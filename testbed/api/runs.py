@@ -18,7 +18,7 @@ from testbed.api.show import Diagram
 from testbed.api.table import Table
 from testbed.api.verdicts import Expectations, Verdict
 from testbed.errors import UserError
-from testbed.runs import hops_table, read_run
+from testbed.runs import read_run
 from testbed.scenario import compile_plan, parse, unmet
 from testbed.verdicts import judge as judged
 
@@ -120,7 +120,7 @@ class Run:
     @cached_property
     def hops(self) -> Table:
         """Where each frame was when, at every interface (``hops.parquet``); empty where nothing was captured."""
-        return Table(hops_table(self._history.hops), "hops")
+        return Table(tables.hops(self._history), "hops")
 
     @cached_property
     def frames(self) -> Table:

@@ -13,10 +13,11 @@ from testbed.api.table import texts, with_meanings
 from testbed.history import History, frame_ids
 from testbed.history import Table as Rows
 from testbed.nodes.core import Invoke, Return
+from testbed.nodes.core.meanings import EVENTS, FIRST, HOPS
 from testbed.nodes.core.record import KINDS, Dropped, Received, Sent, schema
 from testbed.nodes.registry import service_spec
 from testbed.plan import Plan
-from testbed.runs import events_table, text_column
+from testbed.runs import events_table, hops_table, text_column
 from testbed.verdicts.bisynchrony import COMMITTED, SWAP_ENDS, SWAP_KINDS, Swaps, every_swap
 from testbed.verdicts.model import Bisynchrony, Fidelity
 from testbed.verdicts.values import operation_name
@@ -134,7 +135,15 @@ def events(history: History) -> pa.Table:
 def events_of(history: History, kind: str) -> pa.Table:
     """What ``events/<kind>.parquet`` holds. Raises KeyError for a kind that there is not."""
     known = dict(zip(KIND_NAMES, KINDS, strict=True))
-    return events_table(history.events.table(known[kind]))
+    found = events_table(history.events.table(known[kind]))
+    told = {**FIRST, **EVENTS[kind][1]}
+    return with_meanings(found, {name: told[name].meaning for name in found.column_names})
+
+
+def hops(history: History) -> pa.Table:
+    """What ``hops.parquet`` holds."""
+    found = hops_table(history.hops)
+    return with_meanings(found, {name: HOPS[name].meaning for name in found.column_names})
 
 
 def frames(history: History) -> pa.Table:

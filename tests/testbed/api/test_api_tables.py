@@ -121,8 +121,19 @@ def test_without_rounds_of_swaps_the_tables_of_swaps_are_empty(served: testbed.R
         served.spacetime()
 
 
-def test_every_column_of_the_made_tables_is_told_of(run: testbed.Run, served: testbed.Run) -> None:
-    for table in (run.events, run.frames, run.swaps, run.rounds, run.breaks, run.fidelity, served.operations):
+def test_every_column_is_told_of(run: testbed.Run, served: testbed.Run) -> None:
+    kinds = [run.events_of(kind) for kind in ("sent", "received", "resolve", "died")]
+    for table in (
+        *kinds,
+        run.hops,
+        run.events,
+        run.frames,
+        run.swaps,
+        run.rounds,
+        run.breaks,
+        run.fidelity,
+        served.operations,
+    ):
         assert list(table.about) == table.columns
 
 
