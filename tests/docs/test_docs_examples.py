@@ -170,6 +170,40 @@ def why_not(need: str, request: pytest.FixtureRequest) -> str | None:
     return f"{', '.join(programs)} can't be found" if found.returncode else None
 
 
+# -- the first look in README ------------------------------------------------------------------------------------------
+
+ELSEWHERE = {
+    "make setup": "it made the environment of these tests",
+    "testbed run nic-crash-mid-swap -e": "tests/end_to_end",
+    "testbed compare": "tests/end_to_end",
+    "testbed serve": "it stays until Ctrl-C; tests/testbed/report",
+    "testbed up": "how-to/running-fabric.md",
+    "testbed capture": "how-to/running-fabric.md",
+    "testbed study indulgence": "10,000 runs; tests/testbed/study",
+    "testbed flp paxos": "tutorial/two-generals.md",
+    "testbed cap": "every engine; tests/testbed/cli/test_cli_cap.py",
+}
+"""Lines of README's first look that take long, stay or need a machine of their own: where they are run, or why not."""
+
+
+def first_look() -> list[str]:
+    """Its commands, as they stand in README."""
+    part = (ROOT / "README.md").read_text(encoding="utf-8").partition("## A first look")[2].partition("\n## ")[0]
+    shown = next(block for block in blocks(part) if block.language == "sh")
+    return [command.text for command in commands(shown)]
+
+
+def test_the_first_look_in_readme_is_as_short_as_it_looks(here: Path) -> None:
+    """Exit code 1 is that of a search which finds what it is said to find."""
+    look = first_look()
+    assert [start for start in ELSEWHERE if not any(line.startswith(start) for line in look)] == []
+    left = [line for line in look if not line.startswith(tuple(ELSEWHERE))]
+    for line in left:
+        run(line, int(line.startswith("testbed explore")), here)
+    assert len(left) >= 5
+    assert {"torus.svg", "fat_tree-containerlab", "runs"} <= {path.name for path in here.iterdir()}
+
+
 # -- how pages are read ------------------------------------------------------------------------------------------------
 
 PAGE = """\
