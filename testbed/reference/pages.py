@@ -8,6 +8,7 @@ from testbed.reference.api import api_page
 from testbed.reference.commands import commands_page
 from testbed.reference.documents import scenario_page, study_page
 from testbed.reference.faults import faults_page
+from testbed.reference.interface import python_page
 from testbed.reference.registries import engines_page, services_page, topologies_page
 from testbed.reference.surroundings import environment_page
 from testbed.reference.tables import tables_page
@@ -22,6 +23,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/topologies.md": topologies_page,
     "reference/tables.md": tables_page,
     "reference/api.md": api_page,
+    "reference/python.md": python_page,
     "reference/environment.md": environment_page,
 }
 """Each page's text, made when it is asked for."""

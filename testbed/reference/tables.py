@@ -65,22 +65,22 @@ def _kind(kind: type[What]) -> str:
 
 
 def _columns(found: pa.Schema, meanings: Mapping[str, Meaning]) -> str:
-    rows = [(f"`{one.name}`", _type(one.type), meanings[one.name].unit, meanings[one.name].meaning) for one in found]
+    rows = [(f"`{one.name}`", type_of(one.type), meanings[one.name].unit, meanings[one.name].meaning) for one in found]
     return table(_HEADINGS, rows)
 
 
 def _trial(field: pa.Field) -> tuple[str, str, str]:
-    return f"`{field.name}`", _type(field.type), field.metadata[b"about"].decode()
+    return f"`{field.name}`", type_of(field.type), field.metadata[b"about"].decode()
 
 
-def _type(held: pa.DataType) -> str:
+def type_of(held: pa.DataType) -> str:
     """What it is called here: Arrow's own names mean little to most readers."""
     if pa.types.is_dictionary(held):
-        return _type(held.value_type)
+        return type_of(held.value_type)
     if pa.types.is_list(held):
-        return f"list of {_type(held.value_type)}"
+        return f"list of {type_of(held.value_type)}"
     if pa.types.is_map(held):
-        return f"mapping of {_type(held.key_type)} to {_type(held.item_type)}"
+        return f"mapping of {type_of(held.key_type)} to {type_of(held.item_type)}"
     if pa.types.is_struct(held):
-        return ", ".join(f"{one.name}: {_type(one.type)}" for one in held)
+        return ", ".join(f"{one.name}: {type_of(one.type)}" for one in held)
     return _TYPES.get(str(held), "whole number" if pa.types.is_integer(held) else str(held))

@@ -26,6 +26,7 @@ from testbed.reference import PAGES
 from testbed.reference.api import own
 from testbed.reference.commands import examples, names
 from testbed.reference.documents import heading_of
+from testbed.reference.interface import tables_of_runs
 from testbed.reference.surroundings import ENVIRONMENT, INTERNAL
 from testbed.reference.tables import events_of
 from testbed.runs import FILES, events_table, hops_table
@@ -146,6 +147,19 @@ def test_every_verb_of_the_command_line_shows_a_call_and_all_its_options(pages: 
         words = examples()[name].split()
         assert words[: len(name.split())] == name.split()
         assert {word for word in words if word.startswith("--")} <= options
+
+
+def test_all_that_import_testbed_gives_is_told_of_with_the_columns_of_its_tables(pages: dict[str, str]) -> None:
+    page = pages["reference/python.md"]
+    assert {f"testbed.{name}" for name in testbed.__all__} < headings(page)
+    assert set(tables_of_runs()) >= {"events", "frames", "swaps", "rounds", "breaks", "operations", "fidelity", "hops"}
+    told = {heading.removeprefix("run.") for heading in headings(page) if heading.startswith("run.")}
+    assert told == set(tables_of_runs())
+    run = testbed.run({"name": "small", "topology": {"kind": "pair"}, "protocol": {"rounds": 2}})
+    for name in told:
+        section = page.partition(f"### `run.{name}`\n")[2].partition("\n#")[0]
+        assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == getattr(run, name).columns
+        assert not re.search(r"\|  \|$", section, re.MULTILINE), "each column says what it means"
 
 
 def test_every_variable_that_the_code_looks_at_is_named() -> None:
