@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from testbed.errors import UserError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENGINES, TOPOLOGIES, FAULTS = "oae_testbed.engines", "oae_testbed.topologies", "oae_testbed.faults"
 
@@ -26,6 +28,8 @@ class PluginError(UserError):
 @cache
 def installed(group: str) -> dict[str, tuple[EntryPoint, ...]]:
     """What packages bring, by name; of one name usually one."""
+    from importlib.metadata import entry_points  # takes longer than the rest of `testbed --help`
+
     found: dict[str, tuple[EntryPoint, ...]] = {}
     for point in sorted(entry_points(group=group), key=lambda point: (point.name, package(point))):
         found[point.name] = (*found.get(point.name, ()), point)
@@ -73,6 +77,8 @@ def loaded(point: EntryPoint) -> object:
 def source(point: EntryPoint) -> tuple[Path, str, str]:
     """Where what it means is written, without its being run: the folder of the package's folder, the file's place in
     that, and what in it is meant. Raises PluginError."""
+    from importlib.util import find_spec
+
     top, *inside = point.module.split(".")
     spec = find_spec(top)
     for place in (spec.submodule_search_locations or ()) if spec is not None else ():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -155,3 +156,11 @@ def test_a_fault_of_ones_own_needs_no_package(tmp_path: Path, monkeypatch: pytes
         parse(text.replace("rack_power", "rack"), "x.yaml", tmp_path)
     with pytest.raises(ScenarioError, match=r"mine\.py:rack_power can't be made: line 3: KeyError: 'rack'"):
         parse(text.replace("rack: leaf1, ", ""), "x.yaml", tmp_path)
+
+
+def test_nothing_looks_for_packages_before_somebody_asks() -> None:
+    """It takes longer than all else that the start of the command line, or of an agent, does."""
+    for first in ("testbed.cli.main", "testbed.nodes.agent.process"):
+        code = f"import {first}, sys; print('importlib.metadata' in sys.modules)"
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert ran.stdout == "False\n"
