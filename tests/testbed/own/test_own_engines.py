@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from mistakes import AS_READ, AS_RUN, Mistake
+from own_mistakes import AS_READ, AS_RUN, Mistake
 from typer.testing import CliRunner, Result
 
 from testbed.cli.main import app
