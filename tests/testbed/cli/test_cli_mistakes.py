@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from testbed.cli.main import app
 
-Left = list[tuple[str, bytes]]
+Left = list[tuple[str, int, int]]
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,10 @@ def here(desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def contents(directory: Path) -> Left:
+    """Every file's size and when it was written; of directories only that they are there."""
     files = sorted(path for path in directory.rglob("*"))
-    return [(str(path.relative_to(directory)), path.read_bytes() if path.is_file() else b"") for path in files]
+    told = [(path, path.stat()) for path in files]
+    return [(str(path), fact.st_size, fact.st_mtime_ns) if path.is_file() else (str(path), 0, 0) for path, fact in told]
 
 
 def children() -> set[str]:
