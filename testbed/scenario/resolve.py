@@ -37,6 +37,7 @@ from testbed.scenario.model import (
     FromFileTopology,
     InstalledTopology,
     LieOrder,
+    MeasuredDelays,
     OwnFault,
     RandomPlan,
     Trigger,
@@ -222,10 +223,30 @@ class _Resolver:
             except ValueError as error:
                 self.problems.error(("links", text), str(error))
                 continue
+            said = links[text].settings()
+            self._warn_of_kept(text, said, [found[direction] for direction in meant])
             for direction in meant:
-                found[direction].update(links[text].settings())
+                found[direction].update(said)
                 self.last_selector[direction] = text
         return found
+
+    def _warn_of_kept(self, text: str, said: Settings, before: Sequence[Settings]) -> None:
+        """Measured delays bring a mean and a deviation, but not where an earlier line, or the class, has said some."""
+        if not isinstance(said.get("distribution"), MeasuredDelays):
+            return
+        names = [name for name in ("delay", "jitter") if name not in said and any(name in each for each in before)]
+        if not names:
+            return
+        try:
+            measured = make_impairment({"distribution": said["distribution"]}, self.base_dir)
+        except ValueError:
+            return  # told by whoever makes the impairment
+        times = {"delay": measured.delay_ns, "jitter": measured.jitter_ns}
+        self.problems.warn(
+            ("links", text, "distribution"),
+            f"leaves {' and '.join(names)} as an earlier line, or the topology, says; for what was measured, write "
+            f"{', '.join(f'{name}: {times[name]}ns' for name in names)} here",
+        )
 
     def _impairments(self) -> dict[Direction, Impairment]:
         found: dict[Direction, Impairment] = {}

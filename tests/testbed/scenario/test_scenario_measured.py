@@ -267,3 +267,35 @@ def test_a_scenario_names_the_place_and_the_file(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text(ping(DELAYS_US))
     with pytest.raises(ScenarioError, match=r"^s.yaml:5: links.default.distribution: p.txt is what ping prints"):
         parse(PAIR + "links: {default: {distribution: {file: p.txt, column: 1}}}", "s.yaml", tmp_path)
+
+
+LEVEL = "41\n43\n41\n43\n41\n43\n"
+"""42 us on average, 1 us to either side."""
+
+
+def test_a_delay_that_was_said_before_is_not_replaced_in_silence(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text(LEVEL)
+    before = "links:\n  default: {delay: 5us, jitter: 2us}\n"
+    [warning] = parse(PAIR + before + "  host1<->host2: {distribution: {file: d.csv}}", "s.yaml", tmp_path).warnings
+    assert warning == (
+        's.yaml:7: links."host1<->host2".distribution: leaves delay and jitter as an earlier line, or the topology, '
+        "says; for what was measured, write delay: 42000ns, jitter: 1000ns here"
+    )
+    for said in ("delay: 42us, jitter: 1us, ", "delay: 9us, jitter: 3us, "):
+        text = f"{PAIR}{before}  host1<->host2: {{{said}distribution: {{file: d.csv}}}}"
+        assert parse(text, "s.yaml", tmp_path).warnings == ()
+    assert parse(PAIR + "links: {default: {distribution: {file: d.csv}}}", "s.yaml", tmp_path).warnings == ()
+
+
+def test_a_delay_that_the_users_class_says_is_not_replaced_in_silence(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text(LEVEL)
+    (tmp_path / "two.py").write_text(
+        "from mininet.topo import Topo\n\n\nclass Two(Topo):\n    def build(self):\n"
+        "        self.addLink(self.addHost('a'), self.addHost('b'), delay='7us')\n"
+    )
+    custom = PAIR.replace("{kind: pair}", "{custom: {file: two.py, class: Two}}")
+    text = custom + "links: {a<->b: {distribution: {file: d.csv}}}"
+    [warning] = parse(text, "s.yaml", tmp_path).warnings
+    assert warning.endswith(
+        "leaves delay as an earlier line, or the topology, says; for what was measured, write delay: 42000ns here"
+    )
