@@ -103,7 +103,7 @@ def _protocol(scenario: Scenario, plan: Plan) -> str:
         rows.append(("window", f"{spell_time(protocol.window_ns)} of a period of {spell_time(protocol.period_ns)}"))
     else:
         rows.append(("period", spell_time(protocol.period_ns)))
-    rows += [_length(engine, protocol), ("retry", spell_time(protocol.retry_ns))]
+    rows += [_length(engine, protocol, judged=not plan.service), ("retry", spell_time(protocol.retry_ns))]
     if engine.decides and engine.order == INSTANCES and not plan.service:
         rows.append(("inputs", protocol.inputs))
     rows.append(("hosts", f"{len(participants)}: {' '.join(participants)}"))
@@ -152,9 +152,11 @@ def _clock(clock: Clock) -> str:
     return f"{drift}, set every {spell_time(clock.every_ns)} to {ahead}"
 
 
-def _length(engine: EngineSpec, protocol: ProtocolConfig) -> tuple[str, str]:
+def _length(engine: EngineSpec, protocol: ProtocolConfig, *, judged: bool) -> tuple[str, str]:
+    """judged: each instance is, by whether it is decided in its time."""
     if not engine.made_of_swaps:
-        return "instances", str(protocol.instances)
+        in_time = f", each in time when decided within {spell_time(protocol.settle_ns)}"
+        return "instances", f"{protocol.instances}{in_time if judged and engine.order == INSTANCES else ''}"
     rest = protocol.rounds - protocol.instances * protocol.instance_rounds
     begun = f"{protocol.instances + (rest > 0)} instances of {protocol.instance_rounds}"
     cut_off = f", the last one cut off after {rest}" if rest else ""
