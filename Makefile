@@ -52,7 +52,7 @@ compiled-if-possible: setup
 	@$(BIN)/python -m testbed.compiled >/dev/null || echo "going on without the compiled build: sim runs, more slowly" >&2
 
 wheel: setup ## pack all of it into one file for pip, and an archive of the sources, in dist/
-	@rm -rf build && $(BIN)/python -c 'from setuptools import build_meta as b; b.build_sdist("dist"); b.build_wheel("dist")' >/dev/null && rm -rf build && ls dist/*
+	@rm -rf build && $(BIN)/python -c 'from setuptools import build_meta as b; b.build_sdist("dist"); b.build_wheel("dist")' >/dev/null && rm -rf build oae_testbed.egg-info && ls dist/*
 
 kernel: setup ## build the virtual-time kernel, once, into the user's cache
 	@$(TESTBED) kernel build >&2
