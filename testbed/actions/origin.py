@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from testbed.report.pages import Origin
+
+
+def told_version() -> str:
+    """Which version of the testbed this is; a folder of sources that nobody installed has none."""
+    try:
+        return version("oae-testbed")
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 def origin(ended: Path, files: Mapping[str, str]) -> Origin:
@@ -20,4 +28,4 @@ def origin(ended: Path, files: Mapping[str, str]) -> Origin:
     at = datetime.fromtimestamp(ended.stat().st_mtime, UTC)
     there = [(name, what.replace("`", "")) for name, what in files.items() if (ended.parent / name).exists()]
     beside = [(name, what) for name, what in there if name != "report.html"]
-    return Origin(f"OAE testbed {version('oae-testbed')}, {at:%Y-%m-%d %H:%M} UTC", beside)
+    return Origin(f"OAE testbed {told_version()}, {at:%Y-%m-%d %H:%M} UTC", beside)

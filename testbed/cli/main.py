@@ -49,9 +49,9 @@ from testbed.cli.usage import Verbs
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from testbed.actions.origin import told_version
 
-        print(f"testbed {version('oae-testbed')}")
+        print(f"testbed {told_version()}")
         raise typer.Exit
 
 

@@ -25,6 +25,7 @@ _LEFT_OUT = (
     "testbed/cli/",
     "testbed/reference/",
     "testbed/report/",
+    "testbed/serve/",
     "testbed/setup.sh",
     "testbed/shipped/",
 )

@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from testbed.actions import origin
 from testbed.actions.catalogue import ROWS, Kind
 from testbed.cli.main import app
 from testbed.cli.output import QUIET, VERBOSE, set_level
@@ -54,6 +55,18 @@ def data(*words: str) -> Any:
 
 def test_version_is_that_of_the_package(here: Path) -> None:
     assert call("--version").stdout == f"testbed {version('oae-testbed')}\n"
+
+
+def test_a_folder_that_nobody_installed_has_no_version_and_runs_all_the_same(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(origin, "version", unknown)
+    assert call("--version").stdout == "testbed (not installed)\n"
+    assert call("run", "small.yaml").exit_code == 0
+    assert "OAE testbed (not installed), " in (here / "runs" / "small" / "report.html").read_text()
 
 
 def test_list_counts_what_each_of_its_kinds_lists(here: Path) -> None:

@@ -47,6 +47,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("testbed/topologies/tables.py", "sim vkernel"),
         ("testbed/report/plots.py", ""),
         ("testbed/reference/pages.py", ""),
+        ("testbed/serve/__init__.py", ""),
         ("testbed/cli/study.py", ""),
         ("testbed/actions/study.py", ""),
         ("testbed/nodes/consensus/oae/notes.md", ""),
