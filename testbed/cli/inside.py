@@ -24,7 +24,7 @@ _USER_ERROR = 2
 _INTERRUPTED = 130
 _FEW = 128  # hosts; that each knows all others takes the square of it
 _ADVICE = (
-    "Run commands in virtual time (testbed up ... -e vkernel -x 'host1 ping -c 3 host2'), bring up a bare topology, or "
+    "Run commands in virtual time (testbed up ... -e vkernel -x '{0} ping -c 3 {1}'), bring up a bare topology, or "
     "load the module: modprobe sch_netem (see testbed doctor)"
 )
 
@@ -50,7 +50,8 @@ def main(descriptor: int) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except EngineUnavailable as error:
-        advice = _ADVICE if error.advice == NETEM_ADVICE else error.advice
+        hosts = job["fabric"]["hosts"] or ["HOST"]
+        advice = _ADVICE.format(hosts[0], hosts[-1]) if error.advice == NETEM_ADVICE else error.advice
         print(f"testbed: error: {error.what}: {error.why}. {advice}", file=sys.stderr)
         return _USER_ERROR
 

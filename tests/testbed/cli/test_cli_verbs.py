@@ -715,4 +715,16 @@ def test_up_advises_what_up_can_do(here: Path) -> None:
     done = testbed("up", "small.yaml", "-x", "nodes", cwd=here)
     assert (done.returncode, done.stdout) == (2, "")
     assert "testbed: error: engine live with jitter" in done.stderr
-    assert "Bring up a bare topology" in done.stderr
+    assert "bring up a bare topology" in done.stderr
+
+
+@needs_namespaces
+def test_the_advice_of_up_names_hosts_that_there_are(here: Path) -> None:
+    if next(check.state for check in examine() if check.name == "netem") == "ok":
+        lacking(MOOT, "this kernel has netem: nothing is refused")
+    (here / "two.adj").write_text("core anna ben\n")
+    (here / "two.yaml").write_text(
+        "name: two\ntopology: {kind: from_file, file: two.adj}\nlinks: {default: {delay: 1ms}}\n"
+    )
+    done = testbed("up", "two.yaml", "-x", "nodes", cwd=here)
+    assert "(testbed up ... -e vkernel -x 'anna ping -c 3 ben')" in done.stderr
