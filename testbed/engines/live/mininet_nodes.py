@@ -403,7 +403,7 @@ class StaticBridge(_ShellOnDemand, Switch):  # type: ignore[misc]
     ) -> None:
         self.wiring = wiring or _plain_use
         self.forwarding = forwarding
-        self._stopped = False
+        self._started = False  # not "stopped": one prompt's process does not see what another one's did
         self.wiring.add_bridge(name)
         Node.__init__(self, name, **{**params, "inNamespace": False})
         self.dpid = self.defaultDpid(dpid or f"{self.wiring.bridges[name]:x}")
@@ -418,10 +418,10 @@ class StaticBridge(_ShellOnDemand, Switch):  # type: ignore[misc]
 
     def start(self, controllers: Any = None) -> None:  # noqa: ARG002
         """Forwarding entries; they are sent with those of all bridges (batchStartup). After a stop: as it was."""
-        if self._stopped:
-            self._stopped = False
+        if self._started:
             self.rtnl.do(requests.link_up(self.wiring.bridges[self.name]))
             return
+        self._started = True
         if self.forwarding is None:
             self.forwarding = _computed_forwarding(self.wiring)[self.name]
         self.wiring.forward(self.name, self.forwarding)
@@ -447,7 +447,6 @@ class StaticBridge(_ShellOnDemand, Switch):  # type: ignore[misc]
             self.deleteIntfs()
             self.wiring.remove_bridge(self.name)
         else:
-            self._stopped = True
             self.rtnl.do(requests.link_down(self.wiring.bridges[self.name]))
 
 

@@ -56,6 +56,19 @@ def test_a_link_cut_by_hand_stays_cut_when_the_prompt_has_gone(fabric: str) -> N
     assert (mended.returncode, "1 received" in mended.stdout) == (0, True), mended.stderr
 
 
+def test_a_switch_stopped_at_one_prompt_is_started_at_another(state: Path, namespaces: None) -> None:
+    up = call("up", "star", "--set", "hosts=2", "--detach", "--name", "switched")
+    assert up.returncode == 0, up.stderr
+    try:
+        stopped = call("attach", "switched", "-x", "switch switch1 stop", "-x", PING, "--json")
+        assert [each["exit_code"] for each in json.loads(stopped.stdout)] == [0, 1], stopped.stderr
+        assert call("attach", "switched", "-x", PING).returncode == 1
+        started = call("attach", "switched", "-x", "switch switch1 start", "-x", "switch switch1 start", "-x", PING)
+        assert (started.returncode, "1 received" in started.stdout) == (0, True), started.stdout + started.stderr
+    finally:
+        call("down", "switched")
+
+
 def test_lines_that_nobody_types_work_as_well_and_logs_tell_them(fabric: str) -> None:
     done = call("attach", typed="py 6 * 7\nfrobnicate\npx import os; os._exit(9)\n")
     assert (done.returncode, "42" in done.stdout + done.stderr) == (137, True)
