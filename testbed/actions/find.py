@@ -21,8 +21,10 @@ def find_document(name: str, folder: str) -> Path:
         if path.is_file():
             return path
     names = sorted(path.stem for path in ours.glob("*.yaml"))
-    close = get_close_matches(name, names, n=1)
-    advice = f"did you mean {close[0]}?" if close else f"a file is wanted, or one that ships: {', '.join(names)}"
+    begun = [each for each in names if name and each.startswith(name)]
+    close = begun[:4] or get_close_matches(name, names, n=1)
+    shipping = f"a file is wanted, or one that ships: {', '.join(names)}"
+    advice = f"did you mean {' or '.join(close)}?" if close else shipping
     what = folder.removesuffix("s") if folder != "studies" else "study"
     other, verb = ("scenarios", "run") if folder == "studies" else ("studies", "study")
     if name and (shipped(other) / f"{Path(name).stem}.yaml").is_file():

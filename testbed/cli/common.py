@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,7 +72,9 @@ def named_ground(name: str, pairs: list[str] | None, custom: str | None = None) 
                 find_document(name, "scenarios")
             except UserError:
                 kinds = ", ".join((*KINDS, "from_file"))
-                raise UserError(f"{name or repr(name)}: neither a topology ({kinds}) nor a scenario") from None
+                close = get_close_matches(name, KINDS, n=1)
+                advice = f"; did you mean {close[0]}?" if close else ""
+                raise UserError(f"{name}: neither a topology ({kinds}) nor a scenario{advice}") from None
         from testbed.scenario import compile_plan
 
         plan = compile_plan(load_scenario(name, pairs))

@@ -229,7 +229,8 @@ def find(name: str | None) -> Running:
     if not chosen:
         raise UserError(f"{name}: no fabric of yours is called so; up: {names}")
     if len(chosen) > 1:
-        raise UserError(f"several fabrics of yours are up ({names}); say which one")
+        how = f"testbed exec -f {chosen[0].name} ..., testbed attach {chosen[0].name}"
+        raise UserError(f"several fabrics of yours are up ({names}); say which one, as in: {how}")
     return chosen[0]
 
 

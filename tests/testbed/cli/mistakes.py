@@ -103,6 +103,7 @@ FILES: dict[str, str | bytes] = {
 MISTAKES: list[tuple[str, str]] = [
     # run
     ("run", "run: missing argument 'scenario'"),
+    ("run nic-crash", "did you mean nic-crash-after-swap or nic-crash-before-swap or nic-crash-mid-swap?"),
     ("run nowhere.yaml", "nowhere.yaml: there is no such scenario; a file is wanted, or one that ships:"),
     ("run nowhere", "nowhere: there is no such scenario; a file is wanted, or one that ships:"),
     ("run nic-crash-mid-swop", "nic-crash-mid-swop: there is no such scenario; did you mean nic-crash-mid-swap?"),
@@ -446,6 +447,7 @@ MISTAKES: list[tuple[str, str]] = [
     # doctor
     ("doctor x", "doctor: got unexpected extra argument(s) (x)"),
     # up
+    ("up leafspine -x pingall", "bcube, from_file) nor a scenario; did you mean leaf_spine?"),
     ("up moebius", "moebius: neither a topology (pair, star, leaf_spine, fat_tree, clos, dumbbell"),
     ("up ''", "name a topology (see `testbed topo list`) or a scenario, or a file of yours with --custom"),
     ("up pair -e sim", "up: invalid value for '--engine' / '-e': 'sim' is not one of 'live', 'vkernel'"),
