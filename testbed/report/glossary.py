@@ -7,8 +7,11 @@ GLOSSARY = {
     "swap": "A handshake by which two ends exchange their values: both get the other's, or neither does.",
     "bisynchrony": "What is claimed of a link: within the window both ends of each swap end alike, so that either both "
     "committed or both aborted. A round in which some swap does otherwise is broken.",
+    "tentative": "An end has offered its own value and has heard nothing yet.",
+    "reflecting": "An end holds the other end's value, has sent it back, and waits for what is left of the handshake.",
     "committed": "An end got the last message that it waits for, and holds the other end's value.",
     "aborted": "An end gave up at the horizon and keeps its value. Both aborted: atomic, but nothing was exchanged.",
+    "in doubt": "The window is over, and an end can't know whether the other one committed: it waits.",
     "split": "One end committed and the other one aborted: what bisynchrony rules out.",
     "blocked": "An end had not ended when the window did, and waits.",
     "excluded": "An end was not alive from the round's start to its end; the swap is not judged.",

@@ -33,7 +33,8 @@ _SHOWN_BREAKS = 50
 _MOST_LISTED = 20  # broken swaps; of more, charts are told first
 _SHOWN_FAULTS = 60
 _SWAP_TERMS = (
-    *("round", "swap", "bisynchrony", "committed", "aborted", "split", "blocked", "excluded"),
+    *("round", "swap", "bisynchrony", "tentative", "reflecting", "committed", "aborted", "in doubt"),
+    *("split", "blocked", "excluded"),
     *("window", "horizon", "depth", "hop"),
 )
 _STUDY_TERMS = {

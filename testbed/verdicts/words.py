@@ -43,7 +43,7 @@ def nothing_done(verdicts: Verdicts) -> list[str]:
         done = "decided" if consensus.of == "instances" else "delivered"
         some = f"no instance was {done} everywhere" if consensus.rounds_to_decide else f"nothing was {done}"
         told.append(some)
-    if found.rounds and not found.swaps.get("committed"):
+    if found.rounds and not found.swaps.get("committed") and not found.breaks:  # a break is something that happened
         told.append("no swap committed")
     if not found.rounds and consensus is None:
         told.append("no round could be judged")

@@ -39,6 +39,7 @@ from testbed.study.runner import run_study
 from testbed.study.search import BreakPoint
 from testbed.verdicts import judge
 from testbed.verdicts.model import Trust
+from testbed.verdicts.words import nothing_done
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 STUDY = """
@@ -463,6 +464,20 @@ def test_where_nothing_came_about_the_page_says_so_before_all_figures() -> None:
     assert text.index('id="nothing"') < text.index('class="facts"')
     assert "Nothing was decided. No swap committed." in Page(text).text
     assert "nothing" not in Page(run_page_of(RUN)).ids
+
+
+def test_where_all_swaps_split_nobody_says_that_nothing_could_go_wrong() -> None:
+    late = STUCK.replace("delay: 10us, loss: 100%", "delay: 10us").replace(
+        "consensus: oae, rounds: 12, f: 0", "depth: 4, window: 39us, rounds: 30"
+    )
+    plan = compile_plan(parse(late))
+    history = SimEngine().run(plan)
+    verdicts = judge(plan, history)
+    assert verdicts.bisynchrony.swaps["split"] == 30
+    assert nothing_done(verdicts) == []
+    page = Page(run_page(plan, history, verdicts))
+    assert "nothing" not in page.ids
+    assert {"term-tentative", "term-reflecting", "term-in-doubt"} <= set(page.ids), "the picture has these words"
 
 
 def run_page_of(scenario: str, origin: Origin | None = None) -> str:
