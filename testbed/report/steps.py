@@ -115,7 +115,8 @@ def _of_flight(flight: Flight) -> Iterator[_Happening]:
     if flight.arrived:
         yield _Happening(flight.points[-1][0], f"{step} comes in at {flight.receiver}", {})
     elif flight.lost:
-        yield _Happening(flight.lost.t_ns, f"{step} is lost at {flight.lost.nic}: {flight.lost.what}", {})
+        why = "" if flight.lost.what == "lost" else f": {flight.lost.what}"
+        yield _Happening(flight.lost.t_ns, f"{step} is lost at {flight.lost.nic}{why}", {})
 
 
 def _of_state(event: Event) -> Iterator[_Happening]:

@@ -31,6 +31,13 @@ faults:
   - {when: {node: host2, enters: REFLECTING, round: 30}, do: node_kill}
 seed: 2
 """
+MANY = """
+name: many
+topology: {kind: pair}
+links: {default: {delay: 10us}}
+protocol: {depth: 4, window: 39us, rounds: 30}
+seed: 1
+"""
 MAP = """
 name: map
 about: Two parameters.
@@ -88,6 +95,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     verdicts = judge(plan, history)
     assert verdicts.consensus is not None
     assert verdicts.consensus.disagreements
+    late = compile_plan(parse(MANY))
+    splits = SimEngine().run(late)
     folder = tmp_path_factory.mktemp("study")
     (folder / "study.yaml").write_text(MAP)
     results = run_study(load_study(folder / "study.yaml"), folder / "out", jobs=0).to_dict()
@@ -95,6 +104,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     item = Item("a-study", "study", "What it is about.", "goes on", "2026-01-02 03:04:05", True)
     return {
         "run": run_page(plan, history, verdicts, ["testbed replay x"], Story("A story.", "splits 1", ["no"]), origin),
+        "many": run_page(late, splits, judge(late, splits), ["testbed replay x"]),  # with charts
         "study": study_page(results, ["testbed study x"], (), origin),
         "list": listing_page("runs", [item, item._replace(name="crash", kind="run", state="ended")]),
         "progress": progress_page(item, [Progress("deep", "sim", 2, 6, 40, "3 of 900", "–", 1.5)]),

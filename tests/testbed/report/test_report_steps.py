@@ -64,6 +64,15 @@ def test_a_split_is_told_from_its_first_message_to_its_end() -> None:
     assert steps[-1].knows["host1"] == "has given up and keeps its own value"
 
 
+def test_a_message_that_the_link_lost_is_lost_without_further_reasons() -> None:
+    plan, history, verdicts = run(
+        LOST.split("faults", maxsplit=1)[0].replace("10us}", "10us, loss: 20%}").replace("rounds: 2", "rounds: 40")
+    )
+    found = [one for one in verdicts.bisynchrony.breaks if one.cause == "lost"]
+    said = [step.said for step in swap_steps(plan, history, found[0])]
+    assert "message 2 is lost at host2-eth0" in said
+
+
 def test_all_that_a_diagram_draws_comes_at_a_step() -> None:
     plan, history, verdicts = run(LOST)
     first = verdicts.bisynchrony.breaks[0]
