@@ -154,9 +154,12 @@ def show(results: dict[str, Any], directory: Path) -> None:
 
     screen = console()
     screen.print(f"[bold]{results['name']}[/]")
-    screen.print(_losses(results) if results["measure"] == "losses" else _counts(results))
-    if results["measure"] == "broken_round" and not any(variant["break_point"] for variant in results["variants"]):
+    if results["measure"] == "losses":
+        screen.print(_losses(results))
+    elif results["measure"] == "broken_round" and not any(variant["break_point"] for variant in results["variants"]):
         screen.print(_points(results))
+    else:
+        screen.print(_counts(results))
     fidelity = coloured(answer(distrusted(results), not_checked(results)))
     screen.print(f"fidelity   {fidelity}, delays and losses judged in {judged_in_full(results)}")
     for reason in distrusted(results):
