@@ -26,7 +26,8 @@ def exec_(
     """Run a command in a node of a running fabric; its exit code is the command's.
 
     The node has network interfaces, processes and a /sys of its own; a host that is a container has files of its own
-    as well, others share this machine's. Options stand before the node.
+    as well, others share this machine's; switches share their interfaces. Hosts are known by name at Mininet's prompt
+    (testbed attach), not to commands here: they take addresses, as in ping 10.0.0.2. Options stand before the node.
     """
     from testbed.cli import fabrics
     from testbed.cli.common import path_with_system_folders, unknown_node
@@ -37,6 +38,7 @@ def exec_(
     if node not in entry.nodes:
         raise UserError(f"{entry.name}: {unknown_node(node, tuple(entry.hosts), entry.switches)}")
     os.environ["PATH"] = path_with_system_folders()
+    command = command[1:] if command[0] == "--" and command[1:] else command  # as kubectl and docker users write it
     if node in entry.commands:
         in_container = [*entry.commands[node], *command]
         os.execvp(in_container[0], in_container)

@@ -56,6 +56,11 @@ def test_a_link_cut_by_hand_stays_cut_when_the_prompt_has_gone(fabric: str) -> N
     assert (mended.returncode, "1 received" in mended.stdout) == (0, True), mended.stderr
 
 
+def test_two_dashes_before_a_command_are_no_part_of_it(fabric: str) -> None:
+    told = call("exec", "-f", fabric, "host1", "--", "ip", "-br", "link")
+    assert (told.returncode, "eth0" in told.stdout) == (0, True), told.stderr
+
+
 def test_a_switch_stopped_at_one_prompt_is_started_at_another(state: Path, namespaces: None) -> None:
     up = call("up", "star", "--set", "hosts=2", "--detach", "--name", "switched")
     assert up.returncode == 0, up.stderr
