@@ -167,10 +167,15 @@ class Prompt(CLI):  # type: ignore[misc]
         Node names may be used, e.g.: px print(host1.cmd('ls'))"""
         exec(line, vars(mininet.cli), self.getLocals())  # what the user asks for
 
+    def do_links(self, _line: str) -> None:
+        """Links, and whether frames go through at either end: OK or DOWN."""
+        for link in self.mn.links:
+            output(f"{link} ({_carrier(link.intf1)} {_carrier(link.intf2)})\n")
+
     def do_pingall(self, line: str) -> None:
         """Ping between all hosts.
-        Usage: pingall [seconds to wait for each answer]"""
-        self._lost(self.mn.pingAll(line))
+        Usage: pingall [seconds to wait for each answer: 1]"""
+        self._lost(self.mn.pingAll(line or "1"))  # ping itself would wait for ten, of every pair that is cut off
 
     def do_pingpair(self, _line: str) -> None:
         """Ping between the first two hosts."""
@@ -289,6 +294,12 @@ class Prompt(CLI):  # type: ignore[misc]
                 super().do_switch(line)
             else:
                 error(f"*** switch: {name} is a host\n")
+
+
+def _carrier(interface: Any) -> str:
+    """Mininet's own word for it says only that the interface is there."""
+    told, _, _ = interface.node.pexec(f"ip -o link show dev {interface.name}")
+    return "MISSING" if interface.name not in told else "OK" if "LOWER_UP" in told else "DOWN"
 
 
 def carry_out(prompt: Prompt, commands: Iterable[str], json: bool) -> int:

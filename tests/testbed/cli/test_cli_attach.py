@@ -56,6 +56,14 @@ def test_a_link_cut_by_hand_stays_cut_when_the_prompt_has_gone(fabric: str) -> N
     assert (mended.returncode, "1 received" in mended.stdout) == (0, True), mended.stderr
 
 
+def test_links_that_are_down_are_told_so(fabric: str) -> None:
+    cut = call(
+        "attach", fabric, "-x", "link host1 host2 down", "-x", "links", "-x", "link host1 host2 up", "-x", "links"
+    )
+    told = [line for line in cut.stdout.splitlines() if "<->" in line]
+    assert told == ["host1-eth0<->host2-eth0 (DOWN DOWN)", "host1-eth0<->host2-eth0 (OK OK)"], cut.stderr
+
+
 def test_two_dashes_before_a_command_are_no_part_of_it(fabric: str) -> None:
     told = call("exec", "-f", fabric, "host1", "--", "ip", "-br", "link")
     assert (told.returncode, "eth0" in told.stdout) == (0, True), told.stderr
