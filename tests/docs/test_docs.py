@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,14 @@ def commands(text: str, program: str) -> list[list[str]]:
     return [words[1:] for words in found if len(words) > 1]
 
 
+@cache
+def help_of(*words: str) -> str:
+    """What ``testbed WORDS --help`` prints; pages name the same verbs over and over."""
+    told = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"})
+    assert told.exit_code == 0, words
+    return told.stdout
+
+
 @pytest.mark.parametrize("page", [*PAGES, *DONE], ids=lambda path: path.name)
 def test_links_lead_to_files(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)\)", page.read_text())
@@ -48,7 +57,7 @@ def test_links_lead_to_files(page: Path) -> None:
 def test_commands_exist_and_name_what_ships(page: Path) -> None:
     for words in commands(page.read_text(), "testbed"):
         verb, *rest = words
-        assert CliRunner().invoke(app, [verb, "--help"]).exit_code == 0, words
+        help_of(verb)
         if verb in DOCUMENTS and rest and not rest[0].startswith("-") and rest[0] not in PLACEHOLDERS:
             assert find_document(rest[0], DOCUMENTS[verb]).is_file()
 
@@ -57,8 +66,7 @@ def test_commands_exist_and_name_what_ships(page: Path) -> None:
 def test_options_exist(page: Path) -> None:
     for verb, *rest in commands(page.read_text(), "testbed"):
         # Of `topo draw` the options stand in both words' help; `exec host1 --help` would run in a host1 that is up.
-        helps = [[verb, "--help"], *([[verb, *rest[:1], "--help"]] if verb in GROUPS else [])]
-        known = "".join(CliRunner().invoke(app, words, env={"COLUMNS": "200"}).stdout for words in helps)
+        known = help_of(verb) + (help_of(verb, *rest[:1]) if verb in GROUPS else "")
         assert [word for word in rest if word.startswith("-") and word not in known] == []
 
 
