@@ -76,7 +76,8 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
             try:
                 return function(*args, **kwargs)
             finally:
-                sys.stdout.flush()  # what is buffered would be written after the last word on the exit code
+                if sys.stdout is not None:  # whoever started us may have closed it
+                    sys.stdout.flush()  # what is buffered would be written after the last word on the exit code
         except KeyboardInterrupt as stop:
             say(f"interrupted; {stop.args[0] if stop.args else 'to begin again'}: {_command_line()}")
             raise typer.Exit(INTERRUPTED) from None

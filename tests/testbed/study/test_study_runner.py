@@ -296,7 +296,7 @@ def test_an_interrupt_ends_the_study_cleanly(tmp_path: Path) -> None:
     *progress, last = error.splitlines()
     kept = f"what is measured is kept in {tmp_path / 'cut'}, and this goes on from there"
     assert last.decode() == f"testbed: interrupted; {kept}: testbed {' '.join(words)}"
-    told = rb"testbed: as given: sim: \d+% \(\d+ of \d+\)"
+    told = rb"testbed: as given: sim: \d+% \(\d+ of \d+\)(, some [^()]+ left)?"
     assert all(re.fullmatch(told, line) for line in progress), progress  # how far it was, and nothing else
     _assert_gone(started)
 
