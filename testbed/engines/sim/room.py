@@ -11,6 +11,8 @@ of resident memory: 20,000 and 60,000 rounds on a pair, 1,000 and 3,000 on a lea
 
 SHARE = 0.9  # of what is free; the rest is for what is not counted
 LEAST_ROWS = 20_000  # that a forecast is made of
+LEAST_TAKEN = 0.01
+"""Of what a run may take: below it nothing is at stake, and how a run begins, all nodes at once, is no measure."""
 
 
 class NoRoomError(UserError):
@@ -29,8 +31,9 @@ class Room:
             return
         if self._allowed is None:  # not before: it takes as long as a short run's first thousand frames
             self._allowed = int(available_bytes() * SHARE)
-        wanted = (events * EVENT_BYTES + hops * HOP_BYTES) / share
-        if wanted <= self._allowed:
+        taken = events * EVENT_BYTES + hops * HOP_BYTES
+        wanted = taken / share
+        if wanted <= self._allowed or taken < LEAST_TAKEN * self._allowed:
             return
         raise NoRoomError(
             f"this run would record some {events / share:,.0f} events and {hops / share:,.0f} hops, which take "

@@ -12,13 +12,13 @@ from testbed.engines.sim import SimEngine
 from testbed.engines.sim.room import EVENT_BYTES, HOP_BYTES, NoRoomError
 from testbed.memory import available_bytes, parse_size, spell_size
 from testbed.plan import Plan
+from testbed.scenario import compile_plan, from_data
+from testbed.scenario.drawn import drawn_scenario
 
 ROUNDS = 3_000
 
 
 def swaps(rounds: int) -> Plan:
-    from testbed.scenario import compile_plan, from_data
-
     return compile_plan(
         from_data(
             {
@@ -50,6 +50,12 @@ def test_what_is_forecast_is_what_is_recorded_and_the_bound_is_sharp() -> None:
     assert SimEngine(memory_bytes=int(1.02 * needed)).run(swaps(ROUNDS)).events == history.events
     with pytest.raises(NoRoomError):
         SimEngine(memory_bytes=int(0.98 * needed)).run(swaps(ROUNDS))
+
+
+def test_a_run_that_begins_with_a_burst_is_not_refused_for_it() -> None:
+    """Its first 0.05 % are 10 MB; forecast from them it would take 20 GB, and it takes 0.1."""
+    plan = compile_plan(from_data(drawn_scenario(3)))
+    assert SimEngine(memory_bytes=2 * 10**9).run(plan).complete
 
 
 def test_what_is_not_recorded_needs_no_room() -> None:
