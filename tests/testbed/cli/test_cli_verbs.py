@@ -16,11 +16,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from calling import call, data
 from needs import MOOT, NOBODY, lacking
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from testbed.actions.run import claimed
 from testbed.cli.common import load_scenario
@@ -61,18 +61,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 needs_namespaces = pytest.mark.usefixtures("namespaces")
-
-
-def call(*words: str) -> Result:
-    result = CliRunner().invoke(app, list(words))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
-
-
-def data(*words: str) -> Any:
-    result = call(*words, "--json")
-    assert result.exit_code == 0, result.stderr
-    return json.loads(result.stdout)
 
 
 # -- what works ------------------------------------------------------------------------------------------------------
