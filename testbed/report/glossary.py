@@ -22,6 +22,7 @@ GLOSSARY = {
     "hop": "The interface at which a frame was lost or held up.",
     "instance": "One decision of consensus; swap engines take some rounds for each.",
     "everywhere": "An instance is decided everywhere when every member that lived through it decided in its time.",
+    "later": "Every member that lived through the instance decided, but not all of them in its time.",
     "connected": "By all connected: by every member that lived through the instance, had a NIC that no fault touched "
     "in its time, and stood on the greatest side of a partition. Who was cut off is not waited for.",
     "disagree": "Two members decided different values in one instance.",

@@ -69,7 +69,8 @@ def judge_consensus(plan: Plan, history: History, timeline: Timeline) -> Consens
             decisions.setdefault(what.instance, []).append(_Made(event.t_ns, event.node, what.value, what.round))
     if not proposals:
         return None
-    ends = {instance: judge.end(instance, decisions.get(instance, [])) for instance in sorted(proposals)}
+    fates = {instance: judge.fate(instance, decisions.get(instance, [])) for instance in sorted(proposals)}
+    ends = {instance: fate.end for instance, fate in fates.items()}
     return Consensus(
         instances=len(proposals),
         disagreements=tuple(_disagreements(plan, decisions)),
@@ -79,6 +80,7 @@ def judge_consensus(plan: Plan, history: History, timeline: Timeline) -> Consens
         cut_off=tuple(instance for instance, end in ends.items() if end is _End.CUT_OFF),
         rounds_to_decide=_rounds_to_decide(plan, decisions),
         connected=sum(1 for end in ends.values() if end in (_End.DECIDED, _End.CONNECTED)),
+        later=sum(1 for fate in fates.values() if fate.later),
     )
 
 
@@ -121,6 +123,13 @@ class _End(Enum):
     CONNECTED = "decided by all connected"
 
 
+class _Fate(NamedTuple):
+    """later: all that lived through it decided, but not all in its time."""
+
+    end: _End
+    later: bool = False
+
+
 class _Termination:
     def __init__(self, plan: Plan, history: History, timeline: Timeline) -> None:
         self.plan, self.timeline = plan, timeline
@@ -142,7 +151,7 @@ class _Termination:
         """Somebody applies the entry that it decides."""
         self._appliers.setdefault(instance, []).append(event)
 
-    def end(self, instance: int, decisions: list[_Made]) -> _End:
+    def fate(self, instance: int, decisions: list[_Made]) -> _Fate:
         """What became of the instance: whether all that lived through it decided in it."""
         begin_ns, end_ns = self._span(instance)
         cut_off = end_ns + self.tolerance_ns > self.timeline.end_ns
@@ -151,11 +160,12 @@ class _Termination:
         asked = self._proposers.get(instance, set()) if self._on_demand else self.members
         lived = {node for node in asked if self.timeline.alive_through(node, begin_ns, end_ns)}
         if lived <= deciders:
-            return _End.DECIDED if deciders else _End.UNSEEN
+            return _Fate(_End.DECIDED if deciders else _End.UNSEEN)
+        if cut_off:
+            return _Fate(_End.CUT_OFF)
         connected = self.timeline.connected(sorted(lived), begin_ns, end_ns) if deciders else []
-        if connected and deciders.issuperset(connected) and not cut_off:
-            return _End.CONNECTED
-        return _End.CUT_OFF if cut_off else _End.UNDECIDED
+        reached = connected and deciders.issuperset(connected)
+        return _Fate(_End.CONNECTED if reached else _End.UNDECIDED, later=lived <= {event.node for event in known})
 
     @property
     def _on_demand(self) -> bool:

@@ -62,7 +62,8 @@ def judge_log(plan: Plan, history: History, timeline: Timeline) -> Consensus | N
         return None
     members = [plan.fabric.hosts[number] for number in plan.members if number not in plan.liars]
     tolerance_ns = timer_tolerance_ns(history.meta)
-    ends = [_end(one, members, told, timeline, plan.protocol.settle_ns, tolerance_ns) for one in submissions]
+    fates = [_fate(one, members, told, timeline, plan.protocol.settle_ns, tolerance_ns) for one in submissions]
+    ends = [fate.end for fate in fates]
     times = Counter(one.value for one in submissions)
     return Consensus(
         instances=len(submissions),
@@ -76,6 +77,7 @@ def judge_log(plan: Plan, history: History, timeline: Timeline) -> Consensus | N
         repeated=tuple(told.repeated(times)),
         disordered=tuple(told.disordered),
         connected=ends.count(_DECIDED) + ends.count(_CONNECTED),
+        later=sum(1 for fate in fates if fate.later),
     )
 
 
@@ -208,21 +210,32 @@ _DECIDED, _UNDECIDED, _CUT_OFF, _UNSEEN = "decided", "undecided", "cut off", "un
 _CONNECTED = "decided by all connected"  # as in testbed.verdicts.consensus
 
 
-def _end(
+class _Fate(NamedTuple):
+    """later: all that lived through it were told in the end, but not all in its time."""
+
+    end: str
+    later: bool = False
+
+
+def _fate(
     one: _Submission, members: list[str], told: _Told, timeline: Timeline, settle_ns: int, tolerance_ns: int
-) -> str:
+) -> _Fate:
     """What became of a submission. Unseen: its node died or lies, and nobody was told."""
     begin_ns = one.t_ns
     if one.node not in members or not timeline.alive_through(one.node, begin_ns, begin_ns + settle_ns):
         if one.value not in told.first_ns:
-            return _UNSEEN
+            return _Fate(_UNSEEN)
         begin_ns = max(begin_ns, told.first_ns[one.value])
     end_ns = begin_ns + settle_ns
     lived = [node for node in members if timeline.alive_through(node, begin_ns, end_ns)]
-    if all(told.knows(node, one.value, end_ns + tolerance_ns) for node in lived):
-        return _DECIDED if one.value in told.first_ns else _UNSEEN
+
+    def reached(nodes: list[str], by_ns: int) -> bool:
+        return all(told.knows(node, one.value, by_ns) for node in nodes)
+
+    if reached(lived, end_ns + tolerance_ns):
+        return _Fate(_DECIDED if one.value in told.first_ns else _UNSEEN)
     if end_ns + tolerance_ns > timeline.end_ns:
-        return _CUT_OFF
+        return _Fate(_CUT_OFF)
     connected = timeline.connected(lived, begin_ns, end_ns) if one.value in told.first_ns else []
-    reached = connected and all(told.knows(node, one.value, end_ns + tolerance_ns) for node in connected)
-    return _CONNECTED if reached else _UNDECIDED
+    by_connected = connected and reached(connected, end_ns + tolerance_ns)
+    return _Fate(_CONNECTED if by_connected else _UNDECIDED, later=reached(lived, timeline.end_ns))

@@ -72,8 +72,9 @@ class Consensus:
     disagreements: see Disagreement. invalid: (instance, node, value) decided but proposed by nobody. decided: instances
     in which every node that lived through the instance decided in its time. undecided: in which one did not. cut_off:
     whose time the run's end cut off before all had decided. connected: instances decided, in their time, by every node
-    that lived through them and was connected all through (Timeline.connected); None: not counted. rounds_to_decide:
-    rounds needed (1-based within the instance) -> how many decisions.
+    that lived through them and was connected all through (Timeline.connected); None: not counted. later: undecided ones
+    that every node that lived through them decided all the same, by the run's end. rounds_to_decide: rounds needed
+    (1-based within the instance) -> how many decisions.
 
     In a log: ``instances`` counts submissions, by their order in time from 0 on; one is decided when it is delivered
     everywhere in its time. Disagreements and what is invalid go by the entry. rounds_to_decide: the term that brought
@@ -92,6 +93,7 @@ class Consensus:
     repeated: tuple[str, ...] = ()
     disordered: tuple[str, ...] = ()
     connected: int | None = None
+    later: int = 0
 
 
 class Seen(NamedTuple):

@@ -102,7 +102,8 @@ def _consensus(consensus: Consensus) -> str:
     wrong = f"{len(consensus.disagreements)} disagree, {len(consensus.invalid)} invalid"
     if consensus.of != "instances":
         wrong += f", {len(consensus.repeated)} repeated, {len(consensus.disordered)} out of order"
-    return f"{consensus.decided} of {consensus.instances} {consensus.of} {done} everywhere{others}, {cut}{wrong}"
+    late = f" in time, {consensus.later} later" if consensus.later else ""
+    return f"{consensus.decided} of {consensus.instances} {consensus.of} {done} everywhere{late}{others}, {cut}{wrong}"
 
 
 def log_violations(consensus: Consensus) -> list[str]:

@@ -124,7 +124,18 @@ def test_a_node_that_died_is_excused_from_deciding() -> None:
 
 def test_a_decision_after_the_instances_last_round_is_too_late() -> None:
     verdict = told([("host1", 10, 1), ("host2", 10, 1), ("host3", 10, 2)])
-    assert (verdict.decided, verdict.undecided) == (0, (0,))
+    assert (verdict.decided, verdict.undecided, verdict.later) == (0, (0,), 1)
+
+
+def test_words_tell_decisions_that_came_later_from_those_that_never_came() -> None:
+    some = [("host1", 10, 1), ("host2", 10, 1)]
+    for third, words in (
+        ([("host3", 10, 1)], "1 of 1 instances decided everywhere, 0 disagree, 0 invalid"),
+        ([("host3", 10, 2)], "0 of 1 instances decided everywhere in time, 1 later, 0 disagree, 0 invalid"),
+        ([], "0 of 1 instances decided everywhere, 0 disagree, 0 invalid"),
+    ):
+        verdicts = replace(judge(PLAN, Story(PLAN).history()), consensus=told([*some, *third]))
+        assert dict(summary(verdicts))["consensus"].replace(" (1 by all connected)", "") == words
 
 
 def test_an_instance_cut_off_by_the_runs_end_is_neither_decided_nor_undecided() -> None:

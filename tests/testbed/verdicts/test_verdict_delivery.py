@@ -67,6 +67,16 @@ def test_an_entry_that_is_dropped_leaves_a_hole_and_its_submission_untold() -> N
     assert lost(verdict) == ["order", "termination"]
     assert verdict.disordered == ("host2 was told entry 2 at 22000 ns, where 1 is the next",)
     assert verdict.undecided == (1,)
+    assert verdict.later == 0
+
+
+def test_a_submission_that_was_told_after_its_time_was_told_later() -> None:
+    lines = good()
+    last = place_of(lines, "host3", 3)
+    lines[last] = (900 * US, *lines[last][1:])
+    verdict = told(lines)
+    assert lost(verdict) == ["termination"]
+    assert (verdict.decided, verdict.undecided, verdict.later) == (3, (3,), 1)
 
 
 def test_entries_that_are_swapped_at_one_node_disagree() -> None:
