@@ -131,8 +131,11 @@ class EngineSpec:
 
     @property
     def read_modes(self) -> tuple[str, ...]:
-        """How a service on it may read: what it has itself, and what needs no engine; but where each node has an order
-        of its own, having applied as many entries as another is no sign of having applied the same."""
+        """How a service on it may read, if there can be one: what it has itself, and what needs no engine; but where
+        each node has an order of its own, having applied as many entries as another is no sign of having applied the
+        same."""
+        if not self.can_serve:
+            return ()
         return self.reads if self.order == PARTIAL else (*self.reads, LOCAL)
 
     @property

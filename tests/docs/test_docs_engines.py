@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from testbed.nodes.consensus.spec import LOCAL
+from testbed.nodes.registry import engine_specs
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
 (EXAMPLE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -53,3 +56,11 @@ def test_an_engine_of_ones_own_runs_as_the_page_says(tmp_path: Path, line: str) 
 def test_all_that_the_page_shows_is_tried() -> None:
     tried = [line for line in COMMANDS.splitlines() if "vkernel" not in line]
     assert len(tried) == len(SHOWN) == len(COMMANDS.splitlines()) - 1
+
+
+def test_who_can_not_serve_and_whose_replicas_can_not_be_read_as_they_are_is_told() -> None:
+    page = (ROOT / "docs" / "services.md").read_text(encoding="utf-8")
+    (silent,) = [spec.name for spec in engine_specs() if spec.decides and not spec.can_serve]
+    (apart,) = [spec.name for spec in engine_specs() if spec.can_serve and LOCAL not in spec.read_modes]
+    assert f"All run on every engine but `{silent}`" in page
+    assert re.search(rf"^\| `local` \|.*\| all that can serve but `{apart}`,", page, re.MULTILINE)

@@ -20,7 +20,7 @@ from testbed.engines.sim import SimEngine
 from testbed.faults import DEEDS, VERBS
 from testbed.nodes.core.meanings import EVENTS, FIRST, HOPS
 from testbed.nodes.core.record import KINDS, Struck, schema
-from testbed.nodes.registry import engine_names, service_names
+from testbed.nodes.registry import engine_names, engine_specs, service_names
 from testbed.plan import VERBS as ATOMIC
 from testbed.reference import PAGES
 from testbed.reference.api import own
@@ -73,6 +73,13 @@ def test_every_engine_service_topology_and_verb_has_its_heading(pages: dict[str,
     assert headings(pages["reference/topologies.md"]) == set(TOPOLOGY_MODELS)
     assert headings(pages["reference/faults.md"]) == set(VERBS)
     assert headings(pages["reference/commands.md"]) == set(names())
+
+
+def test_no_engine_is_said_to_read_in_the_same_way_twice(pages: dict[str, str]) -> None:
+    told = re.findall(r"^\| can serve \| yes, reads: (.*) \|$", pages["reference/engines.md"], re.MULTILINE)
+    ways = [reads.split(", ") for reads in told]
+    assert len(ways) == sum(spec.can_serve for spec in engine_specs())
+    assert all(len(set(each)) == len(each) for each in ways), ways
 
 
 @pytest.mark.parametrize("name", ["scenario", "study", "topologies"])

@@ -9,7 +9,8 @@ from testbed.nodes.consensus.ios.machine import Delegate, IosMachine
 from testbed.nodes.consensus.ios.messages import BODIES, falsify, says
 from testbed.nodes.consensus.ios.pitfalls import Pitfall
 from testbed.nodes.consensus.multi_paxos import spec as multi_paxos
-from testbed.nodes.consensus.spec import LOG, READS, RETRIES, EngineSpec, minority
+from testbed.nodes.consensus.spec import LOG, RETRIES, EngineSpec, minority
+from testbed.nodes.core import CONFIRMED
 from testbed.nodes.core.config import NodeConfig, ProtocolConfig
 
 
@@ -74,7 +75,7 @@ SPEC = EngineSpec(
     wrong=_wrong,
     properties=("agreement", "validity", "integrity", "order", "termination"),
     order=LOG,
-    reads=READS,
+    reads=(LOG, *CONFIRMED),
     leads=True,
     carries="bytes",
     parameters=Parameters,
