@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from deciding import DECIDING, around_a_mute_nic, assert_decided
 from e2e_helpers import busy_host
 from needs import ROOT, as_nobody
 
@@ -19,6 +20,7 @@ from testbed.engines.vkernel.engine import VKernelEngine
 from testbed.history import Events, History
 from testbed.nodes.core import Decide
 from testbed.nodes.core.record import Refused, Struck
+from testbed.nodes.registry import engine_specs
 from testbed.plan import Plan
 from testbed.scenario import compile_plan, load
 from testbed.verdicts import judge
@@ -72,17 +74,17 @@ def test_values_of_4_kib_are_decided_alike(kernel) -> None:
     assert found.equal, found.parts_at
 
 
-@pytest.mark.parametrize(("consensus", "hosts"), [("ios", 3), ("zab", 3), ("hydra", 4), ("vrr", 3)])
-def test_engines_of_messages_decide_alike_around_a_nic_that_is_mute_for_a_while(
-    kernel, plan_of: Callable[..., Plan], consensus: str, hosts: int
-) -> None:
-    mute = {"at": "2ms", "do": "nic_mute", "on": "host1", "for": "3ms"}
-    settings = {"consensus": consensus, "rounds": None, "instances": 12, "window": "1ms", "retry": "200us"}
-    link = {"delay": "20us", "jitter": "9us", "loss": "1%"}
-    plan = plan_of({"kind": "star", "hosts": hosts}, link, settings, faults=[mute])
+def test_every_engine_that_decides_has_a_row() -> None:
+    """By which it is run here, and in containers."""
+    assert {spec.name for spec in engine_specs() if spec.decides} == set(DECIDING)
+
+
+@pytest.mark.parametrize("consensus", DECIDING)
+def test_every_engine_decides_alike_around_a_nic_that_is_mute_for_a_while(kernel, consensus: str) -> None:
+    plan = around_a_mute_nic(consensus)
     one, other = SimEngine().run(plan), VKernelEngine().run(plan)
+    assert_decided(plan, other)
     assert judge(plan, one).consensus == judge(plan, other).consensus
-    assert one.events.count(Decide) == hosts * hosts * 12
     found = compare(one, other)
     assert found.equal, found.parts_at
 
