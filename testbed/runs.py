@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from testbed import arrow
 from testbed.errors import UserError
 from testbed.history import NOBODY, WHATS, Coded, Events, History, Hops, Table, node_names
 from testbed.nodes.core.record import KINDS, What, schema
@@ -327,21 +328,20 @@ def text_column(codes: np.ndarray[Any, Any], values: Iterable[str]) -> pa.Array:
     """
     places: dict[str, int] = {}
     place = np.array([*(places.setdefault(value, len(places)) for value in values), NOBODY], dtype=np.int32)
-    numbers = pa.array(place[codes], mask=codes < 0)
-    return pa.DictionaryArray.from_arrays(numbers, pa.array(list(places), pa.string()))
+    return pa.DictionaryArray.from_arrays(arrow.numbers(place[codes], codes < 0), arrow.texts([*places], pa.string()))
 
 
 def _column(column: Any, holds: type) -> pa.Array:
     if isinstance(column, Coded):
-        return pa.DictionaryArray.from_arrays(pa.array(column.codes), pa.array(column.values, _ARROW[holds]))
-    return pa.array(column)
+        return pa.DictionaryArray.from_arrays(arrow.numbers(column.codes), arrow.texts(column.values, _ARROW[holds]))
+    return arrow.numbers(column)
 
 
 def events_table(table: Table) -> pa.Table:
     """What ``events/<kind>.parquet`` holds of the events of one kind."""
     columns = {
-        "order": pa.array(table.order),
-        "t_ns": pa.array(table.t_ns),
+        "order": arrow.numbers(table.order),
+        "t_ns": arrow.numbers(table.t_ns),
         "node": text_column(table.node, table.names),
     }
     columns |= {column.name: _column(table[column.name], column.holds) for column in schema(table.kind).columns}
@@ -352,13 +352,13 @@ def hops_table(hops: Hops) -> pa.Table:
     """What ``hops.parquet`` holds."""
     nodes, nics = zip(*hops.places, strict=True) if hops.places else ((), ())
     columns = {
-        "t_ns": pa.array(hops.t_ns),
+        "t_ns": arrow.numbers(hops.t_ns),
         "node": text_column(hops.place, nodes),
         "nic": text_column(hops.place, nics),
     }
     columns["what"] = text_column(hops.what.astype(np.int32), WHATS)
     rest = hops.columns()
-    return pa.table(columns | {name: pa.array(rest[name]) for name in _REST_OF_HOP})
+    return pa.table(columns | {name: arrow.numbers(rest[name]) for name in _REST_OF_HOP})
 
 
 _REST_OF_HOP = ("key_src", "key_epoch", "key_seq", "dst", "round", "step", "corrupt")
@@ -370,7 +370,7 @@ def _read_table(path: Path, coded: Iterable[str]) -> dict[str, Any]:
         table = file.read()
     wanted = set(coded)
     return {
-        name: _coded(table.column(name)) if name in wanted else table.column(name).to_numpy()
+        name: _coded(table.column(name)) if name in wanted else arrow.from_arrow(table.column(name))
         for name in table.column_names
     }
 
@@ -379,9 +379,9 @@ def _coded(column: pa.ChunkedArray) -> Coded:
     """A column of texts or bytes, its values in the order in which they first appear; null is -1."""
     whole = column.dictionary_encode().combine_chunks()
     if isinstance(whole, pa.ChunkedArray):
-        whole = whole.chunk(0) if whole.num_chunks else pa.array([], column.type).dictionary_encode()
-    codes = whole.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-    return Coded(codes, whole.dictionary.to_pylist())
+        whole = whole.chunk(0) if whole.num_chunks else pa.nulls(0, column.type).dictionary_encode()
+    codes = arrow.from_arrow(pa.chunked_array([whole.indices]), NOBODY)
+    return Coded(codes.astype(np.int32), whole.dictionary.to_pylist())
 
 
 def _places(column: Coded, names: Iterable[Any]) -> np.ndarray[Any, Any]:
