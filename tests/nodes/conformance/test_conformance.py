@@ -369,7 +369,7 @@ def test_a_pitfall_that_is_planted_is_found(spec: EngineSpec, pitfall: str) -> N
 
     own = own_tests(spec)
     hunted = () if pitfall in getattr(own, "FOUND_HERE", ()) else hunts(spec)
-    tried = ((check, seed) for check, seeds in hunted for seed in range(seeds))
+    tried = ((check, seed) for check, seeds in hunted for seed in seeds)
     found = next(((check, seed) for check, seed in tried if check(spec, planted, seed)), None)
     if found is None:
         finds = getattr(own, "finds", lambda _: False)

@@ -122,6 +122,9 @@ def test_nor_among_four_nodes(inputs: tuple[int, ...], states: int) -> None:
     assert Explorer().search(inputs) == (states, None)
 
 
+FOUND_HERE = (Pitfall.PHASE_IGNORED,)
+
+
 def finds(pitfall: str) -> bool:
     """Whether the search shows the known bug (for the conformance suite)."""
     return Explorer((Pitfall(pitfall),)).search((0, 1, 1))[1] is not None
