@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from testbed.nodes.core import (
     Effects,
@@ -38,6 +39,7 @@ from testbed.nodes.oae.link import SETTLED
 from testbed.nodes.oae.rounds import first_round
 
 _OPEN = (LinkState.TENTATIVE, LinkState.REFLECTING)
+_RESOLVED = (LinkState.COMMITTED, LinkState.ABORTED)
 _LOW, _HIGH = 0, 1
 
 
@@ -56,12 +58,14 @@ class Passing:
 @dataclass(slots=True)
 class Branch:
     """The way between two ends, as this cell knows it. epochs: the ends' lives as last heard of. settled: of the rounds
-    before, each asks about nothing."""
+    before, each asks about nothing. passing: by round, in order. resolved: rounds of those that were resolved since the
+    latest round began (not where ends reconcile: they say themselves what can be forgotten)."""
 
     way: Way
     epochs: list[int] = field(default_factory=lambda: [0, 0])
     settled: list[int] = field(default_factory=lambda: [0, 0])
     passing: dict[int, Passing] = field(default_factory=dict)
+    resolved: set[int] = field(default_factory=set)
 
     def side_of(self, end: int) -> int:
         """Which end that is."""
@@ -128,9 +132,9 @@ class Cell:
         self.next_round, self.open_round = round_ + 1, round_
         deadline_ns = self._start_ns(round_) + self.config.protocol.window_ns
         for (low, high), branch in self.branches.items():
-            self._forget(branch, round_)
+            self._forget(branch)
             passing = branch.passing[round_] = Passing(SwapId(round_, low, high), deadline_ns)
-            effects.append(_enter(passing, LinkState.TENTATIVE))
+            effects.append(self._enter(branch, passing, LinkState.TENTATIVE))
         effects.append(SetTimer("horizon", deadline_ns))
         waiting, self.early = self.early, []
         for port, message, life in waiting:
@@ -144,7 +148,7 @@ class Cell:
         self.open_round = -1
         effects: Effects = []
         for branch in self.branches.values():
-            effects += self._expire(branch.passing[round_])
+            effects += self._expire(branch, branch.passing[round_])
         return effects
 
     def _await_round(self) -> Effects:
@@ -155,16 +159,15 @@ class Cell:
     def _start_ns(self, round_: int) -> int:
         return self.config.start_ns + round_ * self.config.protocol.period_ns
 
-    def _forget(self, branch: Branch, round_: int) -> None:
+    def _forget(self, branch: Branch) -> None:
         """What no later message can need: resolved swaps, except those that reconciling ends may still ask about."""
-        keep_from = min(branch.settled) if self._reconciles else round_
-        gone = [
-            old
-            for old, passing in branch.passing.items()
-            if old < keep_from and (self._reconciles or passing.state is not LinkState.IN_DOUBT)
-        ]
+        gone = branch.resolved
+        if self._reconciles:
+            keep_from = min(branch.settled)
+            gone = set(takewhile(lambda old: old < keep_from, branch.passing))
         for old in gone:
             del branch.passing[old]
+        branch.resolved = set()
 
     @property
     def _reconciles(self) -> bool:
@@ -172,19 +175,19 @@ class Cell:
 
     # -- a swap ------------------------------------------------------------------------------------------------------
 
-    def _expire(self, passing: Passing) -> Effects:
+    def _expire(self, branch: Branch, passing: Passing) -> Effects:
         """The horizon of a swap has come."""
         if passing.state not in _OPEN:
             return []
         if self.config.protocol.horizon == "abort":
-            return [_enter(passing, LinkState.ABORTED), Resolve(passing.id, Outcome.ABORTED, b"")]
-        return [_enter(passing, LinkState.IN_DOUBT), Resolve(passing.id, Outcome.IN_DOUBT, b"")]
+            return [self._enter(branch, passing, LinkState.ABORTED), Resolve(passing.id, Outcome.ABORTED, b"")]
+        return [self._enter(branch, passing, LinkState.IN_DOUBT), Resolve(passing.id, Outcome.IN_DOUBT, b"")]
 
     def _pass(
         self, branch: Branch, passing: Passing, side: int, message: Message, known: Carried, now_ns: int
     ) -> Effects:
         """A message of a swap that this cell knows, from the end at ``side``."""
-        effects = self._expire(passing) if now_ns > passing.deadline_ns else []  # its timer is late itself
+        effects = self._expire(branch, passing) if now_ns > passing.deadline_ns else []  # its timer is late itself
         on = Send(branch.port_to(1 - side), message)
         step = message.step
         if known.kind is Kind.RESET or step == 0:  # which only reconciling ends say
@@ -197,11 +200,18 @@ class Cell:
             return [*effects, Note("late", message.round, f"step {step} after the abort", message)]
         passing.got, passing.latest[side] = step, message
         if step >= 2 and passing.state is LinkState.TENTATIVE:
-            effects.append(_enter(passing, LinkState.REFLECTING))
+            effects.append(self._enter(branch, passing, LinkState.REFLECTING))
         effects.append(on)
         if step == self.config.protocol.depth:
-            effects += [_enter(passing, LinkState.COMMITTED), Resolve(passing.id, Outcome.COMMITTED, _values(passing))]
+            committed = self._enter(branch, passing, LinkState.COMMITTED)
+            effects += [committed, Resolve(passing.id, Outcome.COMMITTED, _values(passing))]
         return effects
+
+    def _enter(self, branch: Branch, passing: Passing, state: LinkState) -> Transition:
+        old, passing.state = passing.state, state
+        if state in _RESOLVED and not self._reconciles:
+            branch.resolved.add(passing.id.round)
+        return Transition(passing.id, old, state)
 
     def _again(self, branch: Branch, passing: Passing, side: int, message: Message, on: Send) -> Effects:
         """An end, or the network, says once more what has come by."""
@@ -212,11 +222,6 @@ class Cell:
         if answer is None or answer.step < message.step or _epoch(answer) != branch.epochs[1 - side]:
             return [on]
         return [duplicate, Send(branch.port_to(side), answer)]
-
-
-def _enter(passing: Passing, state: LinkState) -> Transition:
-    old, passing.state = passing.state, state
-    return Transition(passing.id, old, state)
 
 
 def _epoch(message: Message) -> int:

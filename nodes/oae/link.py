@@ -23,6 +23,7 @@ hold; messages of the round to come are not among it, and are lost with a life a
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -136,6 +137,10 @@ class Link:
     kept state spans several lives). peer_epoch: the peer's life as last heard of. round: the latest one that has begun
     here or was left to an earlier life. settled: the peer asks about nothing of the rounds before it. told: the round
     whose ending was told last. early: messages of the round to come. steps: what each step is to this end, when new.
+
+    Rounds of ``ends``, so that nobody need look through all of them: unresolved: of those neither resolved nor
+    abandoned, in order; resolved: of those that are, in order; changed: those of which ``news`` is to tell, if the
+    disk is kept (keeps).
     """
 
     me: int
@@ -145,12 +150,16 @@ class Link:
     handshake: str
     horizon: str
     first_epoch: int
+    keeps: bool = False
     peer_epoch: int = 0
     round: int = -1
     settled: int = 0
     told: int = -1
     ends: dict[int, End] = field(default_factory=dict)
     early: list[tuple[Message, Life]] = field(default_factory=list)
+    unresolved: list[int] = field(default_factory=list)
+    resolved: list[int] = field(default_factory=list)
+    changed: set[int] = field(default_factory=set)
     steps: tuple[LinkEvent, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -175,6 +184,7 @@ class Link:
         self.round = round_
         self._forget()
         end = self.ends[round_] = End(swap_id(round_, self.me, self.peer), value, deadline_ns, self.peer_epoch, flags)
+        self.unresolved.append(round_)
         opens = self.initiates and now_ns <= deadline_ns
         effects = self._react(end, LinkEvent.OPEN if opens else LinkEvent.AWAIT)
         waiting, self.early = self.early, []
@@ -220,7 +230,7 @@ class Link:
         """The swaps that a reconciling end still works on."""
         if self.horizon != "reconcile":
             return []
-        return [end for end in self.ends.values() if end.state is LinkState.IN_DOUBT and not end.abandoned]
+        return [end for round_ in self.unresolved if (end := self.ends[round_]).state is _IN_DOUBT]
 
     def committed(self) -> End | None:
         """The current round's swap when it has committed here by its horizon, else None."""
@@ -238,8 +248,12 @@ class Link:
         """What is remembered of the peer."""
         return pack(self.first_epoch, self.peer_epoch, self.settled, self.told)
 
-    def known_end(self, round_: int) -> bytes | None:
-        """What is remembered of the swap of ``round_``, if anything is."""
+    def news(self) -> dict[int, bytes | None]:
+        """What is remembered of each swap that has changed since this was asked; None: it has been forgotten."""
+        changed, self.changed = sorted(self.changed), set()
+        return {round_: self._known_end(round_) for round_ in changed}
+
+    def _known_end(self, round_: int) -> bytes | None:
         end = self.ends.get(round_)
         if end is None:
             return None
@@ -263,7 +277,7 @@ class Link:
         self.round = round_
         for number, data in sorted(ends.items()):
             value, deadline_ns, peer_epoch, flags, state, peer_value, *rest = unpack(data)
-            self.ends[number] = End(
+            end = self.ends[number] = End(
                 swap_id(number, self.me, self.peer),
                 bytes.fromhex(value),
                 deadline_ns,
@@ -273,6 +287,10 @@ class Link:
                 bytes.fromhex(peer_value),
                 *rest,
             )
+            if end.state in _RESOLVED:
+                self.resolved.append(number)
+            elif not end.abandoned:
+                self.unresolved.append(number)
 
     # -- what has happened -------------------------------------------------------------------------------------------
 
@@ -323,6 +341,8 @@ class Link:
             effect = deed(self, end, message, life)
             if effect is not None:
                 effects.append(effect)
+        if self.keeps and end is not _NO_END:
+            self.changed.add(end.id.round)
         return effects
 
     def _resolution(self, end: End) -> Resolve:
@@ -340,14 +360,26 @@ class Link:
         return _SEND(self.port, _MESSAGE(_SWAP, round_, step, end.value, flags))
 
     def _asks_about_nothing_before(self) -> bool:
-        return all(end.state in _RESOLVED or end.abandoned for end in self.ends.values() if end.id.round < self.round)
+        return not self.unresolved or self.unresolved[0] >= self.round
+
+    def _close(self, end: End) -> None:
+        """This end asks about the swap no more."""
+        round_, _, _ = end.id
+        place = bisect_left(self.unresolved, round_)
+        if self.unresolved[place : place + 1] == [round_]:
+            del self.unresolved[place]
 
     def _forget(self) -> None:
         """Drop what no later frame can need: resolved swaps, except those that the peer may still ask about."""
         keep_from = self.settled if self.horizon == "reconcile" else self.round
-        gone = [round_ for round_, end in self.ends.items() if round_ < keep_from and end.state in _RESOLVED]
+        gone = self.resolved[: bisect_left(self.resolved, keep_from)]
+        if not gone:
+            return
         for round_ in gone:
             del self.ends[round_]
+        del self.resolved[: len(gone)]
+        if self.keeps:
+            self.changed.update(gone)
 
 
 # -- the deeds ---------------------------------------------------------------------------------------------------------
@@ -387,8 +419,9 @@ def _keep(link: Link, _end: End, message: Message, life: Life) -> None:
     link.early.append((message, life))
 
 
-def _abandon(_link: Link, end: End, _message: Message, _life: Life) -> None:
+def _abandon(link: Link, end: End, _message: Message, _life: Life) -> None:
     end.abandoned = True
+    link._close(end)
 
 
 _ACTS: dict[Act, _Do] = {
@@ -405,9 +438,14 @@ _ACTS: dict[Act, _Do] = {
 
 
 def _entering(state: LinkState) -> _Do:
-    def enter(_link: Link, end: End, _message: Message, _life: Life) -> Transition:
+    resolves = state in _RESOLVED
+
+    def enter(link: Link, end: End, _message: Message, _life: Life) -> Transition:
         old, end.state = end.state, state
-        if state is _IN_DOUBT:
+        if resolves:
+            link._close(end)
+            insort(link.resolved, end.id.round)
+        elif state is _IN_DOUBT:
             end.doubted = True
         return _TRANSITION(end.id, old, state)
 

@@ -8,7 +8,7 @@ the horizon: what a holding link commits later still counts for the swap, not fo
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from testbed.nodes.core import Decide, Effects, Life, Note, Port, Propose, RoundStart, SetTimer, values
@@ -76,6 +76,7 @@ class RoundMachine:
                 protocol.handshake,
                 protocol.horizon,
                 config.epoch,
+                config.keeps,
             )
             for port, peer in enumerate(config.peers)
             if peer.node in config.members  # they come first
@@ -90,7 +91,6 @@ class RoundMachine:
         self.proposal: Propose | None = None
         self.decision: Decide | None = None
         self.written = Written(config.keeps)
-        self.written_ends: list[set[int]] = [set() for _ in self.links]  # per port: rounds whose ends are on the disk
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -121,7 +121,7 @@ class RoundMachine:
         effects = self.links[port].on_message(message, life, now_ns)
         if self.written.keeps:
             wanted: dict[str, bytes | None] = {}
-            self._want_link(wanted, port, (round_,))
+            self._want_link(wanted, port)
             return [*self.written.news(wanted), *effects]
         return effects
 
@@ -172,19 +172,15 @@ class RoundMachine:
         }
         if self.make is not None:
             wanted[_ALGORITHM] = None if self.algorithm is None else self.algorithm.snapshot()
-        for port, link in enumerate(self.links):
-            self._want_link(wanted, port, self.written_ends[port] | link.ends.keys())
+        for port in range(len(self.links)):
+            self._want_link(wanted, port)
         return [*self.written.news(wanted), *effects]
 
-    def _want_link(self, wanted: dict[str, bytes | None], port: Port, rounds: Collection[int]) -> None:
-        link, written = self.links[port], self.written_ends[port]
+    def _want_link(self, wanted: dict[str, bytes | None], port: Port) -> None:
+        link = self.links[port]
         wanted[f"{_LINK} {port}"] = link.known()
-        for round_ in rounds:
-            end = wanted[f"{_LINK} {port} {round_}"] = link.known_end(round_)
-            if end is None:
-                written.discard(round_)
-            else:
-                written.add(round_)
+        for round_, known in link.news().items():
+            wanted[f"{_LINK} {port} {round_}"] = known
 
     def _recall(self, disk: Mapping[str, bytes]) -> None:
         self.written.read(disk)
@@ -207,7 +203,6 @@ class RoundMachine:
                 ends[port][round_] = data
         for port, link in enumerate(self.links):
             link.recall(disk[f"{_LINK} {port}"], ends[port], self.next_round - 1)
-            self.written_ends[port] = set(ends[port])
 
     # -- rounds ------------------------------------------------------------------------------------------------------
 

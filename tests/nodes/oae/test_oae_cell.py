@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 from cell_line import PERIOD_NS, WINDOW_NS, Line, line
+from work import steps
 
 from testbed.nodes.core import Life, Note
 from testbed.nodes.frames import NO_ENDS, Carried, Kind, Message, carried, carry, ends_of
@@ -53,6 +54,19 @@ def test_under_hold_nobody_splits_and_what_comes_late_is_passed_on() -> None:
     run.say(run.hops[10])  # it was only slow
     run.settle()
     assert run.outcomes == ["committed"] * 4
+
+
+@pytest.mark.parametrize("horizon", ["hold", "reconcile"])
+def test_a_cells_round_takes_no_more_work_however_many_swaps_before_it_are_in_doubt(horizon: str) -> None:
+    run = line(1, horizon=horizon, rounds=200)
+    cell = run.machines[1]
+
+    def nothing_heard(round_: int) -> None:
+        cell.on_timer("round", round_ * PERIOD_NS)
+        cell.on_timer("horizon", round_ * PERIOD_NS + WINDOW_NS)
+
+    work = [steps(nothing_heard, round_) for round_ in range(200)]
+    assert max(work) <= 2 * work[0]
 
 
 def test_after_the_abort_a_cell_passes_nothing_on() -> None:

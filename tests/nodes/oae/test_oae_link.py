@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from work import steps
 
 from testbed.nodes.core import Effects, Life, LinkState, Note, Outcome, Resolve, Send, Transition
 from testbed.nodes.frames import Kind, Message
@@ -451,6 +452,35 @@ def test_a_restart_with_kept_state_repeats_how_the_last_swap_ended() -> None:
     [again] = ends[1].resume()
     assert isinstance(again, Resolve)
     assert (again.swap.round, again.outcome) == (0, COMMITTED)
+
+
+@pytest.mark.parametrize("horizon", ["hold", "reconcile"])
+def test_a_round_takes_no_more_work_however_many_swaps_before_it_are_in_doubt(horizon: str) -> None:
+    ours = link(0, horizon=horizon)
+
+    def unanswered(round_: int) -> None:
+        now = round_ * W
+        ours.start(round_, VALUES[0], now + W, now)
+        ours.expire(now + W)
+
+    work = [steps(unanswered, round_) for round_ in range(200)]
+    assert ours.ends[0].state is LinkState.IN_DOUBT
+    assert max(work) <= 2 * work[0]
+
+
+def test_a_round_takes_no_more_work_however_many_swaps_the_peer_may_still_ask_about() -> None:
+    """All that we say is lost, and so the peer is never settled; what it says arrives, and so we commit."""
+    ours = link(0, horizon="reconcile", handshake="simultaneous")
+
+    def committed(round_: int) -> None:
+        now = round_ * W
+        ours.start(round_, VALUES[0], now + W, now)
+        ours.on_message(Message(Kind.SWAP, round_, 1, VALUES[1]), FIRST, now)
+        ours.expire(now + W)
+
+    work = [steps(committed, round_) for round_ in range(200)]
+    assert ours.ends[0].state is LinkState.COMMITTED
+    assert max(work) <= 2 * work[0]
 
 
 def test_expiring_before_the_deadline_or_without_a_round_does_nothing() -> None:

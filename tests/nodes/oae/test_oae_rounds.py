@@ -9,6 +9,7 @@ import pytest
 from builders import Disk, Fed, rest
 from consensus_harness import FIRST
 from network import Timed
+from work import steps
 
 from testbed.nodes.core import Decide, Note, Outcome, Propose, Resolve, RoundStart, SetTimer
 from testbed.nodes.core.config import NodeConfig, Peer, ProtocolConfig
@@ -156,6 +157,20 @@ def test_swaps_in_doubt_are_retried_while_rounds_go_on_however_long_the_interval
     net = ran(started(n=2, horizon="reconcile", retry_ns=retry_ns, rounds=20, make=None, drop=drop), 12 * PERIOD)
     ends = {effect.swap.round for effect in net.of(0, Resolve) if effect.outcome is Outcome.COMMITTED}
     assert ends >= set(range(12 - retry_ns // PERIOD - 2))
+
+
+@pytest.mark.parametrize("horizon", ["hold", "reconcile"])
+def test_what_a_round_keeps_is_what_it_has_changed_however_many_swaps_before_it_are_in_doubt(horizon: str) -> None:
+    machine = RoundMachine(config(0, n=2, horizon=horizon, rounds=300, retry_ns=END))
+    disk = Disk().after(machine.on_start(-1, {}))
+
+    def unanswered(round_: int) -> None:
+        for name, at_ns in (("round", round_ * PERIOD), ("horizon", round_ * PERIOD + W)):
+            disk.after(machine.on_timer(name, at_ns))
+
+    work = [steps(unanswered, round_) for round_ in range(200)]
+    assert max(work) <= 2 * work[0]
+    assert {f"link 0 {round_}" for round_ in range(200)} <= disk.keys(), "all of them may still be asked about"
 
 
 @pytest.mark.parametrize("at_ns", [PERIOD + W, 2 * PERIOD - 1, 2 * PERIOD])
