@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import islice
 
 from testbed.nodes.core import Consensus, Decide, Effects, Life, Note, Persist, Port, Send, SetTimer
 from testbed.nodes.core.config import NodeConfig
@@ -47,7 +48,7 @@ class ReplicaByInstances(Replica):
         super().__init__(config, service, parameters, pitfalls)
         self.machine = machine
         self.in_rounds = in_rounds
-        self.log: dict[int, bytes] = {}  # entries from ``base`` on, and decisions whose turn has not come
+        self.log: dict[int, bytes] = {}  # all entries from ``base`` on, and decisions whose turn has not come
         self.proposed = -1  # the latest instance proposed in
         self.learns_only = False
         self.asks = False  # whether the timer is set
@@ -159,7 +160,8 @@ class ReplicaByInstances(Replica):
 
     def _lacks(self) -> bool:
         """Whether there is, or may be, something that others know: a later entry, or one with what is pending."""
-        return bool(self.pending) or any(index >= self.applied for index in self.log) or self._is_behind()
+        waits = len(self.log) > self.applied - self.base  # a decision is here whose turn has not come
+        return bool(self.pending) or waits or self._is_behind()
 
     def _is_behind(self) -> bool:
         return not self.in_rounds and self.proposed > self.applied
@@ -178,7 +180,7 @@ class ReplicaByInstances(Replica):
 
     def _propose_in(self, instance: int, now_ns: int) -> Effects:
         self.proposed = max(self.proposed, instance)
-        batch = list(self.pending.values())[: self.parameters.batch]
+        batch = islice(self.pending.values(), self.parameters.batch)
         return self.machine.propose(instance, pack_entry(batch), now_ns)
 
     def _apply(self) -> Effects:

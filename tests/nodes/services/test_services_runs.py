@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from builders import node_config
 from service_story import served
+from work import steps
 
 from testbed.engines.sim import SimEngine
 from testbed.history import History
-from testbed.nodes.core import Apply, Install, Invoke, Return
+from testbed.nodes.core import Apply, Decide, Effects, Install, Invoke, Life, Port, Return
 from testbed.nodes.core.config import Program
 from testbed.nodes.core.record import Died, Noted, Sent, Started
-from testbed.nodes.registry import build_machine
+from testbed.nodes.frames import Kind, Message
+from testbed.nodes.registry import build_machine, service_spec
+from testbed.nodes.services.by_instances import ReplicaByInstances
+from testbed.nodes.services.log import NOTHING
+from testbed.nodes.services.spec import LogParameters
 from testbed.plan import Plan
 from testbed.scenario import compile_plan, from_data
 from testbed.verdicts import judge
@@ -166,6 +173,35 @@ def test_a_replica_without_its_disk_gets_the_log_from_the_others_and_takes_no_pa
     entries = applied(history)
     assert entries["host2"][-1] == entries["host1"][-1]
     assert any(isinstance(e.what, Noted) and e.what.what == "restored" for e in history.events if e.node == "host2")
+
+
+class Decided:
+    """An engine that has decided what each message says."""
+
+    def on_start(self, now_ns: int, disk: Mapping[str, bytes]) -> Effects:
+        return []
+
+    def on_message(self, port: Port, message: Message, life: Life, now_ns: int) -> Effects:
+        return [Decide(message.round, message.body, 1)]
+
+    def on_timer(self, name: str, now_ns: int) -> Effects:
+        return []
+
+    def awaits(self, now_ns: int) -> int | None:
+        return None
+
+    def propose(self, instance: int, value: bytes, now_ns: int) -> Effects:
+        return []
+
+
+def test_an_event_is_no_more_work_for_a_replica_however_long_its_log_is() -> None:
+    """No snapshot stands for any entry."""
+    parameters = LogParameters(snapshot_every=1000)
+    replica = ReplicaByInstances(node_config(0, 3), Decided(), service_spec("kv"), True, parameters)
+    decisions = [Message(Kind.DATA, entry, 1, NOTHING) for entry in range(200)]
+    work = [steps(replica.on_message, 0, decision, Life(1, 1), 0) for decision in decisions]
+    assert replica.applied == 200
+    assert max(work) <= 2 * work[0]
 
 
 def test_with_too_many_crashes_operations_stay_open_and_nothing_false_is_told() -> None:
