@@ -106,6 +106,7 @@ class Sweep(Table):
             expectations=(),
             missing=(),
             notes=(),
+            studied={},
             code={},
         )
 

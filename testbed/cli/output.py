@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec, TextIO, TypeVar, cast
@@ -28,6 +28,7 @@ from testbed.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+    from rich.text import Text
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -178,6 +179,52 @@ def console() -> Console:
     return Screen(highlight=False, width=_UNBROKEN, file=cast("TextIO", _Trimmed()))
 
 
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], pale: Sequence[str] = ()) -> None:
+    """Rows below their headings, without the columns that hold nothing anywhere ("", "–", or one of ``pale``). Where
+    the terminal is too narrow for them, each cell behind its heading, as many to a line as there is room for: nothing
+    is cut, and no cell is broken before it must be. Cells are rich's markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    nothing = {"", "–", *pale}
+    kept = [place for place in range(len(headings)) if any(row[place] not in nothing for row in rows)]
+    cells = [[Text.from_markup(row[place]) for place in kept] for row in rows]
+    names = [headings[place] for place in kept]
+    screen = console()
+    widths = [max([len(name), *(row[at].cell_len for row in cells)]) for at, name in enumerate(names)]
+    if sum(widths) + 2 * (len(widths) - 1) <= screen.width:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in names:
+            table.add_column(name, no_wrap=True)
+        for row in cells:
+            table.add_row(*row)
+        screen.print(table)
+        return
+    for row in cells:
+        for line in _packed(
+            [
+                Text.assemble((f"{name} " if name else "", "dim"), cell)
+                for name, cell in zip(names, row, strict=True)
+                if cell
+            ],
+            screen.width,
+        ):
+            screen.print(line)
+
+
+def _packed(cells: Sequence[Text], width: int) -> list[Text]:
+    """The cells side by side, in as many lines as they take; all but the first are indented."""
+    from rich.text import Text
+
+    lines: list[Text] = []
+    for cell in cells:
+        if lines and lines[-1].cell_len + 2 + cell.cell_len <= width:
+            lines[-1] = Text("  ").join([lines[-1], cell])
+        else:
+            lines.append(Text("  ").join([Text(""), cell]) if lines else cell)
+    return lines
+
+
 class _Trimmed:
     """Stdout without the blanks by which rich fills up the lines of tables."""
 
@@ -190,12 +237,23 @@ class _Trimmed:
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A progress display on stderr; silent when that is no terminal."""
+    """A progress display on stderr, of one line; silent when that is no terminal. Where it is narrow, the description
+    and the bar give way."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.table import Column
+
+    class Description(TextColumn):
+        """Of one line in a column that may shrink: those that may not break their lines don't."""
+
+        def render(self, task: Task) -> Text:
+            text = super().render(task)
+            text.no_wrap = True
+            return text
 
     screen = Console(stderr=True)
-    what, state = TextColumn("{task.description}"), TextColumn("{task.fields[state]}")
+    what = Description("{task.description}", table_column=Column(overflow="ellipsis"))
+    state = TextColumn("{task.fields[state]}")
     columns = (what, BarColumn(), state, TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
     silent = _level == QUIET or not screen.is_terminal
     with Progress(*columns, console=screen, transient=True, disable=silent) as progress:

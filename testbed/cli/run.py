@@ -12,7 +12,7 @@ from testbed.actions.find import find_document, named_engine
 from testbed.actions.run import check_expectations, claimed, executed, keep, scenario_text
 from testbed.cli import completion
 from testbed.cli.common import CustomOption, SetOption, load_scenario
-from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, console, print_json, progress_bar, verb
+from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, console, print_json, print_table, progress_bar, verb
 from testbed.errors import UserError
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ def show(verdicts: Verdicts, expected: dict[str, Any], warnings: Sequence[str] =
     """A short summary for people."""
     from rich.markup import escape
 
+    from testbed.report.spacetime import nanoseconds
     from testbed.verdicts.model import power_words
     from testbed.verdicts.words import demanded, summary
 
@@ -142,7 +143,7 @@ def show(verdicts: Verdicts, expected: dict[str, Any], warnings: Sequence[str] =
     _show_log_violations(screen, verdicts)
     if verdicts.service is not None:
         _show_service(screen, verdicts.service)
-    screen.print(f"fidelity   {coloured(fidelity.answer)}, latest timer {fidelity.timer_lag_max_ns} ns late")
+    screen.print(f"fidelity   {coloured(fidelity.answer)}, latest timer {nanoseconds(fidelity.timer_lag_max_ns)} late")
     for heading, text in _untaken(fidelity):
         screen.print(f"{heading:<10} {text}")
     for what in fidelity.unchecked:
@@ -175,18 +176,13 @@ def coloured(answer: Trust) -> str:
 
 
 def _show_breaks(screen: Any, bisynchrony: Any) -> None:
-    from rich.table import Table
+    from rich.markup import escape
 
     from testbed.verdicts.words import breaks
 
-    rows = breaks(bisynchrony)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("round", "link", "kind", "cause", "frame", "hop"):
-        table.add_column(heading)
-    for row, item in zip(rows, bisynchrony.breaks, strict=False):
-        table.add_row(*row, item.hop)
-    screen.print(table)
-    more = len(bisynchrony.breaks) - len(rows)
+    told = [(*row, item.hop) for row, item in zip(breaks(bisynchrony), bisynchrony.breaks, strict=False)]
+    print_table(("round", "link", "kind", "cause", "frame", "hop"), [[escape(cell) for cell in row] for row in told])
+    more = len(bisynchrony.breaks) - len(told)
     if more > 0:
         screen.print(f"[dim]and {more} more in verdicts.json[/]")
 

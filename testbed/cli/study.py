@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,15 +16,14 @@ from testbed.cli.output import (
     Milestones,
     console,
     print_json,
+    print_table,
     progress_bar,
     verb,
 )
 from testbed.errors import UserError
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 _TOLD = 4
+_NOT_RUN = "not run"
 
 
 @verb
@@ -76,72 +75,61 @@ def study(
         raise typer.Exit(EXPECTATION_FAILED)
 
 
-def _counts(results: dict[str, Any]) -> Table:
+def _show_counts(results: dict[str, Any]) -> None:
     """A row a variant: where its rounds break, or how many of its instances disagree."""
-    from rich.table import Table
-
     from testbed.report.pages import bracket, estimate
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    kind, rows = results["kind"], []
     broken_round = results["measure"] == "broken_round"
-    for heading in (
-        ("variant", "rounds", "break point (sim)", "bracket", "vkernel alone")
-        if broken_round
-        else ("variant", "runs", "instances that disagree", "decided")
-    ):
-        table.add_column(heading)
     for variant in results["variants"]:
         total = {
             name: sum(row[name] for row in variant["sim"])
             for name in ("runs", "rounds", "disagreements", "instances", "decided")
         }
         if broken_round:
-            kind, found, real = results["kind"], variant["break_point"], variant["vkernel_break_point"]
-            alone = bracket(real, kind) if variant["vkernel"] else "not run"
-            table.add_row(variant["name"], str(total["rounds"]), estimate(found, kind), bracket(found, kind), alone)
+            found, real = variant["break_point"], variant["vkernel_break_point"]
+            alone = bracket(real, kind) if variant["vkernel"] else _NOT_RUN
+            rows.append((variant["name"], str(total["rounds"]), estimate(found, kind), bracket(found, kind), alone))
         else:
-            table.add_row(
-                variant["name"],
-                str(total["runs"]),
-                f"{total['disagreements']} of {total['instances']}",
-                f"{total['decided']} of {total['instances']}",
-            )
-    return table
+            counts = (f"{total[name]} of {total['instances']}" for name in ("disagreements", "decided"))
+            rows.append((variant["name"], str(total["runs"]), *counts))
+    print_table(
+        ("variant", "rounds", "break point (sim)", "bracket", "vkernel alone")
+        if broken_round
+        else ("variant", "runs", "instances that disagree", "decided"),
+        rows,
+        [_NOT_RUN],
+    )
 
 
-def _points(results: dict[str, Any]) -> Table:
+def _show_points(results: dict[str, Any]) -> None:
     """A row for each value of a sweep in which no break point was looked for."""
-    from rich.table import Table
-
+    from testbed.report.words import NONE_SEEN
     from testbed.study.document import human
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("variant", " and ".join(results["parameters"]), "rounds", "broken", "share", "certain to be in"):
-        table.add_column(heading)
+    rows = []
     for variant in results["variants"]:
         for engine in ("sim", "vkernel"):
             for row in variant[engine]:
-                shares = (f"{100 * row[name]:.4g} %" for name in ("p", "low", "high"))
-                p, low, high = shares
-                x = variant["swept"] or human(row["x"], results["kind"])
+                p, low, high = (f"{100 * row[name]:.4g} %" for name in ("p", "low", "high"))
+                swept = "" if variant["swept"] == variant["name"] else variant["swept"]
+                x = human(row["x"], results["kind"]) if results["kind"] != "name" else swept
                 where = variant["name"] + (" (vkernel)" if engine == "vkernel" else "")
-                table.add_row(where, x, str(row["rounds"]), str(row["broken"]), p, f"{low} – {high}")
-    return table
+                share = p if row["broken"] else NONE_SEEN
+                rows.append((where, x, str(row["rounds"]), str(row["broken"]), share, f"{low} – {high}"))
+    print_table(("variant", " and ".join(results["parameters"]), "rounds", "broken", "share", "certain to be in"), rows)
 
 
-def _losses(results: dict[str, Any]) -> Table:
+def _show_losses(results: dict[str, Any]) -> None:
     """A row for each variant and condition: what is lost first, and where everything is lost."""
-    from rich.table import Table
-
     from testbed.report.pages import loss_lines
     from testbed.report.plots import condition
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("variant", "", "lost first", "deadline", "availability", "agreement"):
-        table.add_column(heading)
-    for line in loss_lines(results):
-        table.add_row(line.variant, condition(results, line.crashes), f"[bold]{line.first}[/]", *line.where.values())
-    return table
+    rows = [
+        (line.variant, condition(results, line.crashes), f"[bold]{line.first}[/]", *line.where.values())
+        for line in loss_lines(results)
+    ]
+    print_table(("variant", "", "lost first", "deadline", "availability", "agreement"), rows)
 
 
 def show(results: dict[str, Any], directory: Path) -> None:
@@ -150,16 +138,19 @@ def show(results: dict[str, Any], directory: Path) -> None:
 
     from testbed.cli.run import coloured
     from testbed.report.pages import distrusted, judged_in_full, not_checked
+    from testbed.study.subject import in_words
     from testbed.verdicts.model import answer
 
     screen = console()
     screen.print(f"[bold]{results['name']}[/]")
+    for heading, words in zip(("fabric", "protocol"), in_words(results["studied"]), strict=True):
+        screen.print(f"{heading:<10} {escape(words)}")
     if results["measure"] == "losses":
-        screen.print(_losses(results))
+        _show_losses(results)
     elif results["measure"] == "broken_round" and not any(variant["break_point"] for variant in results["variants"]):
-        screen.print(_points(results))
+        _show_points(results)
     else:
-        screen.print(_counts(results))
+        _show_counts(results)
     fidelity = coloured(answer(distrusted(results), not_checked(results)))
     screen.print(f"fidelity   {fidelity}, delays and losses judged in {judged_in_full(results)}")
     for reason in distrusted(results):

@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from testbed.report.words import probability
+from testbed.report.words import probability, share
 from testbed.study.document import human
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One pair of values: p, its interval, and how many of how many. title: all of it in words."""
+    """One pair of values: p, its interval, and how many of how many. share: p in words; title: all of it."""
 
     p: float
     low: float
     high: float
     counted: str
+    share: str
     title: str
 
     @property
@@ -96,4 +97,5 @@ def _cell(row: Mapping[str, Any] | None, results: Mapping[str, Any]) -> Cell | N
         count, total, what = row["disagreements"], row["instances"], "instances disagree"
     counted = f"{count} of {total} {what}"
     interval = f"{100 * results['confidence']:g} % interval {probability(row['low'])} – {probability(row['high'])}"
-    return Cell(row["p"], row["low"], row["high"], counted, f"{probability(row['p'])}, {interval}: {counted}")
+    shown = share(row["p"], count)
+    return Cell(row["p"], row["low"], row["high"], counted, shown, f"{shown}, {interval}: {counted}")

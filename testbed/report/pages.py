@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +22,10 @@ from testbed.report.operations import drawn
 from testbed.report.spacetime import instance_caption, instance_diagram, nanoseconds, swap_diagram
 from testbed.report.steps import instance_steps, swap_steps
 from testbed.report.struck import fabric_picture
-from testbed.report.words import probability
+from testbed.report.words import probability, setting, share
 from testbed.study.document import human
 from testbed.study.losses import LOSSES
+from testbed.study.subject import in_words
 from testbed.verdicts.model import Bisynchrony, Verdicts, answer, power_words
 from testbed.verdicts.timeline import Timeline
 from testbed.verdicts.words import nothing_done, promises
@@ -32,6 +33,7 @@ from testbed.verdicts.words import nothing_done, promises
 _SHOWN_BREAKS = 50
 _MOST_LISTED = 20  # broken swaps; of more, charts are told first
 _SHOWN_FAULTS = 60
+_ALIKE = 3  # things of which the same is said, by name
 _SWAP_TERMS = (
     *("round", "swap", "bisynchrony", "tentative", "reflecting", "committed", "aborted", "in doubt"),
     *("split", "blocked", "excluded"),
@@ -74,7 +76,9 @@ def environment() -> Environment:
         ns=nanoseconds,
         power=power_words,
         human=human,
+        setting=setting,
         probability=probability,
+        share=share,
         drawn=drawn,
         promises=promises,
         anchor=anchor,
@@ -219,6 +223,7 @@ def study_page(
             unchecked=not_checked(results),
             judged_in_full=judged_in_full(results),
             trusts=trusts(results),
+            studied=in_words(results["studied"]),
             commands=commands,
             pictures=pictures,
             made=origin.made,
@@ -285,25 +290,37 @@ def _where(found: Mapping[str, Any], kind: str, rows: Sequence[Mapping[str, Any]
 
 
 def distrusted(results: Mapping[str, Any]) -> list[str]:
-    """Why parts of the study are not trusted; empty when none is."""
-    reasons: dict[str, None] = {}
-    for variant in results["variants"]:
-        for engine in ("sim", "vkernel"):
-            for row in variant.get(engine, ()):
-                if row["reasons"]:
-                    where = f"{variant['name']}, {engine}, {human(row['x'], results['kind'])}"
-                    reasons.update({f"{where}: {reason}": None for reason in row["reasons"]})
-    return list(reasons)
+    """Why parts of the study are not trusted, each once with the points that it is on; empty when none is."""
+    found: dict[str, list[str]] = {}
+    for variant, engine, row in _points(results):
+        for reason in row["reasons"]:
+            found.setdefault(reason, []).append(f"{variant} on {engine} at {human(row['x'], results['kind'])}")
+    return [f"{_listed(places)}: {reason}" for reason, places in found.items()]
 
 
 def not_checked(results: Mapping[str, Any]) -> list[str]:
-    """What was not checked in the study, and why, each once with the engine's name."""
-    found: dict[str, None] = {}
+    """What was not checked in the study, and why, each why once for all that it is said of."""
+    found: dict[tuple[str, str, str], dict[str, None]] = {}
+    for _, engine, row in _points(results):
+        for told in row["unchecked"]:
+            what, _, why = told.partition(": ")
+            kind, _, whose = what.partition(" of ")
+            found.setdefault((engine, kind, why), {}).update(dict.fromkeys(whose.split(", ") if whose else ()))
+    return [
+        f"{engine}: {kind}{f' of {_listed(list(whose))}' if whose else ''}{f': {why}' if why else ''}"
+        for (engine, kind, why), whose in found.items()
+    ]
+
+
+def _points(results: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Each row with its variant's name and its engine."""
     for variant in results["variants"]:
         for engine in ("sim", "vkernel"):
-            for row in variant.get(engine, ()):
-                found.update({f"{engine}: {what}": None for what in row["unchecked"]})
-    return list(found)
+            yield from ((variant["name"], engine, row) for row in variant.get(engine, ()))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:_ALIKE])}{' and others' if len(names) > _ALIKE else ''}"
 
 
 def trusts(results: Mapping[str, Any]) -> str:

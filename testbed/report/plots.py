@@ -47,7 +47,7 @@ _STYLE: Any = {
 }
 _DECADES_FOR_LOG = 1.2
 _MAP = mpl.colormaps["cividis"].resampled(48)  # even in lightness: the same in grey, and to colour-blind eyes
-_NOTHING_SEEN, _BREAK = (0.93, 0.94, 0.95, 1.0), "#D55E01"
+_NOTHING_SEEN, _HATCH, _BREAK = (0.93, 0.94, 0.95, 1.0), "#C3C8CE", "#D55E01"
 _MOST_WRITTEN = 14  # columns of a map in whose cells there is room for figures
 _MOST_LETTERS = 75  # of names that stand side by side
 _TOLD = "told:"
@@ -455,14 +455,16 @@ def _draw_map(axes: Axes, item: Map, norm: Normalize) -> None:
             if cell is None:
                 continue
             shade = _MAP(norm(cell.p)) if cell.p > 0 else _NOTHING_SEEN
-            hatch = None if cell.p > 0 else "///"
-            axes.add_patch(
-                Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=shade, edgecolor="#FEFEFE", linewidth=1.5, hatch=hatch)
-            )
+            box = Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=shade, edgecolor="#FEFEFE", linewidth=1.5)
+            axes.add_patch(box)
+            if cell.p == 0:  # not the lowest colour: it is not known to be 0
+                axes.add_patch(
+                    Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="none", edgecolor=_HATCH, linewidth=0, hatch="//")
+                )
             if columns <= _MOST_WRITTEN:
                 light = 0.299 * shade[0] + 0.587 * shade[1] + 0.114 * shade[2] > 0.5
                 colour = "#0B0B0B" if light else "#FEFEFE"  # of the cell, not of the page: see canvas.PALETTE
-                axes.text(x, y + 0.27, probability(cell.p), color=colour, ha="center", va="center", fontsize=9.5)
+                axes.text(x, y + 0.27, cell.share, color=colour, ha="center", va="center", fontsize=9.5)
                 axes.text(x, y - 0.29, cell.interval, color=colour, ha="center", va="center", fontsize=7)
             _tell(axes, x, y, cell.title, 30)
     for mark in item.breaks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from testbed.plan import Plan
 from testbed.study.closed_forms import NotClosedFormError, round_broken_probability, rounds_depend
 from testbed.study.document import Study, Variant, human
 from testbed.study.evidence import Count
@@ -15,15 +16,14 @@ _DELAYS_AGREE_NS = 1000.0
 _CURVE_POINTS = 64
 
 
-def dependence(sampler: Sampler, variant: Variant) -> str:
+def dependence(*plans: Plan) -> str:
     """A note where the intervals are not exact because the rounds of a run are not independent, else empty."""
-    grid = sampler.document.sweep.grid
-    why = next(filter(None, (rounds_depend(sampler.plan(variant, x)) for x in (grid[0], grid[-1]))), "")
+    why = next(filter(None, map(rounds_depend, plans)), "")
     if not why:
         return ""
     return (
-        f"{variant.name}: the rounds of a run depend on each other ({why}); the intervals take them to be independent "
-        "and are not exact here"
+        f"the rounds of a run depend on each other ({why}); the intervals take them to be independent and are not "
+        "exact here"
     )
 
 
@@ -42,7 +42,7 @@ def closed_form_curve(
         try:
             curve.append((x, float(round_broken_probability(sampler.plan(variant, x)))))
         except NotClosedFormError as error:
-            return (), f"{variant.name}: no closed form, {error}"
+            return (), f"no closed form, {error}"
     return tuple(curve), ""
 
 

@@ -94,7 +94,7 @@ class Expectation:
 @dataclass(frozen=True, slots=True)
 class Results:
     """All of it. grid: the values that were asked for. across: the second parameter's paths. missing: why an engine did
-    not run. code: engine -> fingerprint. seed: the document's."""
+    not run. studied: see subject.subject. code: engine -> fingerprint. seed: the document's."""
 
     name: str
     about: str
@@ -113,6 +113,7 @@ class Results:
     expectations: tuple[Expectation, ...]
     missing: Sequence[str]
     notes: Sequence[str]
+    studied: Mapping[str, Sequence[str]]
     code: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,6 +130,7 @@ class Results:
             "expectations": [asdict(item) for item in self.expectations],
             "missing": list(self.missing),
             "notes": list(self.notes),
+            "studied": {name: list(words) for name, words in self.studied.items()},
             "code": dict(self.code),
         }
 

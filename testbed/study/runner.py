@@ -2,10 +2,11 @@
 
 ``results.json`` is results.Results: name, about, source, seed (of the document), measure, parameters, kind (time: x in
 ns, share: of 1, rate: bit/s, number, name: x is 0), scale and grid (values of x) of the sweep, across (the second
-swept parameter, if there is one), confidence, crashes and losses as written, code (engine ->
-fingerprint), missing (why an engine did not run), notes, expectations (what, held: true, false or null, seen), and
-variants (at each value of the second parameter), each with name, of (its name in the document), across and swept (the
-value of the second parameter, or of the first where that is a name, as people read them), set, window_ns, break_point
+swept parameter, if there is one), confidence, crashes and losses as written, studied (fabrics, protocols and what is
+set alike in all of it, in words), code (engine -> fingerprint), missing (why an engine did not run), notes,
+expectations (what, held: true, false or null, seen), and variants (at each value of the second parameter), each with
+name, of (its name in the document), across and swept (the value of the second parameter, or of the first where that is
+a name, as people read them), set, window_ns, break_point
 and vkernel_break_point (search.BreakPoint), closed_form (x, p), specimens (x, seed, instance), and a row per point
 under sim and vkernel: x, p with its interval low .. high, looked, the sums of the columns of trials.parquet, and for
 vkernel also twin_broken and twin_same_rounds (``sim`` on the same plan).
@@ -21,6 +22,7 @@ All of it takes rounds to be independent, which ``notes`` deny where they are no
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +40,7 @@ from testbed.study.losses import LOSSES, LossRow, LostUnder, each_confidence, lo
 from testbed.study.measure import compiled, do_task
 from testbed.study.results import Results, Row, Specimen, VariantResult, broken_row, disagreement_row
 from testbed.study.sample import Report, Sampler
+from testbed.study.subject import subject
 from testbed.study.trials import TrialStore
 from testbed.study.workers import Pool, Workers
 
@@ -105,7 +108,7 @@ def as_yaml(study: Study) -> str:
 def _results(study: Study, sampler: Sampler, vkernel: bool) -> Results:
     document = study.document
     confidence = document.break_point.confidence if document.break_point else 0.99
-    confirmer, notes = Confirmer(sampler), dict[str, None]()
+    confirmer, notes = Confirmer(sampler), defaultdict[str, list[str]](list)
     variants = []
     for arm in study.arms:
         if document.measure == "broken_round":
@@ -132,17 +135,37 @@ def _results(study: Study, sampler: Sampler, vkernel: bool) -> Results:
         variants=tuple(variants),
         expectations=tuple(expectations(study, variants, confidence)),
         missing=confirmer.missing,
-        notes=[note for note in notes if note],
+        notes=_told(notes, len(variants)),
+        studied=subject([_ends(sampler, arm.variant) for arm in study.arms]),
         code={engine: code_fingerprint(engine) for engine in ("sim", "vkernel")},
     )
 
 
+def _ends(sampler: Sampler, variant: Variant) -> tuple[Plan, Plan]:
+    """The plans at both ends of the sweep."""
+    grid = sampler.document.sweep.grid
+    return sampler.plan(variant, grid[0]), sampler.plan(variant, grid[-1])
+
+
+def _told(notes: defaultdict[str, list[str]], variants: int) -> list[str]:
+    """Each note once, with the names of the variants that it is on."""
+    return [
+        f"{'all variants' if len(names) == variants > 1 else ', '.join(names)}: {note}"
+        for note, names in notes.items()
+        if note
+    ]
+
+
 def _broken_rounds(
-    sampler: Sampler, confirmer: Confirmer | None, variant: Variant, confidence: float, notes: dict[str, None]
+    sampler: Sampler,
+    confirmer: Confirmer | None,
+    variant: Variant,
+    confidence: float,
+    notes: defaultdict[str, list[str]],
 ) -> VariantResult:
     """The probability of a broken round, or where it crosses p."""
     wanted = sampler.document.break_point
-    notes[dependence(sampler, variant)] = None
+    notes[dependence(*_ends(sampler, variant))].append(variant.name)
     if wanted is None:
         points, found = sampler.sweep(variant), None
     else:
@@ -157,7 +180,7 @@ def _broken_rounds(
             replace(broken_row(x, [pair.trial], confidence), twin_broken=pair.twin.broken, twin_same_rounds=same)
         )
     curve, note = closed_form_curve(sampler, variant, [*sim, *real])
-    notes[note] = None
+    notes[note].append(variant.name)
     return VariantResult(
         name=variant.name,
         set=variant.set,

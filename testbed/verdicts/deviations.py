@@ -96,8 +96,7 @@ def deviations(name: str, found: Stretch, facts: Facts, error: float, captured: 
         more, counts = _losses(name, found, facts, error, captured)
         reasons += more
     if found.passed and not found.entered:
-        frames = "its only frame" if found.passed == 1 else f"each of its {found.passed} frames"
-        unchecked.append(f"all of {name}: {frames} was on the way as a fault struck")
+        unchecked.append(f"all of {name}: every frame of it was on the way as a fault struck")
     return Deviations(tuple(reasons), tuple(unchecked), slow, fast, tuple(counts))
 
 

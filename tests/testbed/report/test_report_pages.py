@@ -27,12 +27,13 @@ from testbed.report.pages import (
     break_charts,
     distrusted,
     estimate,
-    probability,
+    not_checked,
     run_page,
     study_page,
 )
 from testbed.report.plots import has_map
 from testbed.report.struck import fabric_picture
+from testbed.report.words import probability, setting
 from testbed.scenario import compile_plan, parse
 from testbed.study.document import human, load_study
 from testbed.study.runner import run_study
@@ -156,6 +157,62 @@ def test_what_cannot_be_trusted_stands_on_top(results: dict[str, Any]) -> None:
     assert "delays are 12 us too long" in text
     assert distrusted(spoilt) != []
     assert 'id="distrusted"' not in study_page(results)
+
+
+def test_what_is_said_of_many_points_is_said_once(results: dict[str, Any]) -> None:
+    """A page began with a line for each point."""
+    spoilt = copy.deepcopy(results)
+    rows = [row for variant in spoilt["variants"] for row in variant["sim"]]
+    for place, row in enumerate(rows):
+        row.update(reasons=["delays are too long"], unchecked=[f"all of host{place}>..>host9: why", "nothing was seen"])
+    (reason,) = distrusted(spoilt)
+    assert reason.startswith("depth 2 on sim at ")
+    assert reason.endswith(" and others: delays are too long")
+    assert not_checked(spoilt) == [
+        "sim: all of host0>..>host9, host1>..>host9, host2>..>host9 and others: why",
+        "sim: nothing was seen",
+    ]
+
+
+def test_a_study_page_names_the_fabric_and_the_protocol(results: dict[str, Any]) -> None:
+    found = results["studied"]
+    assert (found["fabrics"], found["protocols"]) == (["pair"], ["floodset"])
+    assert "alternating handshake of depth 2" not in found["settings"], "the variants differ in it"
+    assert "horizon abort" in found["settings"]
+    page = Page(study_page(results))
+    assert "studied" in page.ids
+    assert "Fabric: pair. Protocol: floodset; horizon abort." in page.text
+
+
+def test_columns_that_are_empty_everywhere_are_left_out(results: dict[str, Any], mapped: dict[str, Any]) -> None:
+    columns = {"closed form", "decided", "broken by", "vkernel alone"}
+    headings = [set(re.findall(r"<th[^>]*>([^<]*)</th>", study_page(one))) for one in (with_vkernel(results), mapped)]
+    assert [columns & found for found in headings] == [columns, {"closed form", "broken by"}]
+    bare = copy.deepcopy(mapped)
+    for variant in bare["variants"]:
+        variant["closed_form"] = []
+        for row in variant["sim"]:
+            row["kinds"] = {}
+    assert not columns & set(re.findall(r"<th[^>]*>([^<]*)</th>", study_page(bare)))
+
+
+def test_where_nothing_was_seen_it_is_not_said_to_be_zero(mapped: dict[str, Any]) -> None:
+    (drawn,) = maps(mapped)
+    cells = [cell for row in drawn.cells for cell in row if cell]
+    assert {cell.share for cell in cells if cell.p == 0} == {"none seen"}
+    assert "none seen" not in {cell.share for cell in cells if cell.p > 0}
+    assert re.search(r'<td class="n soft">none seen</td>', study_page(mapped))
+    figure = plots.study_plot(mapped)
+    hatched = [patch for patch in figure.axes[0].patches if patch.get_hatch()]
+    assert len(hatched) == sum(cell.p == 0 for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("105000ns", "105 µs"), ("100ms", "100 ms"), ("105001ns", "105.001 µs"), ("1%", "1 %"), ("oae", "oae"), (4, "4")],
+)
+def test_what_a_variant_sets_is_told_in_units_for_people(value: str | int, words: str) -> None:
+    assert setting(value) == words
 
 
 def test_a_missing_kernel_is_told_on_top(results: dict[str, Any]) -> None:

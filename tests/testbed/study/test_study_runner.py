@@ -137,6 +137,17 @@ def test_a_search_goes_on_where_runs_judge_fewer_rounds_than_they_have(tmp_path:
     assert results["notes"][0].startswith("as given: the rounds of a run depend on each other (the plan has faults)")
 
 
+def test_a_note_on_several_variants_is_told_once(tmp_path: Path) -> None:
+    """It stood there once for each, and so did that there is no closed form."""
+    faults = [{"at": "1ms", "do": "node_kill", "on": "host2"}]
+    small = {**PAIR, "scenario": {**PAIR["scenario"], "faults": faults}, "sim": {"batch": 10, "rounds": 10}}
+    small |= {"sweep": {"parameter": "protocol.depth", "values": [2]}, "variants": [{"name": "a"}, {"name": "b"}]}
+    small.pop("break_point")
+    notes = run_study(study(tmp_path, small), tmp_path / "out", jobs=0)["notes"]
+    assert [note.partition(":")[0] for note in notes] == ["all variants"] * len(notes)
+    assert any("depend on each other" in note for note in notes)
+
+
 def test_a_study_in_which_no_round_can_be_judged_is_refused(tmp_path: Path) -> None:
     dead = {**PAIR["scenario"], "faults": [{"at": "0us", "do": "node_kill", "on": "*"}]}
     with pytest.raises(ScenarioError, match=r"as given at 4 µs: no round can be judged"):
