@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Mapping, Set
+from enum import Enum
 from types import BuiltinFunctionType, FunctionType
 
-_ATOMS = (int, float, str, bytes, type, FunctionType, BuiltinFunctionType, type(None))
+_ATOMS = (int, float, str, bytes, Enum, type, FunctionType, BuiltinFunctionType, type(None))
+_MOST = frozenset((int, bool, float, str, bytes, type(None)))  # of what a state is made of, and told at once
 
 
 def snapshot(state: object) -> Hashable:
@@ -14,12 +16,12 @@ def snapshot(state: object) -> Hashable:
 
     Raises TypeError for what pickle can't copy either: an open file, a generator.
     """
-    if isinstance(state, _ATOMS):
+    if type(state) in _MOST or isinstance(state, _ATOMS):
         return state
-    if isinstance(state, list | tuple):
+    if isinstance(state, (list, tuple)):
         return tuple(map(snapshot, state))
     if isinstance(state, Mapping):
-        return frozenset((snapshot(key), snapshot(value)) for key, value in state.items())
+        return frozenset(zip(map(snapshot, state.keys()), map(snapshot, state.values()), strict=True))
     if isinstance(state, Set):
         return frozenset(map(snapshot, state))
     # what copyreg and pickle make of an object: a function, its arguments (the class among them), the attributes

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import pytest
@@ -43,8 +44,16 @@ class World:
     expired: list[bool] = field(default_factory=lambda: [False, False])
 
     def copy(self) -> World:
-        copied: World = pickle.loads(pickle.dumps(self))
-        return copied
+        """To be changed; this one is not any more, once it has been copied."""
+        return replace(self, ends=pickle.loads(self._packed), lives=[*self.lives], expired=[*self.expired])
+
+    @cached_property
+    def _packed(self) -> bytes:
+        return pickle.dumps(self.ends)
+
+    def name(self) -> Hashable:
+        """Equal for equal worlds."""
+        return snapshot(self.ends), self.wire, self.now, *self.lives, *self.expired
 
     def state(self, me: int) -> LinkState:
         end = self.ends[me].ends.get(0)
@@ -120,14 +129,14 @@ def reachable(horizon: str, handshake: str, depth: int, most_lives: int) -> Iter
     """Breadth-first; every state once."""
     ends = [Link(me, 1 - me, 0, depth, handshake, horizon, 1) for me in (0, 1)]
     start = World((ends[0], ends[1]))
-    seen: set[Hashable] = {snapshot(start)}
+    seen = {start.name()}
     layer = [start]
     while layer:
         yield from layer
         following = []
         for world in layer:
             for new in world.successors(most_lives):
-                name = snapshot(new)
+                name = new.name()
                 if name not in seen:
                     seen.add(name)
                     following.append(new)
