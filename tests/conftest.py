@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Generator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import typer.testing
 
 sys.path.insert(0, str(Path(__file__).parent))  # needs.py, whatever pytest's import mode
 
@@ -21,6 +23,8 @@ from workers import end_children, how_many, order, scheduler
 import testbed.nodes.core.driver  # noqa: F401  (tests are of the sources: with one of them here, no compiled build is used)
 from testbed.engines.live.containers.engine import ContainerEngine
 from testbed.engines.live.containers.image import Image
+
+typer.testing._get_command = cache(typer.testing._get_command)  # 40 verbs are built once, and not with every call
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 _required: frozenset[str] = frozenset()
