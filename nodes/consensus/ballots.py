@@ -41,19 +41,31 @@ class Ballots(NamedTuple):
         return distance * (patience_ns << min(self.attempt(highest), _MOST_DOUBLINGS))
 
 
-def takeovers_ns(protocol: ProtocolConfig, n: int, longest_ns: int, patience: int) -> int:
-    """The most that it takes, where ranks wait as Ballots.wait_ns says, until a ballot has been left alone and decided,
-    and the last in line has asked for the decision that it missed.
+class Takeovers(NamedTuple):
+    """What it takes at the most, where ranks wait as Ballots.wait_ns says, until a ballot has been left alone and done.
 
-    Each of f owners may die on the way, and each takeover doubles the next one's wait; it doubles also until it is
-    longer than two phases take, after which nobody interferes any more.
+    waits_ns: of all waits for a rank that is next in line; last_ns: of the last of them; ballot_ns: of that ballot.
     """
+
+    waits_ns: int
+    last_ns: int
+    ballot_ns: int
+
+
+def takeovers(protocol: ProtocolConfig, longest_ns: int, patience: int) -> Takeovers:
+    """Each of f owners may die on the way, and each takeover doubles the next one's wait; it doubles also until it is
+    longer than two phases take, after which nobody interferes any more."""
     wait_ns = patience * protocol.retry_ns
     phases_ns = 4 * longest_ns
-    takeovers = protocol.f
-    while wait_ns << takeovers < phases_ns:
-        takeovers += 1
-    waits_ns = wait_ns * ((1 << takeovers) - 1 + protocol.f)
-    ballot_ns = phases_ns + 2 * RETRIES * protocol.retry_ns
-    asking_ns = n * (wait_ns << takeovers) + 2 * longest_ns + RETRIES * protocol.retry_ns
-    return waits_ns + ballot_ns + asking_ns
+    count = protocol.f
+    while wait_ns << count < phases_ns:
+        count += 1
+    waits_ns = wait_ns * ((1 << count) - 1 + protocol.f)
+    return Takeovers(waits_ns, wait_ns << count, phases_ns + 2 * RETRIES * protocol.retry_ns)
+
+
+def decided_ns(protocol: ProtocolConfig, n: int, longest_ns: int, patience: int) -> int:
+    """Of one instance: takeovers, and the last in line has asked for the decision that it missed."""
+    until = takeovers(protocol, longest_ns, patience)
+    asking_ns = n * until.last_ns + 2 * longest_ns + RETRIES * protocol.retry_ns
+    return until.waits_ns + until.ballot_ns + asking_ns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from testbed.nodes.consensus.ballots import takeovers_ns
+from testbed.nodes.consensus.ballots import decided_ns
 from testbed.nodes.consensus.fast_paxos.machine import AUTO, PATIENCE, FastPaxosMachine, most_fast_crashes
 from testbed.nodes.consensus.fast_paxos.messages import BODIES, falsify, says
 from testbed.nodes.consensus.fast_paxos.roles import Pitfall
@@ -71,7 +71,7 @@ def _wrong(protocol: ProtocolConfig, n: int) -> str:
 def _settle_ns(protocol: ProtocolConfig, n: int, longest_ns: int) -> int:
     """The fast ballot is given up after retry_ns; then it is Paxos."""
     own: Parameters = SPEC.parameters_of(protocol)
-    return protocol.retry_ns + takeovers_ns(protocol, n, longest_ns, own.patience)
+    return protocol.retry_ns + decided_ns(protocol, n, longest_ns, own.patience)
 
 
 SPEC = EngineSpec(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from testbed.nodes.consensus.ballots import takeovers
 from testbed.nodes.consensus.multi_paxos.machine import DRIFT_PPM, PATIENCE, MultiPaxosMachine
 from testbed.nodes.consensus.multi_paxos.messages import BODIES, falsify, says
 from testbed.nodes.consensus.multi_paxos.roles import Pitfall
@@ -49,21 +50,12 @@ def _settle_ns(protocol: ProtocolConfig, n: int, longest_ns: int) -> int:
 
 
 def settled_ns(own: Parameters, protocol: ProtocolConfig, n: int, longest_ns: int) -> int:
-    """Takeovers until a ballot is left alone, that ballot, an entry on its way through it, and who missed it asking.
-
-    Each of f leaders may die on the way, the next in line after the last one's heartbeat; each takeover doubles the
-    wait of the one after it, also until it is longer than two phases take, after which nobody interferes any more.
-    """
-    wait_ns = own.patience * protocol.retry_ns
-    phases_ns = 4 * longest_ns
-    takeovers = protocol.f
-    while wait_ns << takeovers < phases_ns:
-        takeovers += 1
-    waits_ns = n * wait_ns * ((1 << takeovers) - 1 + protocol.f)
-    ballot_ns = phases_ns + 2 * RETRIES * protocol.retry_ns
-    entry_ns = RETRIES * wait_ns + 3 * longest_ns
+    """Takeovers, each by the next in line after the last leader's heartbeat; an entry on its way through the ballot
+    that is left alone, and who missed it asking."""
+    until = takeovers(protocol, longest_ns, own.patience)
+    entry_ns = RETRIES * own.patience * protocol.retry_ns + 3 * longest_ns
     asking_ns = 2 * longest_ns + 2 * RETRIES * protocol.retry_ns
-    return waits_ns + ballot_ns + entry_ns + asking_ns
+    return n * until.waits_ns + until.ballot_ns + entry_ns + asking_ns
 
 
 SPEC = EngineSpec(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from testbed.nodes.consensus.ballots import takeovers_ns
+from testbed.nodes.consensus.ballots import decided_ns
 from testbed.nodes.consensus.paxos.machine import PATIENCE, PaxosMachine
 from testbed.nodes.consensus.paxos.messages import BODIES, falsify, says
 from testbed.nodes.consensus.paxos.roles import Pitfall
@@ -43,7 +43,7 @@ def _build(config: NodeConfig, pitfalls: Collection[str]) -> PaxosMachine:
 def _settle_ns(protocol: ProtocolConfig, n: int, longest_ns: int) -> int:
     """Takeovers, and the last in line asking."""
     own: Parameters = SPEC.parameters_of(protocol)
-    return takeovers_ns(protocol, n, longest_ns, own.patience)
+    return decided_ns(protocol, n, longest_ns, own.patience)
 
 
 SPEC = EngineSpec(
