@@ -249,8 +249,9 @@ _COLUMNS: dict[str, pa.DataType] = {
 def _counts(trials: Sequence[Trial], confidence: float) -> dict[str, Any]:
     totals = summed(trials)
     broken_runs = sum(bool(broken) for trial in trials for broken in trial.broken_by_run)
-    latencies = sorted(ns for trial in trials for ns in trial.latencies_ns)
-    operations = sum(trial.operations for trial in trials)
+    loads = [load for trial in trials for load in trial.loads]
+    latencies = sorted(ns for load in loads for ns in load.latencies_ns)
+    operations = sum(load.operations for load in loads)
     return {
         "runs": totals["runs"],
         "broken_runs": broken_runs,
@@ -267,7 +268,7 @@ def _counts(trials: Sequence[Trial], confidence: float) -> dict[str, Any]:
         "answered": len(latencies),
         "latency_p50_ns": quantile(latencies, 0.5) if latencies else None,
         "latency_p99_ns": quantile(latencies, 0.99) if latencies else None,
-        "slowest_ns": max((ns for trial in trials for ns in trial.slowest_ns), default=None) if operations else None,
+        "slowest_ns": max(load.slowest_ns for load in loads) if operations else None,
         "contradicted_runs": sum(len(trial.contradicted) for trial in trials),
         "trust": totals["trust"],
         "seconds": totals["seconds"],

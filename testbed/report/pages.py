@@ -82,6 +82,7 @@ def environment() -> Environment:
         drawn=drawn,
         promises=promises,
         anchor=anchor,
+        figures=figures,
         whole=lambda text: text.replace(" ", "\u00a0"),
         count=lambda value: f"{value:,}".replace(",", "\u202f"),
         of=lambda number, what: f"{number} {what}" if number == 1 else f"{number} {what}{'e' * what.endswith('h')}s",
@@ -217,6 +218,7 @@ def study_page(
             shares=shares,
             arrows=not losses and plots.has_arrows(results),
             losses=loss_lines(results) if losses else (),
+            figures=_FIGURES,
             condition=lambda crashes: plots.condition(results, crashes),
             banded=plots.close_range(results) is not None,
             distrusted=distrusted(results),
@@ -287,6 +289,42 @@ def _where(found: Mapping[str, Any], kind: str, rows: Sequence[Mapping[str, Any]
         return f"from {at} on" if found["at"] == rows[0]["x"] else f"by {at}"
     suffered, runs = (sum(row["losses"][kind]["suffered"] for row in rows), sum(row["runs"] for row in rows))
     return "kept" if not suffered else f"in {suffered} of {runs} runs"
+
+
+class Figure(NamedTuple):
+    """What the median run of a row has, in words, with its interval."""
+
+    name: str
+    value: str
+    interval: str
+
+
+_FIGURES = {
+    "median": "median_ns",
+    "99 %": "p99_ns",
+    "longest outage": "outage_ns",
+    "messages an answer": "messages",
+    "attempts a decision": "attempts",
+}
+
+_TIMES = ("median_ns", "p99_ns", "outage_ns")
+
+
+def figures(row: Mapping[str, Any]) -> list[Figure]:
+    """Of a row of a study of losses, what losses.Typical has: three digits of each."""
+    return [Figure(name, *_typical(row[key], "time" if key in _TIMES else "number")) for name, key in _FIGURES.items()]
+
+
+def _typical(told: Mapping[str, float | None], kind: str) -> tuple[str, str]:
+    value, low, high = (
+        None if told[name] is None else human(float(f"{told[name]:.3g}"), kind).replace(" ", "\u00a0")
+        for name in ("value", "low", "high")
+    )
+    if value is None:
+        return "–", f"from {low} on" if low else ""
+    if low is None:
+        return value, "too few runs"
+    return value, f"{low} – {high}" if high else f"from {low} on"
 
 
 def distrusted(results: Mapping[str, Any]) -> list[str]:

@@ -4,24 +4,24 @@ deadline: some operation of a run was answered later than that, or was still una
 at least the length of an outage somebody waited and nobody was answered. agreement: the verdicts on the run found a
 contradiction: decisions, entries, or what clients were told.
 
-A run suffers a loss or does not, and runs are independent, so that the shares of runs have exact intervals. A loss
-comes between two values of the sweep: at the lower one fewer than ``probability`` of the runs suffer it, at the higher
-one more, and both are certain at the study's confidence, all values of the sweep taken together.
+A run suffers a loss or does not, and runs are independent, so that the shares of runs have exact intervals. What
+clients waited and what it cost is told alike: each run has one figure, and of the median run there is an exact
+interval, whatever the figures' law. (Of all operations together there is none: those of a run depend on each other.)
+
+A loss comes between two values of the sweep: at the lower one fewer than ``probability`` of the runs suffer it, at the
+higher one more, and both are certain at the study's confidence, all values of the sweep taken together.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any, NamedTuple
 
-from testbed.history import History
-from testbed.nodes.core import Invoke, Return
-from testbed.nodes.core.record import Sent
-from testbed.plan import Plan
 from testbed.quantiles import quantile
-from testbed.study.statistics import clopper_pearson
+from testbed.study.load import Load
+from testbed.study.statistics import clopper_pearson, quantile_interval
 from testbed.study.trials import Trial, summed
 from testbed.verdicts.model import Consensus, Service
 
@@ -30,40 +30,6 @@ LOSSES = (DEADLINE, AVAILABILITY, AGREEMENT)
 
 
 # -- of a run ---------------------------------------------------------------------------------------------------------
-
-
-class Load(NamedTuple):
-    """What clients saw in one run. latencies_ns: of each operation that was answered. slowest_ns: the longest that any
-    was waited for. outage_ns: the longest that somebody waited and nobody was answered. messages: that members sent
-    until the last answer (to the end, where some are missing)."""
-
-    operations: int
-    latencies_ns: tuple[int, ...]
-    slowest_ns: int
-    outage_ns: int
-    messages: int
-
-
-def seen_by_clients(plan: Plan, history: History) -> Load:
-    """Of a run in which everything is recorded. What is unanswered by its end was waited for until then."""
-    members = {plan.names[number] for number in plan.members}
-    called: dict[int, int] = {}
-    latencies: list[int] = []
-    operations = outage_ns = slowest_ns = since_ns = over_ns = 0
-    for t_ns, _, what in history.events.of_kind(Invoke, Return):
-        if isinstance(what, Invoke):
-            since_ns = since_ns if called else t_ns
-            called[what.operation] = t_ns
-            operations += 1
-        elif isinstance(what, Return) and what.operation in called:
-            latencies.append(t_ns - called.pop(what.operation))
-            outage_ns, since_ns, over_ns = max(outage_ns, t_ns - since_ns), t_ns, t_ns
-    if called:
-        over_ns = plan.duration_ns
-        outage_ns = max(outage_ns, over_ns - since_ns)
-        slowest_ns = over_ns - min(called.values())
-    messages = sum(t_ns <= over_ns and node in members for t_ns, node, _ in history.events.of_kind(Sent))
-    return Load(operations, tuple(latencies), max([slowest_ns, *latencies]), outage_ns, messages)
 
 
 def contradiction(service: Service | None, consensus: Consensus | None) -> str:
@@ -89,65 +55,79 @@ class Share(NamedTuple):
     high: float
 
 
+class Typical(NamedTuple):
+    """A figure of which each run has one, as the median run has it, and the interval of that median. None: beyond all
+    bounds. Then the median run has none (nobody was answered, nothing was decided), or the interval does not end on
+    that side."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def typical(figures: Iterable[float], confidence: float) -> Typical:
+    """Of one figure of each run, infinite where it has none."""
+    ordered = sorted(figures)
+    told = (quantile(ordered, 0.5), *quantile_interval(ordered, 0.5, confidence))
+    return Typical(*(one if isfinite(one) else None for one in told))
+
+
 @dataclass(frozen=True, slots=True)
 class LossRow:
-    """One point. crashes: whether the study's crashes were put in. losses: of each kind, in how many runs. latency_ns:
-    the median and the 0.99 quantile over all answered operations (None: none was). outage_ns: the median over runs.
-    attempts: rounds, ballots or terms that a decision took, on average (None: nothing was decided). totals: see
-    results.Row."""
+    """One point. crashes: whether the study's crashes were put in. losses: of each kind, in how many runs. median_ns,
+    p99_ns: what half of a run's operations, and 99 in 100, were waited for at most. outage_ns, messages (an answer),
+    attempts (a decision): see Load. totals: see results.Row."""
 
     x: float
     crashes: bool
     losses: Mapping[str, Share]
     operations: int
     unanswered: int
-    messages_per_answer: float | None
-    latency_ns: tuple[int, int] | None
-    outage_ns: int
-    attempts: float | None
+    median_ns: Typical
+    p99_ns: Typical
+    outage_ns: Typical
+    messages: Typical
+    attempts: Typical
     contradiction: tuple[int, str] | None
     totals: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """Flat but for the losses: a row is a row of a table."""
+        """Flat but for shares and figures with their intervals: a row is a row of a table."""
         own = {name: getattr(self, name) for name in self.__slots__ if name not in ("losses", "totals")}
-        return {**own, "losses": {kind: share._asdict() for kind, share in self.losses.items()}, **self.totals}
+        told = {name: one._asdict() if isinstance(one, Typical) else one for name, one in own.items()}
+        return {**told, "losses": {kind: share._asdict() for kind, share in self.losses.items()}, **self.totals}
 
 
 def loss_row(
     x: float, crashes: bool, trials: Sequence[Trial], deadline_ns: int, outage_ns: int, confidence: float
 ) -> LossRow:
     """Of the trials at one point. confidence: of each interval."""
-    runs = sum(len(trial.seeds) for trial in trials)
+    loads = [load for trial in trials for load in trial.loads]
     suffered = {
-        DEADLINE: _count(trials, lambda trial: (one > deadline_ns for one in trial.slowest_ns)),
-        AVAILABILITY: _count(trials, lambda trial: (one >= outage_ns for one in trial.outages_ns)),
+        DEADLINE: sum(load.slowest_ns > deadline_ns for load in loads),
+        AVAILABILITY: sum(load.outage_ns >= outage_ns for load in loads),
         AGREEMENT: sum(len(trial.contradicted) for trial in trials),
     }
-    latencies = sorted(one for trial in trials for one in trial.latencies_ns)
-    outages = sorted(one for trial in trials for one in trial.outages_ns)
-    operations, messages = (sum(getattr(trial, name) for trial in trials) for name in ("operations", "messages"))
-    attempts: Counter[int] = Counter()
-    for trial in trials:
-        attempts.update({int(number): count for number, count in trial.attempts.items()})
-    decisions = attempts.total()
+
+    def told(figure: Callable[[Load], float]) -> Typical:
+        return typical(map(figure, loads), confidence)
+
     return LossRow(
         x=x,
         crashes=crashes,
-        losses={kind: Share(count, *clopper_pearson(count, runs, confidence)) for kind, count in suffered.items()},
-        operations=operations,
-        unanswered=operations - len(latencies),
-        messages_per_answer=messages / len(latencies) if latencies else None,
-        latency_ns=(quantile(latencies, 0.5), quantile(latencies, 0.99)) if latencies else None,
-        outage_ns=quantile(outages, 0.5),
-        attempts=sum(number * count for number, count in attempts.items()) / decisions if decisions else None,
+        losses={
+            kind: Share(count, *clopper_pearson(count, len(loads), confidence)) for kind, count in suffered.items()
+        },
+        operations=sum(load.operations for load in loads),
+        unanswered=sum(load.unanswered for load in loads),
+        median_ns=told(lambda load: load.waited_ns(0.5)),
+        p99_ns=told(lambda load: load.waited_ns(0.99)),
+        outage_ns=told(lambda load: load.outage_ns),
+        messages=told(Load.messages_per_answer),
+        attempts=told(Load.attempts_per_decision),
         contradiction=next((one for trial in trials for one in trial.contradicted), None),
         totals=summed(trials),
     )
-
-
-def _count(trials: Iterable[Trial], lost: Callable[[Trial], Iterable[bool]]) -> int:
-    return sum(sum(lost(trial)) for trial in trials)
 
 
 @dataclass(frozen=True, slots=True)

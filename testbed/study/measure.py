@@ -16,7 +16,8 @@ from testbed.history import History
 from testbed.plan import Fault, Plan, derive_seed
 from testbed.scenario import Scenario, compile_plan
 from testbed.study.document import Crashes
-from testbed.study.losses import contradiction, seen_by_clients
+from testbed.study.load import Load, seen_by_clients
+from testbed.study.losses import contradiction
 from testbed.study.trials import OUTCOMES_ALONE, Trial
 from testbed.verdicts import judge
 from testbed.verdicts.bisynchrony import judge_rounds
@@ -110,11 +111,7 @@ class _Tally:
         self.reasons: dict[str, None] = {}
         self.unchecked: dict[str, None] = {}
         self.fixed_ns = self.apart_ns = 0.0
-        self.operations = self.messages = 0
-        self.latencies_ns: list[int] = []
-        self.slowest_ns: list[int] = []
-        self.outages_ns: list[int] = []
-        self.attempts: Counter[str] = Counter()
+        self.loads: list[Load] = []
         self.contradicted: list[tuple[int, str]] = []
 
     def add_simulated(self, plan: Plan, history: History, causes: bool, full: bool) -> Consensus | None:
@@ -140,14 +137,7 @@ class _Tally:
 
     def add_load(self, plan: Plan, history: History, consensus: Consensus | None) -> None:
         """What clients saw in it, and whether anything contradicts anything."""
-        seen = seen_by_clients(plan, history)
-        self.operations += seen.operations
-        self.latencies_ns += seen.latencies_ns
-        self.slowest_ns.append(seen.slowest_ns)
-        self.outages_ns.append(seen.outage_ns)
-        self.messages += seen.messages
-        if consensus is not None:
-            self.attempts.update({str(number): count for number, count in consensus.rounds_to_decide.items()})
+        self.loads.append(seen_by_clients(plan, history, consensus.rounds_to_decide if consensus else {}))
         service = judge_service(plan, history)
         if wrong := contradiction(service, consensus):
             self.contradicted.append((plan.seed, wrong))
@@ -210,12 +200,7 @@ class _Tally:
             unchecked=unchecked,
             fixed_cost_ns=self.fixed_ns,
             quantiles_apart_ns=self.apart_ns,
-            operations=self.operations,
-            latencies_ns=tuple(self.latencies_ns),
-            slowest_ns=tuple(self.slowest_ns),
-            outages_ns=tuple(self.outages_ns),
-            messages=self.messages,
-            attempts=dict(sorted(self.attempts.items())),
+            loads=tuple(self.loads),
             contradicted=tuple(self.contradicted),
             seconds=round(time.monotonic() - began, 4),
         )

@@ -11,8 +11,9 @@ and vkernel_break_point (search.BreakPoint), closed_form (x, p), specimens (x, s
 under sim and vkernel: x, p with its interval low .. high, looked, the sums of the columns of trials.parquet, and for
 vkernel also twin_broken and twin_same_rounds (``sim`` on the same plan).
 
-Of measure losses a row is losses.LossRow in place of p, low .. high; and a variant has ``lost``: without and with
-crashes, between which values each loss comes, and which is first (losses.LostUnder).
+Of measure losses a row is losses.LossRow in place of p, low .. high, each figure as value, low, high of the median run;
+and a variant has ``lost``: without and with crashes, between which values each loss comes, and which is first
+(losses.LostUnder).
 
 low .. high is the exact (Clopper-Pearson) interval at ``confidence`` where the number of rounds was fixed beforehand.
 Where a search chose when to stop (looked), it is a confidence sequence, which holds at every number of rounds at once.

@@ -15,6 +15,19 @@ import pyarrow.parquet as pq
 from testbed.study.trials import Trial
 
 _COUNTS = pa.map_(pa.string(), pa.int64())
+_LOAD = pa.struct(
+    [
+        pa.field(name, kind, metadata={"about": about})
+        for name, kind, about in (
+            ("operations", pa.int64(), "operations that clients asked for"),
+            ("latencies_ns", pa.list_(pa.int64()), "of each that was answered, from call to result, ns"),
+            ("slowest_ns", pa.int64(), "the longest that any operation was waited for, ns"),
+            ("outage_ns", pa.int64(), "the longest that somebody waited and nobody was answered, ns"),
+            ("messages", pa.int64(), "messages that members sent until the last answer"),
+            ("attempts", pa.map_(pa.int64(), pa.int64()), "rounds, ballots or terms -> decisions that took so many"),
+        )
+    ]
+)
 _COLUMNS = (
     ("key", pa.string(), "identity of the trial: a hash of plan, seeds and code"),
     ("variant", pa.string(), "name of the study's variant"),
@@ -42,16 +55,7 @@ _COLUMNS = (
     ("unchecked", pa.list_(pa.string()), "what was not checked, and why"),
     ("fixed_cost_ns", pa.float64(), "median extra delay of a frame against sim, ns (vkernel)"),
     ("quantiles_apart_ns", pa.float64(), "greatest difference of delay quantiles to sim beyond that, ns (vkernel)"),
-    ("operations", pa.int64(), "operations that clients asked for"),
-    ("latencies_ns", pa.list_(pa.int64()), "of each that was answered, from call to result, ns"),
-    ("slowest_ns", pa.list_(pa.int64()), "of each run, the longest that any operation was waited for, ns"),
-    (
-        "outages_ns",
-        pa.list_(pa.int64()),
-        "of each run, the longest that somebody waited and nobody was answered",
-    ),
-    ("messages", pa.int64(), "messages that members sent"),
-    ("attempts", _COUNTS, "rounds or terms -> decisions that took so many"),
+    ("loads", pa.list_(_LOAD), "what clients saw, one of each run; see its fields"),
     (
         "contradicted",
         pa.list_(pa.struct([("seed", pa.uint64()), ("what", pa.string())])),
@@ -68,7 +72,8 @@ def write_trials(path: Path, trials: Sequence[Trial]) -> None:
     for row in rows:
         row["disagreeing"] = [{"seed": seed, "instance": instance} for seed, instance in row["disagreeing"]]
         row["contradicted"] = [{"seed": seed, "what": what} for seed, what in row["contradicted"]]
-        for name in ("kinds", "causes", "swaps", "attempts"):
+        row["loads"] = [load._asdict() for load in row["loads"]]
+        for name in ("kinds", "causes", "swaps"):
             row[name] = list(row[name].items())
     partial = path.with_suffix(".new")
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), partial, compression="zstd")

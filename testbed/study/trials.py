@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from testbed.errors import UserError
+from testbed.study.load import Load
 from testbed.verdicts.model import answer
 
 OUTCOMES_ALONE = "delays and losses: of these runs only the outcomes are recorded"
@@ -34,9 +35,8 @@ class Trial:
     disagreeing: (seed, instance). full: how many of its runs were judged in full; of the others on sim only outcomes
     are recorded, and full queues. trust: the fidelity verdict (testbed.verdicts.model.Trust), with its reasons and what
     was not checked. seconds: real time.
-    Of runs with clients (testbed.study.losses): operations asked for; latencies_ns of those that were answered;
-    slowest_ns and outages_ns, one of each run; messages that members sent; attempts: rounds or terms -> decisions that
-    took so many; contradicted: (seed, the first contradiction) of each run in which there was any.
+    Of runs with clients: loads, one of each run; contradicted: (seed, the first contradiction) of each run in which
+    there was any.
     """
 
     key: str
@@ -61,12 +61,7 @@ class Trial:
     unchecked: tuple[str, ...] = ()
     fixed_cost_ns: float = 0.0
     quantiles_apart_ns: float = 0.0
-    operations: int = 0
-    latencies_ns: tuple[int, ...] = ()
-    slowest_ns: tuple[int, ...] = ()
-    outages_ns: tuple[int, ...] = ()
-    messages: int = 0
-    attempts: dict[str, int] = field(default_factory=dict)
+    loads: tuple[Load, ...] = ()
     contradicted: tuple[tuple[int, str], ...] = ()
     seconds: float = 0.0
 
@@ -79,9 +74,7 @@ class Trial:
                 "seeds": tuple(data["seeds"]),
                 "broken_by_run": tuple(tuple(run) for run in data["broken_by_run"]),
                 "disagreeing": tuple((seed, instance) for seed, instance in data["disagreeing"]),
-                "latencies_ns": tuple(data["latencies_ns"]),
-                "slowest_ns": tuple(data["slowest_ns"]),
-                "outages_ns": tuple(data["outages_ns"]),
+                "loads": tuple(Load.from_json(load) for load in data["loads"]),
                 "contradicted": tuple((seed, what) for seed, what in data["contradicted"]),
                 "reasons": tuple(data["reasons"]),
                 "unchecked": tuple(data["unchecked"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from testbed.history import Event, Events, History
 from testbed.nodes.core import Decide, Invoke, Return
 from testbed.nodes.core.record import Sent
 from testbed.plan import Plan
-from testbed.report.pages import loss_lines, study_page
+from testbed.report.pages import figures, loss_lines, study_page
 from testbed.study.document import Crashes, load_study
+from testbed.study.load import Load, seen_by_clients
 from testbed.study.losses import (
     AGREEMENT,
     AVAILABILITY,
@@ -27,7 +29,7 @@ from testbed.study.losses import (
     contradiction,
     loss_row,
     lost_first,
-    seen_by_clients,
+    typical,
     where_lost,
 )
 from testbed.study.measure import compiled
@@ -87,7 +89,9 @@ def test_a_nic_that_goes_down_costs_floodset_agreement_and_paxos_time(found: tup
     rows = by_name["paxos"]["sim"]
     assert [(row["crashes"], row["x"]) for row in rows] == [(c, x) for c in (False, True) for x in (50e3, 400e3)]
     assert all(row["unanswered"] == 0 and row["operations"] == 4 * 12 for row in rows)
-    assert rows[2]["latency_ns"][1] > 5 * rows[0]["latency_ns"][1]  # who asks the one behind the dead NIC waits
+    assert rows[2]["p99_ns"]["high"] > 5 * rows[0]["p99_ns"]["high"]  # who asks the one behind the dead NIC waits
+    assert rows[0]["attempts"] == {"value": 1.0, "low": 1.0, "high": 1.0}  # the first ballot decides
+    assert {row["attempts"]["value"] for row in by_name["floodset"]["sim"]} == {2.0}  # f + 1 rounds, always
 
 
 def test_a_study_of_losses_is_told_alike_in_memory_in_its_file_and_on_its_page(
@@ -100,9 +104,13 @@ def test_a_study_of_losses_is_told_alike_in_memory_in_its_file_and_on_its_page(
     assert page == study_page(results)
     for words in ("1 NIC crashes", "between 50\u00a0µs and 400\u00a0µs", "kept", 'id="losses"', "agreement lost"):
         assert words in page
+    for line in loss_lines(kept):
+        for told in figures(line.base):
+            assert f'>{told.value}<br><span class="soft">{told.interval}</span>' in page
     columns = pq.read_table(folder / "trials.parquet").to_pydict()
-    assert sum(columns["operations"]) == 2 * 2 * 2 * 4 * 12
-    assert sum(map(len, columns["slowest_ns"])) == sum(map(len, columns["outages_ns"])) == 2 * 2 * 2 * 12
+    loads = [load for trial in columns["loads"] for load in trial]
+    assert len(loads) == 2 * 2 * 2 * 12
+    assert sum(load["operations"] for load in loads) == 4 * len(loads)
 
 
 def test_a_finished_study_of_losses_runs_nothing_again(
@@ -145,21 +153,21 @@ def with_events(history: History, events: list[Event]) -> History:
 def test_what_clients_saw(run: tuple[Plan, History]) -> None:
     """Two wait from 2 and 3 ms on, and the first answer comes at 9: an outage of 7. Nobody waits from 10 to 20."""
     plan, _ = run
-    seen = seen_by_clients(plan, told(run, (2, 9), (3, 10), (20, 21)))
+    seen = seen_by_clients(plan, told(run, (2, 9), (3, 10), (20, 21)), {})
     assert (seen.operations, seen.latencies_ns) == (3, (7 * MS, 7 * MS, MS))
     assert (seen.slowest_ns, seen.outage_ns) == (7 * MS, 7 * MS)
-    silent = seen_by_clients(plan, told(run, (2, 9), (3, None), (8, 11)))
+    silent = seen_by_clients(plan, told(run, (2, 9), (3, None), (8, 11)), {})
     assert silent.slowest_ns == plan.duration_ns - 3 * MS
     assert silent.outage_ns == plan.duration_ns - 11 * MS
-    assert seen_by_clients(plan, told(run)) == (0, (), 0, 0, 0)
+    assert seen_by_clients(plan, told(run), {2: 5, 1: 7}) == (0, (), 0, 0, 0, ((1, 7), (2, 5)))
 
 
 def test_messages_are_the_members_until_the_last_answer(run: tuple[Plan, History]) -> None:
     plan, history = run
     sent = [event for event in history.events.of_kind(Sent) if event.node in ("host1", "host2", "host3")]
-    early = seen_by_clients(plan, told(run, (1, 2))).messages
+    early = seen_by_clients(plan, told(run, (1, 2)), {}).messages
     assert early == sum(event.t_ns <= 2 * MS for event in sent)
-    assert early < seen_by_clients(plan, told(run, (1, None))).messages == len(sent)
+    assert early < seen_by_clients(plan, told(run, (1, None)), {}).messages == len(sent)
 
 
 def test_a_contradiction_is_told_and_a_sound_run_has_none(run: tuple[Plan, History]) -> None:
@@ -190,7 +198,22 @@ def test_crashes_strike_members_only(tmp_path: Path, crashes: Crashes, verbs: se
     assert {fault.target for fault in faults} == {"host1", "host2", "host3"}
 
 
+def test_what_a_run_was_waited_for_and_what_it_cost() -> None:
+    """Four operations, one of which was never answered: so long was a quarter of them waited for."""
+    load = Load(4, (30, 10, 20), 99, 0, 60, ((1, 3), (5, 1)))
+    assert [load.waited_ns(share) for share in (0.25, 0.5, 0.75, 0.76)] == [10, 20, 30, inf]
+    assert load.messages_per_answer() == 20
+    assert load.attempts_per_decision() == 2
+    silent = Load(4, (), 99, 0, 60)
+    assert silent.waited_ns(0.01) == silent.messages_per_answer() == silent.attempts_per_decision() == inf
+    assert Load(0, (), 0, 0, 0).waited_ns(0.99) == 0
+
+
 # -- of many -----------------------------------------------------------------------------------------------------------
+
+
+def load(slowest_ms: int, outage_ms: int) -> Load:
+    return Load(0, (), slowest_ms * MS, outage_ms * MS, 0)
 
 
 def rows(suffered: dict[float, int], runs: int = 12) -> list[Any]:
@@ -208,8 +231,7 @@ def rows(suffered: dict[float, int], runs: int = 12) -> list[Any]:
                     tuple(range(runs)),
                     0,
                     0,
-                    slowest_ns=(60 * MS,) * count + (MS,) * (runs - count),
-                    outages_ns=(50 * MS,) * count + (MS,) * (runs - count),
+                    loads=(load(60, 50),) * count + (load(1, 1),) * (runs - count),
                 )
             ],
             deadline_ns=100 * MS,
@@ -218,6 +240,27 @@ def rows(suffered: dict[float, int], runs: int = 12) -> list[Any]:
         )
         for x, count in suffered.items()
     ]
+
+
+def test_the_median_run_is_told_with_its_interval() -> None:
+    """Of twelve runs, the 2nd to the 11th at 99 %. What no run, or only the slower half, has an end of is open."""
+    twelve = [*range(1, 13)]
+    assert typical(reversed(twelve), 0.99) == (6, 2, 11)
+    assert typical([*twelve[:10], inf, inf], 0.99) == (6, 2, None)
+    assert typical([*twelve[:5], *(inf,) * 7], 0.99) == (None, 2, None)
+    assert typical([inf] * 12, 0.99) == (None, None, None)
+    assert typical([1, 2, 3], 0.99) == (2, None, None)  # three runs are too few for any
+
+
+def test_figures_are_told_in_three_digits_with_their_intervals() -> None:
+    (row,) = rows({1: 0})
+    told = {one.name: one for one in figures(row.to_dict())}
+    assert told["longest outage"][1:] == ("1\u00a0ms", "1\u00a0ms – 1\u00a0ms")
+    assert told["messages an answer"][1:] == ("–", "")
+    some = {"value": 999_600_000, "low": 1_234_567, "high": None}
+    told = {one.name: one for one in figures({**row.to_dict(), "p99_ns": some, "attempts": {**some, "low": None}})}
+    assert told["99 %"][1:] == ("1\u00a0s", "from 1.23\u00a0ms on")
+    assert told["attempts a decision"].interval == "too few runs"
 
 
 @pytest.mark.parametrize(
