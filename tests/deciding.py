@@ -13,7 +13,7 @@ from testbed.plan import Plan
 from testbed.scenario import compile_plan, from_data
 from testbed.verdicts import judge
 
-INPUTS = 12
+INPUTS = 8
 """Of each host: one for each instance, or so many to be submitted to a log."""
 
 
@@ -28,17 +28,17 @@ class Told(NamedTuple):
 DECIDING: Mapping[str, Told] = {
     "ben_or": Told(range(2)),  # of what is proposed, the lowest bit
     "chandra_toueg": Told(range(3)),
-    "epaxos": Told(range(36)),
+    "epaxos": Told(range(24)),
     "fast_paxos": Told(range(3)),
     "floodset": Told(range(2), splits=1),  # in which host1 does not hear of the least input
-    "hydra": Told(range(48), hosts=4),
-    "ios": Told(range(36)),
-    "multi_paxos": Told(range(36)),
+    "hydra": Told(range(32), hosts=4),
+    "ios": Told(range(24)),
+    "multi_paxos": Told(range(24)),
     "oae": Told([0]),  # the least input
     "paxos": Told(range(3)),
-    "raft": Told(range(36)),
-    "vrr": Told(range(36)),
-    "zab": Told(range(36)),
+    "raft": Told(range(24)),
+    "vrr": Told(range(24)),
+    "zab": Told(range(24)),
 }
 """Engine -> what becomes of the story on it, by sim: of instances some member's input each, in a log all inputs."""
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from container_stories import EIGHT, plan_of, result
+from container_stories import EIGHT, LIMITS, plan_of, result
+from deciding import DECIDING, around_a_mute_nic, assert_decided
 from needs import ROOT, lacking
 
 from testbed.engines.live.containers.image import Image
 from testbed.engines.live.containers.runtime import RUNTIMES, find_runtime
+from testbed.engines.sim import SimEngine
 from testbed.engines.vkernel.boot import CONSOLE, Guest, boot, console_tail
 from testbed.engines.vkernel.engine import VKernelEngine
 from testbed.plan import Container, Plan
 from testbed.verdicts import judge
+from testbed.verdicts.comparison import compare
 
 pytestmark = [pytest.mark.slow, pytest.mark.kernel]
 
@@ -92,6 +96,26 @@ def test_nodes_that_share_a_process_as_namespaces_do_the_same_in_containers_of_t
     assert run(plan_of(story), tmp_path / "contained") == (verdict, files)
     processes = [result(tmp_path / name / "vkernel")["meta"]["agent_processes"] for name in ("plain", "contained")]
     assert processes == [1, 3]
+
+
+IN_THE_SUITE = {"ben_or", "epaxos", "floodset", "paxos", "raft"}
+"""One engine of each kind, oae besides: of bits, with a partial order, of swaps, of instances, with a log."""
+
+
+@pytest.mark.parametrize(
+    "consensus", [pytest.param(name, marks=() if name in IN_THE_SUITE else pytest.mark.by_hand) for name in DECIDING]
+)
+def test_every_engine_decides_in_containers_as_it_does_under_sim(
+    kernel: Path, runtime: str, node_image: Image, consensus: str
+) -> None:
+    """To the nanosecond, while host1's NIC is mute, too; each node's agent in a container of its own."""
+    plan = around_a_mute_nic(consensus)
+    history = VKernelEngine().run(replace(plan, container=LIMITS))
+    assert history.complete, history.why
+    assert history.meta["agent_processes"] == len(plan.nodes)
+    assert_decided(plan, history)
+    found = compare(SimEngine().run(plan), history)
+    assert found.equal, found.parts_at
 
 
 def test_there_is_no_way_out_of_a_container_in_a_guest_either(
