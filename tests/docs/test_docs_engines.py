@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +33,14 @@ SHOWN = {
 }
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, and as wide a terminal as a pipe has."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    return tmp_path
+
+
 def test_the_example_is_the_file_and_as_short_as_the_page_says() -> None:
     lines = len(EXAMPLE.splitlines())
     assert lines < 100
@@ -45,17 +50,13 @@ def test_the_example_is_the_file_and_as_short_as_the_page_says() -> None:
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS.splitlines() if "vkernel" not in line])
-def test_an_engine_of_ones_own_runs_as_the_page_says(tmp_path: Path, line: str) -> None:
+def test_an_engine_of_ones_own_runs_as_the_page_says(here: Path, line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
     code, told = next(found for start, found in SHOWN.items() if shlex.join(words).startswith(start))
-    (tmp_path / "mine.py").write_text(EXAMPLE, encoding="utf-8")
-    command = [sys.executable, "-m", "testbed.cli.main", *words]
-    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}  # else tables are narrow
-    ran = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+    (here / "mine.py").write_text(EXAMPLE, encoding="utf-8")
+    ran = call(*words)
     assert told in ran.stdout, ran.stdout + ran.stderr
-    assert ran.returncode == code
+    assert ran.exit_code == code
 
 
 def test_all_that_the_page_shows_is_tried() -> None:
@@ -63,12 +64,9 @@ def test_all_that_the_page_shows_is_tried() -> None:
     assert len(tried) == len(SHOWN) == len(COMMANDS.splitlines()) - 1
 
 
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(("line", "code", "told"), [row[2:] for row in FAILS], ids=[row[1] for row in FAILS])
-def test_an_engine_fails_as_the_page_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, code: int, told: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COLUMNS", raising=False)
+def test_an_engine_fails_as_the_page_says(line: str, code: int, told: str) -> None:
     came = call(*shlex.split(line)[1:])
     assert told in came.stdout, came.stdout + came.stderr
     assert came.exit_code == code
