@@ -1,9 +1,7 @@
 """A world for an engine that keeps a log, drawn from a seed: partitions come and go, frames are lost, doubled and late,
 nodes die between two effects and come back; values are submitted, the log is cut short, reads are asked for.
 
-What must hold is looked at with every effect (BrokenError): one order, each value once, nothing that nobody submitted,
-no read that is older than what was over when it was asked for. The holder's state is the list of all that it was told,
-so that a log that came in as a snapshot is held against the others as well.
+What must hold of any log is in Told, for the conformance suite's world as well (conformance/log_worlds.py).
 """
 
 from __future__ import annotations
@@ -16,10 +14,10 @@ from typing import Any
 from network import Node
 
 from testbed.explore.model import all_pairs
-from testbed.nodes.consensus.logs import LOG_STEPS
+from testbed.nodes.consensus.logs import LOG_STEPS, pack_parts, read_parts
 from testbed.nodes.core import Decide, Effect, Install, Propose, Readable
 from testbed.nodes.core.config import NodeConfig, ProtocolConfig
-from testbed.nodes.core.disk import State, pack, unpack
+from testbed.nodes.core.disk import State
 from testbed.nodes.core.moments import Moment
 from testbed.nodes.core.segmented import Segmented
 from testbed.nodes.frames import Frame
@@ -40,10 +38,67 @@ def must(holds: bool, what: str) -> None:
         raise BrokenError(what)
 
 
-class LogWorld:
+class Told:
+    """What ``n`` nodes are told of one log, looked at with every effect (BrokenError): one order, each value once,
+    nothing that nobody submitted, no read that is older than what was over when it was asked for. A holder's state is
+    the list of all that it was told, so that a log that comes in as a snapshot is held against the others as well.
+
+    order: the log, as somebody was told it first. held: what each node's life was told. reads: those that wait, each
+    with how much had been decided when it was asked for.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.order: list[bytes] = []
+        self.held: list[list[bytes]] = [[] for _ in range(n)]
+        self.submitted: set[bytes] = set()
+        self.reads: dict[int, int] = {}
+        self.answered = 0
+
+    def begin(self, number: int) -> None:
+        """A life of this node begins."""
+        self.held[number] = []
+
+    def ask(self) -> int:
+        """The number of a read that is asked for now."""
+        number = self.answered + len(self.reads)
+        self.reads[number] = len(self.order)
+        return number
+
+    def tell(self, number: int, effect: Effect) -> None:
+        """A node records it."""
+        held = self.held[number]
+        if isinstance(effect, Propose):
+            self.submitted.add(effect.value)
+        elif isinstance(effect, Decide):
+            must(effect.instance == len(held), "order: the log has no holes and goes on where it was")
+            held.append(effect.value)
+            self.extend(number, effect.instance)
+        elif isinstance(effect, Install):
+            must(effect.below >= len(held), "order: nobody goes back")
+            held[:] = read_parts(effect.state) or []
+            must(effect.below == len(held), "agreement: a snapshot stands for what it says")
+            self.extend(number, 0)
+        elif isinstance(effect, Readable):
+            known = self.reads.pop(effect.number)
+            must(effect.below >= known, f"reads: one misses what was over: {effect.below} of {known}")
+            self.answered += 1
+
+    def extend(self, number: int, since: int) -> None:
+        """What a node holds from there on is a part of the one order, or goes on with it."""
+        held = self.held[number]
+        known = min(len(held), len(self.order))
+        must(held[since:known] == self.order[since:known], "agreement: all logs are one")
+        for value in held[known:]:
+            must(value in self.submitted, "validity: somebody submitted it")
+            must(value not in self.order, "integrity: each value is there once")
+            self.order.append(value)
+
+
+class LogWorld(Told):
     """``n`` nodes. loss: probability that a frame is lost; it is doubled with the same, or late."""
 
     def __init__(self, seed: int, n: int, build: Build, loss: float = 0.05, **protocol: Any) -> None:
+        super().__init__(n)
         self.rng = random.Random(seed)
         self.build = lambda config: Segmented(build(config))
         self.loss = loss
@@ -53,12 +108,7 @@ class LogWorld:
         self.nodes = [Node(self, config) for config in all_pairs(n, settings)]
         self.cuts: set[tuple[int, int]] = set()  # who does not hear whom
         self.doomed: dict[int, int] = {}  # node -> the send with which its next life ends
-        self.order: list[bytes] = []  # what was decided, in the order of the log
-        self.proposed: set[bytes] = set()
-        self.held: list[list[bytes]] = [[] for _ in range(n)]  # what each life was told
-        self.reads: dict[tuple[int, int, int], int] = {}  # node, life, number -> how much had been decided
-        self.answered = 0
-        self._number = 0
+        self._submissions = 0
         self._heap: list[tuple[int, int, int, Any]] = []
         self._serial = 0
         self._timers: dict[tuple[int, str], int] = {}
@@ -66,7 +116,7 @@ class LogWorld:
     # -- what is done ------------------------------------------------------------------------------------------------
 
     def start(self, number: int, state: State = State.KEPT) -> None:
-        self.held[number] = []
+        self.begin(number)
         self._forget(number)
         self.nodes[number].start(state)
 
@@ -76,20 +126,18 @@ class LogWorld:
 
     def submit(self, number: int) -> None:
         """Another value."""
-        self._number += 1
-        self._do(number, lambda machine: machine.submit(self._number.to_bytes(4, "big"), self.now_ns))
+        self._submissions += 1
+        self._do(number, lambda machine: machine.submit(self._submissions.to_bytes(4, "big"), self.now_ns))
 
     def read(self, number: int, mode: str = "index") -> None:
         """The node wants to read."""
-        self._number += 1
-        self.reads[number, self.nodes[number].epoch, self._number] = len(self.order)
-        self._do(number, lambda machine: machine.read(self._number, mode, self.now_ns))
+        read = self.ask()
+        self._do(number, lambda machine: machine.read(read, mode, self.now_ns))
 
     def compact(self, number: int) -> None:
         """The node's log is cut short."""
         held = self.held[number]
-        state = pack([value.hex() for value in held])
-        self._do(number, lambda machine: machine.compact(len(held), state, self.now_ns))
+        self._do(number, lambda machine: machine.compact(len(held), pack_parts(held), self.now_ns))
 
     def part(self, *numbers: int) -> None:
         """These hear each other, the others hear each other; in place of the partition that was."""
@@ -162,30 +210,7 @@ class LogWorld:
         self._timers.pop((node.config.node, name), None)
 
     def record(self, node: Node, effect: Effect) -> None:
-        held = self.held[node.config.node]
-        if isinstance(effect, Propose):
-            self.proposed.add(effect.value)
-        elif isinstance(effect, Decide):
-            must(effect.instance == len(held), "the log has no holes and goes on where it was")
-            held.append(effect.value)
-            self._extend(held)
-        elif isinstance(effect, Install):
-            held[:] = [bytes.fromhex(value) for value in unpack(effect.state)[0]]
-            must(effect.below == len(held), "a snapshot stands for what it says")
-            self._extend(held)
-        elif isinstance(effect, Readable):
-            known = self.reads.pop((node.config.node, node.epoch, effect.number))
-            must(effect.below >= known, f"a read misses what was over: {effect.below} of {known}")
-            self.answered += 1
-
-    def _extend(self, held: Sequence[bytes]) -> None:
-        """What one node holds is the beginning of the one order, or goes on with it."""
-        known = min(len(held), len(self.order))
-        must(held[known - 1 : known] == self.order[known - 1 : known], "all logs are one")
-        for value in held[known:]:
-            must(value in self.proposed, "somebody submitted it")
-            must(value not in self.order, "each value is there once")
-            self.order.append(value)
+        self.tell(node.config.node, effect)
 
     def strike(self, node: Node, index: int) -> bool:
         if self.calmed:
@@ -278,10 +303,15 @@ class Staged(LogWorld):
         self.nodes[number].fire(timer)
 
 
-def goes_wrong(story: Callable[[Any], None], pitfalls: Any = ()) -> bool:
-    """Whether the world sees something in it that must not be."""
+def wrong(story: Callable[..., None], *arguments: Any) -> str:
+    """What a world sees in it that must not be, if anything."""
     try:
-        story(pitfalls)
-    except BrokenError:
-        return True
-    return False
+        story(*arguments)
+    except BrokenError as broken:
+        return str(broken)
+    return ""
+
+
+def goes_wrong(story: Callable[[Any], None], pitfalls: Any = ()) -> bool:
+    """Whether there is anything."""
+    return wrong(story, pitfalls) != ""

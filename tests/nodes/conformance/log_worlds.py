@@ -1,8 +1,8 @@
 """A world for engines that keep a log: parts of it lose each other, clocks drift as far as the engine bears, nodes die
 and come back, and whoever holds a log submits, reads and cuts it short.
 
-What every entry, state and read must be is judged as it is told; in the end all are together again, and what was
-submitted in lives that go on is told everywhere.
+What every entry, state and read must be is judged as it is told (log_world.Told); in the end all are together again,
+and what was submitted in lives that go on is told everywhere.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from builders import engine
+from log_world import BrokenError, Told, must, wrong
 from network import Build, Node, Timed
 
 from testbed.explore.model import all_pairs
@@ -76,8 +77,35 @@ class Holder:
         return effects + self.machine.compact(self.kept, logs.pack_parts(self.values), now_ns)
 
 
+class InPart(Told):
+    """The same of an order in which what commutes has no place: of each value everybody tells the same place, and of
+    each place the same value."""
+
+    def __init__(self, n: int, rules: Commuting) -> None:
+        super().__init__(n)
+        self.rules = rules
+        self.places = [Places(rules) for _ in range(n)]
+        self.agreed: dict[Hashable, object] = {}  # a value's place, a place's value
+
+    def begin(self, number: int) -> None:
+        super().begin(number)
+        self.places[number] = Places(self.rules)
+
+    def extend(self, number: int, since: int) -> None:
+        for index, value in enumerate(self.held[number][since:], since):
+            place = self.places[number].add(value)
+            facts: list[tuple[Hashable, object]] = [(value, place)]
+            if place.number is not None:
+                facts.append(((place.chain, place.number), value))
+            must(value in self.submitted, "validity: somebody submitted it")
+            must(value not in self.held[number][:index], "integrity: each value is there once")
+            must(all(self.agreed.setdefault(where, what) == what for where, what in facts), "agreement: on every place")
+            if value not in self.order:
+                self.order.append(value)
+
+
 class LogWorld(Timed):
-    """log: the entries, as they were told first. wrong: what was found wrong first."""
+    """An engine's world in a seed. log: what was told."""
 
     def __init__(self, spec: EngineSpec, build: Build, seed: int) -> None:
         rng = self.rng = random.Random(f"log {spec.name} {seed}")
@@ -99,51 +127,41 @@ class LogWorld(Timed):
         self.cut: set[tuple[int, int]] = set()
         self.loss = rng.choice((0.0, 0.0, 0.2))
         self.rules = Commuting(rng.choice((1, 1, 2, 4)), touched) if spec.order == PARTIAL else None
-        self.places: dict[int, Places] = {}
-        self.agreed: dict[Hashable, object] = {}  # in a partial order: places and what stands there
-        self.log: list[bytes] = []
-        self.next = dict.fromkeys(range(self.n), 0)
-        self.submitted: dict[int, set[bytes]] = {node: set() for node in range(self.n)}  # in lives that go on
-        self.ever: set[bytes] = set()
-        self.asked: dict[tuple[int, int], int] = {}  # node, number -> how many entries had been told when it asked
-        self.answered = 0
-        self.wrong = ""
+        self.log = Told(self.n) if self.rules is None else InPart(self.n, self.rules)
+        self.goes_on: dict[int, set[bytes]] = {node: set() for node in range(self.n)}  # submitted in lives that go on
         self.over = False  # nothing more happens to anybody
 
     def build(self, config: NodeConfig) -> Segmented:
         machine = engine(self.make(config))
         if self.rules is not None:
             machine.order_by(self.rules)
-            self.places[config.node] = Places(self.rules)
         return Segmented(Holder(machine, self.every))  # type: ignore[arg-type]  # of engines that keep a log
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
-    def play(self) -> str:
-        """What was found wrong, or nothing."""
+    def play(self) -> None:
+        """Raises BrokenError."""
         rng = self.rng
         self.start(state=State.LOST)
         for _ in range(rng.randrange(20, 60)):
             self.run(self.now_ns + rng.randrange(rng.choice((200, 2000, 6000))))
             deed = rng.choices((self._submit, self._read, self._part, self._restart), (5, 4, 2, 1))[0]
             deed()
-            if self.wrong:
-                return self.wrong
         self.cut.clear()
         self.loss, self.over = 0.0, True
         for node in range(self.n):
             if self.nodes[node].machine is None:
                 self._start(node)
-        wanted = self.ever & set().union(*self.submitted.values(), self.log)
+        log = self.log
+        wanted = log.submitted & set().union(*self.goes_on.values(), log.order)
         for _ in range(40):
             self.run(self.now_ns + 20 * RETRY_NS)
-            told = all(self.next[node] == len(self.log) for node in range(self.n)) and wanted <= set(self.log)
-            if told or self.wrong:
-                return self.wrong
-        return "termination"
+            if all(len(held) == len(log.order) for held in log.held) and wanted <= set(log.order):
+                return
+        raise BrokenError("termination")
 
-    def depose(self) -> str:
-        """What was found wrong when whoever leads is cut off, again and again, and reads on while others submit."""
+    def depose(self) -> None:
+        """Whoever leads is cut off, again and again, and reads on while others submit. Raises BrokenError."""
         rng = self.rng
         self.start(state=State.LOST)
         for _ in range(2):
@@ -156,7 +174,6 @@ class LogWorld(Timed):
                 self._submit(rng.choice(others))
                 self._read(leader)
             self.cut.clear()
-        return self.wrong
 
     def _leads(self, number: int) -> bool:
         node = self.nodes[number]
@@ -164,15 +181,14 @@ class LogWorld(Timed):
 
     def _submit(self, node: int | None = None) -> None:
         node = self.rng.randrange(self.n) if node is None else node
-        value = b"%d.%d" % (node, len(self.ever))
+        value = b"%d.%d" % (node, len(self.log.submitted))
         self._ask(node, lambda machine, now_ns: machine.submit(value, now_ns))
 
     def _read(self, node: int | None = None) -> None:
         node = self.rng.randrange(self.n) if node is None else node
         modes = [mode for mode in CONFIRMED if mode in self.spec.reads]
         if modes and self.nodes[node].machine is not None:
-            number, mode = len(self.asked), self.rng.choice(modes)
-            self.asked[node, number] = len(self.log)
+            number, mode = self.log.ask(), self.rng.choice(modes)
             self._ask(node, lambda machine, now_ns: machine.read(number, mode, now_ns))
 
     def _ask(self, number: int, what: Any) -> None:
@@ -207,7 +223,7 @@ class LogWorld(Timed):
         return away < self.protocol.f or not self.spec.recovers
 
     def _start(self, number: int) -> None:
-        self.next[number] = 0
+        self.log.begin(number)
         self.start(number, state=self.rng.choice((State.KEPT, State.UNSYNCED_LOST, State.TORN)))
 
     def _delay_ns(self, src: int, dst: int, frame: Frame) -> int | None:
@@ -217,7 +233,7 @@ class LogWorld(Timed):
 
     def kill(self, number: int) -> None:
         super().kill(number)
-        self.submitted[number].clear()
+        self.goes_on[number].clear()
 
     def moments(self, node: Node) -> Sequence[Moment]:
         """Some lives end between two effects."""
@@ -230,55 +246,11 @@ class LogWorld(Timed):
         self.kill(node.config.node)
         return False
 
-    # -- what must hold ----------------------------------------------------------------------------------------------
-
     def record(self, node: Node, effect: Effect) -> None:
         super().record(node, effect)
-        me = node.config.node
+        self.log.tell(node.config.node, effect)
         if isinstance(effect, Propose):
-            self.ever.add(effect.value)
-            self.submitted[me].add(effect.value)
-        elif isinstance(effect, Decide):
-            self._entry(me, effect)
-        elif isinstance(effect, Install):
-            if effect.below < self.next[me] or logs.read_parts(effect.state) != self.log[: effect.below]:
-                self.wrong = self.wrong or "agreement: a state is not that of the log"
-            self.next[me] = effect.below
-        elif isinstance(effect, Readable):
-            self.answered += 1
-            if effect.below < self.asked[me, effect.number]:
-                self.wrong = self.wrong or "reads: one is older than what was over when it was asked for"
-
-    def _entry(self, me: int, told: Decide) -> None:
-        if told.instance != self.next[me] or told.instance > len(self.log):
-            self.wrong = self.wrong or "order"
-            return
-        self.next[me] += 1
-        if self.rules is not None:
-            self._place(me, told.value)
-        elif told.instance == len(self.log):
-            if told.value not in self.ever:
-                self.wrong = self.wrong or "validity"
-            if told.value in self.log:
-                self.wrong = self.wrong or "integrity"
-            self.log.append(told.value)
-        elif self.log[told.instance] != told.value:
-            self.wrong = self.wrong or "agreement"
-
-    def _place(self, me: int, value: bytes) -> None:
-        """In a partial order."""
-        place = self.places[me].add(value)
-        facts: list[tuple[Hashable, object]] = [((me, self.nodes[me].epoch, value), place), (value, place)]
-        if place.number is not None:
-            facts.append(((place.chain, place.number), value))
-        if value not in self.ever:
-            self.wrong = self.wrong or "validity"
-        if facts[0][0] in self.agreed:
-            self.wrong = self.wrong or "integrity"
-        if any(self.agreed.setdefault(where, what) != what for where, what in facts):
-            self.wrong = self.wrong or "agreement"
-        if value not in self.log:
-            self.log.append(value)
+            self.goes_on[node.config.node].add(effect.value)
 
 
 class _Known:
@@ -290,9 +262,9 @@ class _Known:
 
 def wrong_in_logs(spec: EngineSpec, build: Build, seed: int) -> str:
     """Which property is broken, or empty."""
-    return LogWorld(spec, build, seed).play()
+    return wrong(LogWorld(spec, build, seed).play)
 
 
 def wrong_when_deposed(spec: EngineSpec, build: Build, seed: int) -> str:
     """Which property is broken, or empty."""
-    return LogWorld(spec, build, seed).depose()
+    return wrong(LogWorld(spec, build, seed).depose)
