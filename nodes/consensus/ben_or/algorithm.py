@@ -20,6 +20,7 @@ class Pitfall(StrEnum):
 
     MAJORITY_OF_HEARD = "majority_of_heard"  # proposes what most of the reports heard say, not what most nodes say
     ONE_PROPOSAL = "one_proposal"  # decides on a single proposal instead of more than t
+    COMMON_COIN = "common_coin"  # all nodes toss one coin: who has seen it fall has the others go against it, for good
     SILENT_ONCE_DECIDED = "silent_once_decided"  # decides without a word for the round after: the others may wait
 
 

@@ -36,6 +36,8 @@ class BenOrMachine(InstanceMachine):
 
     def _enter(self, instance: int, value: int) -> BenOr:
         coin_seed = draw(self.config.seed, self.config.node, instance)
+        if Pitfall.COMMON_COIN in self.pitfalls:
+            coin_seed = draw(self.config.protocol.seed, instance)
         state = BenOr(self.config.n, self.config.protocol.f, value, coin_seed, self.pitfalls)
         self.instances[instance] = state
         return state

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from builders import Fed, node_config
+from builders import Fed, engine, node_config
 from consensus_harness import FIRST, Chaos, port_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -405,6 +405,62 @@ def test_the_time_to_settle_leaves_an_instance_undecided_as_seldom_as_is_said(
     sure = Fraction(sum(2 * max(heads, n - heads) > n + 2 * t for heads in falls), len(falls))
     assert coin_rounds(n, t) == rounds
     assert (1 - sure) ** rounds <= left < (1 - sure) ** (rounds - 1)
+
+
+# -- a coin in common -------------------------------------------------------------------------------------------------
+
+HELD = 200
+
+
+def rounds_held_open(seed: int, pitfalls: tuple[Pitfall, ...] = ()) -> int:
+    """For how many rounds, HELD at most, a scheduler that sees all states keeps three nodes from deciding. It crashes
+    nobody, and what it holds back is what nobody waits for: each hears itself and one of the two others.
+
+    Two that differ go ahead, and nobody proposes a value to them; one tosses its coin. The third is a round behind, and
+    can be shown nothing, so that it tosses the last round's coin, or what somebody proposed. Whichever makes it differ
+    from the coin that has just fallen, it is shown; its proposal is then there for whoever is behind next.
+    """
+    nodes = machines(3, pitfalls, seed, inputs="distinct")
+    for node in nodes.values():
+        node.on_start(0, {})
+    states: list[BenOr] = [engine(node).instances[0] for node in nodes.values()]
+
+    def tell(me: int, src: int, phase: Phase) -> None:
+        said = message(0, states[src].said[states[me].round, phase])
+        nodes[me].on_message(port_to(nodes[me], src), said, FIRST, 0)
+
+    ahead, other, behind = 1, 0, 2
+    for round_ in range(1, HELD + 1):
+        tell(ahead, other, Phase.REPORT)
+        tell(other, ahead, Phase.REPORT)
+        tell(ahead, other, Phase.PROPOSAL)
+        coin = states[ahead].value
+        if round_ > 1:
+            tell(behind, other if states[other].value != coin else ahead, Phase.PROPOSAL)
+        if states[behind].value == coin:
+            return round_ - 1
+        alike = next(node for node in (ahead, other) if states[node].said[round_, Phase.REPORT].value != coin)
+        tell(behind, alike, Phase.REPORT)
+        tell(behind, ahead, Phase.PROPOSAL)
+        assert [state.decision for state in states] == [None] * 3
+        other, behind = behind, other
+    return HELD
+
+
+def test_a_coin_in_common_lets_a_scheduler_hold_a_decision_back_for_good() -> None:
+    """It needs luck in the first round alone, in which nobody is behind yet. Against coins that fall for each node by
+    itself it loses a round in four."""
+    assert {rounds_held_open(seed, (Pitfall.COMMON_COIN,)) for seed in range(40)} == {0, HELD}
+    held = [rounds_held_open(seed) for seed in range(40)]
+    assert 0 < max(held) < 30
+
+
+FOUND_HERE = (Pitfall.COMMON_COIN,)
+
+
+def finds(pitfall: str) -> bool:
+    """Whether the scheduler shows the known bug (for the conformance suite)."""
+    return any(rounds_held_open(seed, (Pitfall(pitfall),)) == HELD for seed in range(40))
 
 
 def test_silence_after_deciding_leaves_others_waiting_for_good() -> None:
