@@ -68,6 +68,8 @@ def run_playbook(path: Path, inventory: str, variables: dict[str, str]) -> list[
         "OAE_STARTED_IN": str(Path.cwd()),
         "OAE_TESTBED_FABRIC": variables.get("testbed_fabric", ""),
     }
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        environment["ANSIBLE_NOCOLOR"] = "1"  # it would see a terminal: the one that it is run on by ansible-runner
     with tempfile.TemporaryDirectory(prefix="oae-testbed-play-") as scratch:
         done = ansible.run(
             private_data_dir=scratch,
@@ -75,8 +77,17 @@ def run_playbook(path: Path, inventory: str, variables: dict[str, str]) -> list[
             inventory=inventory,
             extravars=variables,
             envvars=environment,
+            quiet=True,
+            event_handler=_show,
         )
         return [] if done.rc == 0 else _lost(done.events) or ["ansible-playbook refused it; its words stand above"]
+
+
+def _show(event: dict[str, Any]) -> bool:
+    """What Ansible says, with the line ends of a file; whether the event is kept: _lost looks at all of them."""
+    if event.get("stdout"):
+        print(event["stdout"].replace("\r\n", "\n"), flush=True)
+    return True
 
 
 def _ansible_runner() -> Any:
