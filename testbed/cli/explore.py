@@ -25,6 +25,8 @@ from testbed.cli.output import (
 from testbed.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from testbed.explore.breadth import Found
     from testbed.explore.schedule import Asked
     from testbed.explore.worlds import Step, Worlds
@@ -299,16 +301,24 @@ def show(
     screen = console()
     for line in story(worlds, found.path) if found.broken else ():
         screen.print(line, markup=False, soft_wrap=True)
-    holds = ", ".join(one.name for one in worlds.model.invariants)
-    verdict = f"[bold red]broken[/] after {len(found.path)} steps" if found.broken else f"[green]held[/]: {holds}"
     screen.print(f"states     {found.states:,} distinct, {found.made + 1:,} generated; depth {found.levels}")
     screen.print(f"covered    {_COVERED[found.end]}")
     if renamings is not None:
         alike = f"names change in {renamings} ways" if renamings > 1 else "none: this engine tells its nodes apart"
         screen.print(f"symmetry   {alike}")
-    screen.print(f"invariants {verdict}")
+    if found.broken:
+        screen.print(f"invariants [bold red]broken[/] after {len(found.path)} steps")
+    else:
+        show_held(screen, worlds)
     if kept is not None:
         screen.print(f"[dim]schedule: {kept}; told again by: testbed explore --replay {kept}[/]", soft_wrap=True)
+
+
+def show_held(screen: Console, worlds: Worlds) -> None:
+    """All invariants held: which, and what each says."""
+    screen.print(f"invariants [green]held[/]: {', '.join(one.name for one in worlds.model.invariants)}")
+    for one in worlds.model.invariants:
+        screen.print(f"{'':<10} {one.name}: {one.means}", soft_wrap=True)
 
 
 def _replay(path: Path, picture: Path | None, json: bool) -> None:

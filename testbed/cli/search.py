@@ -26,6 +26,7 @@ from testbed.cli.explore import (
     asked_for,
     draw,
     schedule_file,
+    show_held,
     write_found,
 )
 from testbed.cli.output import EXPECTATION_FAILED, JsonFlag, console, print_json, progress_bar, verb
@@ -107,7 +108,7 @@ def search(
             screen.print(line, markup=False, soft_wrap=True)
         screen.print(f"schedules  {found.schedules:,}, of {found.steps:,} steps in all")
         if kept is None:
-            screen.print(f"invariants [green]held[/]: {', '.join(one.name for one in worlds.model.invariants)}")
+            show_held(screen, worlds)
         else:
             screen.print(
                 f"invariants [bold red]broken[/] after {len(found.path)} steps, of which {len(found.shrunk)} are needed"

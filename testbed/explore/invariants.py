@@ -16,10 +16,11 @@ Facts = frozenset[Effect]
 
 
 class Invariant(NamedTuple):
-    """name: the property. kinds: the effects that it is judged by. broken: what each node told -> how it is broken, in
-    words; empty when it holds."""
+    """name: the property. means: what it says, in words. kinds: the effects that it is judged by. broken: what each
+    node told -> how it is broken, in words; empty when it holds."""
 
     name: str
+    means: str
     kinds: tuple[type, ...]
     broken: Callable[[Sequence[Facts]], str]
 
@@ -143,13 +144,17 @@ def _repeat_in_one_life(facts: Sequence[Facts]) -> str:
     return ""
 
 
-AGREEMENT = Invariant("agreement", (Decide,), _disagree)
-VALIDITY = Invariant("validity", (Propose, Decide), _invent)
-BISYNCHRONY = Invariant("bisynchrony", (Resolve,), _split)
-LOG_VALIDITY = Invariant("validity", (Propose, Decide), _forge)
-INTEGRITY = Invariant("integrity", (Decide,), _repeat)
-ORDER = Invariant("order", (Decide, Install), _leave_out)
-EXCHANGE = Invariant("exchange", (Resolve, RoundStart), _mixed_up)
+AGREEMENT = Invariant(
+    "agreement", "no two values are decided in one instance, or as one entry of a log", (Decide,), _disagree
+)
+VALIDITY = Invariant("validity", "only what somebody proposed is decided", (Propose, Decide), _invent)
+BISYNCHRONY = Invariant("bisynchrony", "no swap has committed at one end and aborted at the other", (Resolve,), _split)
+LOG_VALIDITY = Invariant("validity", "only what somebody submitted is delivered", (Propose, Decide), _forge)
+INTEGRITY = Invariant("integrity", "no node is told one value as two entries", (Decide,), _repeat)
+ORDER = Invariant("order", "no node is told an entry without all those before it", (Decide, Install), _leave_out)
+EXCHANGE = Invariant(
+    "exchange", "who has committed a swap holds what the other end offered in it", (Resolve, RoundStart), _mixed_up
+)
 
 
 def invariants_of(spec: EngineSpec, commuting: Commuting | None = None) -> tuple[Invariant, ...]:
@@ -159,7 +164,14 @@ def invariants_of(spec: EngineSpec, commuting: Commuting | None = None) -> tuple
         return BISYNCHRONY, EXCHANGE
     agreement, integrity = AGREEMENT, INTEGRITY
     if commuting is not None:
-        agreement = Invariant("agreement", (Decide,), lambda facts: _stand_elsewhere(facts, commuting))
-        integrity = Invariant("integrity", (Decide,), _repeat_in_one_life)
+        agreement = Invariant(
+            "agreement",
+            "values that conflict are told to all nodes in one order",
+            (Decide,),
+            lambda facts: _stand_elsewhere(facts, commuting),
+        )
+        integrity = Invariant(
+            "integrity", "no node is told one value twice in one life", (Decide,), _repeat_in_one_life
+        )
     validity = LOG_VALIDITY if spec.keeps_a_log else VALIDITY
     return tuple(one for one in (agreement, validity, integrity, ORDER) if one.name in spec.properties)

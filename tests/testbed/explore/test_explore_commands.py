@@ -25,6 +25,13 @@ def test_states_and_depth_are_told() -> None:
     assert "depth 11" in done.stdout
 
 
+def test_what_held_is_told_in_words() -> None:
+    """Who asked what bisynchrony is was told that it held."""
+    words = call("explore", "link", "--time", "timely").stdout
+    assert "invariants held: bisynchrony, exchange" in words
+    assert "bisynchrony: no swap has committed at one end and aborted at the other" in words
+
+
 def test_what_breaks_is_told_written_and_run_again() -> None:
     done = call("explore", "link", "--time", "timely", "--drops", "1")
     assert done.exit_code == 1
