@@ -44,11 +44,17 @@ def check_kind(path: Path, folder: str) -> Path:
     """``path`` again, unless what stands in it belongs into the other of scenarios and studies. Raises UserError."""
     from testbed.scenario import ScenarioError
     from testbed.scenario.document import read_document
+    from testbed.scenario.from_file import is_clab
 
     try:
         data = read_document(path.read_text(encoding="utf-8-sig"), str(path)).data
     except (OSError, UnicodeDecodeError, ScenarioError):
         return path  # whoever reads it says what is wrong
+    if is_clab(data):
+        raise UserError(
+            f"{path} is a topology of containerlab's: testbed up {quote(str(path))}, or name it in a scenario, as "
+            f"topology: {{kind: from_file, file: {path.name}}}"
+        )
     keys = set(data) if isinstance(data, dict) else set()
     if folder == "scenarios" and {"scenario", "sweep"} <= keys:
         raise UserError(f"{path} is a study, not a scenario: testbed study {quote(str(path))}")

@@ -56,10 +56,14 @@ def named_fabric(name: str, pairs: list[str] | None, custom: str | None = None) 
 def named_ground(name: str, pairs: list[str] | None, custom: str | None = None) -> tuple[Fabric, Container | None]:
     """As named_fabric, and what its hosts are: containers with these limits, or plain namespaces."""
     from testbed import plugins
+    from testbed.scenario.from_file import is_fabric
     from testbed.topologies.build import KINDS, make_fabric
 
     if custom is not None:
         return _users_fabric(_custom_topology(custom, name), "args", overrides(pairs)), None
+    if is_fabric(Path(name)):
+        of_file = {"kind": "from_file", "file": str(existing(Path(name), "topology"))}
+        return _users_fabric(of_file, "", overrides(pairs)), None
     if plugins.called(plugins.TOPOLOGIES, name, KINDS):
         return _users_fabric({"kind": name}, "", overrides(pairs)), None
     if not name:
@@ -68,13 +72,7 @@ def named_ground(name: str, pairs: list[str] | None, custom: str | None = None) 
         return _fabric_from_file(overrides(pairs)), None
     if name not in KINDS:
         if not Path(name).suffix and not Path(name).exists():
-            try:
-                find_document(name, "scenarios")
-            except UserError:
-                kinds = ", ".join((*KINDS, "from_file"))
-                close = get_close_matches(name, KINDS, n=1)
-                advice = f"; did you mean {close[0]}?" if close else ""
-                raise UserError(f"{name}: neither a topology ({kinds}) nor a scenario{advice}") from None
+            _check_scenario(name)
         from testbed.scenario import compile_plan
 
         plan = compile_plan(load_scenario(name, pairs))
@@ -96,6 +94,19 @@ def named_ground(name: str, pairs: list[str] | None, custom: str | None = None) 
     except ValueError as error:
         raise UserError(str(error)) from None
     return (_with_links(name, parameters, links) if links else bare), None
+
+
+def _check_scenario(name: str) -> None:
+    """Raises UserError where a bare name is no scenario's either."""
+    from testbed.topologies.build import KINDS
+
+    try:
+        find_document(name, "scenarios")
+    except UserError:
+        kinds = ", ".join((*KINDS, "from_file"))
+        close = get_close_matches(name, KINDS, n=1)
+        advice = f"; did you mean {close[0]}?" if close else ""
+        raise UserError(f"{name}: neither a topology ({kinds}) nor a scenario{advice}") from None
 
 
 def _custom_topology(custom: str, name: str) -> dict[str, Any]:

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Topologies: list them, show one, draw one.", no_args_is_help=True)
 Name = Annotated[
-    str, typer.Argument(help="A kind of topology (see `topo list`) or a scenario; with --custom a name in the file.")
+    str,
+    typer.Argument(
+        help="A kind of topology (see `topo list`), a file of one (lab.clab.yml) or a scenario; with --custom a name "
+        "in the file."
+    ),
 ]
 
 

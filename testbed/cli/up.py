@@ -49,8 +49,9 @@ def up(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A scenario, or a kind of topology (see `testbed topo list`; default: leaf_spine); with --custom a "
-            "name in the file, with arguments as Mininet takes them: mytopo,3.",
+            help="A scenario, a kind of topology (see `testbed topo list`; default: leaf_spine), or a file of one: "
+            "lab.clab.yml of containerlab's, .graphml, .adj; with --custom a name in the file, with arguments as "
+            "Mininet takes them: mytopo,3.",
             autocompletion=completion.grounds,
         ),
     ] = None,
@@ -104,13 +105,15 @@ def up(
         return
     job = {"fabric": asdict(fabric), "exec": exec_ or [], "json": json, "detached": detach}
     if detach:
-        entry = in_background(lambda told: _hold(fabric, container, (Path(name).stem, called), job, told))
+        entry = in_background(
+            lambda told: _hold(fabric, container, (Path(name).stem.removesuffix(".clab"), called), job, told)
+        )
         if json:
             print_json(asdict(entry))
         else:
             print(f"{entry.name} is up; testbed down {entry.name} ends it")
         return
-    code = _hold(fabric, container, (Path(name).stem, called), job, lambda _: None)
+    code = _hold(fabric, container, (Path(name).stem.removesuffix(".clab"), called), job, lambda _: None)
     if code != 0:
         raise typer.Exit(code)
 

@@ -40,6 +40,7 @@ FORMATS = {
     ".yml": "containerlab",
     ".yaml": "containerlab",
 }
+_CLAB, _CLAB_ENDING = "containerlab", ".clab"  # lab.clab.yml
 HOST_ROLES = ("host", "server")
 LINK_OPTIONS: Mapping[str, type] = {"bw": float, "delay": str, "jitter": str, "loss": float, "max_queue_size": int}
 CLAB_PREFIX = "oae-"  # of containerlab's labels that are ours
@@ -103,6 +104,28 @@ class FileTopo(FabricTopo):
                 self.add_hosts(hosts_per_switch, name, node.said.get("group", ""))
 
 
+def is_fabric(path: Path) -> bool:
+    """Whether this file holds a fabric and no scenario, to go by its name, or by what stands in it where that says
+    nothing."""
+    kind = FORMATS.get(path.suffix.lower(), "")
+    if kind != _CLAB or path.stem.lower().endswith(_CLAB_ENDING):
+        return bool(kind)
+    try:
+        return is_clab(read_document(path.read_text(encoding="utf-8-sig"), str(path)).data)
+    except (OSError, UnicodeDecodeError, ScenarioError):
+        return False  # whoever reads it says what is wrong
+
+
+def is_clab(data: Any) -> bool:
+    """Whether a document is a topology of containerlab's; a scenario has a ``topology:`` as well."""
+    topology = data.get("topology") if isinstance(data, dict) else None
+    return isinstance(topology, dict) and "nodes" in topology and not {"kind", "custom"} & set(topology)
+
+
+def _name(path: Path) -> str:
+    return path.stem[: -len(_CLAB_ENDING)] if path.stem.lower().endswith(_CLAB_ENDING) else path.stem
+
+
 def file_fabric(topology: FromFileTopology, base_dir: Path) -> Fabric:
     """The fabric in a file. Raises FieldError, one line with the file's name and line, for whatever is wrong in it."""
     path = base_dir / topology.file
@@ -112,7 +135,7 @@ def file_fabric(topology: FromFileTopology, base_dir: Path) -> Fabric:
             raise _FileError(0, f"its ending tells no format; name one with format: {', '.join(_READERS)}")
         graph = _READERS[kind](_text(path))
         _decide(graph, topology.hosts_per_switch)
-        return fabric_of(FileTopo(graph=graph, hosts_per_switch=topology.hosts_per_switch), path.stem)
+        return fabric_of(FileTopo(graph=graph, hosts_per_switch=topology.hosts_per_switch), _name(path))
     except ValueError as error:
         line = error.line if isinstance(error, _FileError) else 0
         where = f"{topology.file}:{line}" if line else topology.file

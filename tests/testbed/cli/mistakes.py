@@ -448,6 +448,7 @@ MISTAKES: list[tuple[str, str]] = [
     ("doctor x", "doctor: got unexpected extra argument(s) (x)"),
     # up
     ("up leafspine -x pingall", "bcube, from_file) nor a scenario; did you mean leaf_spine?"),
+    ("up gone.clab.yml", "gone.clab.yml: there is no such topology"),
     ("up moebius", "moebius: neither a topology (pair, star, leaf_spine, fat_tree, clos, dumbbell"),
     ("up ''", "name a topology (see `testbed topo list`) or a scenario, or a file of yours with --custom"),
     ("up pair -e sim", "up: invalid value for '--engine' / '-e': 'sim' is not one of 'live', 'vkernel'"),

@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from testbed.actions.find import check_kind
+from testbed.cli.common import named_fabric
 from testbed.engines.sim import SimEngine
+from testbed.errors import UserError
 from testbed.plan import Plan
 from testbed.scenario import ScenarioError, compile_plan, load, parse
 from testbed.topologies.fabric import Fabric, Place
@@ -138,6 +141,20 @@ def test_a_topology_of_containerlabs_is_read_in_both_its_forms(tmp_path):
         frozenset(pair) for pair in (("br-left", "spine"), ("br-right", "spine"), ("h1", "br-left"), ("h2", "br-right"))
     }
     assert built.place("spine") == Place("spine", 2)
+
+
+@pytest.mark.parametrize("name", ["lab.clab.yml", "lab.yml"])
+def test_a_topology_of_containerlabs_is_taken_where_a_fabric_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It was "topology: must be a mapping with kind: or custom:"; a scenario had to be written that names the file."""
+    (tmp_path / name).write_text(CLAB)
+    monkeypatch.chdir(tmp_path)
+    built = named_fabric(name, ["links.default.delay=2ms"])
+    assert (built.name, built.hosts) == ("lab", ("h1", "h2"))
+    assert {link.ab.delay_ns for link in built.links} == {2_000_000}
+    with pytest.raises(UserError, match=rf"{name} is a topology of containerlab's: testbed up {name}, or name it in"):
+        check_kind(Path(name), "scenarios")
 
 
 def test_the_file_counts_from_the_scenario_and_the_plan_holds_the_whole_fabric(tmp_path, monkeypatch):
