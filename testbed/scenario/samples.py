@@ -12,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 
 from testbed.scenario.model import MeasuredDelays
-from testbed.scenario.sightings import MOST_SAMPLES, PCAP, PCAPNG, delays_between
 from testbed.topologies.tables import table_from_samples
 
 Table = tuple[float, float, tuple[int, ...]]
@@ -100,6 +99,8 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _read(file: Path, received: Path | None, source: MeasuredDelays) -> Samples:
+    from testbed.scenario.sightings import MOST_SAMPLES, PCAP, PCAPNG, delays_between  # numpy: most have no samples
+
     try:
         with file.open("rb") as stream:
             magic = stream.read(4)

@@ -51,8 +51,9 @@ def plan_at(plan_of: Callable[..., Plan], point: tuple, rounds: int, seed: int) 
 
 
 def outside(plan: Plan, history: History, comparisons: int) -> list[str]:
-    """Outcomes whose observed counts do not fit the closed form."""
+    """Outcomes whose observed counts do not fit the closed form. A swap that is held never splits, whatever befalls."""
     counts = judge(plan, history).bisynchrony.swaps
+    assert plan.protocol.horizon != "hold" or counts["split"] == 0
     trials = sum(counts.values())
     told = swap_forms(plan, (0, 1))
     confidence = 1 - 0.01 / comparisons
@@ -74,14 +75,6 @@ def test_sim_meets_the_closed_forms_over_the_grid(plan_of: Callable[..., Plan]) 
         if found:
             wrong[point] = found
     assert not wrong
-
-
-@pytest.mark.slow
-def test_hold_never_splits_whatever_the_point(plan_of: Callable[..., Plan]) -> None:
-    engine = SimEngine(events="outcomes", hops=False)
-    for seed, point in enumerate(point for point in GRID if point[2] == "hold"):
-        plan = plan_at(plan_of, point, 300, seed)
-        assert judge(plan, engine.run(plan)).bisynchrony.swaps["split"] == 0
 
 
 VKERNEL_POINTS = [

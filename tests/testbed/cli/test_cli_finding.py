@@ -207,6 +207,15 @@ def test_completion_loads_nothing_heavy(here: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_what_is_told_and_not_run_takes_no_numbers(here: Path) -> None:
+    code = (
+        "import sys; from testbed.cli.main import app; app(['explain', 'flapping-nic'], standalone_mode=False);"
+        "print('numpy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
 @pytest.mark.parametrize(
     "words", [("list", "scenarios"), ("list", "studies"), ("show", "leaf_spine"), ("topo", "list")]
 )

@@ -104,7 +104,7 @@ HELD = (
     "nodes/oae/test_oae_link.py",
     "nodes/agent/test_agent_journal.py",
     "nodes/agent/test_agent_ring.py",
-    "nodes/frames",
+    "nodes/frames/test_frames_wire.py",
 )
 
 

@@ -245,7 +245,7 @@ def test_sigkill_in_the_middle_loses_no_finished_trial_and_leaves_no_process(tmp
             {
                 **PAIR,
                 "sim": {"batch": 400},
-                "break_point": {**PAIR["break_point"], "resolution": 0.03, "rounds": 40_000},
+                "break_point": {**PAIR["break_point"], "resolution": 0.03, "rounds": 16_000},
             },
             sort_keys=False,
         )
