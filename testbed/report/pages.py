@@ -317,14 +317,18 @@ def figures(row: Mapping[str, Any]) -> list[Figure]:
 
 def _typical(told: Mapping[str, float | None], kind: str) -> tuple[str, str]:
     value, low, high = (
-        None if told[name] is None else human(float(f"{told[name]:.3g}"), kind).replace(" ", "\u00a0")
+        "" if told[name] is None else human(float(f"{told[name]:.3g}"), kind).replace(" ", "\u00a0")
         for name in ("value", "low", "high")
     )
-    if value is None:
-        return "–", f"from {low} on" if low else ""
-    if low is None:
+    if value and not low:
         return value, "too few runs"
-    return value, f"{low} – {high}" if high else f"from {low} on"
+    if not low:
+        return "–", ""
+    if not high:
+        return value or "–", f"from {low} on"
+    number, _, unit = low.partition("\u00a0")
+    alike = unit == high.partition("\u00a0")[2]
+    return value, f"{number if alike else low} – {high}"
 
 
 def distrusted(results: Mapping[str, Any]) -> list[str]:

@@ -255,7 +255,7 @@ def test_the_median_run_is_told_with_its_interval() -> None:
 def test_figures_are_told_in_three_digits_with_their_intervals() -> None:
     (row,) = rows({1: 0})
     told = {one.name: one for one in figures(row.to_dict())}
-    assert told["longest outage"][1:] == ("1\u00a0ms", "1\u00a0ms – 1\u00a0ms")
+    assert told["longest outage"][1:] == ("1\u00a0ms", "1 – 1\u00a0ms")
     assert told["messages an answer"][1:] == ("–", "")
     some = {"value": 999_600_000, "low": 1_234_567, "high": None}
     told = {one.name: one for one in figures({**row.to_dict(), "p99_ns": some, "attempts": {**some, "low": None}})}
