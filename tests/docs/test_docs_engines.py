@@ -84,3 +84,12 @@ def test_who_can_not_serve_and_whose_replicas_can_not_be_read_as_they_are_is_tol
     (apart,) = [spec.name for spec in engine_specs() if spec.can_serve and LOCAL not in spec.read_modes]
     assert f"All run on every engine but `{silent}`" in page
     assert re.search(rf"^\| `local` \|.*\| all that can serve but `{apart}`,", page, re.MULTILINE)
+
+
+def test_ten_thousand_operations_are_told_of_every_engine_that_should_bear_them_and_who_is_left_out() -> None:
+    section = PAGE.partition("python benchmarks/operations.py")[2].partition("\n## ")[0]
+    told = re.findall(r"^\| (\w+) \| 10,000 \|.*\| 0 \|$", section, re.MULTILINE)
+    deciding = [spec for spec in engine_specs() if spec.decides]
+    assert sorted(told) == [spec.name for spec in deciding if spec.can_serve and spec.indulgent]
+    without = [spec.name for spec in deciding if not (spec.can_serve and spec.indulgent)]
+    assert re.findall(r"`(\w+)` (?:can't serve|may disagree)", section) == without
