@@ -26,8 +26,8 @@ def exec_(
     """Run a command in a node of a running fabric; its exit code is the command's.
 
     The node has network interfaces, processes and a /sys of its own; a host that is a container has files of its own
-    as well, others share this machine's; switches share their interfaces. Hosts are known by name at Mininet's prompt
-    (testbed attach), not to commands here: they take addresses, as in ping 10.0.0.2. Options stand before the node.
+    as well, others share this machine's; switches share their interfaces. Hosts are known by name, as in ping host2.
+    Options stand before the node.
     """
     from testbed.cli import fabrics
     from testbed.cli.common import path_with_system_folders, unknown_node

@@ -7,13 +7,15 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from testbed.cli import attached
 from testbed.cli.prompt import Prompt, carry_out
 from testbed.engines.base import EngineUnavailable
-from testbed.engines.live.mininet_fabric import MininetFabric
+from testbed.engines.live.hosts_file import name_hosts
+from testbed.engines.live.mininet_fabric import MininetFabric, addresses
 from testbed.engines.live.wires import NETEM_ADVICE
 from testbed.topologies.fabric import fabric_from_json
 
@@ -34,9 +36,11 @@ def main(descriptor: int) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with os.fdopen(descriptor, encoding="utf-8") as file:
         job = json.load(file)
-    containers = _containers(job)
+    fabric = fabric_from_json(job["fabric"])
+    containers = _containers(job, addresses(fabric))
     try:
-        with MininetFabric(fabric_from_json(job["fabric"]), containers) as running:
+        name_hosts(addresses(fabric))
+        with MininetFabric(fabric, containers) as running:
             if job["detached"] or len(running.fabric.hosts) <= _FEW:
                 running.net.wiring.set_arp()  # else they come with the first command at the prompt
             _report(running, containers, job["report"])
@@ -67,8 +71,8 @@ def _report(running: MininetFabric, containers: Containers | None, descriptor: i
         outside.sendall(json.dumps(report).encode())
 
 
-def _containers(job: dict[str, Any]) -> Containers | None:
-    """The hosts, where they are containers."""
+def _containers(job: dict[str, Any], names: Mapping[str, str]) -> Containers | None:
+    """The hosts, where they are containers. names: what they know each other by, and their addresses."""
     if "settings" not in job:
         return None
     from testbed.engines.live.containers.owner import Containers
@@ -76,7 +80,7 @@ def _containers(job: dict[str, Any]) -> Containers | None:
     from testbed.plan import Container
 
     settings = Settings(**job["settings"])
-    return Containers(settings, Container(**job["container"]))
+    return Containers(settings, Container(**job["container"]), names=names)
 
 
 if __name__ == "__main__":

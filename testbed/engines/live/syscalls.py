@@ -19,6 +19,7 @@ MS_NOEXEC = 8
 MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
 
 PR_SET_PDEATHSIG = 1
 _FIRST_FREE_FD = 3  # behind the standard streams
@@ -52,6 +53,11 @@ def mount(source: str, target: str, kind: str | None, flags: int = 0, data: str 
         data.encode() if data is not None else None,
     )
     _check(result, f"mount {kind or source} on {target}")
+
+
+def unmount(target: str, flags: int = 0) -> None:
+    """umount2(2)."""
+    _check(_libc.umount2(target.encode(), ctypes.c_int(flags)), f"unmount {target}")
 
 
 def close_all_but(kept: int) -> None:

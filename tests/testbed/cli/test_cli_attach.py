@@ -69,6 +69,18 @@ def test_two_dashes_before_a_command_are_no_part_of_it(fabric: str) -> None:
     assert (told.returncode, "eth0" in told.stdout) == (0, True), told.stderr
 
 
+def test_commands_know_hosts_by_name_and_nobody_else_does(fabric: str) -> None:
+    """Only Mininet's prompt did, which puts the address in place of the name."""
+    before = Path("/etc/hosts").read_text(), Path("/proc/self/mounts").read_text()
+    pinged = call("exec", "-f", fabric, "host1", "--", "ping", "-c", "1", "-W", "1", "host2")
+    assert "1 received" in pinged.stdout, pinged.stdout + pinged.stderr
+    told = call("attach", fabric, "-x", "host1 getent hosts host2", "-x", "sh getent hosts host2").stdout.split()
+    assert told == ["10.0.0.2", "host2"] * 2
+    whole = call("exec", "-f", fabric, "host2", "--", "cat", "/etc/hosts").stdout
+    assert whole == f"10.0.0.1\thost1\n10.0.0.2\thost2\n{before[0]}"
+    assert (Path("/etc/hosts").read_text(), Path("/proc/self/mounts").read_text()) == before
+
+
 def test_a_switch_stopped_at_one_prompt_is_started_at_another(state: Path, namespaces: None) -> None:
     up = call("up", "star", "--set", "hosts=2", "--detach", "--name", "switched")
     assert up.returncode == 0, up.stderr

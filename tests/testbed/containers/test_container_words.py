@@ -174,7 +174,13 @@ def test_the_image_verbs_say_where_it_is(
 
 
 def test_up_with_containers_is_mininets_command_line_in_them(engine: ContainerEngine, tmp_path: Path) -> None:
-    commands = ("host1 ip -br link", "host1 ping -c1 -W5 host2", "pingall", "host2 ls /opt/oae/testbed")
+    commands = (
+        "host1 cat /etc/hosts",
+        "host1 ip -br link",
+        "host1 ping -c1 -W5 host2",
+        "pingall",
+        "host2 ls /opt/oae/testbed",
+    )
     words = [word for command in commands for word in ("--exec", command)]
     told = subprocess.run(
         [sys.executable, "-m", "testbed.cli.main", "up", "pair", "--nodes", "container", *words],
@@ -183,6 +189,7 @@ def test_up_with_containers_is_mininets_command_line_in_them(engine: ContainerEn
     assert told.returncode == 0, told.stderr
     assert "host1-eth0" in told.stdout
     assert "host2-eth0" not in told.stdout.split("PING")[0]
+    assert "10.0.0.2\thost2" in told.stdout, "what a command in there finds a host by"
     assert "Results: 0% dropped (2/2 received)" in told.stdout
     assert told.stdout.endswith("nodes\n")
     assert "as in: docker exec -it oae-" in told.stderr

@@ -18,7 +18,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from itertools import count
@@ -48,10 +48,17 @@ _LAST_LINES = 10
 
 
 class Containers:
-    """The containers of one run. restarted: the nodes that have several lives."""
+    """The containers of one run. restarted: the nodes that have several lives. names: name -> address, in the
+    /etc/hosts of each."""
 
-    def __init__(self, settings: Settings, limits: Limits, restarted: Collection[str] = ()) -> None:
-        self.settings, self.limits, self.restarted = settings, limits, restarted
+    def __init__(
+        self,
+        settings: Settings,
+        limits: Limits,
+        restarted: Collection[str] = (),
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        self.settings, self.limits, self.restarted, self.names = settings, limits, restarted, names
         self.folder = Path(settings.folder)
         self.engine = ContainerEngine(settings.program)
         self.numbers = count(1)  # of lives, over all nodes
@@ -80,6 +87,7 @@ class Containers:
         host_config = api.create_host_config(
             network_mode=f"container:{joins}" if joins else "none",
             binds={str(folder): {"bind": SOCKET_FOLDER, "mode": "ro"}},
+            extra_hosts=None if joins else self.names,
             read_only=True,
             cap_drop=["ALL"],
             cap_add=list(CAPABILITIES),
