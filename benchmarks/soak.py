@@ -27,10 +27,10 @@ from testbed import compiled
 
 compiled.forgo()  # compiled machines can't be copied
 
-from testbed.explore.random_walks import hunt  # noqa: E402
+from testbed.explore.random_walks import Walk, hunt  # noqa: E402
 from testbed.explore.schedule import Asked, schedule_of, write_schedule  # noqa: E402
-from testbed.explore.worlds import UNBOUNDED, Rules, World  # noqa: E402
-from testbed.nodes.consensus.spec import LOG, EngineSpec  # noqa: E402
+from testbed.explore.worlds import UNBOUNDED, Rules  # noqa: E402
+from testbed.nodes.consensus.spec import EngineSpec  # noqa: E402
 from testbed.nodes.core import Decide, Install  # noqa: E402
 from testbed.nodes.core.disk import State  # noqa: E402
 from testbed.nodes.registry import engine_spec, engine_specs  # noqa: E402
@@ -41,8 +41,8 @@ SEED = 20
 CHUNK = 250
 """Schedules in one piece of work: their worlds are forgotten with it, so that memory stays bounded."""
 
-_STEPS = {LOG: 250}
-"""How long a schedule may get: logs have no end."""
+_STEPS_A_NODE = 40
+"""How long a schedule may get where a log is kept, which has no end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +67,23 @@ def asked(spec: EngineSpec) -> Asked:
     return Asked(spec.name, n, 1, rules=Rules(crashes=1, restarts=1, drops=UNBOUNDED, copies=2, finds=tuple(State)))
 
 
+def most_steps(wanted: Asked) -> int:
+    """How long a schedule may get."""
+    model = wanted.model()
+    return _STEPS_A_NODE * len(model.configs) if engine_spec(wanted.engine).keeps_a_log else 1000
+
+
 def search(piece: Piece, folder: Path) -> Piece:
     """In a worker."""
     wanted = asked(engine_spec(piece.engine))
     worlds = wanted.worlds()
     decided = 0
 
-    def ended(world: World) -> None:
+    def ended(walk: Walk) -> None:
         nonlocal decided
-        numbers = {worlds.states.facts[state] for state in world.nodes}
-        facts = (fact for number in numbers for fact in worlds.states.distinct_facts[number])
-        decided += any(isinstance(fact, Decide | Install) for fact in facts)
+        decided += any(isinstance(fact, Decide | Install) for told in walk.told for fact in told)
 
-    most = _STEPS.get(engine_spec(piece.engine).order, 1000)
-    found = hunt(worlds, CHUNK, SEED, most, first=piece.first, ended=ended)
+    found = hunt(worlds, CHUNK, SEED, most_steps(wanted), first=piece.first, ended=ended)
     if found.broken:
         schedule = schedule_of(wanted, worlds, found.shrunk, found.broken)
         path = folder / f"{piece.engine}-{piece.first}.schedule.yaml"

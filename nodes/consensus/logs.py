@@ -19,7 +19,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from testbed.nodes.core import (
     CONFIRMED,
@@ -37,7 +37,7 @@ from testbed.nodes.core import (
     values,
 )
 from testbed.nodes.core.config import NodeConfig
-from testbed.nodes.core.disk import Written
+from testbed.nodes.core.disk import Written, pack, unpack
 from testbed.nodes.frames import Kind, Message
 
 LOG_STEPS = 112
@@ -439,11 +439,14 @@ class VolatileLog(ABC):
         return self.forget()
 
 
+Vows = tuple[Any, ...]
+
+
 class LogMachine(VolatileLog):
     """The frame of an engine that keeps its log, and its vows, on its disk.
 
     touched: slots of which what must be kept has changed in this event. learns_only: what earlier lives did is not
-    known any more: the engine may vouch for nothing.
+    known any more: the engine may vouch for nothing. vowed: the vows when they were looked at last; vows_data: packed.
     """
 
     def __init__(self, config: NodeConfig, patience: int) -> None:
@@ -451,6 +454,8 @@ class LogMachine(VolatileLog):
         self.touched: set[int] = set()
         self.learns_only = False
         self.written = Written(config.keeps)
+        self.vowed: Vows = ()
+        self.vows_data = b""
 
     # -- what an engine adds -----------------------------------------------------------------------------------------
 
@@ -459,16 +464,16 @@ class LogMachine(VolatileLog):
         """The node came up again with its disk, and has recalled what stood on it: set the timers anew."""
 
     @abstractmethod
-    def vows(self) -> bytes:
-        """What a later life must know besides the log."""
+    def vows(self) -> Vows:
+        """What a later life must know besides the log: plain data (testbed.nodes.core.disk.pack)."""
 
     @abstractmethod
     def known(self, slot: int) -> bytes | None:
         """What a later life must know of ``slot``; None: nothing."""
 
     @abstractmethod
-    def recall(self, vows: bytes, slots: Mapping[int, bytes]) -> None:
-        """An earlier life knew this; the base is in its place already."""
+    def recall(self, vows: Vows, slots: Mapping[int, bytes]) -> None:
+        """An earlier life knew this, in which tuples are lists now; the base is in its place already."""
 
     # -- the disk ----------------------------------------------------------------------------------------------------
 
@@ -480,7 +485,7 @@ class LogMachine(VolatileLog):
         self.written.read(disk)
         effects = self.take_on(disk[_BASE_KEY]) if _BASE_KEY in disk else []
         slots = {int(key.split()[1]): data for key, data in disk.items() if key.startswith(_SLOT)}
-        self.recall(disk[_VOWS], dict(sorted(slots.items())))
+        self.recall(tuple(unpack(disk[_VOWS])), dict(sorted(slots.items())))
         return self._done([*effects, *self.resume(now_ns)], now_ns)
 
     def _done(self, effects: Effects, now_ns: int) -> Effects:
@@ -491,7 +496,10 @@ class LogMachine(VolatileLog):
         touched, self.touched = self.touched, set()
         if not self.written.keeps:
             return effects
-        wanted: dict[str, bytes | None] = {_VOWS: self.vows(), _BASE_KEY: self.base_data}
+        vows = self.vows()
+        if vows != self.vowed:
+            self.vowed, self.vows_data = vows, pack(*vows)
+        wanted: dict[str, bytes | None] = {_VOWS: self.vows_data, _BASE_KEY: self.base_data}
         wanted |= {f"{_SLOT} {slot}": self.known(slot) for slot in sorted(touched)}
         return [*self.written.news(wanted), *effects]
 

@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from testbed.explore.model import Time
-from testbed.explore.worlds import Step, Verb, World, Worlds
+from testbed.explore.alive import Alive
+from testbed.explore.invariants import Facts
+from testbed.explore.model import Model, Time
+from testbed.explore.worlds import Moves, Rules, Step, Verb, Worlds
 
 _LENGTHS = (2, 4, 8, 16, 1000)
 """How much is heard in a stage, at most."""
@@ -23,6 +25,12 @@ _LOSSES = (0.02, 0.3, 0.3)
 
 _IDLE_STAGES = 4
 """After so many stages in which nothing happens a schedule is at its end."""
+
+_DEATHS = 0.02
+"""How likely a node dies in what it does, of those that may die."""
+
+_MOST_DONE = 4
+"""After how many effects of it, at most."""
 
 
 @dataclass
@@ -44,20 +52,20 @@ def hunt(
     most_steps: int = 1000,
     progress: Callable[[Hunt], None] = lambda _: None,
     first: int = 0,
-    ended: Callable[[World], None] = lambda _: None,
+    ended: Callable[[Walk], None] = lambda _: None,
 ) -> Hunt:
     """Draws schedules until one breaks an invariant, which is then shrunk. Each depends on the seed and its number, of
-    which ``first`` is the lowest. ended: is told the world in which each ends."""
+    which ``first`` is the lowest. ended: is told of each that has come to its end."""
     found = Hunt()
     for number in range(first, first + schedules):
-        walk = Walk(worlds, random.Random(f"schedule {seed} {number}"), most_steps)
+        walk = Walk(worlds.model, worlds.rules, random.Random(f"schedule {seed} {number}"), most_steps)
         walk.run()
         found.schedules += 1
         found.steps += len(walk.path)
-        ended(walk.world)
+        ended(walk)
         if walk.broken:
-            found.path, found.broken = walk.path, walk.broken
-            found.shrunk = shrink(worlds, walk.path)
+            found.path = walk.steps_in(worlds)
+            found.shrunk = shrink(worlds, found.path)
             found.broken = follow(worlds, found.shrunk)[1]
             break
         if number % 20 == 0:
@@ -66,16 +74,20 @@ def hunt(
 
 
 class Walk:
-    """One schedule as it is drawn."""
+    """One schedule as it is drawn, and lived through."""
 
-    def __init__(self, worlds: Worlds, rng: random.Random, most_steps: int) -> None:
-        self.worlds, self.rng, self.most_steps = worlds, rng, most_steps
-        self.world = worlds.begin()
+    def __init__(self, model: Model, rules: Rules, rng: random.Random, most_steps: int) -> None:
+        self.rng, self.most_steps = rng, most_steps
+        self.lives = Alive(model, rules.finds if rules.restarts else ())
+        self.moves = Moves(self.lives, rules)
+        self.world = self.moves.begin()
         self.path: list[Step] = []
-        self.broken = worlds.broken(self.world)
+        self._facts: list[int] = []
+        self.broken = ""
+        self._judge()
         self._nodes = range(len(self.world.nodes))
         self._loss = rng.choice(_LOSSES)
-        self._timely = worlds.model.time is Time.TIMELY
+        self._timely = model.time is Time.TIMELY
 
     def run(self) -> None:
         """To its end."""
@@ -90,15 +102,32 @@ class Walk:
         """Whether no more steps are wanted."""
         return bool(self.broken) or len(self.path) >= self.most_steps
 
+    @property
+    def told(self) -> list[Facts]:
+        """What each node has told."""
+        return [self.lives.distinct_facts[number] for number in self._facts]
+
+    def steps_in(self, worlds: Worlds) -> list[Step]:
+        """The steps by the numbers that messages have there, up to where an invariant breaks, if one does."""
+        steps = []
+        for step in self.path:
+            event = step.event
+            if isinstance(event, int) and step.verb is not Verb.CRASH:
+                event = worlds.states.packet_number(self.lives.packets[event])
+            steps.append(step._replace(event=event))
+        same, broken = follow(worlds, steps)
+        assert (len(same), broken) == (len(steps), self.broken), "states tell of these steps what lives told"
+        return same
+
     def _stage(self) -> None:
         rng, everybody = self.rng, self._timely or _share(self.rng, 0.2)
         group = set(self._nodes if everybody else rng.sample(self._nodes, rng.randint(2, len(self._nodes))))
         if _share(rng, 0.7):
             self._fire(group)
         if _share(rng, 0.3):
-            self._take(Verb.RESTART, group)
+            self._take(self.moves.restarts(self.world), group)
         if _share(rng, 0.05):
-            self._take(Verb.CRASH, group)
+            self._take(self.moves.kills(self.world), group)
         left = rng.choice(_LENGTHS)
         while left and not self.over and self._hear(group):
             left -= 1
@@ -107,51 +136,58 @@ class Walk:
 
     def _fire(self, group: set[int]) -> None:
         """A timer of the group's, most often one that is due first."""
-        due = [step for step in self.worlds.choices(self.world) if step.verb is Verb.FIRE and step.node in group]
+        due = [step for step in self.moves.fires(self.world) if step.node in group]
         if due and _share(self.rng, 0.8):
-            first_ns = self.worlds.states.first_ns
+            first_ns = self.lives.first_ns
             soonest_ns = min(first_ns[self.world.nodes[step.node]] for step in due)
             due = [step for step in due if first_ns[self.world.nodes[step.node]] == soonest_ns]
         self._choose(due)
 
     def _hear(self, group: set[int]) -> bool:
-        packets = self.worlds.states.packets
+        packets = self.lives.packets
         ready = [
             step
-            for step in self.worlds.choices(self.world)
-            if step.verb is Verb.DELIVER and step.node in group and packets[cast(int, step.event)].src in group
+            for step in self.moves.deliveries(self.world)
+            if step.node in group and packets[cast(int, step.event)].src in group
         ]
         if not ready:
             return False
         if _share(self.rng, 0.05):
-            self._take(Verb.COPY, group)
+            self._take(self.moves.copies(self.world), group)
         return self._choose(ready)
 
     def _choose(self, steps: list[Step]) -> bool:
         """One of these; rarely one in which the node dies."""
-        dying = [step for step in steps if step.done is not None]
-        living = [step for step in steps if step.done is None]
-        chosen = dying if dying and _share(self.rng, 0.05) else living
-        return self._do(self.rng.choice(chosen)) if chosen else False
+        if not steps:
+            return False
+        step = self.rng.choice(steps)
+        if self.world.left.crashes and self.lives.up[self.world.nodes[step.node]] and _share(self.rng, _DEATHS):
+            step = step._replace(done=self.rng.randint(1, _MOST_DONE))
+        self._do(step)
+        return True
 
-    def _take(self, verb: Verb, group: set[int]) -> None:
-        steps = [step for step in self.worlds.choices(self.world) if step.verb is verb and step.node in group]
+    def _take(self, steps: list[Step], group: set[int]) -> None:
+        steps = [step for step in steps if step.node in group]
         if steps:
             self._do(self.rng.choice(steps))
 
     def _lose(self) -> None:
         """What did not come in the stage may never come."""
-        for packet in self.world.wire:
-            if self.world.left.drops and not self.over and _share(self.rng, self._loss):
-                lost = Step(Verb.DROP, self.worlds.states.packets[packet].dst, packet)
-                if lost in self.worlds.choices(self.world):
-                    self._do(lost)
+        for step in self.moves.losses(self.world):
+            if not self.over and _share(self.rng, self._loss) and step in self.moves.losses(self.world):
+                self._do(step)
 
-    def _do(self, step: Step) -> bool:
-        self.world = self.worlds.after(self.world, step)
+    def _do(self, step: Step) -> None:
+        self.world = self.moves.after(self.world, step)
         self.path.append(step)
-        self.broken = self.worlds.broken(self.world)
-        return True
+        self._judge()
+
+    def _judge(self) -> None:
+        """Whether what has been told breaks anything, where there is something new."""
+        facts = [self.lives.facts[state] for state in self.world.nodes]
+        if facts != self._facts:
+            self._facts = facts
+            self.broken = self.moves.broken(self.world)
 
 
 def _share(rng: random.Random, share: float) -> bool:
@@ -166,7 +202,7 @@ def follow(worlds: Worlds, steps: Sequence[Step]) -> tuple[list[Step], str]:
     """Those of the steps that can happen, one after the other, up to where an invariant breaks; and how it does."""
     world, done = worlds.begin(), []
     for step in steps:
-        if step not in worlds.choices(world):
+        if not worlds.can_happen(world, step):
             continue
         world = worlds.after(world, step)
         done.append(step)

@@ -174,7 +174,7 @@ def replay(worlds: Worlds, steps: Sequence[Mapping[str, Any]]) -> list[Step]:
             step = _step(worlds, data)
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"step {place} of the schedule: {error}; write it as testbed explore does") from None
-        if step not in worlds.choices(world):
+        if not worlds.can_happen(world, step):
             raise UserError(f"step {place} of the schedule can't happen there: {step_text(worlds, step)}")
         world = worlds.after(world, step)
         found.append(step)

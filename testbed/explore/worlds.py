@@ -1,12 +1,12 @@
 """Worlds, and what can happen in them: one definition for breadth-first search, for random schedules and for replay.
 
 A world is what its nodes are in, what is under way between them, the time where all have one clock, and how often what
-goes wrong may still go wrong. All of these are numbers (States), so that a world is small and soon compared.
+goes wrong may still go wrong. All of these are numbers (Lives), so that a world is small and soon compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 
 from testbed.errors import UserError
 from testbed.explore.model import Model, Time
-from testbed.explore.states import Event, States
+from testbed.explore.states import Event, Lives, States
 from testbed.nodes.core.config import START_NS
 from testbed.nodes.core.disk import State
 
@@ -113,17 +113,13 @@ class World(NamedTuple):
     left: Left
 
 
-class Worlds:
-    """What can happen in the worlds of a model under some rules."""
+class Moves:
+    """What can happen next in the worlds of some lives under some rules, and what comes of it."""
 
-    def __init__(self, model: Model, rules: Rules, states: States | None = None) -> None:
-        rules.check(model)
-        self.model, self.rules = model, rules
-        self.states = states or States(model, rules.finds if rules.restarts else ())
+    def __init__(self, lives: Lives, rules: Rules) -> None:
+        self.model, self.rules, self.lives = lives.model, rules, lives
         self._channels: list[int] = []  # of each message, by its number: from whom to whom
         self._deliveries: list[Step] = []
-        self._fires: dict[int, tuple[Step, ...]] = {}
-        self._broken: dict[tuple[int, ...], str] = {}
         self._learn()
 
     def begin(self) -> World:
@@ -133,56 +129,69 @@ class Worlds:
         wire: list[int] = []
         now_ns = START_NS if self.model.time is Time.TIMELY else 0
         for node in range(len(self.model.configs)):
-            born = self.states.after(self.states.unborn(node), State.LOST, now_ns)
+            born = self.lives.after(self.lives.unborn(node), State.LOST, now_ns)
             nodes.append(born.state)
             wire += born.sent
         left = Left(rules.crashes, rules.restarts, rules.drops, rules.copies, rules.timers, rules.omits)
         return World(tuple(nodes), self.ordered(wire), now_ns, left)
 
-    def digest(self, world: World) -> bytes:
-        """16 bytes that tell worlds apart."""
-        nodes, wire, now_ns, left = world
-        numbers = (*nodes, now_ns, *left, *wire)
-        return blake2b(pack(f"{len(numbers)}q", *numbers), digest_size=16).digest()
-
     def broken(self, world: World) -> str:
         """Which invariant does not hold, and how, in words; empty when all do."""
-        facts = self.states.facts
-        key = tuple([facts[state] for state in world.nodes])
-        found = self._broken.get(key)
-        if found is None:
-            told = [self.states.distinct_facts[number] for number in key]
-            wrong = ((one.name, one.broken(told)) for one in self.model.invariants)
-            found = self._broken[key] = next((f"{name}: {how}" for name, how in wrong if how), "")
-        return found
+        told = [self.lives.distinct_facts[self.lives.facts[state]] for state in world.nodes]
+        wrong = ((one.name, one.broken(told)) for one in self.model.invariants)
+        return next((f"{name}: {how}" for name, how in wrong if how), "")
 
     # -- what can happen ---------------------------------------------------------------------------------------------
 
-    def choices(self, world: World) -> list[Step]:
-        """All that can happen next, in an order that is always the same."""
-        left = world.left
-        steps = self._deliverable(world)
-        steps += self._fireable(world)
-        if left.crashes:
-            steps += list(self._deaths(world, steps))
-        if left.restarts:
-            up = self.states.up
-            steps += [
-                Step(Verb.RESTART, node, find)
-                for node, state in enumerate(world.nodes)
-                if not up[state]
-                for find in self.rules.finds
-            ]
-        if left.drops or left.copies or left.omits:
-            heads, packets = self._heads(world), self.states.packets
-            if left.drops:
-                steps += [Step(Verb.DROP, packets[packet].dst, packet) for packet in heads]
-            if left.omits:
-                lost = [packet for packet in heads if left.omitting in (NOBODY, packets[packet].src)]
-                steps += [Step(Verb.DROP, packets[packet].dst, packet) for packet in lost]
-            if left.copies:
-                steps += [Step(Verb.COPY, packets[packet].dst, packet) for packet in heads]
-        return steps
+    def deliveries(self, world: World) -> list[Step]:
+        """That a message comes, to whoever is there or not."""
+        deliveries = self._deliveries
+        return [deliveries[packet] for packet in self._heads(world)]
+
+    def fires(self, world: World) -> list[Step]:
+        """That a timer fires."""
+        if world.left.timers == 0:
+            return []
+        if self.model.time is not Time.TIMELY:
+            return [step for node, state in enumerate(world.nodes) for step in self._first_timers(node, state)]
+        soonest_ns = min(self.lives.first_ns[state] for state in world.nodes)
+        if soonest_ns > world.now_ns and any(self._is_up(world, packet) for packet in world.wire):
+            return []
+        return [
+            Step(Verb.FIRE, node, name)
+            for node, state in enumerate(world.nodes)
+            for name, due_ns in self.lives.timers[state]
+            if due_ns <= max(soonest_ns, world.now_ns)
+        ]
+
+    def kills(self, world: World) -> list[Step]:
+        """That a node dies between two events."""
+        if not world.left.crashes:
+            return []
+        return [Step(Verb.CRASH, node) for node, state in enumerate(world.nodes) if self.lives.up[state]]
+
+    def restarts(self, world: World) -> list[Step]:
+        """That a node comes up again."""
+        if not world.left.restarts:
+            return []
+        down = [node for node, state in enumerate(world.nodes) if not self.lives.up[state]]
+        return [Step(Verb.RESTART, node, find) for node in down for find in self.rules.finds]
+
+    def losses(self, world: World) -> list[Step]:
+        """That a message is lost."""
+        left, packets = world.left, self.lives.packets
+        lost: list[int] = []
+        if left.drops or left.omits:
+            lost = self._heads(world)
+        if not left.drops:
+            lost = [packet for packet in lost if left.omitting in (NOBODY, packets[packet].src)]
+        return [Step(Verb.DROP, packets[packet].dst, packet) for packet in lost]
+
+    def copies(self, world: World) -> list[Step]:
+        """That a message is under way once more."""
+        if not world.left.copies:
+            return []
+        return [Step(Verb.COPY, self.lives.packets[packet].dst, packet) for packet in self._heads(world)]
 
     def _heads(self, world: World) -> list[int]:
         """The messages that can come next, each once."""
@@ -193,53 +202,19 @@ class Worlds:
             return list(first.values())
         return list(dict.fromkeys(world.wire))
 
-    def _deliverable(self, world: World) -> list[Step]:
-        deliveries = self._deliveries
-        return [deliveries[packet] for packet in self._heads(world)]
-
-    def _fireable(self, world: World) -> list[Step]:
-        if world.left.timers == 0:
-            return []
-        if self.model.time is not Time.TIMELY:
-            return [step for state in world.nodes for step in self._first_timers(state)]
-        soonest_ns = min(self.states.first_ns[state] for state in world.nodes)
-        if soonest_ns > world.now_ns and any(self._is_up(world, packet) for packet in world.wire):
-            return []
-        return [
-            Step(Verb.FIRE, node, name)
-            for node, state in enumerate(world.nodes)
-            for name, due_ns in self.states.timers[state]
-            if due_ns <= max(soonest_ns, world.now_ns)
-        ]
-
-    def _first_timers(self, state: int) -> tuple[Step, ...]:
+    def _first_timers(self, node: int, state: int) -> Iterable[Step]:
         """That a timer fires which is due first at its node."""
-        steps = self._fires.get(state)
-        if steps is None:
-            first_ns, node = self.states.first_ns[state], self.states.states[state].node
-            due = (name for name, due_ns in self.states.timers[state] if due_ns == first_ns)
-            steps = self._fires[state] = tuple(Step(Verb.FIRE, node, name) for name in due)
-        return steps
+        first_ns = self.lives.first_ns[state]
+        return [Step(Verb.FIRE, node, name) for name, due_ns in self.lives.timers[state] if due_ns == first_ns]
 
     def _is_up(self, world: World, packet: int) -> bool:
-        return self.states.up[world.nodes[self.states.packets[packet].dst]]
-
-    def _deaths(self, world: World, steps: list[Step]) -> Iterator[Step]:
-        """Nodes that die in one of these steps, or between any two."""
-        for node, state in enumerate(world.nodes):
-            if self.states.up[state]:
-                yield Step(Verb.CRASH, node)
-        for verb, node, event, _ in steps:
-            state = world.nodes[node]
-            if self.states.up[state]:
-                for done, _ in self.states.deaths(state, event, self.time_of(world, node, event)):
-                    yield Step(verb, node, event, done)
+        return self.lives.up[world.nodes[self.lives.packets[packet].dst]]
 
     def time_of(self, world: World, node: int, event: Event) -> int:
         """When something happens, where all have one clock."""
         if self.model.time is not Time.TIMELY or not isinstance(event, str):
             return world.now_ns
-        return max(world.now_ns, dict(self.states.timers[world.nodes[node]])[event])
+        return max(world.now_ns, dict(self.lives.timers[world.nodes[node]])[event])
 
     # -- what comes of it --------------------------------------------------------------------------------------------
 
@@ -250,7 +225,7 @@ class Worlds:
         if verb is Verb.DELIVER:
             if self.rules.network is not Network.SET:
                 wire = _without(wire, event)
-            if not self.states.up[nodes[node]]:
+            if not self.lives.up[nodes[node]]:
                 return World(nodes, wire, now_ns, left)
         elif verb is Verb.FIRE:
             later_ns = self.time_of(world, node, event)
@@ -267,31 +242,30 @@ class Worlds:
                 nodes, self.ordered((*wire, cast(int, event))), now_ns, left._replace(copies=_less(left.copies))
             )
         else:
-            dead = self.states.killed(nodes[node])
+            dead = self.lives.killed(nodes[node])
             return self._mourned(_put(nodes, node, dead), wire, now_ns, left)
         if done is None:
-            state, sent = self.states.after(nodes[node], event, now_ns)
+            state, sent = self.lives.after(nodes[node], event, now_ns)
             if state == nodes[node] and not sent and wire is world.wire and left == world.left:
                 return world
             if sent:
                 wire = self.ordered((*wire, *self._heard(sent, nodes, left)))
             return World(_put(nodes, node, state), wire, now_ns, left)
-        ways = self.states.deaths(nodes[node], event, now_ns)
-        state, sent = next(outcome for died, outcome in ways if died == done)
+        state, sent = self.lives.dying(nodes[node], event, now_ns, done)
         wire = self.ordered((*wire, *self._heard(sent, nodes, left)))
         return self._mourned(_put(nodes, node, state), wire, now_ns, left)
 
     def _lost(self, left: Left, packet: int) -> Left:
         """A message is lost."""
         if self.rules.omits:
-            return left._replace(omits=_less(left.omits), omitting=self.states.packets[packet].src)
+            return left._replace(omits=_less(left.omits), omitting=self.lives.packets[packet].src)
         return left._replace(drops=_less(left.drops))
 
     def _heard(self, sent: tuple[int, ...], nodes: tuple[int, ...], left: Left) -> tuple[int, ...]:
         """What is sent, but for what nobody will ever hear."""
         if left.restarts or left.crashes == self.rules.crashes > 0:
             return sent
-        packets, up = self.states.packets, self.states.up
+        packets, up = self.lives.packets, self.lives.up
         return tuple([packet for packet in sent if up[nodes[packets[packet].dst]]])
 
     def _mourned(self, nodes: tuple[int, ...], wire: tuple[int, ...], now_ns: int, left: Left) -> World:
@@ -301,7 +275,7 @@ class Worlds:
 
     def ordered(self, wire: list[int] | tuple[int, ...]) -> tuple[int, ...]:
         """What is under way, in the order that is the same for equal worlds."""
-        if len(self._channels) < len(self.states.packets):
+        if len(self._channels) < len(self.lives.packets):
             self._learn()
         if self.rules.network is Network.SET:
             return tuple(sorted(set(wire)))
@@ -311,9 +285,80 @@ class Worlds:
 
     def _learn(self) -> None:
         """What is to be known of messages that have a number since the last time."""
-        for number, packet in enumerate(self.states.packets[len(self._channels) :], len(self._channels)):
+        for number, packet in enumerate(self.lives.packets[len(self._channels) :], len(self._channels)):
             self._channels.append(packet.src << 8 | packet.dst)
             self._deliveries.append(Step(Verb.DELIVER, packet.dst, number))
+
+
+class Worlds(Moves):
+    """Worlds that are kept as values, so that a search may go on from any of them, and tell whether it has been there:
+    with all ways of dying that make a difference."""
+
+    def __init__(self, model: Model, rules: Rules, states: States | None = None) -> None:
+        rules.check(model)
+        self.states = states or States(model, rules.finds if rules.restarts else ())
+        super().__init__(self.states, rules)
+        self._fires: dict[int, Sequence[Step]] = {}
+        self._broken: dict[tuple[int, ...], str] = {}
+
+    def digest(self, world: World) -> bytes:
+        """16 bytes that tell worlds apart."""
+        nodes, wire, now_ns, left = world
+        numbers = (*nodes, now_ns, *left, *wire)
+        return blake2b(pack(f"{len(numbers)}q", *numbers), digest_size=16).digest()
+
+    def broken(self, world: World) -> str:
+        """Which invariant does not hold, and how, in words; empty when all do."""
+        facts = self.states.facts
+        key = tuple([facts[state] for state in world.nodes])
+        found = self._broken.get(key)
+        if found is None:
+            found = self._broken[key] = super().broken(world)
+        return found
+
+    def choices(self, world: World) -> list[Step]:
+        """All that can happen next, in an order that is always the same."""
+        left = world.left
+        steps = self.deliveries(world)
+        steps += self.fires(world)
+        if left.crashes:
+            steps += list(self._deaths(world, steps))
+        if left.restarts:
+            steps += self.restarts(world)
+        if left.drops or left.omits:
+            steps += self.losses(world)
+        if left.copies:
+            steps += self.copies(world)
+        return steps
+
+    def can_happen(self, world: World, step: Step) -> bool:
+        """Whether it can, next: one of the choices, or dying at another place of an event."""
+        if step.verb is Verb.DELIVER or step.verb is Verb.FIRE:
+            may = self.deliveries(world) if step.verb is Verb.DELIVER else self.fires(world)
+            dies = step.done is None or (world.left.crashes != 0 and self.states.up[world.nodes[step.node]])
+            return dies and step._replace(done=None) in may
+        others = {
+            Verb.CRASH: self.kills,
+            Verb.RESTART: self.restarts,
+            Verb.DROP: self.losses,
+            Verb.COPY: self.copies,
+        }
+        return step in others[step.verb](world)
+
+    def _deaths(self, world: World, steps: list[Step]) -> Iterator[Step]:
+        """Nodes that die in one of these steps, or between any two."""
+        yield from self.kills(world)
+        for verb, node, event, _ in steps:
+            state = world.nodes[node]
+            if self.states.up[state]:
+                for done, _ in self.states.deaths(state, event, self.time_of(world, node, event)):
+                    yield Step(verb, node, event, done)
+
+    def _first_timers(self, node: int, state: int) -> Iterable[Step]:
+        steps = self._fires.get(state)
+        if steps is None:
+            steps = self._fires[state] = list(super()._first_timers(node, state))
+        return steps
 
 
 def _less(left: int) -> int:

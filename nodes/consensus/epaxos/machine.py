@@ -12,12 +12,11 @@ from testbed.nodes.consensus.epaxos.graph import Blocked, components
 from testbed.nodes.consensus.epaxos.messages import Message, Step, read
 from testbed.nodes.consensus.epaxos.needs import Name, Needs, Source, covers, names, needs_of, union
 from testbed.nodes.consensus.epaxos.pitfalls import Pitfall
-from testbed.nodes.consensus.logs import NOOP, LogMachine, submission
+from testbed.nodes.consensus.logs import NOOP, LogMachine, Vows, submission
 from testbed.nodes.consensus.spec import minority
 from testbed.nodes.core import Effects, Note, SetTimer
 from testbed.nodes.core.commuting import Commuting
 from testbed.nodes.core.config import NodeConfig
-from testbed.nodes.core.disk import pack, unpack
 
 PATIENCE = 4  # intervals in which a command may stand still before the next in line recovers it
 _MOST_DOUBLINGS = 16
@@ -89,18 +88,18 @@ class EPaxosMachine(LogMachine):
         done = [effect for name in self.arrivals for effect in self._carry_out(name)]
         return [*done, self._await_beat(now_ns)]
 
-    def vows(self) -> bytes:
+    def vows(self) -> Vows:
         """Nothing but who this is: promises stand with the commands."""
-        return pack(self.learns_only)
+        return (self.learns_only,)
 
     def known(self, slot: int) -> bytes | None:
         """A command."""
         command = self.commands.get(_name_of(slot))
         return None if command is None else command.pack()
 
-    def recall(self, vows: bytes, slots: Mapping[int, bytes]) -> None:
+    def recall(self, vows: Vows, slots: Mapping[int, bytes]) -> None:
         """The same."""
-        (self.learns_only,) = unpack(vows)
+        (self.learns_only,) = vows
         for slot, known in slots.items():
             name, command = _name_of(slot), read_command(known)
             self.commands[name] = command

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from testbed.nodes import frames
 from testbed.nodes.consensus.ballots import Ballots
-from testbed.nodes.consensus.logs import LogMachine
+from testbed.nodes.consensus.logs import LogMachine, Vows
 from testbed.nodes.consensus.multi_paxos.messages import Message, Step, pack_votes, read, read_votes
 from testbed.nodes.consensus.multi_paxos.roles import Acceptor, Leader, Open, Pitfall, Promise, Read, Vote
 from testbed.nodes.core import LEASE, CancelTimer, Effects, Note, Persist, SetTimer
@@ -72,19 +72,19 @@ class MultiPaxosMachine(LogMachine):
         self.given_ns = now_ns + self.lease_ns
         return [] if self.learns_only else [self._await_turn(now_ns)]
 
-    def vows(self) -> bytes:
+    def vows(self) -> Vows:
         """The promise, and the term: no ballot in which anything that is known here was chosen is above it. A life that
         only learns has no promise to keep, nor has the next one."""
-        return pack(self.acceptor.promised, self.learns_only, self.term)
+        return self.acceptor.promised, self.learns_only, self.term
 
     def known(self, slot: int) -> bytes | None:
         """The vote."""
         vote = self.acceptor.votes.get(slot)
         return None if vote is None else pack(vote.ballot, vote.entry.hex())
 
-    def recall(self, vows: bytes, slots: Mapping[int, bytes]) -> None:
+    def recall(self, vows: Vows, slots: Mapping[int, bytes]) -> None:
         """The same; which votes are for what was chosen is learned anew."""
-        self.acceptor.promised, self.learns_only, self.term = unpack(vows)
+        self.acceptor.promised, self.learns_only, self.term = vows
         self.lasted = self.term
         for slot, known in slots.items():
             ballot, entry = unpack(known)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from testbed.nodes import frames
 from testbed.nodes.consensus.changes import Change
-from testbed.nodes.consensus.logs import NOOP, LogMachine, own_entry, read_base
+from testbed.nodes.consensus.logs import NOOP, LogMachine, Vows, own_entry, read_base
 from testbed.nodes.consensus.raft.entries import Entries, Entry, Spot
 from testbed.nodes.consensus.raft.messages import (
     Append,
@@ -31,7 +31,6 @@ from testbed.nodes.consensus.raft.progress import Mode, Progress
 from testbed.nodes.consensus.raft.quorums import Membership, Poll
 from testbed.nodes.core import CancelTimer, Effects, Note, Persist, Send, SetTimer
 from testbed.nodes.core.config import NodeConfig
-from testbed.nodes.core.disk import pack, unpack
 from testbed.nodes.core.inputs import draw
 
 PATIENCE = 5  # heartbeats that may stay away before a follower asks to be leader
@@ -142,19 +141,19 @@ class RaftMachine(LogMachine):
         """One that makes way takes nothing on."""
         return None if self.reign is not None and self.reign.leaving_ns is not None else self.leads
 
-    def vows(self) -> bytes:
+    def vows(self) -> Vows:
         """The term and the vote in it; of what the base stands for the last term and the membership."""
         base = self.entries.base
-        return pack(self.term, self.voted, self.learns_only, *base, *self.members[0][1])
+        return (self.term, self.voted, self.learns_only, *base, *self.members[0][1])
 
     def known(self, slot: int) -> bytes | None:
         """The entry."""
         entry = self.entries.entry(slot + 1)
         return None if entry is None else pack_entry(entry)
 
-    def recall(self, vows: bytes, slots: Mapping[int, bytes]) -> None:
+    def recall(self, vows: Vows, slots: Mapping[int, bytes]) -> None:
         """The inverse of both."""
-        self.term, self.voted, self.learns_only, at, term, number, voters, before = unpack(vows)
+        self.term, self.voted, self.learns_only, at, term, number, voters, before = vows
         self.entries.base = Spot(at, term)
         self.committed = at
         self.members = [(at, Membership(number, tuple(voters), tuple(before)))]

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from testbed.nodes import frames
-from testbed.nodes.consensus.logs import LogMachine, read_base
+from testbed.nodes.consensus.logs import LogMachine, Vows, read_base
 from testbed.nodes.consensus.zab.election import Choice, Election, Standing
 from testbed.nodes.consensus.zab.history import History, Txn, Zxid
 from testbed.nodes.consensus.zab.messages import (
@@ -26,7 +26,6 @@ from testbed.nodes.consensus.zab.messages import (
 from testbed.nodes.consensus.zab.pitfalls import Pitfall
 from testbed.nodes.core import CancelTimer, Effects, Note, Persist, Send, SetTimer
 from testbed.nodes.core.config import NodeConfig
-from testbed.nodes.core.disk import pack, unpack
 
 PATIENCE = 4  # heartbeats that may stay away before a leader is given up, or a quorum
 BATCH = 64  # transactions that are said again in one message, at most
@@ -151,19 +150,19 @@ class ZabMachine(LogMachine):
             return self.config.node if self.reign.established else None
         return self.follows if self.up_to_date else None
 
-    def vows(self) -> bytes:
+    def vows(self) -> Vows:
         """Both epochs, and where the history begins."""
         accepted = self.current if Pitfall.EPOCH_PROMISE_NOT_KEPT in self.pitfalls else self.accepted
-        return pack(accepted, self.current, self.learns_only, self.history.start, *self.history.before)
+        return (accepted, self.current, self.learns_only, self.history.start, *self.history.before)
 
     def known(self, slot: int) -> bytes | None:
         """The transaction."""
         txn = self.history.at(slot)
         return None if txn is None else pack_txn(txn)
 
-    def recall(self, vows: bytes, slots: Mapping[int, bytes]) -> None:
+    def recall(self, vows: Vows, slots: Mapping[int, bytes]) -> None:
         """The inverse of both. What is committed is learned anew."""
-        self.accepted, self.current, self.learns_only, start, epoch, counter = unpack(vows)
+        self.accepted, self.current, self.learns_only, start, epoch, counter = vows
         self.term = self.accepted
         txns = [txn for txn in map(read_txn, slots.values()) if txn is not None]
         self.history = History(start, Zxid(epoch, counter), txns)
