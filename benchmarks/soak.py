@@ -1,7 +1,7 @@
 """Random schedules with faults on every engine, by the hundred thousand: which of them breaks an invariant?
 
-Each engine gets the least number of members that bears a crash. In a schedule so many nodes crash as it must bear, one
-comes up again, finding on its disk all, part or nothing of what it kept, messages are lost, late, out of order and
+Each engine gets the least number of members, of three and more, that bears a crash. In a schedule as many nodes may
+crash as it must bear, and come up again, finding on their disks all, part or nothing of what they kept, messages are lost, late, out of order and
 twice; an engine that promises agreement only while no message is late (not indulgent) gets crashes alone. What was
 finished is kept, a line for every few hundred schedules, and the same command goes on from there; what was done with
 other code counts no more. A schedule that breaks something is shrunk and written beside the results.
@@ -59,12 +59,15 @@ class Piece:
     broken: str = ""
 
 
-def asked(spec: EngineSpec) -> Asked:
-    """What is searched. Raises ValueError for an engine that bears no crash among nine."""
-    n = next(n for n in range(2, 10) if spec.most_f(n) >= 1)
-    if not spec.indulgent:
-        return Asked(spec.name, n, 1, rules=Rules(crashes=1))
-    return Asked(spec.name, n, 1, rules=Rules(crashes=1, restarts=1, drops=UNBOUNDED, copies=2, finds=tuple(State)))
+def asked(spec: EngineSpec, pitfalls: tuple[str, ...] = ()) -> Asked:
+    """What is searched, with one of its known bugs, if one is named. Raises StopIteration for an engine that bears no
+    crash among nine."""
+    n = next(n for n in range(3, 10) if spec.most_f(n) >= 1)
+    f = spec.most_f(n)
+    rules = Rules(crashes=f)
+    if spec.indulgent:
+        rules = Rules(crashes=f, restarts=f, drops=UNBOUNDED, copies=2, finds=tuple(State))
+    return Asked(spec.name, n, f, pitfalls, rules=rules)
 
 
 def most_steps(wanted: Asked) -> int:

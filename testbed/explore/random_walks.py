@@ -17,14 +17,17 @@ from testbed.explore.invariants import Facts
 from testbed.explore.model import Model, Time
 from testbed.explore.worlds import Moves, Rules, Step, Verb, Worlds
 
-_LENGTHS = (2, 4, 8, 16, 1000)
-"""How much is heard in a stage, at most."""
+_LENGTHS = ((2, 4, 8, 16, 1000), (1, 1, 2, 3, 5))
+"""How much is heard in a stage, at most: one of these, and one of those for all of a schedule."""
 
 _LOSSES = (0.02, 0.3, 0.3)
 """How likely what was not heard in a stage is lost at its end: one of these for all of a schedule."""
 
 _IDLE_STAGES = 4
 """After so many stages in which nothing happens a schedule is at its end."""
+
+_TIMER = 0.7
+"""How likely a timer fires in a stage."""
 
 _DEATHS = 0.02
 """How likely a node dies in what it does, of those that may die."""
@@ -87,6 +90,7 @@ class Walk:
         self._judge()
         self._nodes = range(len(self.world.nodes))
         self._loss = rng.choice(_LOSSES)
+        self._lengths = rng.choice(_LENGTHS)
         self._timely = model.time is Time.TIMELY
 
     def run(self) -> None:
@@ -122,13 +126,13 @@ class Walk:
     def _stage(self) -> None:
         rng, everybody = self.rng, self._timely or _share(self.rng, 0.2)
         group = set(self._nodes if everybody else rng.sample(self._nodes, rng.randint(2, len(self._nodes))))
-        if _share(rng, 0.7):
+        if _share(rng, _TIMER):
             self._fire(group)
         if _share(rng, 0.3):
             self._take(self.moves.restarts(self.world), group)
         if _share(rng, 0.05):
             self._take(self.moves.kills(self.world), group)
-        left = rng.choice(_LENGTHS)
+        left = rng.choice(self._lengths)
         while left and not self.over and self._hear(group):
             left -= 1
         if not self._timely or _share(rng, 0.3):
