@@ -41,7 +41,7 @@ SEED = 20
 CHUNK = 250
 """Schedules in one piece of work: their worlds are forgotten with it, so that memory stays bounded."""
 
-_STEPS_A_NODE = 40
+_STEPS_A_NODE = 25
 """How long a schedule may get where a log is kept, which has no end."""
 
 

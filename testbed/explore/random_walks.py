@@ -29,10 +29,10 @@ _IDLE_STAGES = 4
 _TIMER = 0.7
 """How likely a timer fires in a stage."""
 
-_DEATHS = 0.02
+_DEATHS = 0.05
 """How likely a node dies in what it does, of those that may die."""
 
-_MOST_DONE = 4
+_MOST_DONE = 3
 """After how many effects of it, at most."""
 
 
