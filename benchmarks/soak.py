@@ -1,12 +1,17 @@
 """Random schedules with faults on every engine, by the hundred thousand: which of them breaks an invariant?
 
 Each engine gets the least number of members, of three and more, that bears a crash. In a schedule as many nodes may
-crash as it must bear, and come up again, finding on their disks all, part or nothing of what they kept, messages are lost, late, out of order and
-twice; an engine that promises agreement only while no message is late (not indulgent) gets crashes alone. What was
-finished is kept, a line for every few hundred schedules, and the same command goes on from there; what was done with
-other code counts no more. A schedule that breaks something is shrunk and written beside the results.
+crash as it must bear, and come up again, finding on their disks all, part or nothing of what they kept; messages are
+lost, late, out of order and twice; an engine that promises agreement only while no message is late (not indulgent)
+gets crashes alone. What was finished is kept, a line for every few hundred schedules, and the same command goes on from
+there; what was done with other code counts no more. A schedule that breaks something is shrunk and written beside the
+results.
+
+What such a search can see is told by bugs that are known: with --pitfalls each of an engine's is planted in turn, and
+schedules are drawn until one shows it.
 
     python benchmarks/soak.py [ENGINE ...] [--schedules 100000] [--minutes M] [--jobs N] [--out runs/soak] [--json]
+    python benchmarks/soak.py --pitfalls [ENGINE ...] [--schedules 1000] [--json]
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ from testbed import compiled
 
 compiled.forgo()  # compiled machines can't be copied
 
-from testbed.explore.random_walks import Walk, hunt  # noqa: E402
+from testbed.explore.random_walks import Walk, drawn, hunt  # noqa: E402
 from testbed.explore.schedule import Asked, schedule_of, write_schedule  # noqa: E402
 from testbed.explore.worlds import UNBOUNDED, Rules  # noqa: E402
 from testbed.nodes.consensus.spec import EngineSpec  # noqa: E402
@@ -92,6 +97,14 @@ def search(piece: Piece, folder: Path) -> Piece:
         path = folder / f"{piece.engine}-{piece.first}.schedule.yaml"
         path.write_text(write_schedule(schedule, str(path)), encoding="utf-8")
     return Piece(piece.engine, piece.first, piece.code, found.schedules, found.steps, decided, found.broken)
+
+
+def seen(engine: str, pitfall: str, schedules: int) -> int | None:
+    """In a worker: the first of so many schedules in which this planted bug shows."""
+    wanted = asked(engine_spec(engine), (pitfall,))
+    model, most = wanted.model(), most_steps(wanted)
+    numbers = range(schedules)
+    return next((number for number in numbers if drawn(model, wanted.rules, SEED, number, most).broken), None)
 
 
 def finished(path: Path, code: str) -> list[Piece]:
@@ -161,12 +174,29 @@ def rows(engines: list[str], done: list[Piece]) -> Iterator[dict[str, object]]:
         }
 
 
+def tell_pitfalls(engines: list[str], schedules: int, jobs: int, as_json: bool) -> None:
+    """What is seen of known bugs."""
+    pitfalls = [(name, pitfall) for name in engines for pitfall in engine_spec(name).pitfalls]
+    with ProcessPoolExecutor(jobs) as pool:
+        firsts = pool.map(seen, *zip(*pitfalls, strict=True), [schedules] * len(pitfalls))
+        table = []
+        for (name, pitfall), first in zip(pitfalls, firsts, strict=True):
+            table.append({"engine": name, "pitfall": str(pitfall), "schedules": schedules, "first": first})
+            if not as_json:
+                print(
+                    f"{name:14} {pitfall:34} {f'not in {schedules:,}' if first is None else f'{first:,}'}", flush=True
+                )
+    if as_json:
+        print(json.dumps(table, indent=1))
+
+
 def main() -> None:
     """See the module's text. Exit code 1 when a schedule breaks something."""
     known = [spec.name for spec in engine_specs() if spec.decides]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("engines", nargs="*", metavar="ENGINE", help=f"of {', '.join(known)} (default: all)")
-    parser.add_argument("--schedules", type=int, default=100_000, help="of each engine")
+    parser.add_argument("--schedules", type=int, help="of each engine (default: 100,000; of each pitfall 1,000)")
+    parser.add_argument("--pitfalls", action="store_true", help="plant each known bug: which schedule shows it?")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing new after so long")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--out", type=Path, default=Path("runs/soak"))
@@ -175,11 +205,14 @@ def main() -> None:
     engines = given.engines or known
     if strange := next((name for name in engines if name not in known), None):
         parser.error(f"{strange} is no engine that decides; there are {', '.join(known)}")
+    if given.pitfalls:
+        tell_pitfalls(engines, given.schedules or 1000, given.jobs, given.json)
+        return
     given.out.mkdir(parents=True, exist_ok=True)
     code = code_fingerprint("sim")
     done = [piece for piece in finished(given.out / "soak.jsonl", code) if piece.engine in engines]
     until = time.monotonic() + 60 * given.minutes
-    soak(missing(engines, given.schedules, code, done), given.out, given.jobs, until, done)
+    soak(missing(engines, given.schedules or 100_000, code, done), given.out, given.jobs, until, done)
     table = list(rows(engines, done))
     if given.json:
         print(json.dumps(table, indent=1))

@@ -61,8 +61,7 @@ def hunt(
     which ``first`` is the lowest. ended: is told of each that has come to its end."""
     found = Hunt()
     for number in range(first, first + schedules):
-        walk = Walk(worlds.model, worlds.rules, random.Random(f"schedule {seed} {number}"), most_steps)
-        walk.run()
+        walk = drawn(worlds.model, worlds.rules, seed, number, most_steps)
         found.schedules += 1
         found.steps += len(walk.path)
         ended(walk)
@@ -74,6 +73,13 @@ def hunt(
         if number % 20 == 0:
             progress(found)
     return found
+
+
+def drawn(model: Model, rules: Rules, seed: int, number: int, most_steps: int = 1000) -> Walk:
+    """The schedule of this seed and number, lived through."""
+    walk = Walk(model, rules, random.Random(f"schedule {seed} {number}"), most_steps)
+    walk.run()
+    return walk
 
 
 class Walk:
