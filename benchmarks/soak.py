@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -32,6 +33,7 @@ from testbed import compiled
 
 compiled.forgo()  # compiled machines can't be copied
 
+from testbed.engines.live.syscalls import die_with_parent  # noqa: E402
 from testbed.explore.random_walks import Walk, drawn, hunt  # noqa: E402
 from testbed.explore.schedule import Asked, schedule_of, write_schedule  # noqa: E402
 from testbed.explore.worlds import UNBOUNDED, Rules  # noqa: E402
@@ -130,11 +132,22 @@ def missing(engines: list[str], schedules: int, code: str, done: list[Piece]) ->
     return (piece for turn in zip_longest(*lists) for piece in turn if piece is not None)
 
 
+def _serve() -> None:
+    """A worker ends with its parent, however that ends, and leaves Ctrl-C to it."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def soak(pieces: Iterator[Piece], folder: Path, jobs: int, until: float, done: list[Piece]) -> None:
     """Does them until it is time; adds each to ``done`` and to the folder's file as soon as it is there."""
     with (
         (folder / "soak.jsonl").open("a", encoding="utf-8") as file,
-        ProcessPoolExecutor(jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool,
+        ProcessPoolExecutor(jobs, initializer=_serve) as pool,
     ):
         running: set[Future[Piece]] = set()
         try:
@@ -153,7 +166,8 @@ def soak(pieces: Iterator[Piece], folder: Path, jobs: int, until: float, done: l
                 print(f"\r{told:,} schedules", end="", file=sys.stderr, flush=True)
         except KeyboardInterrupt:
             print("\nstopping; the same command goes on from here", file=sys.stderr)
-            pool.shutdown(cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()
 
 
 def rows(engines: list[str], done: list[Piece]) -> Iterator[dict[str, object]]:
@@ -177,7 +191,7 @@ def rows(engines: list[str], done: list[Piece]) -> Iterator[dict[str, object]]:
 def tell_pitfalls(engines: list[str], schedules: int, jobs: int, as_json: bool) -> None:
     """What is seen of known bugs."""
     pitfalls = [(name, pitfall) for name in engines for pitfall in engine_spec(name).pitfalls]
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, initializer=_serve) as pool:
         firsts = pool.map(seen, *zip(*pitfalls, strict=True), [schedules] * len(pitfalls))
         table = []
         for (name, pitfall), first in zip(pitfalls, firsts, strict=True):
@@ -202,6 +216,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/soak"))
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    for wish in (signal.SIGINT, signal.SIGTERM):  # a shell that starts us in the background has us ignore Ctrl-C
+        signal.signal(wish, _stop)
     engines = given.engines or known
     if strange := next((name for name in engines if name not in known), None):
         parser.error(f"{strange} is no engine that decides; there are {', '.join(known)}")

@@ -32,8 +32,8 @@ _TIMER = 0.7
 _DEATHS = 0.05
 """How likely a node dies in what it does, of those that may die."""
 
-_MOST_DONE = 3
-"""After how many effects of it, at most."""
+_MOST_DONE = (2, 5, 12)
+"""After how many effects of it, at most: one of these. What it has not so many of it does to the end, and dies."""
 
 
 @dataclass
@@ -172,7 +172,7 @@ class Walk:
             return False
         step = self.rng.choice(steps)
         if self.world.left.crashes and self.lives.up[self.world.nodes[step.node]] and _share(self.rng, _DEATHS):
-            step = step._replace(done=self.rng.randint(1, _MOST_DONE))
+            step = step._replace(done=self.rng.randint(1, self.rng.choice(_MOST_DONE)))
         self._do(step)
         return True
 

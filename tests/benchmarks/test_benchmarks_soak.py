@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
 from needs import ROOT
+
+from testbed.processes import start_time
 
 _SOAK = str(ROOT / "benchmarks" / "soak.py")
 
@@ -37,6 +42,30 @@ def test_a_soak_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert soak(tmp_path, "floodset", "--schedules", "500") == [row]
     assert kept.read_text().splitlines()[-1] == second
     assert len(kept.read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize("wish", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_soak_that_is_ended_leaves_no_worker(tmp_path: Path, wish: signal.Signals) -> None:
+    words = [sys.executable, _SOAK, "paxos", "--schedules", "100000", "--jobs", "2", "--out", str(tmp_path)]
+    soaking = subprocess.Popen(
+        words,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=deaf_to_interrupts,  # noqa: PLW1509 (calls nothing but signal)
+    )
+    children = Path(f"/proc/{soaking.pid}/task/{soaking.pid}/children")
+    while len(workers := [int(pid) for pid in children.read_text().split()]) < 2:
+        assert soaking.poll() is None
+        time.sleep(0.05)
+    soaking.send_signal(wish)
+    soaking.wait()
+    while any(start_time(pid) for pid in workers):
+        time.sleep(0.05)  # ends by itself, or never: then the test's time runs out
+
+
+def deaf_to_interrupts() -> None:
+    """As a shell starts what runs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def test_known_bugs_are_seen_or_said_not_to_be(tmp_path: Path) -> None:

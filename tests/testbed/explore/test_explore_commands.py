@@ -109,7 +109,7 @@ def test_bad_input_gets_one_line(words: list[str], said: str) -> None:
 
 def test_a_schedule_of_paxos_is_written_too() -> None:
     """Its messages have steps of a kind of their own, which no file knows."""
-    done = call("search", "paxos", "--pitfall", "any_vote", "--schedules", "200", "--seed", "3")
+    done = call("search", "paxos", "--pitfall", "any_vote", "--schedules", "100", "--seed", "13")
     assert done.exit_code == 1
     assert done.exception is None or isinstance(done.exception, SystemExit)
     assert call("explore", "--replay", "paxos.schedule.yaml").stdout.splitlines()[-1].strip().startswith("agreement")

@@ -33,21 +33,23 @@ BY_BREADTH = [
     Bug("floodset", "one_round_short", Rules(crashes=1), {"f": 1}, 1500, 8),
 ]
 AT_RANDOM = [
-    Bug("paxos", "any_vote", Rules(drops=UNBOUNDED), {}, 300, 15, seed=3),
+    Bug("paxos", "any_vote", Rules(drops=UNBOUNDED), {}, 100, 15, seed=13),
     # of four nodes, one hears a proposal that two others don't, and decides on it alone
-    Bug("ben_or", "one_proposal", Rules(drops=UNBOUNDED), {"nodes": 4}, 30, 43),
+    Bug("ben_or", "one_proposal", Rules(drops=UNBOUNDED), {"nodes": 4}, 30, 43, seed=2),
     # an acceptor votes, dies before its disk knows it, and votes otherwise in its next life
-    Bug("paxos", "answer_not_kept", Rules(drops=UNBOUNDED, crashes=2, restarts=2), {}, 120, 16, seed=5),
+    Bug("paxos", "answer_not_kept", Rules(drops=UNBOUNDED, crashes=2, restarts=2), {}, 60, 16, seed=29),
     Bug(
         "paxos",
         "answer_not_synced",
         Rules(drops=UNBOUNDED, crashes=2, restarts=2, finds=(State.UNSYNCED_LOST,)),
         {},
-        110,
-        15,
-        seed=1,
+        60,
+        19,
+        seed=3,
     ),
-    pytest.param(Bug("floodset", "no_forwarding", Rules(crashes=2), {"f": 2}, 300, 12, seed=1), marks=pytest.mark.slow),
+    pytest.param(
+        Bug("floodset", "no_forwarding", Rules(crashes=2), {"f": 2}, 100, 12, seed=53), marks=pytest.mark.slow
+    ),
 ]
 
 

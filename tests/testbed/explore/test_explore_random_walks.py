@@ -34,14 +34,15 @@ def walk_of(asked: Asked, number: int) -> Walk:
 
 @pytest.mark.parametrize("asked", ASKED, ids=lambda asked: f"{asked.engine}-{asked.rules.network}-{asked.time}")
 def test_what_is_told_alive_is_what_states_tell_of_the_same_steps(asked: Asked) -> None:
-    for number in range(_WALKS):
-        walk = walk_of(asked, number)
+    walks = [walk_of(asked, number) for number in range(_WALKS)]
+    assert max(len(walk.path) for walk in walks) > 4
+    for walk in walks:
         worlds = asked.worlds()
         steps = walk.steps_in(worlds)
         world = worlds.begin()
         for step in steps:
             world = worlds.after(world, step)
-        assert len(steps) == len(walk.path) > 0
+        assert len(steps) == len(walk.path)
         assert [worlds.states.distinct_facts[worlds.states.facts[state]] for state in world.nodes] == walk.told
         assert [worlds.states.timers[state] for state in world.nodes] == [
             tuple(sorted(walk.lives.timers[state])) for state in walk.world.nodes
@@ -55,7 +56,7 @@ def test_they_die_between_two_effects_and_come_back() -> None:
     walks = [walk_of(Asked("raft", rules=_ROUGH), number) for number in range(30)]
     done = [step.done for walk in walks for step in walk.path if step.done is not None]
     found = {step.event for walk in walks for step in walk.path if isinstance(step.event, State)}
-    assert set(done) == {1, 2, 3}
+    assert set(done) >= {1, 2, 3, 4, 5}
     assert found == set(State)
 
 
