@@ -6,6 +6,7 @@ and arithmetic, and the closed forms convolve it. All three mean the same by eve
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 WIRE_OVERHEAD_BYTES = (
@@ -61,3 +62,23 @@ class Impairment:
 
 
 CLEAN = Impairment()
+_NAMES = {
+    "delay_ns": "delay",
+    "jitter_ns": "jitter",
+    "correlation": "correlation",
+    "loss": "loss",
+    "loss_correlation": "correlated loss",
+    "burst_loss": "bursts of loss",
+    "duplicate": "duplicates",
+    "corrupt": "corruption",
+    "order": "order",
+    "rate_bps": "a rate",
+}
+
+
+def named(impairments: Iterable[Impairment]) -> str:
+    """What these do to frames: ``delay, jitter and a rate``; empty where they do nothing."""
+    asked = [one for one in impairments if not one.is_clean]
+    differs = {field for field in _NAMES for one in asked if getattr(one, field) != getattr(CLEAN, field)}
+    found = [name for field, name in _NAMES.items() if field in differs]
+    return " and ".join(filter(None, (", ".join(found[:-1]), *found[-1:])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import fields
 from statistics import NormalDist
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testbed.topologies.impairment import CLEAN, GilbertElliott, Impairment
+from testbed.topologies.impairment import CLEAN, GilbertElliott, Impairment, named
 from testbed.topologies.netem import (
     GREATEST_LIMIT,
     U32_MAX,
@@ -264,3 +265,15 @@ def test_netems_correlation_is_scrambled_by_its_modulo_and_the_remark_says_so():
     assert long.std() / ((2**31 - 1) / 3**0.5) == pytest.approx((0.75 / 1.25) ** 0.5, abs=0.01)
     assert "narrows the jitter to about 77%" in correlation_remark(Impairment(jitter_ns=2**31 - 1, correlation=0.25))
     assert correlation_remark(Impairment(jitter_ns=10_000)) == ""
+
+
+def test_what_is_asked_of_netem_is_named():
+    """A kernel without netem was said to lack it for "jitter, delay or loss" where only a rate had been asked for."""
+    assert named([Impairment(rate_bps=10**7), CLEAN]) == "a rate"
+    assert named([Impairment(loss=0.1), Impairment(delay_ns=5, rate_bps=1)]) == "delay, loss and a rate"
+    assert named([CLEAN, Impairment(seed=3, limit=5)]) == ""
+    changed = {"distribution": "normal", "table": (1,), "seed": 1, "limit": 1}
+    told = {"burst_loss": GilbertElliott(0.1, 0.2), "order": "fifo"}
+    for field in fields(Impairment):
+        one = Impairment(**{field.name: changed.get(field.name, told.get(field.name, 1))})
+        assert bool(named([one])) is (not one.is_clean), field.name

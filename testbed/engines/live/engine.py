@@ -19,8 +19,9 @@ from testbed.engines.live.machines.several import Address, divide, run_over
 from testbed.engines.live.results import collect, write_pcapng
 from testbed.history import History
 from testbed.plan import Plan
+from testbed.topologies.impairment import named
 
-__all__ = ["LiveEngine", "collect", "needs_netem"]
+__all__ = ["LiveEngine", "asked_of_netem", "collect"]
 
 _POLL_S = 0.05
 _SPARE_S = 300.0  # for bringing up and down, beyond the run's own duration
@@ -47,10 +48,10 @@ class LiveEngine:
             divide(plan, self._machines)
             return
         check_isolation()
-        if needs_netem(plan):
+        if asked := asked_of_netem(plan):
             from testbed.engines.live.wires import netem_available
 
-            netem_available()
+            netem_available(asked)
         if plan.container is not None:
             from testbed.engines.live.containers.hosting import check_engine
 
@@ -74,7 +75,7 @@ class LiveEngine:
             shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
         (job / "plan.json").write_text(plan.to_json(), encoding="utf-8")
         if self._machines:
-            run_over(self._machines, plan, job, needs_netem(plan), progress)
+            run_over(self._machines, plan, job, asked_of_netem(plan), progress)
         else:
             self._run_here(plan, job, progress)
         history = collect(job, plan, self.name)
@@ -107,12 +108,11 @@ def _containers(plan: Plan, job: Path) -> Iterator[tuple[int, ...]]:
         yield (settings.host_proc,)
 
 
-def needs_netem(plan: Plan) -> bool:
-    """Whether some direction is impaired, from the start or by a fault."""
-    return any(not (link.ab.is_clean and link.ba.is_clean) for link in plan.fabric.links) or any(
-        fault.verb == "impair" and fault.impairment is not None and not fault.impairment.is_clean
-        for fault in plan.faults
-    )
+def asked_of_netem(plan: Plan) -> str:
+    """What some direction is impaired by, from the start or by a fault, in words; empty: none is."""
+    links = (impairment for link in plan.fabric.links for impairment in (link.ab, link.ba))
+    faults = (fault.impairment for fault in plan.faults if fault.verb == "impair" and fault.impairment is not None)
+    return named((*links, *faults))
 
 
 def _wait(process: subprocess.Popen[bytes], job: Path, plan: Plan, progress: Progress | None) -> None:

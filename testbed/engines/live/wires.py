@@ -27,7 +27,7 @@ from testbed.engines.live.netlink import requests
 from testbed.engines.live.netlink.codec import Request
 from testbed.engines.live.netlink.rtnl import LinkState, Rtnl, missing_in_kernel
 from testbed.engines.live.owner import Owner
-from testbed.topologies.impairment import CLEAN, Impairment
+from testbed.topologies.impairment import CLEAN, Impairment, named
 from testbed.topologies.netem import NetemParams, changed_params
 
 NETEM_ADVICE = (
@@ -94,7 +94,7 @@ class Nic:
         if self.has_netem:
             self.rtnl.add(requests.netem_change(self.index, params))
         else:
-            self._wiring.need_netem()
+            self._wiring.need_netem(impairment)
             self.rtnl.add(requests.netem_add(self.index, params))
         self.impairment = impairment
         self.limit = params.limit if not self.limit else min(self.limit, params.limit)
@@ -291,10 +291,10 @@ class Wiring:
 
     # -- what the kernel has -----------------------------------------------------------------------------------------
 
-    def need_netem(self) -> None:
-        """Raises EngineUnavailable when the kernel has no netem; asks once."""
+    def need_netem(self, impairment: Impairment) -> None:
+        """Raises EngineUnavailable when the kernel has no netem for this; asks once."""
         if not self._netem_checked:
-            netem_available()
+            netem_available(named([impairment]))
             self._netem_checked = True
 
     def mute_classifier(self) -> str:
@@ -378,12 +378,13 @@ class Wiring:
                 self._rtnl = None
 
 
-def netem_available() -> None:
-    """Raises EngineUnavailable when the kernel has no netem. Asks it in a throwaway network namespace."""
+def netem_available(asked: str) -> None:
+    """Raises EngineUnavailable when the kernel has no netem. Asks it in a throwaway network namespace. asked: what it
+    is wanted for, in words."""
     reason = missing_in_kernel(requests.netem_add(1, NetemParams()))
     if reason:
         why = f"this kernel has no netem ({reason})"
-        raise EngineUnavailable("engine live with jitter, delay or loss", why, NETEM_ADVICE)
+        raise EngineUnavailable(f"engine live with {asked}", why, NETEM_ADVICE)
 
 
 def _veth_end(nic: Nic) -> requests.VethEnd:

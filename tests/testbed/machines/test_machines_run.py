@@ -18,7 +18,7 @@ import pytest
 from needs import MOOT, as_nobody, lacking, needs
 
 from testbed.engines.base import EngineUnavailable
-from testbed.engines.live.engine import needs_netem
+from testbed.engines.live.engine import asked_of_netem
 from testbed.engines.live.machines.several import Address, Machine, divide
 from testbed.engines.live.netlink.requests import netem_add
 from testbed.engines.live.netlink.rtnl import missing_in_kernel
@@ -271,7 +271,7 @@ def test_who_is_not_root_cannot_carry_links(tmp_path: Path) -> None:
         Machine(address) as machine,
         pytest.raises(EngineUnavailable, match=r"machine one: .*not root.*ansible_user=root"),
     ):
-        machine.ask("start", plan=plan.to_json(), part=part.to_json(), netem=False)
+        machine.ask("start", plan=plan.to_json(), part=part.to_json(), netem="")
 
 
 def test_a_machine_whose_kernel_has_no_netem_says_so(tmp_path: Path) -> None:
@@ -283,9 +283,9 @@ def test_a_machine_whose_kernel_has_no_netem_says_so(tmp_path: Path) -> None:
     plan = planned(tmp_path, SCENARIO + "links: {default: {jitter: 1us}}\n")
     part = divide(plan, [address, address])[0]
     with Machine(address) as machine, pytest.raises(EngineUnavailable) as refused:
-        machine.ask("start", plan=plan.to_json(), part=part.to_json(), netem=needs_netem(plan))
+        machine.ask("start", plan=plan.to_json(), part=part.to_json(), netem=asked_of_netem(plan))
     said = str(refused.value)
-    assert said.startswith("machine one: engine live with jitter, delay or loss: this kernel has no netem")
+    assert said.startswith("machine one: engine live with jitter: this kernel has no netem")
     assert "Use `--engine vkernel`" in said
     assert "\n" not in said
 

@@ -69,7 +69,7 @@ class Remote:
             return {"unavailable": [error.what, error.why, error.advice]}
         return {"ready_ns": int(told)} if told else {}
 
-    def _check(self, netem: bool) -> None:
+    def _check(self, netem: str) -> None:
         if os.geteuid() != 0:
             raise EngineUnavailable("a part of a fabric", "not root, and links between machines take that", _ROOT)
         reason = no_vxlan()
@@ -78,7 +78,7 @@ class Remote:
         if netem:
             from testbed.engines.live.wires import netem_available
 
-            netem_available()
+            netem_available(netem)
 
     def _launch(self, part: Part) -> str:
         """Starts the supervisor; what it tells when all stands ready, nothing when it has ended before."""

@@ -133,9 +133,9 @@ class Machine:
         raise EngineUnavailable(f"machine {self.address.name}", why, f"If the testbed is not there yet, {_PROVISION}")
 
 
-def run_over(machines: Sequence[Address], plan: Plan, job: Path, netem: bool, progress: Progress | None) -> None:
-    """Runs the plan and leaves its raw results in ``job``, as one machine's supervisor would. netem: whether it is
-    needed. Raises EngineUnavailable."""
+def run_over(machines: Sequence[Address], plan: Plan, job: Path, netem: str, progress: Progress | None) -> None:
+    """Runs the plan and leaves its raw results in ``job``, as one machine's supervisor would. netem: what it is
+    needed for, in words; empty: for nothing. Raises EngineUnavailable."""
     parts = divide(plan, machines)
     with ExitStack() as stack:
         connections = [stack.enter_context(Machine(address)) for address in machines]
