@@ -136,8 +136,6 @@ def _engine(name: str) -> Shown | None:
 
 
 def _consensus(name: str) -> Shown | None:
-    from dataclasses import fields
-
     from testbed.nodes.registry import engine_names, engine_spec
 
     if name not in engine_names():
@@ -148,13 +146,32 @@ def _consensus(name: str) -> Shown | None:
         ("promises", ", ".join(spec.properties) or "nothing: nobody decides"),
         ("made of", "swaps in rounds" if spec.made_of_swaps else "messages"),
         ("keeps", {"instances": "instance by instance", "log": "one log"}.get(spec.order, "a log in a partial order")),
-        ("parameters", ", ".join(each.name for each in fields(spec.parameters))),
         ("pitfalls", ", ".join(spec.pitfalls)),
     ]
     told = [(heading, text) for heading, text in facts if text]
-    command = f"testbed run nic-crash-mid-swap --set protocol.consensus={name}"
-    commands = [command, f"testbed flp {name}"] if spec.made_of_swaps else [f"testbed search {name}"]
-    return Shown(Kind.CONSENSUS, name, spec.title, told, commands=commands)
+    runs = [f"testbed run nic-crash-mid-swap --set protocol.consensus={name}"] if spec.made_of_swaps else []
+    decides = [f"testbed {'flp' if spec.made_of_swaps else 'search'} {name}"] if spec.decides else []
+    return Shown(Kind.CONSENSUS, name, spec.title, told, _settings(name), runs + decides)
+
+
+def _settings(name: str) -> str:
+    """An engine's own settings as a scenario has them: their defaults, or examples where these tell more."""
+    from textwrap import wrap
+
+    from testbed.scenario.document import flow
+    from testbed.scenario.keys import keys, places
+    from testbed.scenario.parameters import parameters_model
+
+    whole, *inner = places(parameters_model(name))
+    lines = []
+    for key in keys(whole.part):
+        default = "" if key.example == key.default else f" (Default: {flow(key.default)})"
+        parts = [place.part for place in inner if place.steps[0].key == key.name]
+        about = [key.meaning + default, *(f"- {one.name}: {one.meaning}" for part in parts for one in keys(part))]
+        lines += [f"# {line}" for text in about for line in wrap(text, 90)]
+        lines.append(f"{key.name}: {flow(key.example)}")
+    head = [f"protocol:\n  consensus: {name}\n  parameters:"] if lines else []
+    return "\n".join(head + [f"    {line}" for line in lines])
 
 
 def _run(name: str) -> Shown | None:

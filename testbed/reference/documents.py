@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 from pydantic import BaseModel
 
-from testbed.reference.markdown import anchor, as_code, code, flow, table
+from testbed.reference.markdown import anchor, as_code, code, table
+from testbed.scenario.document import flow
 from testbed.scenario.keys import Key, Place, keys, places, title
 from testbed.scenario.model import TOPOLOGY_MODELS, Written
 from testbed.study.document import StudyDocument

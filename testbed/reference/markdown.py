@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import yaml
+from testbed.scenario.document import flow
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -18,12 +18,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def code(value: Any) -> str:
     """A value as YAML in backticks; empty for None."""
     return "" if value is None else f"`{flow(value)}`"
-
-
-def flow(value: Any) -> str:
-    """YAML on one line."""
-    text = yaml.dump(value, Dumper=_Plain, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False)
-    return text.strip().removesuffix("...").strip()
 
 
 def fenced(text: str, language: str) -> str:
@@ -54,22 +48,3 @@ def _plain(text: str) -> str:
 
 def _cell(text: str) -> str:
     return re.sub(r"\s+", " ", text).replace("|", "\\|")
-
-
-_BOOL = "tag:yaml.org,2002:bool"
-
-
-class _Plain(yaml.SafeDumper):
-    """Reads as people write it here: no anchors, and `on` is no truth value (testbed.scenario.document)."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - as in its parent
-        first: [(tag, form) for tag, form in forms if tag != _BOOL]
-        for first, forms in yaml.SafeDumper.yaml_implicit_resolvers.items()
-    }
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - whatever it is
-        """Never."""
-        return True
-
-
-_Plain.add_implicit_resolver(_BOOL, re.compile(r"true|false"), list("tf"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from testbed.nodes.consensus.spec import EngineSpec
 from testbed.nodes.registry import engine_specs, service_names, service_spec
 from testbed.reference.documents import key_table
-from testbed.reference.markdown import as_code, fenced, flow, sentence, table
+from testbed.reference.markdown import as_code, fenced, sentence, table
+from testbed.scenario.document import flow
 from testbed.scenario.keys import keys, places
 from testbed.scenario.model import TOPOLOGY_MODELS, Part
 from testbed.scenario.parameters import mix_model, parameters_model

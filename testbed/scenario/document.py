@@ -89,6 +89,31 @@ def resolve_scalar(text: str) -> Any:
     return text
 
 
+def flow(value: Any) -> str:
+    """A value as YAML on one line, as people write it here."""
+    text = yaml.dump(value, Dumper=_Plain, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False)
+    return text.strip().removesuffix("...").strip()
+
+
+_BOOL_TAG = "tag:yaml.org,2002:bool"
+
+
+class _Plain(yaml.SafeDumper):
+    """Reads as people write it here: no anchors, and `on` is no truth value."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as in its parent
+        first: [(tag, form) for tag, form in forms if tag != _BOOL_TAG]
+        for first, forms in yaml.SafeDumper.yaml_implicit_resolvers.items()
+    }
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - whatever it is
+        """Never."""
+        return True
+
+
+_Plain.add_implicit_resolver(_BOOL_TAG, re.compile(r"true|false"), list("tf"))
+
+
 class _Loader(yaml.SafeLoader):
     """Stops at too deep a nesting while reading: PyYAML's scanner takes quadratic time in it."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from testbed.actions.catalogue import ROWS, Kind
 from testbed.cli.main import app
 from testbed.cli.output import QUIET, VERBOSE, set_level
 from testbed.cli.usage import split_level
+from testbed.nodes.registry import engine_spec, engine_specs
 from testbed.runs import make_latest
 
 SCENARIO = """\
@@ -82,6 +85,33 @@ def test_show_tells_what_a_thing_consists_of(here: Path) -> None:
     assert SCENARIO.rstrip() in call("show", "small.yaml").stdout
     assert "answer_not_kept" in call("show", "paxos").stdout
     assert "testbed study jitter-leaf-spine" in call("show", "jitter-leaf-spine").stdout
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in engine_specs() if fields(spec.parameters)])
+def test_show_tells_what_may_be_set_of_an_engine_as_a_scenario_has_it(here: Path, name: str) -> None:
+    """What is shown goes into a scenario as it stands; each setting is explained above."""
+    (shown,) = data("show", name, "--kind", "consensus")
+    told = shown["text"].splitlines()
+    for parameter in fields(engine_spec(name).parameters):
+        place = next(place for place, line in enumerate(told) if line.startswith(f"    {parameter.name}: "))
+        about = itertools.takewhile(lambda line: line.startswith("    # "), reversed(told[:place]))
+        assert parameter.metadata["about"] in " ".join(line.removeprefix("    # ") for line in reversed([*about]))
+    (here / "whole.yaml").write_text(f"name: whole\ntopology: {{kind: star, hosts: 6}}\n{shown['text']}\n")
+    parameters = data("explain", "whole.yaml")["protocol"]["parameters"]
+    assert set(parameters) == {parameter.name for parameter in fields(engine_spec(name).parameters)}
+
+
+def test_show_tells_what_stands_in_the_lists_of_an_engines_settings(here: Path) -> None:
+    told = " ".join(call("show", "raft").stdout.replace("#", "").split())
+    assert "changes: [{at_ns: 5ms, members: [0, 1, 2]}]" in told
+    assert "in the order of their times. (Default: [])" in told
+    assert "- members: The voters: their places among the members, from 0." in told
+
+
+def test_no_command_is_shown_for_an_engine_that_would_refuse_it(here: Path) -> None:
+    """`none` decides nothing: there is no valence to tell."""
+    assert data("show", "none")[0]["commands"] == ["testbed run nic-crash-mid-swap --set protocol.consensus=none"]
+    assert "testbed flp oae" in data("show", "oae")[0]["commands"]
 
 
 def test_show_says_what_may_have_been_meant(here: Path) -> None:
