@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from heapq import merge
-from itertools import repeat
 from operator import itemgetter
 from typing import Any, NamedTuple, overload
 
@@ -177,8 +176,7 @@ class Events(Sequence[Event]):
         """These events, in the order given. names: the nodes, see node_names."""
         number = {name: place for place, name in enumerate(names)} | {"": NOBODY}
         recorder = Recorder(names)
-        for t_ns, node, what in events:
-            recorder.rows.append((t_ns, number[node], type(what), what))
+        recorder.rows += [(t_ns, number[node], type(what), what) for t_ns, node, what in events]
         return recorder.events()
 
     def table(self, kind: type[What]) -> Table:
@@ -376,12 +374,13 @@ class Hops(Sequence[Hop]):
     @staticmethod
     def of(hops: Iterable[Hop]) -> Hops:
         """These hops, in the order given."""
+        held = list(hops)
+        if not held:
+            return Hops()
+        t_ns, nodes, nics, whats, keys, *rest = zip(*held, strict=True)
         places: dict[tuple[str, str], int] = {}
-        rows = [
-            (hop.t_ns, places.setdefault((hop.node, hop.nic), len(places)), _CODE[hop.what], *hop.key, *hop[5:])
-            for hop in hops
-        ]
-        columns: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else repeat((), len(_HOP_COLUMNS))
+        place = codes(zip(nodes, nics, strict=True), places)
+        columns = (t_ns, place, [_CODE[what] for what in whats], *zip(*keys, strict=True), *rest)
         return Hops(tuple(places), **dict(zip(_HOP_COLUMNS, columns, strict=True)))
 
     def where(self, *whats: str) -> Mask:

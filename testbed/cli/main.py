@@ -122,12 +122,21 @@ def _open_what_is_closed() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
+def _build_only(typed: str) -> None:
+    """Of all verbs the one that was typed, if it is one: building forty takes a fifth of a short command's time."""
+    chosen = [command for command in app.registered_commands if command.name == typed]
+    groups = [group for group in app.registered_groups if group.name == typed]
+    if chosen or groups:
+        app.registered_commands, app.registered_groups = chosen, groups
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
     _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):  # a terminal that knows no µ gets \\xb5 instead of a traceback
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    _build_only(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))
     try:
         verb(app)()  # help is printed outside of all verbs
     except typer.Exit as end:

@@ -103,6 +103,17 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return run_study(load_study(folder / "study.yaml"), folder / "out", jobs=0).to_dict()
 
 
+@pytest.fixture(scope="module")
+def page_of_study(results: dict[str, Any]) -> str:
+    """Its page, with the command that made it."""
+    return study_page(results, ["testbed study x.yaml"])
+
+
+@pytest.fixture(scope="module")
+def page_beside_vkernel(results: dict[str, Any]) -> str:
+    return study_page(with_vkernel(results))
+
+
 def with_vkernel(results: dict[str, Any]) -> dict[str, Any]:
     """The results as if vkernel had measured what sim measured (to see that a page shows it)."""
     found = copy.deepcopy(results)
@@ -126,37 +137,36 @@ def assert_self_contained(text: str, files: Collection[str] = ()) -> None:
     assert not re.search(r"@import|url\((?!#)|fetch\(|XMLHttpRequest|import\(", text)
 
 
-def test_a_study_page_is_one_file_and_escapes_what_it_is_given(results: dict[str, Any]) -> None:
-    text = study_page(results, ["testbed study x.yaml"])
-    assert_self_contained(text)
-    page = Page(text)
+def test_a_study_page_is_one_file_and_escapes_what_it_is_given(page_of_study: str) -> None:
+    assert_self_contained(page_of_study)
+    page = Page(page_of_study)
     assert "Two hosts & <one> link." in page.text
     assert {"plot", "close", "breakpoints", "expectations", "shares", "consensus"} <= page.ids
     assert "testbed study x.yaml" in page.text
 
 
-def test_a_study_page_shows_every_point_with_its_closed_form(results: dict[str, Any]) -> None:
-    text = study_page(results)
+def test_a_study_page_shows_every_point_with_its_closed_form(results: dict[str, Any], page_of_study: str) -> None:
+    text = page_of_study
     rows = sum(len(variant["sim"]) for variant in results["variants"])
     tables = re.findall(r'<table class="points sim">.*?</table>', text, re.S)
     assert sum(table.count("<tr><td>") for table in tables) == rows
     assert "–</td><td" not in re.sub(r"<td class=\"n\">[^<]* – [^<]*</td>", "", tables[0]).split("decided")[0]
 
 
-def test_vkernel_points_stand_beside_sim_with_the_same_seed(results: dict[str, Any]) -> None:
-    page = Page(study_page(with_vkernel(results)))
+def test_vkernel_points_stand_beside_sim_with_the_same_seed(page_beside_vkernel: str) -> None:
+    page = Page(page_beside_vkernel)
     assert "sim, same seed" in page.text
     assert page.text.count("not run") == 0
 
 
-def test_what_cannot_be_trusted_stands_on_top(results: dict[str, Any]) -> None:
+def test_what_cannot_be_trusted_stands_on_top(results: dict[str, Any], page_of_study: str) -> None:
     spoilt = with_vkernel(results)
     spoilt["variants"][0]["vkernel"][0].update(trust="not_trusted", reasons=["delays are 12 us too long"])
     text = study_page(spoilt)
     assert text.index('id="distrusted"') < text.index('id="plot"')
     assert "delays are 12 us too long" in text
     assert distrusted(spoilt) != []
-    assert 'id="distrusted"' not in study_page(results)
+    assert 'id="distrusted"' not in page_of_study
 
 
 def test_what_is_said_of_many_points_is_said_once(results: dict[str, Any]) -> None:
@@ -174,12 +184,12 @@ def test_what_is_said_of_many_points_is_said_once(results: dict[str, Any]) -> No
     ]
 
 
-def test_a_study_page_names_the_fabric_and_the_protocol(results: dict[str, Any]) -> None:
+def test_a_study_page_names_the_fabric_and_the_protocol(results: dict[str, Any], page_of_study: str) -> None:
     found = results["studied"]
     assert (found["fabrics"], found["protocols"]) == (["pair"], ["floodset"])
     assert "alternating handshake of depth 2" not in found["settings"], "the variants differ in it"
     assert "horizon abort" in found["settings"]
-    page = Page(study_page(results))
+    page = Page(page_of_study)
     assert "studied" in page.ids
     assert "Fabric: pair. Protocol: floodset; horizon abort." in page.text
 
@@ -220,19 +230,23 @@ def test_a_missing_kernel_is_told_on_top(results: dict[str, Any]) -> None:
     assert text.index('id="missing"') < text.index('id="plot"')
 
 
-def test_intervals_that_hold_whenever_a_search_stops_are_said_to_be(results: dict[str, Any]) -> None:
-    assert "confidence sequences, which hold whenever one stops" in Page(study_page(results)).text
+def test_intervals_that_hold_whenever_a_search_stops_are_said_to_be(
+    results: dict[str, Any], page_of_study: str
+) -> None:
+    assert "confidence sequences, which hold whenever one stops" in Page(page_of_study).text
     fixed = {**results, "variants": [{**variant, "break_point": None} for variant in results["variants"]]}
     assert "confidence sequences" not in Page(study_page(fixed)).text
 
 
-def test_a_caption_speaks_of_what_is_in_the_plot_only(results: dict[str, Any]) -> None:
-    assert "filled squares" not in Page(study_page(results)).text
-    assert "filled squares" in Page(study_page(with_vkernel(results))).text
+def test_a_caption_speaks_of_what_is_in_the_plot_only(
+    results: dict[str, Any], page_of_study: str, page_beside_vkernel: str
+) -> None:
+    assert "filled squares" not in Page(page_of_study).text
+    assert "filled squares" in Page(page_beside_vkernel).text
     plain = copy.deepcopy(results)
     for variant in plain["variants"]:
         variant["break_point"] = None
-    assert "coloured band" in Page(study_page(results)).text
+    assert "coloured band" in Page(page_of_study).text
     assert "coloured band" not in Page(study_page(plain)).text
     linear = copy.deepcopy(results)
     for variant in linear["variants"]:
@@ -251,8 +265,10 @@ def test_results_of_an_earlier_version_are_said_to_be(results: dict[str, Any], t
         read_results(tmp_path)
 
 
-def test_each_mark_tells_its_engine_counts_interval_and_trust(results: dict[str, Any]) -> None:
-    text = study_page(with_vkernel(results))
+def test_each_mark_tells_its_engine_counts_interval_and_trust(
+    results: dict[str, Any], page_beside_vkernel: str
+) -> None:
+    text = page_beside_vkernel
     row = results["variants"][0]["sim"][3]
     at = human(row["x"], "time")
     counts = f"{row['broken']} of {row['rounds']} rounds broke; trusted</title>"
@@ -262,8 +278,8 @@ def test_each_mark_tells_its_engine_counts_interval_and_trust(results: dict[str,
     assert "Sim: trusted; vkernel: trusted." in Page(text).text
 
 
-def test_equal_results_give_equal_pages(results: dict[str, Any]) -> None:
-    assert study_page(results) == study_page(copy.deepcopy(results))
+def test_equal_results_give_equal_pages(results: dict[str, Any], page_of_study: str) -> None:
+    assert page_of_study == study_page(copy.deepcopy(results), ["testbed study x.yaml"])
 
 
 def test_probabilities_over_decades_get_a_logarithmic_axis(results: dict[str, Any]) -> None:
@@ -296,6 +312,7 @@ def test_a_png_can_be_had_for_a_readme(results: dict[str, Any], tmp_path: Path) 
 def test_a_sweep_over_whole_numbers_is_drawn_too(tmp_path: Path) -> None:
     document = yaml.safe_load(STUDY)
     document.update(name="depths", sweep={"parameter": "protocol.depth", "values": [2, 3]}, variants=[{"name": "one"}])
+    document["sim"]["rounds"] = 1000
     del document["break_point"]
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
     found = run_study(load_study(tmp_path / "study.yaml"), tmp_path / "out", jobs=0).to_dict()
