@@ -702,7 +702,7 @@ def test_up_advises_what_up_can_do(here: Path) -> None:
         lacking(MOOT, "this kernel has netem: nothing is refused")
     done = testbed("up", "small.yaml", "-x", "nodes", cwd=here)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "testbed: error: engine live with jitter" in done.stderr
+    assert "testbed: error: engine live with delay and jitter" in done.stderr
     assert "bring up a bare topology" in done.stderr
 
 
