@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DONE = [
     *sorted((ROOT / "docs" / "tutorial").glob("*.md")),
     *sorted((ROOT / "docs" / "how-to").glob("*.md")),
-    *(ROOT / "docs").glob("index.md"),
+    *(ROOT / "docs" / f"{name}.md" for name in ("index", "explorer", "flp")),
 ]
 APART = {"attach", "capture", "down", "exec", "logs", "play", "serve", "up"}
 """Verbs that stay, fork, or hand their own standard streams on: they want a process to themselves."""
