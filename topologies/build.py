@@ -17,7 +17,14 @@ from testbed.topologies.fabric import Fabric, Link, LinkEnd
 from testbed.topologies.fat_tree import FatTree
 from testbed.topologies.lattice import Lattice
 from testbed.topologies.leaf_spine import LeafSpine
-from testbed.topologies.options import check_switch, checked_address, host_address, link_impairments, node_place
+from testbed.topologies.options import (
+    check_switch,
+    checked_address,
+    host_address,
+    host_ip,
+    link_impairments,
+    node_place,
+)
 from testbed.topologies.pair import Pair
 from testbed.topologies.paths import forwarding
 from testbed.topologies.ring import Ring
@@ -106,11 +113,14 @@ def fabric(topo: Any, name: str = "") -> Fabric:
     for switch in switches:
         check_switch(topo, switch)
     macs = _Macs(topo, hosts, switches)
+    ips = {host: ip for host in hosts if (ip := host_ip(topo, host))}
     links = tuple(_link(macs, info) for _, _, info in sorted(topo.iterLinks(withInfo=True), key=_link_order))
     _check_addresses(links)
     entries = forwarding(hosts, switches, links, getattr(topo, "joins_everybody", True))
     places = {node: node_place(topo, node) for node in (*hosts, *switches)}
-    return Fabric(name or type(topo).__name__, hosts, switches, links, entries, places)
+    found = Fabric(name or type(topo).__name__, hosts, switches, links, entries, places, ips)
+    _check_ips(found)
+    return found
 
 
 def natural(text: str) -> tuple[tuple[int, str], ...]:
@@ -166,6 +176,15 @@ def _check_addresses(links: Sequence[Link]) -> None:
         other = owners.setdefault(end.mac, end)
         if other is not end:
             raise ValueError(f"{other.node} and {end.node} have one address, {end.mac}; give each NIC its own")
+
+
+def _check_ips(found: Fabric) -> None:
+    owners: dict[str, str] = {}
+    for host, ip in found.addresses.items():
+        address = ip.partition("/")[0]
+        other = owners.setdefault(address, host)
+        if other != host:
+            raise ValueError(f"{other} and {host} have one address, {address}; give each host its own with ip=")
 
 
 def _check_size(kind: Kind, chosen: dict[str, int]) -> None:

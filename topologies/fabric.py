@@ -58,6 +58,7 @@ class Fabric:
     hosts and switches: names in order; a host's place in ``hosts`` is its node number. links: see Link.
     forwarding: for every switch, destination address -> interface of that switch. No entry means: drop.
     places: what each node is; ``place`` knows it of nodes that are not in there as well.
+    ips: of the hosts for which one was asked for, the address in IP (``10.0.0.5/8``); ``addresses`` knows all.
     """
 
     name: str
@@ -66,6 +67,15 @@ class Fabric:
     links: tuple[Link, ...]
     forwarding: dict[str, dict[str, str]]
     places: dict[str, Place] = field(default_factory=dict)
+    ips: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Host -> its address in IP where the fabric is up, as Mininet gives them: 10.0.0.1/8 for the first one, and so
+        on, but for those for which another one was asked for. No protocol here uses them."""
+        numbers = enumerate(self.hosts, 1)
+        usual = {host: f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}/8" for number, host in numbers}
+        return usual | self.ips
 
     def place(self, node: str) -> Place:
         """What ``node`` is; where nobody said so, a host or a switch like any other."""
@@ -81,6 +91,7 @@ def fabric_from_json(data: dict[str, Any]) -> Fabric:
         links=tuple(_link_from_json(link) for link in data["links"]),
         forwarding=data["forwarding"],
         places={node: Place(**{**place, "at": tuple(place["at"])}) for node, place in data.get("places", {}).items()},
+        ips=data.get("ips", {}),
     )
 
 

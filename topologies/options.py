@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from decimal import Decimal
+from ipaddress import IPv4Interface
 from typing import Any
 
 from testbed.topologies.fabric import Place
@@ -39,7 +40,7 @@ PLAIN_CLASSES = (
     *(f"mininet.link.{name}" for name in ("Link", "Intf", "TCLink", "TCIntf", "TCULink")),
     *(f"mininet.node.{name}" for name in ("Node", "Host")),
 )
-NO_IP = "no protocol here uses IP, and `testbed up` numbers hosts 10.0.0.1, 10.0.0.2, ..."
+NO_IP = "no protocol here uses IP; ip= of a host is its address where `testbed up` brings it up"
 STATIC = "switches here forward on static shortest paths"
 OF_CONTAINERS = "a scenario gives nodes their share of processors with nodes: {kind: container, cpus: 0.5}"
 _LINK_IS_DOWN = "a scenario takes a link down with faults: [at 0s link_down links h1<->s1]"
@@ -62,6 +63,7 @@ INSTEAD: Mapping[str, str] = {
     "inNamespace": "every host is in a namespace of its own",
 }
 """Of options that can't be honoured: what can be said here in their place, or is so anyway."""
+_PREFIX = 8  # of Mininet's own network, 10.0.0.0/8
 _PLACE = tuple(field.name for field in fields(Place))
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|nsecs?|us|usecs?|ms|msecs?|s|secs?)")
 _SIZES = {"n": 1, "u": 10**3, "m": 10**6, "s": 10**9}  # by the first letter of the unit
@@ -72,10 +74,22 @@ def host_address(topo: Any, host: str) -> str:
     """The address asked for a host's first NIC, empty when none is; all else that is asked for a host is refused."""
     options = _given(topo.nodeInfo(host))
     for name, value in options.items():
-        if name not in ("mac", "isSwitch", *_PLACE) and not _changes_nothing(name, value):
-            why = NO_IP if name in ("ip", "defaultRoute") else INSTEAD.get(name, "hosts are all alike")
+        if name not in ("mac", "ip", "isSwitch", *_PLACE) and not _changes_nothing(name, value):
+            why = NO_IP if name == "defaultRoute" else INSTEAD.get(name, "hosts are all alike")
             raise _refusal(f"host {host}", name, value, why)
     return checked_address(host, options["mac"]) if "mac" in options else ""
+
+
+def host_ip(topo: Any, host: str) -> str:
+    """The address in IP asked for a host, with its prefix; empty when none is."""
+    asked = _given(topo.nodeInfo(host)).get("ip")
+    if asked is None:
+        return ""
+    try:
+        text = str(asked)
+        return IPv4Interface(text if "/" in text else f"{text}/{_PREFIX}").with_prefixlen
+    except ValueError:
+        raise ValueError(f"host {host}: ip={asked!r} is no address; write one as 10.0.0.5 or 10.0.0.5/8") from None
 
 
 def check_switch(topo: Any, switch: str) -> None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from testbed.cli import attached
 from testbed.cli.prompt import Prompt, carry_out
 from testbed.engines.base import EngineUnavailable
-from testbed.engines.live.hosts_file import name_hosts
-from testbed.engines.live.mininet_fabric import MininetFabric, addresses
+from testbed.engines.live.hosts_file import name_hosts, names
+from testbed.engines.live.mininet_fabric import MininetFabric
 from testbed.engines.live.wires import NETEM_ADVICE
 from testbed.topologies.fabric import fabric_from_json
 
@@ -37,9 +37,9 @@ def main(descriptor: int) -> int:
     with os.fdopen(descriptor, encoding="utf-8") as file:
         job = json.load(file)
     fabric = fabric_from_json(job["fabric"])
-    containers = _containers(job, addresses(fabric))
+    containers = _containers(job, names(fabric))
     try:
-        name_hosts(addresses(fabric))
+        name_hosts(names(fabric))
         with MininetFabric(fabric, containers) as running:
             if job["detached"] or len(running.fabric.hosts) <= _FEW:
                 running.net.wiring.set_arp()  # else they come with the first command at the prompt
@@ -71,8 +71,8 @@ def _report(running: MininetFabric, containers: Containers | None, descriptor: i
         outside.sendall(json.dumps(report).encode())
 
 
-def _containers(job: dict[str, Any], names: Mapping[str, str]) -> Containers | None:
-    """The hosts, where they are containers. names: what they know each other by, and their addresses."""
+def _containers(job: dict[str, Any], known: Mapping[str, str]) -> Containers | None:
+    """The hosts, where they are containers. known: what they know each other by, and its address."""
     if "settings" not in job:
         return None
     from testbed.engines.live.containers.owner import Containers
@@ -80,7 +80,7 @@ def _containers(job: dict[str, Any], names: Mapping[str, str]) -> Containers | N
     from testbed.plan import Container
 
     settings = Settings(**job["settings"])
-    return Containers(settings, Container(**job["container"]), names=names)
+    return Containers(settings, Container(**job["container"]), names=known)
 
 
 if __name__ == "__main__":

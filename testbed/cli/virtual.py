@@ -47,13 +47,13 @@ def in_virtual_time(fabric: Fabric, commands: list[str]) -> list[dict[str, Any]]
 def _main(job: Path) -> None:
     """What runs in the guest."""
     from testbed.cli.prompt import Prompt
-    from testbed.engines.live.hosts_file import name_hosts
-    from testbed.engines.live.mininet_fabric import MininetFabric, addresses
+    from testbed.engines.live.hosts_file import name_hosts, names
+    from testbed.engines.live.mininet_fabric import MininetFabric
     from testbed.topologies.fabric import fabric_from_json
 
     told = json.loads((job / _TOLD).read_text(encoding="utf-8"))
     fabric = fabric_from_json(told["fabric"])
-    name_hosts(addresses(fabric))
+    name_hosts(names(fabric))
     with MininetFabric(fabric) as running:
         running.net.wiring.set_arp()
         time.sleep(_SETTLED_S)

@@ -33,7 +33,7 @@ def nics_of(fabric: Fabric) -> dict[str, list[tuple[str, str, Impairment]]]:
 def node_commands(fabric: Fabric, renamed: Mapping[str, str]) -> dict[str, list[str]]:
     """Node -> the ``ip``, ``bridge`` and ``tc`` commands that make it what it is here. renamed: interface -> its name
     over there."""
-    ips = addresses(fabric)
+    ips = fabric.addresses
     macs = {nics[0][1]: host for host, nics in nics_of(fabric).items() if host in ips}
     found: dict[str, list[str]] = {}
     for node, nics in nics_of(fabric).items():
@@ -50,18 +50,12 @@ def node_commands(fabric: Fabric, renamed: Mapping[str, str]) -> dict[str, list[
             lines.append(f"bridge fdb replace {mac} dev {renamed[nic]} master static")
         if node in ips:
             dev = renamed[nics[0][0]]
-            lines.append(f"ip address replace {ips[node]}/8 dev {dev}")
+            lines.append(f"ip address replace {ips[node]} dev {dev}")
             if len(ips) <= MOST_WITH_ARP:
-                others = ((mac, ips[host]) for mac, host in macs.items() if host != node)
+                others = ((mac, ips[host].partition("/")[0]) for mac, host in macs.items() if host != node)
                 lines += [f"ip neighbour replace {ip} lladdr {mac} dev {dev} nud permanent" for mac, ip in others]
         found[node] = lines
     return found
-
-
-def addresses(fabric: Fabric) -> dict[str, str]:
-    """Host -> an address for ``ping``, as `testbed up` gives them: 10.0.0.1 for the first one, and so on."""
-    numbers = enumerate(fabric.hosts, 1)
-    return {host: f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}" for number, host in numbers}
 
 
 def portable_tc(impairment: Impairment, dev: str) -> str:

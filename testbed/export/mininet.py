@@ -58,8 +58,8 @@ class Fabric(Topo):
     """{title}"""
 
     def build(self):
-        for name, mac in HOSTS.items():
-            self.addHost(name, mac=mac)
+        for name, options in HOSTS.items():
+            self.addHost(name, **options)
         for number, name in enumerate(SWITCHES, 1):
             self.addSwitch(name, dpid="%016x" % number)
         for one, port1, addr1, params1, two, port2, addr2, params2 in LINKS:
@@ -86,6 +86,10 @@ if __name__ == "__main__":
 '''
 
 
+def _options(fabric: Fabric, host: str, mac: str) -> dict[str, str]:
+    return {"mac": mac, "ip": fabric.ips[host]} if host in fabric.ips else {"mac": mac}
+
+
 def mininet(fabric: Fabric, name: str) -> Exported:
     """The script, and what it leaves out."""
     remarks = tuple(dict.fromkeys(_remarks(fabric)))
@@ -101,7 +105,7 @@ def mininet(fabric: Fabric, name: str) -> Exported:
     script = _SCRIPT.format(
         head=_quoted(head),
         title=_quoted(title),
-        hosts=_spelt({host: first[host] for host in fabric.hosts if host in first}),
+        hosts=_spelt({host: _options(fabric, host, first[host]) for host in fabric.hosts if host in first}),
         switches=_spelt(list(fabric.switches)),
         links=_spelt(links),
         forwarding=_spelt({switch: fabric.forwarding[switch] for switch in fabric.switches}),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from mininet.node import CPULimitedHost, Host, Node, OVSSwitch, Switch, UserSwit
 from mininet.topo import Topo
 
 from testbed.topologies.build import fabric
+from testbed.topologies.fabric import fabric_from_json
 from testbed.topologies.impairment import CLEAN, Impairment
 
 MS = 1_000_000
@@ -126,7 +129,7 @@ def test_an_address_that_no_host_can_have_is_refused(mac: str, told: str) -> Non
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"ip": "10.0.0.1/24"}, r"host h3: ip='10\.0\.0\.1/24' can't be honoured: .*; leave it out"),
+        ({"ip": "10.0.0"}, r"host h3: ip='10\.0\.0' is no address; write one as 10\.0\.0\.5 or 10\.0\.0\.5/8"),
         ({"cls": CPULimitedHost, "cpu": 0.1}, r"host h3: cls=CPULimitedHost can't be honoured"),
         ({"defaultRoute": "via 10.0.0.1"}, r"host h3: defaultRoute='via 10\.0\.0\.1' can't be honoured"),
     ],
@@ -136,6 +139,19 @@ def test_what_a_host_can_not_have_is_refused_by_name(options: dict[str, Any], to
     topo.addHost("h3", **options)
     topo.addLink("h3", "h1")
     with pytest.raises(ValueError, match=told):
+        fabric(topo)
+
+
+def test_a_host_has_the_address_in_ip_that_was_asked_for_and_the_others_have_theirs() -> None:
+    topo = Topo()
+    topo.addSwitch("s1")
+    for name, ip in (("h1", None), ("h2", None), ("h3", "192.168.1.5/24"), ("h4", "10.0.9.9")):
+        topo.addLink(topo.addHost(name, ip=ip), "s1")
+    built = fabric(topo)
+    assert built.addresses == {"h1": "10.0.0.1/8", "h2": "10.0.0.2/8", "h3": "192.168.1.5/24", "h4": "10.0.9.9/8"}
+    assert fabric_from_json(json.loads(json.dumps(asdict(built)))) == built
+    topo.setNodeInfo("h3", {"ip": "10.0.0.2"})
+    with pytest.raises(ValueError, match=r"h2 and h3 have one address, 10\.0\.0\.2; give each host its own with ip="):
         fabric(topo)
 
 
@@ -189,7 +205,7 @@ OF_HOSTS: dict[str, dict[Any, str]] = {
     "cls": {Host: AS_IT_IS, CPULimitedHost: "hosts are all alike"},
     "inNamespace": {True: AS_IT_IS, False: "in a namespace of its own"},
     "lo": {"up": AS_IT_IS, "down": "hosts are all alike"},
-    "ip": {"10.0.0.9/8": "no protocol here uses IP"},
+    "ip": {"10.0.0.9/8": HONOURED},
     "defaultRoute": {"via 10.0.0.1": "no protocol here uses IP"},
     "cpu": {0.5: "nodes: {kind: container, cpus: 0.5}"},
     "cores": {1: "nodes: {kind: container, cpus: 0.5}"},

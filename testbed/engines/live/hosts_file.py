@@ -12,10 +12,16 @@ from pathlib import Path
 
 from testbed.engines.live import syscalls
 from testbed.engines.live.syscalls import MNT_DETACH, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID
+from testbed.topologies.fabric import Fabric
 
 HOSTS = "/etc/hosts"
 _PLACE = "/run/netns"  # the fabric's own, see isolation.py; where the memory is mounted until it is bound
 _MODE = 0o644
+
+
+def names(fabric: Fabric) -> dict[str, str]:
+    """Host -> what its name stands for."""
+    return {host: address.partition("/")[0] for host, address in fabric.addresses.items()}
 
 
 def name_hosts(addresses: Mapping[str, str]) -> None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from mininet.net import Mininet
 from mininet.topo import Topo
-from mininet.util import ipAdd
 
 from testbed.engines.live.fabric_net import FabricNet
 from testbed.engines.live.mininet_nodes import ContainerHost, HeldHost, ImpairedLink, StaticBridge
@@ -23,8 +22,6 @@ from testbed.topologies.fabric import Fabric
 
 if TYPE_CHECKING:
     from testbed.engines.live.containers.owner import ContainerOwner, Containers
-
-_NETWORK, _PREFIX = 10 << 24, 8  # 10.0.0.0/8, as Mininet's own
 
 
 class MininetFabric(FabricNet):
@@ -114,16 +111,11 @@ def _container_host(
     return ContainerHost(name, owners[name], containers.command_in(name), **params)
 
 
-def addresses(fabric: Fabric) -> dict[str, str]:
-    """What each host is called by in IP: 10.0.0.1 and so on, in their order."""
-    return {host: ipAdd(place, _PREFIX, _NETWORK) for place, host in enumerate(fabric.hosts, 1)}
-
-
 def fabric_topo(fabric: Fabric) -> Topo:
     """A Mininet ``Topo`` of a fabric: names, addresses, impairments and forwarding as they stand in it."""
     topo = Topo()
-    for host, address in addresses(fabric).items():
-        topo.addHost(host, ip=f"{address}/{_PREFIX}")
+    for host, address in fabric.addresses.items():
+        topo.addHost(host, ip=address)
     for switch in fabric.switches:
         topo.addSwitch(switch, forwarding=fabric.forwarding.get(switch, {}))
     for link in fabric.links:

@@ -81,6 +81,20 @@ def test_commands_know_hosts_by_name_and_nobody_else_does(fabric: str) -> None:
     assert (Path("/etc/hosts").read_text(), Path("/proc/self/mounts").read_text()) == before
 
 
+def test_a_host_has_the_address_that_a_mininet_class_asks_for(state: Path, namespaces: None, tmp_path: Path) -> None:
+    """ip= was refused."""
+    (tmp_path / "mine.py").write_text(
+        "from mininet.topo import Topo\n"
+        "class Mine(Topo):\n"
+        "    def build(self):\n"
+        "        self.addLink(self.addHost('a', ip='192.168.1.5/24'), self.addHost('b', ip='192.168.1.6/24'))\n"
+    )
+    words = ("up", "--custom", f"{tmp_path / 'mine.py'}:Mine", "-x", "b ping -c 1 -W 1 a", "-x", "b ip -br -4 addr")
+    told = call(*words)
+    assert "1 received" in told.stdout, told.stdout + told.stderr
+    assert "192.168.1.6/24" in told.stdout
+
+
 def test_a_switch_stopped_at_one_prompt_is_started_at_another(state: Path, namespaces: None) -> None:
     up = call("up", "star", "--set", "hosts=2", "--detach", "--name", "switched")
     assert up.returncode == 0, up.stderr
