@@ -156,8 +156,8 @@ def test_however_many_frames_come_in_at_one_instant_all_are_handled(kernel, plan
 # -- the same run ------------------------------------------------------------------------------------------------------
 
 DRAWN = (0, 3, 4, 5, 7, 13, 24, 41)
-"""Seven engines, fabrics of 2 to 16 hosts, no cells; of as many others that draw more messages each takes as long as
-all of these."""
+"""Six engines, fabrics of 2 to 16 hosts, no cells, and none that draws very many messages. All engines are compared by
+test_e2e_engines_agree.py."""
 
 
 @pytest.mark.slow
