@@ -17,6 +17,7 @@ schedules are drawn until one shows it.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import os
@@ -41,7 +42,7 @@ from testbed.nodes.consensus.spec import EngineSpec  # noqa: E402
 from testbed.nodes.core import Decide, Install  # noqa: E402
 from testbed.nodes.core.disk import State  # noqa: E402
 from testbed.nodes.registry import engine_spec, engine_specs  # noqa: E402
-from testbed.study.fingerprint import code_fingerprint  # noqa: E402
+from testbed.study.fingerprint import covered_files  # noqa: E402
 from testbed.study.statistics import clopper_pearson  # noqa: E402
 
 SEED = 20
@@ -107,6 +108,16 @@ def seen(engine: str, pitfall: str, schedules: int) -> int | None:
     model, most = wanted.model(), most_steps(wanted)
     numbers = range(schedules)
     return next((number for number in numbers if drawn(model, wanted.rules, SEED, number, most).broken), None)
+
+
+def code_soaked() -> str:
+    """A hash of what a schedule depends on: the engines, the explorer, this file, Python."""
+    rooms = ("testbed/nodes/", "testbed/explore/")
+    files = [path for name, path in sorted(covered_files("sim").items()) if name.startswith(rooms)]
+    digest = hashlib.blake2b(sys.version.encode(), digest_size=8)
+    for path in (*files, Path(__file__)):
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def finished(path: Path, code: str) -> list[Piece]:
@@ -225,7 +236,7 @@ def main() -> None:
         tell_pitfalls(engines, given.schedules or 1000, given.jobs, given.json)
         return
     given.out.mkdir(parents=True, exist_ok=True)
-    code = code_fingerprint("sim")
+    code = code_soaked()
     done = [piece for piece in finished(given.out / "soak.jsonl", code) if piece.engine in engines]
     until = time.monotonic() + 60 * given.minutes
     soak(missing(engines, given.schedules or 100_000, code, done), given.out, given.jobs, until, done)
