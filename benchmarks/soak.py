@@ -1,11 +1,11 @@
 """Random schedules with faults on every engine, by the hundred thousand: which of them breaks an invariant?
 
 Each engine gets the least number of members, of three and more, that bears a crash. In a schedule as many nodes may
-crash as it must bear, and come up again, finding on their disks all, part or nothing of what they kept; messages are
-lost, late, out of order and twice; an engine that promises agreement only while no message is late (not indulgent)
-gets crashes alone. What was finished is kept, a line for every few hundred schedules, and the same command goes on from
-there; what was done with other code counts no more. A schedule that breaks something is shrunk and written beside the
-results.
+crash as it must bear (of a log that is on disks twice as many: that may stop it, but break nothing), and come up again,
+finding on their disks all, part or nothing of what they kept; messages are lost, late, out of order and twice; an
+engine that promises agreement only while no message is late (not indulgent) gets crashes alone. What was finished is
+kept, a line for every few hundred schedules, and the same command goes on from there; what was done with other code
+counts no more. A schedule that breaks something is shrunk and written beside the results.
 
 What such a search can see is told by bugs that are known: with --pitfalls each of an engine's is planted in turn, and
 schedules are drawn until one shows it.
@@ -49,7 +49,7 @@ SEED = 20
 CHUNK = 250
 """Schedules in one piece of work: their worlds are forgotten with it, so that memory stays bounded."""
 
-_STEPS_A_NODE = 25
+_STEPS_A_NODE = 40
 """How long a schedule may get where a log is kept, which has no end."""
 
 
@@ -74,7 +74,8 @@ def asked(spec: EngineSpec, pitfalls: tuple[str, ...] = ()) -> Asked:
     f = spec.most_f(n)
     rules = Rules(crashes=f)
     if spec.indulgent:
-        rules = Rules(crashes=f, restarts=f, drops=UNBOUNDED, copies=2, finds=tuple(State))
+        crashes = 2 * f if spec.keeps_a_log and not spec.recovers else f
+        rules = Rules(crashes=crashes, restarts=crashes, drops=UNBOUNDED, copies=2, finds=tuple(State))
     return Asked(spec.name, n, f, pitfalls, rules=rules)
 
 
@@ -143,9 +144,11 @@ def missing(engines: list[str], schedules: int, code: str, done: list[Piece]) ->
     return (piece for turn in zip_longest(*lists) for piece in turn if piece is not None)
 
 
-def _serve() -> None:
-    """A worker ends with its parent, however that ends, and leaves Ctrl-C to it."""
+def _serve(parent: int) -> None:
+    """A worker ends with its parent, however and whenever that ends, and leaves Ctrl-C to it."""
     die_with_parent()
+    if os.getppid() != parent:
+        os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -158,7 +161,7 @@ def soak(pieces: Iterator[Piece], folder: Path, jobs: int, until: float, done: l
     """Does them until it is time; adds each to ``done`` and to the folder's file as soon as it is there."""
     with (
         (folder / "soak.jsonl").open("a", encoding="utf-8") as file,
-        ProcessPoolExecutor(jobs, initializer=_serve) as pool,
+        ProcessPoolExecutor(jobs, initializer=_serve, initargs=(os.getpid(),)) as pool,
     ):
         running: set[Future[Piece]] = set()
         try:
@@ -202,7 +205,7 @@ def rows(engines: list[str], done: list[Piece]) -> Iterator[dict[str, object]]:
 def tell_pitfalls(engines: list[str], schedules: int, jobs: int, as_json: bool) -> None:
     """What is seen of known bugs."""
     pitfalls = [(name, pitfall) for name in engines for pitfall in engine_spec(name).pitfalls]
-    with ProcessPoolExecutor(jobs, initializer=_serve) as pool:
+    with ProcessPoolExecutor(jobs, initializer=_serve, initargs=(os.getpid(),)) as pool:
         firsts = pool.map(seen, *zip(*pitfalls, strict=True), [schedules] * len(pitfalls))
         table = []
         for (name, pitfall), first in zip(pitfalls, firsts, strict=True):

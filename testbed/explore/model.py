@@ -39,7 +39,8 @@ class Time(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Model:
     """configs: the nodes, numbered from 0. build: their machines. says: what messages mean. time: how it is taken;
-    ends: whether timers come to an end by themselves, so that no budget is needed for them."""
+    ends: whether timers come to an end by themselves, so that no budget is needed for them. goes_on: whether it goes on
+    when something is decided, as a log does."""
 
     name: str
     configs: tuple[NodeConfig, ...]
@@ -48,6 +49,7 @@ class Model:
     says: Says = body_text
     time: Time = Time.STILL
     ends: bool = False
+    goes_on: bool = False
 
 
 def all_pairs(n: int, protocol: ProtocolConfig, name: str = "n") -> list[NodeConfig]:
@@ -146,4 +148,5 @@ def _engine_model(
         spec.says,
         time,
         ends=spec.made_of_swaps and protocol.horizon != "reconcile",
+        goes_on=spec.keeps_a_log,
     )

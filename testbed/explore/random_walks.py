@@ -23,6 +23,13 @@ _LENGTHS = ((2, 4, 8, 16, 1000), (1, 1, 2, 3, 5))
 _LOSSES = (0.02, 0.3, 0.3)
 """How likely what was not heard in a stage is lost at its end: one of these for all of a schedule."""
 
+_CALM = (0.1, 0.4, 0.7)
+"""How likely a stage is one in which all hear each other and little goes wrong, where it goes on when something is
+decided: else hardly a leader stands who could be lost. One of these for all of a schedule."""
+
+_HEARD_IN_CALM = (8, 16, 32)
+"""How much is heard in such a stage, at most."""
+
 _IDLE_STAGES = 4
 """After so many stages in which nothing happens a schedule is at its end."""
 
@@ -98,6 +105,7 @@ class Walk:
         self._loss = rng.choice(_LOSSES)
         self._lengths = rng.choice(_LENGTHS)
         self._timely = model.time is Time.TIMELY
+        self._calm = rng.choice(_CALM) if model.goes_on else 0.0
 
     def run(self) -> None:
         """To its end."""
@@ -130,6 +138,13 @@ class Walk:
         return same
 
     def _stage(self) -> None:
+        if self._calm and _share(self.rng, self._calm):
+            self._fire(set(self._nodes))
+            self._listen(set(self._nodes), _HEARD_IN_CALM)
+        else:
+            self._rough_stage()
+
+    def _rough_stage(self) -> None:
         rng, everybody = self.rng, self._timely or _share(self.rng, 0.2)
         group = set(self._nodes if everybody else rng.sample(self._nodes, rng.randint(2, len(self._nodes))))
         if _share(rng, _TIMER):
@@ -138,9 +153,7 @@ class Walk:
             self._take(self.moves.restarts(self.world), group)
         if _share(rng, 0.05):
             self._take(self.moves.kills(self.world), group)
-        left = rng.choice(self._lengths)
-        while left and not self.over and self._hear(group):
-            left -= 1
+        self._listen(group, self._lengths)
         if not self._timely or _share(rng, 0.3):
             self._lose()
 
@@ -152,6 +165,11 @@ class Walk:
             soonest_ns = min(first_ns[self.world.nodes[step.node]] for step in due)
             due = [step for step in due if first_ns[self.world.nodes[step.node]] == soonest_ns]
         self._choose(due)
+
+    def _listen(self, group: set[int], lengths: tuple[int, ...]) -> None:
+        left = self.rng.choice(lengths)
+        while left and not self.over and self._hear(group):
+            left -= 1
 
     def _hear(self, group: set[int]) -> bool:
         packets = self.lives.packets
