@@ -26,6 +26,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -112,11 +113,12 @@ def seen(engine: str, pitfall: str, schedules: int) -> int | None:
 
 
 def code_soaked() -> str:
-    """A hash of what a schedule depends on: the engines, the explorer, this file, Python."""
+    """A hash of what a schedule depends on: the engines, the explorer, what is asked of it here, Python."""
     rooms = ("testbed/nodes/", "testbed/explore/")
     files = [path for name, path in sorted(covered_files("sim").items()) if name.startswith(rooms)]
-    digest = hashlib.blake2b(sys.version.encode(), digest_size=8)
-    for path in (*files, Path(__file__)):
+    here = [SEED, CHUNK, _STEPS_A_NODE, *(asked(spec) for spec in engine_specs() if spec.decides)]
+    digest = hashlib.blake2b(f"{sys.version} {here}".encode(), digest_size=8)
+    for path in files:
         digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()
 
@@ -153,35 +155,39 @@ def _serve(parent: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+@contextmanager
+def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """So many; what they are at is dropped on Ctrl-C."""
+    with ProcessPoolExecutor(jobs, initializer=_serve, initargs=(os.getpid(),)) as pool:
+        try:
+            yield pool
+        except KeyboardInterrupt:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
+
+
 def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
 def soak(pieces: Iterator[Piece], folder: Path, jobs: int, until: float, done: list[Piece]) -> None:
     """Does them until it is time; adds each to ``done`` and to the folder's file as soon as it is there."""
-    with (
-        (folder / "soak.jsonl").open("a", encoding="utf-8") as file,
-        ProcessPoolExecutor(jobs, initializer=_serve, initargs=(os.getpid(),)) as pool,
-    ):
+    with (folder / "soak.jsonl").open("a", encoding="utf-8") as file, _workers(jobs) as pool:
         running: set[Future[Piece]] = set()
-        try:
-            while True:
-                room = 2 * jobs - len(running) if time.monotonic() < until else 0
-                running |= {pool.submit(search, piece, folder) for piece in islice(pieces, room)}
-                if not running:
-                    return
-                ended, running = wait(running, return_when=FIRST_COMPLETED)
-                for one in ended:
-                    piece = one.result()
-                    file.write(json.dumps(asdict(piece)) + "\n")
-                    file.flush()
-                    done.append(piece)
-                told = sum(piece.schedules for piece in done)
-                print(f"\r{told:,} schedules", end="", file=sys.stderr, flush=True)
-        except KeyboardInterrupt:
-            print("\nstopping; the same command goes on from here", file=sys.stderr)
-            for worker in multiprocessing.active_children():
-                worker.terminate()
+        while True:
+            room = 2 * jobs - len(running) if time.monotonic() < until else 0
+            running |= {pool.submit(search, piece, folder) for piece in islice(pieces, room)}
+            if not running:
+                return
+            ended, running = wait(running, return_when=FIRST_COMPLETED)
+            for one in ended:
+                piece = one.result()
+                file.write(json.dumps(asdict(piece)) + "\n")
+                file.flush()
+                done.append(piece)
+            told = sum(piece.schedules for piece in done)
+            print(f"\r{told:,} schedules", end="", file=sys.stderr, flush=True)
 
 
 def rows(engines: list[str], done: list[Piece]) -> Iterator[dict[str, object]]:
@@ -205,7 +211,7 @@ def rows(engines: list[str], done: list[Piece]) -> Iterator[dict[str, object]]:
 def tell_pitfalls(engines: list[str], schedules: int, jobs: int, as_json: bool) -> None:
     """What is seen of known bugs."""
     pitfalls = [(name, pitfall) for name in engines for pitfall in engine_spec(name).pitfalls]
-    with ProcessPoolExecutor(jobs, initializer=_serve, initargs=(os.getpid(),)) as pool:
+    with _workers(jobs) as pool:
         firsts = pool.map(seen, *zip(*pitfalls, strict=True), [schedules] * len(pitfalls))
         table = []
         for (name, pitfall), first in zip(pitfalls, firsts, strict=True):
@@ -236,13 +242,17 @@ def main() -> None:
     if strange := next((name for name in engines if name not in known), None):
         parser.error(f"{strange} is no engine that decides; there are {', '.join(known)}")
     if given.pitfalls:
-        tell_pitfalls(engines, given.schedules or 1000, given.jobs, given.json)
+        with suppress(KeyboardInterrupt):
+            tell_pitfalls(engines, given.schedules or 1000, given.jobs, given.json)
         return
     given.out.mkdir(parents=True, exist_ok=True)
     code = code_soaked()
     done = [piece for piece in finished(given.out / "soak.jsonl", code) if piece.engine in engines]
     until = time.monotonic() + 60 * given.minutes
-    soak(missing(engines, given.schedules or 100_000, code, done), given.out, given.jobs, until, done)
+    try:
+        soak(missing(engines, given.schedules or 100_000, code, done), given.out, given.jobs, until, done)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
     table = list(rows(engines, done))
     if given.json:
         print(json.dumps(table, indent=1))

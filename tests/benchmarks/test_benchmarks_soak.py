@@ -44,13 +44,16 @@ def test_a_soak_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert len(kept.read_text().splitlines()) == 4
 
 
+@pytest.mark.parametrize("what", ["", "--pitfalls"])
 @pytest.mark.parametrize("wish", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_soak_that_is_ended_leaves_no_worker(tmp_path: Path, wish: signal.Signals) -> None:
+def test_a_soak_that_is_ended_leaves_no_worker(tmp_path: Path, wish: signal.Signals, what: str) -> None:
     words = [sys.executable, _SOAK, "paxos", "--schedules", "100000", "--jobs", "2", "--out", str(tmp_path)]
+    words += [what] if what else []
     soaking = subprocess.Popen(
         words,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         preexec_fn=deaf_to_interrupts,  # noqa: PLW1509 (calls nothing but signal)
     )
     children = Path(f"/proc/{soaking.pid}/task/{soaking.pid}/children")
@@ -58,7 +61,7 @@ def test_a_soak_that_is_ended_leaves_no_worker(tmp_path: Path, wish: signal.Sign
         assert soaking.poll() is None
         time.sleep(0.05)
     soaking.send_signal(wish)
-    soaking.wait()
+    assert "Traceback" not in soaking.communicate()[1]
     while any(start_time(pid) for pid in workers):
         time.sleep(0.05)  # ends by itself, or never: then the test's time runs out
 
